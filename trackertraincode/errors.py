@@ -1,0 +1,32 @@
+"""The exceptions that a user can cause; everything else that is raised is a bug of ours.
+
+A message is one clear line that names file, field and row, says what was found, what is right and what to do.
+"""
+
+
+class UserError(Exception):
+    """Base of all errors that the command line reports as one line, without a traceback."""
+
+
+class SampleFormatError(UserError):
+    """An HDF5 sample file breaks the sample format."""
+
+
+class ArchiveError(UserError):
+    """A downloaded archive is damaged, incomplete or dangerous."""
+
+
+class CatalogError(UserError):
+    """A data set name is unknown, or its file is missing."""
+
+
+class ConfigError(UserError):
+    """An option, a recipe or a combination of options is wrong."""
+
+
+class ModelFileError(UserError):
+    """A checkpoint, an ONNX file or a face model can't be used."""
+
+
+class EvaluationError(UserError):
+    """A protocol can't be applied to the given data or model."""
