@@ -1,0 +1,50 @@
+"""What tests share: where real samples lie, and small samples to play with."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from trackertraincode.sample.images import encode_jpeg
+from trackertraincode.sample.sample import Sample
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real samples (never part of the repository); the test skips where it is missing."""
+    folder = Path(os.environ.get("TRACKERTRAINCODE_SHARED_DATA", PROJECT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"real samples are not here ({folder}); set TRACKERTRAINCODE_SHARED_DATA to test with them")
+    return folder
+
+
+@pytest.fixture
+def make_sample() -> Callable[..., Sample]:
+    """make_sample(seed, **changes): a Sample with every label, on a noise picture of 96 × 80 pixels."""
+
+    def make(seed: int = 0, **changes: object) -> Sample:
+        rng = np.random.default_rng(seed)
+        quat = rng.normal(size=4)
+        center = rng.uniform([30, 30], [60, 50])
+        values: dict[str, object] = {
+            "image": encode_jpeg(rng.integers(0, 255, (80, 96, 3), dtype=np.uint8)),
+            "name": f"face_{seed}",
+            "rotation": (quat / np.linalg.norm(quat)).astype(np.float32),
+            "head": np.array([*center, 20.0], np.float32),
+            "face_box": np.array([*(center - 15), *(center + 18)], np.float32),
+            "landmarks": np.concatenate([center + rng.normal(0, 8, (68, 2)), rng.normal(0, 8, (68, 1))], 1).astype("f4"),
+            "landmarks_2d": (center + rng.normal(0, 8, (68, 2))).astype(np.float32),
+            "shape": rng.normal(0, 0.1, 50).astype(np.float32),
+            "has_face": True,
+            "individual": seed,
+        }
+        return Sample(**(values | changes))  # type: ignore[arg-type]
+
+    return make
