@@ -1,7 +1,7 @@
-"""Head-pose data and training suite.
+r"""Head-pose data and training suite.
 
-    archive --conversion--> HDF5 --augmentation--> Batch --models--> Prediction --export--> ONNX
-                                                     losses, training ^        \--evaluation--> tables
+archive --conversion--> HDF5 --augmentation--> Batch --models--> Prediction --export--> ONNX
+                                                 losses, training ^        \--evaluation--> tables
 """
 
 __version__ = "1.0.0"

@@ -31,7 +31,7 @@ def box_iou(a: Tensor, b: Tensor) -> Tensor:
     high = torch.minimum(a[..., 2:], b[..., 2:])
     intersection = (high - low).clamp_min(0).prod(-1)
     union = box_area(a) + box_area(b) - intersection
-    return torch.where(union > 0, intersection / union.clamp_min(torch.finfo(union.dtype).tiny), torch.zeros_like(union))
+    return intersection / union.clamp_min(torch.finfo(union.dtype).tiny)
 
 
 def box_from_center(center: Tensor, size: Tensor) -> Tensor:

@@ -147,7 +147,7 @@ def quat_geodesic_angle(a: Tensor, b: Tensor) -> Tensor:
 def mean_rotation(R: Tensor) -> Tensor:
     """Intrinsic (Karcher) mean of (..., N, 3, 3) -> (..., 3, 3): the sum of squared angles is smallest.
 
-    Starts from the chordal mean and needs the rotations to lie within 90 degrees of it to be unique. Not differentiable.
+    Starts from the chordal mean; unique where the rotations lie within 90 degrees of it. Not differentiable.
     """
     with torch.no_grad():
         u, _, vh = torch.linalg.svd(R.mean(-3))

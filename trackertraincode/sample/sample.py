@@ -1,7 +1,7 @@
 """One stored face, a batch of crops, and what a network says of a batch."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -52,20 +52,22 @@ class Batch:
 
     def present(self, label: str) -> Tensor:
         """(B,) bool: which rows have this label. Landmarks count as present when x and y are known."""
-        value = getattr(self, label).flatten(1) if getattr(self, label).ndim > 1 else getattr(self, label)[:, None]
-        return torch.isfinite(value[:, 0])
+        return torch.isfinite(getattr(self, label).reshape(len(self), -1)[:, 0])
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "Batch":
         """The same batch on another device."""
-        return replace(self, **{f.name: getattr(self, f.name).to(device, non_blocking=non_blocking) for f in fields(self)})
+        return self._map(lambda value: value.to(device, non_blocking=non_blocking))
 
     def select(self, rows: Tensor) -> "Batch":
         """The rows of a (B,) bool mask or of a list of indices."""
-        return replace(self, **{f.name: getattr(self, f.name)[rows] for f in fields(self)})
+        return self._map(lambda value: value[rows])
 
     def pin_memory(self) -> "Batch":
         """In page-locked memory, for copies to a GPU; DataLoader calls it."""
-        return replace(self, **{f.name: getattr(self, f.name).pin_memory() for f in fields(self)})
+        return self._map(Tensor.pin_memory)
+
+    def _map(self, function: Callable[[Tensor], Tensor]) -> "Batch":
+        return Batch(**{f.name: function(getattr(self, f.name)) for f in fields(self)})
 
 
 BATCH_LABELS = {  # label -> shape of one row
@@ -137,7 +139,7 @@ class Prediction:
         """Without gradients."""
         return self._map(lambda value: value.detach())
 
-    def _map(self, function) -> "Prediction":  # type: ignore[no-untyped-def]
+    def _map(self, function: Callable[[Tensor], Tensor]) -> "Prediction":
         known = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
         return Prediction(**{name: function(value) for name, value in known.items()})
 

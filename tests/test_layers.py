@@ -1,0 +1,69 @@
+"""Data flows one way: a package imports only packages of lower layers."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from conftest import PROJECT
+
+LIBRARY = PROJECT / "trackertraincode"
+
+RANK = {
+    "errors": 0,
+    "cli": 0,
+    "geometry": 0,
+    "facemodel": 1,
+    "sample": 2,
+    "datasets": 3,
+    "rendering": 3,
+    "conversion": 4,
+    "augmentation": 4,
+    "models": 4,
+    "losses": 4,
+    "visualize": 4,
+    "evaluation": 5,
+    "tracking": 5,
+    "export": 5,
+    "training": 6,
+}
+BELOW = {("cli", "errors"), ("geometry", "errors")}  # errors is below even its own layer
+
+
+def package_of(path: Path) -> str:
+    return path.relative_to(LIBRARY).parts[0].removesuffix(".py")
+
+
+def imported_packages(path: Path) -> set[str]:
+    """First-level packages of ours that a module imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            modules = [f"{node.module}.{alias.name}" if node.module == LIBRARY.name else node.module or ""
+                       for alias in node.names]  # fmt: skip
+        elif isinstance(node, ast.Import):
+            modules = [alias.name for alias in node.names]
+        else:
+            continue
+        found |= {m.split(".")[1] for m in modules if m.startswith(f"{LIBRARY.name}.") and "__" not in m}
+    return found
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted(p for p in LIBRARY.rglob("*.py") if p.parent != LIBRARY or p.name != "__init__.py"),
+    ids=lambda p: str(p.relative_to(LIBRARY)),
+)
+def test_imports_go_down_the_layers(path: Path) -> None:
+    own = package_of(path)
+    wrong = {p for p in imported_packages(path) if p != own and RANK[p] >= RANK[own] and (own, p) not in BELOW}
+    assert wrong == set()
+
+
+@pytest.mark.parametrize("path", sorted((PROJECT / "scripts").glob("*.py")), ids=lambda p: p.name)
+def test_no_script_imports_a_script(path: Path) -> None:
+    scripts = {p.stem for p in (PROJECT / "scripts").glob("*.py")}
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    imported = {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
+    imported |= {n.module or "" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
+    assert not {name for name in imported if name.split(".")[0] in scripts | {"scripts"}}
