@@ -1,0 +1,65 @@
+"""Head poses in a picture, a folder, a video or a camera: drawn, and as CSV or JSON.
+
+python scripts/track.py video.mp4 --model pose.onnx --localizer loc.onnx --output drawn.mp4 --csv poses.csv
+python scripts/track.py 0 --model pose.onnx --localizer loc.onnx --show
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import cv2
+from tqdm import tqdm
+
+from trackertraincode.cli import run_main
+from trackertraincode.tracking.tracker import HeadPoseTracker
+from trackertraincode.tracking.video import AnnotatedOutput, draw_pose, iter_frames, pose_row, write_rows
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("source", help="picture, folder of pictures, video, or the number of a camera")
+    parser.add_argument("--model", type=Path, required=True, help="pose network, .onnx")
+    parser.add_argument("--localizer", type=Path, required=True, help="face localizer, .onnx")
+    parser.add_argument("--output", type=Path, help="annotated video (.mp4, .avi) or picture (.jpg, .png)")
+    parser.add_argument("--json", type=Path, help="poses as JSON")
+    parser.add_argument("--csv", type=Path, help="poses as CSV")
+    parser.add_argument("--show", action="store_true", help="open a window; q closes it")
+    parser.add_argument("--fov", type=float, default=56.0, help="diagonal field of view of the camera, degrees")
+    parser.add_argument("--independent", action="store_true", help="frames are unrelated pictures: find each face anew")
+    options = parser.parse_args()
+
+    tracker = HeadPoseTracker(options.model, options.localizer, diagonal_fov_deg=options.fov)
+    independent = options.independent or Path(options.source).is_dir()
+    rows, found = [], 0
+    output = AnnotatedOutput(options.output) if options.output else None
+    try:
+        for frame in tqdm(iter_frames(options.source), unit=" frames"):
+            if independent:
+                tracker.reset()
+            start = time.perf_counter()
+            pose = tracker.update(frame.image)
+            fps = 1.0 / (time.perf_counter() - start)
+            found += pose is not None
+            rows.append(pose_row(frame.name, pose))
+            if output is None and not options.show:
+                continue
+            drawn = draw_pose(frame.image, pose, fps)
+            if output is not None:
+                output.write(drawn)
+            if options.show:
+                cv2.imshow("head pose", drawn[..., ::-1])
+                if cv2.waitKey(1) & 0xFF == ord("q"):
+                    break
+    finally:
+        if output is not None:
+            output.close()
+    write_rows(rows, json_file=options.json, csv_file=options.csv)
+    print(f"{found} of {len(rows)} frames show a face")
+    if len(rows) == 1 and found:
+        print("pitch {pitch:.1f}, yaw {yaw:.1f}, roll {roll:.1f} degrees".format(**rows[0]))
+    return 0
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,104 @@
+"""The tracker on real models and pictures, and its answers to wrong files."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from zipfile import ZipFile
+
+import cv2
+import numpy as np
+import pytest
+
+from conftest import PROJECT
+from trackertraincode.errors import ModelFileError, UserError
+from trackertraincode.sample.images import decode, encode_png
+from trackertraincode.tracking.tracker import HeadPoseTracker
+from trackertraincode.tracking.video import iter_frames, pose_row, write_rows
+
+
+@pytest.fixture(scope="module")
+def pictures(shared_data: Path) -> list[np.ndarray]:
+    """16 real faces, drawn by a fixed seed and padded to 4:3."""
+    with ZipFile(shared_data / "aflw2000" / "AFLW2000-3D.zip") as archive:
+        names = sorted(n for n in archive.namelist() if n.endswith(".jpg"))
+        chosen = np.random.default_rng(0).choice(names, 16, replace=False)
+        return [_pad_to_4_3(decode(archive.read(str(n)))) for n in chosen]
+
+
+def _pad_to_4_3(image: np.ndarray) -> np.ndarray:
+    height, width = image.shape
+    pad = max(0, round(height * 4 / 3) - width)
+    return cv2.copyMakeBorder(image, 0, 0, pad // 2, pad - pad // 2, cv2.BORDER_CONSTANT)
+
+
+@pytest.fixture
+def released(shared_data: Path) -> HeadPoseTracker:
+    folder = shared_data / "opentrack"
+    return HeadPoseTracker(folder / "head-pose-0.4-small-int8.onnx", folder / "head-localizer.onnx")
+
+
+def test_released_models_find_at_least_15_of_16_faces(released: HeadPoseTracker, pictures: list[np.ndarray]) -> None:
+    found = 0
+    for picture in pictures:
+        released.reset()
+        found += released.update(picture) is not None
+    assert found >= 15
+
+
+def test_a_still_head_is_followed_to_a_steady_pose(released: HeadPoseTracker, pictures: list[np.ndarray]) -> None:
+    poses = [released.update(pictures[0]) for _ in range(8)]
+    assert all(pose is not None for pose in poses)
+    last, before = poses[-1], poses[-2]
+    assert last is not None
+    assert before is not None
+    assert np.abs(last.box - before.box).max() < 0.05 * (last.box[2] - last.box[0])
+
+
+def test_an_empty_room_has_no_face(released: HeadPoseTracker) -> None:
+    assert released.update(np.full((480, 640), 90, np.uint8)) is None
+
+
+def test_track_script_writes_picture_and_rows(shared_data: Path, pictures: list[np.ndarray], tmp_path: Path) -> None:
+    folder = shared_data / "opentrack"
+    (tmp_path / "face.png").write_bytes(encode_png(pictures[0]))
+    command = [
+        sys.executable, PROJECT / "scripts" / "track.py", tmp_path / "face.png",
+        "--model", folder / "head-pose-0.4-small-int8.onnx", "--localizer", folder / "head-localizer.onnx",
+        "--output", tmp_path / "drawn.png", "--json", tmp_path / "poses.json",
+    ]  # fmt: skip
+    subprocess.run([str(c) for c in command], check=True, cwd=PROJECT, env={"PYTHONPATH": str(PROJECT)})
+    (row,) = json.loads((tmp_path / "poses.json").read_text())
+    assert row["face"]
+    assert abs(np.linalg.norm([row[k] for k in ("qi", "qj", "qk", "qw")]) - 1) < 1e-3
+    assert decode((tmp_path / "drawn.png").read_bytes()).shape == pictures[0].shape
+
+
+def test_wrong_model_files_are_named(tmp_path: Path) -> None:
+    (tmp_path / "junk.onnx").write_bytes(b"no model")
+    with pytest.raises(ModelFileError, match=r"junk\.onnx: ONNX Runtime can't load it"):
+        HeadPoseTracker(tmp_path / "junk.onnx", tmp_path / "junk.onnx")
+    with pytest.raises(ModelFileError, match=r"nowhere\.onnx: no such file"):
+        HeadPoseTracker(tmp_path / "nowhere.onnx", tmp_path / "junk.onnx")
+
+
+def test_a_localizer_is_no_pose_model(shared_data: Path) -> None:
+    localizer = shared_data / "opentrack" / "head-localizer.onnx"
+    with pytest.raises(ModelFileError, match=r"head-localizer\.onnx: output quat or pose is missing"):
+        HeadPoseTracker(localizer, localizer)
+
+
+def test_sources_that_cannot_be_opened_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such file, folder or camera"):
+        next(iter_frames("nowhere.mp4"))
+    with pytest.raises(UserError, match="no pictures"):
+        next(iter_frames(str(tmp_path)))
+    (tmp_path / "a.png").write_bytes(b"junk")
+    with pytest.raises(UserError, match=r"a\.png: 4 bytes, not a readable"):
+        next(iter_frames(str(tmp_path / "a.png")))
+
+
+def test_frames_without_a_face_keep_their_row(tmp_path: Path) -> None:
+    write_rows([pose_row("0", None)], json_file=tmp_path / "p.json", csv_file=tmp_path / "p.csv")
+    assert json.loads((tmp_path / "p.json").read_text()) == [{"frame": "0", "face": False}]
+    assert (tmp_path / "p.csv").read_text().splitlines() == ["frame,face", "0,False"]

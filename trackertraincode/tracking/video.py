@@ -1,0 +1,156 @@
+"""Frames from a picture, a folder of pictures, a video or a camera; annotated frames and poses to files."""
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+
+from trackertraincode.errors import UserError
+from trackertraincode.geometry.camera import project_weak_perspective
+from trackertraincode.sample.images import ImageDecodeError, decode, encode_jpeg, encode_png
+from trackertraincode.tracking.tracker import HeadPose
+
+PICTURES = (".jpg", ".jpeg", ".png")
+AXIS_COLORS = ((255, 60, 60), (60, 220, 60), (80, 120, 255))  # x right, y down, z away from the viewer; RGB
+
+
+class Frame(NamedTuple):
+    """One picture of a source."""
+
+    name: str
+    image: np.ndarray  # (H, W, 3) RGB uint8
+
+
+def iter_frames(source: str) -> Iterator[Frame]:
+    """Frames of a picture, a folder of pictures (by name), a video file, or a camera given by its number.
+
+    Raises UserError when the source can't be opened.
+    """
+    path = Path(source)
+    if source.isdigit() and not path.exists():
+        yield from _video_frames(cv2.VideoCapture(int(source)), f"camera {source}")
+    elif path.is_dir():
+        pictures = sorted(p for p in path.iterdir() if p.suffix.lower() in PICTURES)
+        if not pictures:
+            raise UserError(f"{path}: no pictures ({', '.join(PICTURES)}) in this folder.")
+        for picture in pictures:
+            yield _read_picture(picture)
+    elif not path.is_file():
+        raise UserError(f"{source}: no such file, folder or camera number.")
+    elif path.suffix.lower() in PICTURES:
+        yield _read_picture(path)
+    else:
+        yield from _video_frames(cv2.VideoCapture(str(path)), str(path))
+
+
+def _read_picture(path: Path) -> Frame:
+    try:
+        return Frame(path.name, decode(path.read_bytes(), color=True))
+    except ImageDecodeError as error:
+        raise UserError(f"{path}: {error}.") from error
+
+
+def _video_frames(capture: cv2.VideoCapture, name: str) -> Iterator[Frame]:
+    if not capture.isOpened():
+        raise UserError(f"{name}: can't be opened as a video; give a picture, a video or a camera number.")
+    try:
+        index = 0
+        while True:
+            found, image = capture.read()
+            if not found:
+                return
+            yield Frame(f"{index:06d}", cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+            index += 1
+    finally:
+        capture.release()
+
+
+def draw_pose(image: np.ndarray, pose: HeadPose | None, fps: float | None = None) -> np.ndarray:
+    """A copy of the (H, W, 3) RGB picture with axes, box, landmarks, angles, their uncertainty and the frame rate."""
+    canvas = image.copy()
+    lines = [] if fps is None else [f"{fps:.0f} fps"]
+    if pose is None:
+        lines.append("no face")
+    else:
+        x0, y0, x1, y1 = (int(v) for v in pose.box)
+        cv2.rectangle(canvas, (x0, y0), (x1, y1), (240, 240, 240), 1, cv2.LINE_AA)
+        for x, y, _ in pose.landmarks if pose.landmarks is not None else ():
+            cv2.circle(canvas, (int(x), int(y)), 1, (255, 220, 60), -1, cv2.LINE_AA)
+        tips = _axis_tips(pose)
+        for tip, color in zip(tips, AXIS_COLORS):
+            start = (int(pose.head[0]), int(pose.head[1]))
+            cv2.line(canvas, start, (int(tip[0]), int(tip[1])), color, 2, cv2.LINE_AA)
+        std = pose.rotation_std_deg
+        for index, (word, angle) in enumerate(zip(("pitch", "yaw", "roll"), pose.pitch_yaw_roll_deg)):
+            spread = "" if std is None else f" +- {std[index]:.1f}"
+            lines.append(f"{word} {angle:6.1f}{spread}")
+    for row, text in enumerate(lines):
+        place = (8, 20 + 18 * row)
+        cv2.putText(canvas, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 3, cv2.LINE_AA)
+        cv2.putText(canvas, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1, cv2.LINE_AA)
+    return canvas
+
+
+def _axis_tips(pose: HeadPose) -> np.ndarray:
+    """(3, 2) pixels: where unit axes of the head end."""
+    axes = project_weak_perspective(torch.eye(3), torch.as_tensor(pose.rotation), torch.as_tensor(pose.head).float())
+    return axes[:, :2].numpy()
+
+
+class AnnotatedOutput:
+    """Writes drawn frames: a picture for .jpg or .png (the last frame), else a video."""
+
+    def __init__(self, path: Path, fps: float = 30.0) -> None:
+        self._path = path
+        self._fps = fps
+        self._video: cv2.VideoWriter | None = None
+
+    def write(self, image: np.ndarray) -> None:
+        """(H, W, 3) RGB; all frames of a video have the first one's size. Raises UserError when it can't be written."""
+        suffix = self._path.suffix.lower()
+        if suffix in PICTURES:
+            self._path.write_bytes(encode_png(image) if suffix == ".png" else encode_jpeg(image))
+            return
+        if self._video is None:
+            height, width = image.shape[:2]
+            code = cv2.VideoWriter.fourcc(*("mp4v" if suffix == ".mp4" else "MJPG"))
+            self._video = cv2.VideoWriter(str(self._path), code, self._fps, (width, height))
+            if not self._video.isOpened():
+                raise UserError(f"{self._path}: can't be written as a video; name it .mp4, .avi, .jpg or .png.")
+        self._video.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+
+    def close(self) -> None:
+        """Finish the video."""
+        if self._video is not None:
+            self._video.release()
+
+
+def pose_row(name: str, pose: HeadPose | None) -> dict[str, object]:
+    """One line of the CSV or JSON output: angles in degrees, pixels of the frame, millimetres."""
+    if pose is None:
+        return {"frame": name, "face": False}
+    pitch, yaw, roll = pose.pitch_yaw_roll_deg
+    x, y, radius = (float(v) for v in pose.head)
+    row: dict[str, object] = {"frame": name, "face": True, "pitch": pitch, "yaw": yaw, "roll": roll}
+    row |= dict(zip(("qi", "qj", "qk", "qw"), (float(v) for v in pose.rotation)))
+    row |= {"x": x, "y": y, "radius": radius}
+    row |= dict(zip(("x0", "y0", "x1", "y1"), (float(v) for v in pose.box)))
+    row |= dict(zip(("world_x_mm", "world_y_mm", "world_z_mm"), pose.position_mm))
+    return row
+
+
+def write_rows(rows: list[dict[str, object]], *, json_file: Path | None, csv_file: Path | None) -> None:
+    """Write what `pose_row` made."""
+    if json_file is not None:
+        json_file.write_text(json.dumps(rows, indent=1), encoding="utf-8")
+    if csv_file is not None:
+        columns = list(max(rows, key=len)) if rows else ["frame", "face"]
+        with csv_file.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, columns)
+            writer.writeheader()
+            writer.writerows(rows)
