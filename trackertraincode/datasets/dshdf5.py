@@ -1,0 +1,156 @@
+"""How arrays and encoded images lie in HDF5: the storage layer below samples.
+
+    images  varsize_image_buffer   one encoded file per row
+            image_filename         paths relative to the HDF5 file's folder, or to a folder named like the file
+            varsize_array_buffer   (old files) a record of shape, min, max and quantised bytes
+    labels  plain float arrays
+
+Attribute spellings vary in the wild (bytes, str, "True"); everything here reads all of them and writes one.
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from trackertraincode.errors import SampleFormatError
+from trackertraincode.sample.images import encode_png, sniff
+
+IMAGE_BUFFER = "varsize_image_buffer"
+IMAGE_FILENAME = "image_filename"
+ARRAY_BUFFER = "varsize_array_buffer"
+IMAGE_EXTENSIONS = ("", ".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
+CHUNK_ROWS = 256
+
+
+def open_file(path: Path) -> h5py.File:
+    """Open for reading. Raises SampleFormatError when the file is missing or no HDF5 file."""
+    if not path.is_file():
+        raise SampleFormatError(f"{path}: no such file; make it with the scripts/dsprocess_*.py of its data set.")
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        raise SampleFormatError(
+            f"{path}: not a complete HDF5 file ({error}); convert the archive again or copy the file anew."
+        ) from error
+
+
+def text_attribute(dataset: h5py.Dataset | h5py.File, name: str) -> str:
+    """An attribute as text, whatever its spelling; empty where it is absent."""
+    value = dataset.attrs.get(name, "")
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def image_storage(dataset: h5py.Dataset) -> str:
+    """The storage kind; where the attribute is missing, the element type decides."""
+    kind = text_attribute(dataset, "storage")
+    if kind:
+        return kind
+    return IMAGE_FILENAME if h5py.check_string_dtype(dataset.dtype) is not None else IMAGE_BUFFER
+
+
+def read_images(path: Path, dataset: h5py.Dataset, rows: Sequence[int] | np.ndarray) -> list[bytes]:
+    """Encoded files of the given rows, in their order.
+
+    Raises SampleFormatError naming file, data set and row when a picture is missing or no JPEG or PNG.
+    """
+    kind = image_storage(dataset)
+    indices = np.asarray(rows, dtype=np.int64)
+    elements = _read_rows(dataset, indices)
+    if kind == IMAGE_BUFFER:
+        images = [element.tobytes() for element in elements]
+    elif kind == IMAGE_FILENAME:
+        images = [_read_image_file(path, dataset.name, row, name) for row, name in zip(indices, elements)]
+    elif kind == ARRAY_BUFFER:
+        images = [encode_png(np.clip(decode_array_record(e), 0, 255).astype(np.uint8)) for e in elements]
+    else:
+        raise SampleFormatError(
+            f"{path}: data set '{dataset.name}' has storage '{kind}', expected {IMAGE_BUFFER}, {IMAGE_FILENAME} or "
+            f"{ARRAY_BUFFER}; convert the archive again."
+        )
+    for row, data in zip(indices, images):
+        if sniff(data) is None:
+            raise SampleFormatError(
+                f"{path}: data set '{dataset.name}', row {row} holds {len(data)} bytes that are no JPEG or PNG file; "
+                "convert the archive again."
+            )
+    return images
+
+
+def _read_rows(dataset: h5py.Dataset, rows: np.ndarray) -> list[Any]:
+    """Elements by row. Runs of neighbouring rows are read at once, which is several times faster than one by one."""
+    order = np.argsort(rows, kind="stable")
+    result: list[Any] = [None] * len(rows)
+    runs = np.split(order, np.flatnonzero(np.diff(rows[order]) > 1) + 1) if len(rows) else []
+    for run in runs:
+        first, last = int(rows[run[0]]), int(rows[run[-1]])
+        block = dataset[first : last + 1]
+        for position in run:
+            result[position] = block[int(rows[position]) - first]
+    return result
+
+
+def _read_image_file(path: Path, name: str, row: int, element: bytes | str) -> bytes:
+    relative = element.decode() if isinstance(element, bytes) else str(element)
+    parts = Path(relative.replace("\\", "/"))
+    if parts.is_absolute() or ".." in parts.parts:
+        raise SampleFormatError(f"{path}: data set '{name}', row {row} names '{relative}', outside the file's folder.")
+    for folder in (path.parent, path.with_suffix("")):
+        for extension in IMAGE_EXTENSIONS:
+            candidate = folder / (str(parts) + extension)
+            if candidate.is_file():
+                return candidate.read_bytes()
+    raise SampleFormatError(
+        f"{path}: data set '{name}', row {row} names '{relative}', which is neither in {path.parent} nor in "
+        f"{path.with_suffix('')}; put the pictures of this data set there."
+    )
+
+
+def decode_array_record(record: np.ndarray) -> np.ndarray:
+    """One element of an old `varsize_array_buffer`: value = byte / 256 · (max - min + 1) + min.
+
+    A record has the fields shape, min, max and buffer.
+    """
+    names = record.dtype.names or ()
+    shape, low, high, buffer = (record[names[i]] for i in range(4))
+    values = np.frombuffer(np.asarray(buffer, dtype=np.uint8).tobytes(), np.uint8).astype(np.float64)
+    return (values / 256.0 * (float(high) - float(low) + 1.0) + float(low)).reshape([int(n) for n in shape])
+
+
+class RowAppender:
+    """Appends rows to one chunked, growing data set through a buffer of `CHUNK_ROWS` rows."""
+
+    def __init__(self, file: h5py.File, name: str, shape: tuple[int, ...], dtype: Any, compress: bool) -> None:
+        variable = h5py.check_vlen_dtype(np.dtype(dtype)) if not isinstance(dtype, str) else None
+        options: dict[str, Any] = {"compression": "gzip"} if compress and variable is None else {}
+        self.dataset = file.create_dataset(
+            name, (0, *shape), maxshape=(None, *shape), chunks=(CHUNK_ROWS, *shape), dtype=dtype, **options
+        )
+        self._variable = variable is not None
+        self._rows: list[np.ndarray] = []
+
+    def append(self, row: np.ndarray) -> None:
+        self._rows.append(row)
+        if len(self._rows) == CHUNK_ROWS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is buffered."""
+        if not self._rows:
+            return
+        start = len(self.dataset)
+        self.dataset.resize(start + len(self._rows), axis=0)
+        if self._variable:
+            block = np.empty(len(self._rows), dtype=object)
+            block[:] = self._rows
+        else:
+            block = np.stack(self._rows)
+        self.dataset[start:] = block
+        self._rows = []
+
+
+def write_array(file: h5py.File, name: str, values: Iterable[int]) -> None:
+    """A small integer data set, whole."""
+    file.create_dataset(name, data=np.asarray(list(values), dtype=np.int64))
