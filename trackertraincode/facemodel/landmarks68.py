@@ -1,0 +1,35 @@
+"""The 68 iBUG 300W landmarks: groups and mirror order. "Right" is the subject's right, the image's left."""
+
+import torch
+
+JAW = range(17)
+RIGHT_BROW = range(17, 22)
+LEFT_BROW = range(22, 27)
+NOSE_BRIDGE = range(27, 31)
+NOSE_BASE = range(31, 36)
+RIGHT_EYE = range(36, 42)
+LEFT_EYE = range(42, 48)
+OUTER_LIP = range(48, 60)
+INNER_LIP = range(60, 68)
+
+COUNT = 68
+EYE_CORNERS = (36, 39, 42, 45)  # their mean depth is the zero of stored landmark depths
+LID_POINTS = (37, 38, 40, 41, 43, 44, 46, 47)  # eye points that are not corners
+
+_MIRROR_PAIRS = [
+    *((i, 16 - i) for i in range(8)),
+    *((17 + i, 26 - i) for i in range(5)),
+    *((31, 35), (32, 34)),
+    *((36, 45), (37, 44), (38, 43), (39, 42), (40, 47), (41, 46)),
+    *((48, 54), (49, 53), (50, 52), (55, 59), (56, 58), (60, 64), (61, 63), (65, 67)),
+]
+
+
+def _flip_order() -> torch.Tensor:
+    order = list(range(COUNT))
+    for a, b in _MIRROR_PAIRS:
+        order[a], order[b] = b, a
+    return torch.tensor(order)
+
+
+FLIP_ORDER = _flip_order()  # (68,) long: row i of a mirrored picture is row FLIP_ORDER[i] of the original
