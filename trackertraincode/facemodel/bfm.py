@@ -98,7 +98,8 @@ def _triangles(path: Path) -> np.ndarray:
     triangles = np.asarray(load_array_pickle(path))
     triangles = triangles.T if triangles.shape[0] == 3 else triangles
     first = triangles.min()
-    return np.ascontiguousarray(triangles - first).astype(np.int32)
+    # The file winds them inwards.
+    return np.ascontiguousarray((triangles - first)[:, ::-1]).astype(np.int32)
 
 
 def _array(path: Path, content: Any, key: str) -> np.ndarray:
