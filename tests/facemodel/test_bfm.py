@@ -36,7 +36,7 @@ def test_a_pickle_that_wants_to_run_code_is_refused(tmp_path: Path, content: obj
 @pytest.mark.parametrize("module", ["numpy.core.multiarray", "numpy._core.multiarray"])
 def test_arrays_pickled_by_old_and_new_numpy_are_read(tmp_path: Path, module: str) -> None:
     path = tmp_path / "bfm.pkl"
-    data = pickle.dumps({"u": np.zeros(3)}, protocol=2).replace(b"numpy._core.multiarray", module.encode())
+    data = pickle.dumps({"u": np.zeros(3)}, protocol=3).replace(b"numpy._core.multiarray", module.encode())
     path.write_bytes(data)
     with pytest.raises(ModelFileError, match="no array 'w_shp'"):  # 'u' was read
         load_bfm(path)
@@ -81,7 +81,7 @@ def test_real_coefficients_and_poses_predict_real_landmarks(shared_data: Path) -
             head = torch.tensor([tx + x, height - ty + y, size], dtype=torch.float64)
             coefficients = np.concatenate([mat["Shape_Para"][:40, 0] / 20 / 1e5, mat["Exp_Para"][:10, 0] / 5])
             points = project_weak_perspective(
-                torch.from_numpy(model.keypoints68(coefficients)), matrix_to_quat(R), head
+                torch.from_numpy(model.keypoints68(coefficients)).double(), matrix_to_quat(R), head
             )
             distances.append(np.linalg.norm(points.numpy()[:, :2] - mat["pt3d_68"][:2].T, axis=1).mean())
     assert np.mean(distances) == pytest.approx(1.9, abs=0.2)

@@ -173,7 +173,7 @@ def _open_jaw(vertices: np.ndarray) -> np.ndarray:
     offset = vertices - joint
     turned = np.stack([np.zeros_like(x), -offset[:, 2] * angle, offset[:, 1] * angle], axis=1)
     seam = 0.655 + 0.12 * (np.abs(x) / 0.25) ** 2 * (np.abs(x) < 0.25) + 0.12 * (np.abs(x) >= 0.25)
-    width = np.where(np.abs(x) < 0.22, 0.012, 0.012 + 0.35 * (np.abs(x) - 0.22))
+    width = np.where(np.abs(x) < 0.22, 0.005, 0.005 + 0.35 * (np.abs(x) - 0.22))
     weight = 1.0 / (1.0 + np.exp(-np.clip((y - seam) / width, -30, 30)))
     weight *= np.clip((0.85 - z) / 0.5, 0.0, 1.0) * np.clip((1.75 - y) / 0.5, 0.0, 1.0)
     mouth = inside_mouth(vertices)
