@@ -5,6 +5,8 @@ the image's right, so tables list x >= 0. Proportions follow common anthropometr
 length 195 mm, chin to vertex 225 mm, pupils 62 mm apart).
 """
 
+from functools import cache
+
 import numpy as np
 
 from trackertraincode.facemodel.landmarks68 import FLIP_ORDER
@@ -79,6 +81,7 @@ def mirrored(points: np.ndarray) -> np.ndarray:
     return np.concatenate([points, points[off_middle] * [-1.0, 1.0, 1.0]])
 
 
+@cache
 def keypoint_positions() -> np.ndarray:
     """(68, 3) landmarks of the mean head."""
     positions = np.zeros((68, 3))

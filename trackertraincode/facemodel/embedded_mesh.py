@@ -5,6 +5,7 @@ hand-placed points --radial basis functions over directions--> radius of every d
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from scipy.interpolate import CubicSpline, RBFInterpolator
@@ -50,6 +51,7 @@ def build_mesh() -> Mesh:
     return Mesh(np.concatenate(parts), np.concatenate(faces).astype(np.int32), np.arange(68), np.concatenate(is_ear))
 
 
+@cache
 def contour_curves() -> dict[str, np.ndarray]:
     """Smooth curves (N, 3) through landmarks of both sides: lids, outer lips, inner lips."""
     k = anatomy.keypoint_positions()

@@ -1,0 +1,35 @@
+"""Synthetic faces per second and core at 256 px, next to the rasteriser alone."""
+
+import argparse
+import time
+
+import numpy as np
+
+from trackertraincode.facemodel.embedded import embedded_head
+from trackertraincode.rendering.rasterizer import Surface, rasterize
+from trackertraincode.rendering.scene import FaceScene, render_scene
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("-n", type=int, default=100, help="faces")
+    parser.add_argument("--size", type=int, default=256)
+    options = parser.parse_args()
+    scenes = [FaceScene.draw(np.random.default_rng(seed)) for seed in range(options.n)]
+    render_scene(scenes[0], options.size)
+    start = time.process_time()
+    for scene in scenes:
+        render_scene(scene, options.size)
+    rate = options.n / (time.process_time() - start)
+    head = embedded_head()
+    points = head.vertices * (options.size / 4) + [options.size / 2, options.size / 2, 0]
+    surface = Surface(points, head.triangles, np.ones_like(head.vertices))
+    start = time.process_time()
+    for _ in range(options.n):
+        rasterize(surface, options.size, options.size)
+    alone = options.n / (time.process_time() - start)
+    print(f"{rate:.1f} faces per second of one core; rasterising the bare head alone: {alone:.1f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+"""Synthetic faces: exact labels, the same face for the same seed, archives that mean what their labels say."""
+
+import io
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from scipy.io import loadmat
+
+from trackertraincode.facemodel.embedded import embedded_head
+from trackertraincode.geometry.camera import project_weak_perspective
+from trackertraincode.rendering.camera_effects import CameraEffects
+from trackertraincode.rendering.generate import Request, iter_faces, make_face, write_faces
+from trackertraincode.rendering.labels import CLASSES
+from trackertraincode.rendering.rasterizer import Surface, rasterize
+from trackertraincode.rendering.scene import FaceScene, render_scene
+from trackertraincode.sample.images import decode, decode_labels, image_size
+
+
+def scene(seed: int = 0) -> FaceScene:
+    return FaceScene.draw(np.random.default_rng(seed))
+
+
+@pytest.mark.parametrize("center", [(50.3, 40.8), (20.5, 70.0), (80.1, 15.25)])
+def test_rasterised_shapes_lie_where_their_vertices_say(center: tuple[float, float]) -> None:
+    """Drawn 16 times as large, the centre of a rectangle is measured to a few hundredths of a pixel."""
+    scale, (x, y) = 16, center
+    corners = np.array([[x - 6, y - 4, 0], [x + 6, y - 4, 0], [x + 6, y + 4, 5.0], [x - 6, y + 4, 5]]) * [
+        scale,
+        scale,
+        1,
+    ]
+    quad = Surface(corners, np.array([[0, 1, 2], [0, 2, 3]]), np.ones((4, 3), np.float32))
+    _, covered = rasterize(quad, 100 * scale, 90 * scale)
+    rows, columns = np.nonzero(covered)
+    assert (columns.mean() + 0.5) / scale == pytest.approx(x, abs=0.05)
+    assert (rows.mean() + 0.5) / scale == pytest.approx(y, abs=0.05)
+
+
+def test_nearer_surfaces_hide_farther_ones() -> None:
+    square = np.array([[2.0, 2, 0], [8, 2, 0], [8, 8, 0], [2, 8, 0]])
+    near, far = square - [0, 0, 1], square + [0, 0, 1]
+    colors = np.repeat(np.array([[1.0, 0, 0], [0, 0, 1]], np.float32), 4, axis=0)
+    both = Surface(np.concatenate([near, far]), np.array([[4, 5, 6], [4, 6, 7], [0, 1, 2], [0, 2, 3]]), colors)
+    picture, _ = rasterize(both, 10, 10)
+    assert picture[5, 5] == pytest.approx([1, 0, 0], abs=1e-3)
+
+
+def test_landmarks_and_box_follow_from_pose_and_coefficients() -> None:
+    sample = render_scene(scene(3), 128)
+    assert sample.shape is not None
+    local = torch.from_numpy(embedded_head().keypoints68(sample.shape)).double()
+    points = project_weak_perspective(
+        local, torch.as_tensor(sample.rotation).double(), torch.as_tensor(sample.head).double()
+    )
+    assert sample.landmarks is not None
+    assert np.allclose(points[:, :2], sample.landmarks[:, :2], atol=1e-3)
+    assert abs(sample.landmarks[[36, 39, 42, 45], 2].mean()) < 1e-4
+    assert sample.face_box is not None
+    inside = (sample.landmarks[:, :2] + 0.5 >= sample.face_box[:2] - 1) & (
+        sample.landmarks[:, :2] < sample.face_box[2:] + 1
+    )
+    assert inside.all()
+
+
+def test_the_drawn_face_is_where_the_box_is() -> None:
+    clean = replace(scene(4), occluders=0, pitch_yaw_roll=(0.0, 0.0, 0.0), camera=CameraEffects())
+    sample = render_scene(clean, 200, segmentation=True)
+    assert isinstance(sample.segmentation, bytes)
+    classes = decode_labels(sample.segmentation)
+    face = [CLASSES[name] for name in ("skin", "nose", "mouth", "upper_lip", "lower_lip")]
+    rows, columns = np.nonzero(np.isin(classes, face))
+    assert sample.face_box is not None
+    x0, _, x1, y1 = sample.face_box
+    assert columns.min() == pytest.approx(x0, abs=6)
+    assert columns.max() == pytest.approx(x1, abs=6)
+    assert rows.max() == pytest.approx(y1, abs=6)
+
+
+def test_irises_are_drawn_at_the_eyes() -> None:
+    """The mean of the pixels labelled as eyes lies at the mean of the eye landmarks."""
+    wide = replace(scene(5), occluders=0, pitch_yaw_roll=(0.0, 0.0, 0.0), expression=np.zeros(10))
+    wide = replace(wide, person=replace(wide.person, glasses="", long_hair=0.0))
+    sample = render_scene(wide, 512, segmentation=True)
+    assert isinstance(sample.segmentation, bytes)
+    assert sample.landmarks is not None
+    for name, points in (("eye_right", range(36, 42)), ("eye_left", range(42, 48))):
+        rows, columns = np.nonzero(decode_labels(sample.segmentation) == CLASSES[name])
+        drawn = np.array([columns.mean(), rows.mean()])
+        assert np.abs(drawn - sample.landmarks[list(points), :2].mean(0)).max() < 3.0
+
+
+def test_the_same_scene_gives_the_same_bytes() -> None:
+    assert render_scene(scene(1), 96).image == render_scene(scene(1), 96).image
+
+
+def test_closed_eyes_change_the_eyes_and_nothing_else() -> None:
+    person = replace(scene(2).person, glasses="")
+    base = replace(
+        scene(2),
+        occluders=0,
+        person=person,
+        expression=np.zeros(10),
+        camera=CameraEffects(),
+        pitch_yaw_roll=(0.0, 0.0, 0.0),
+    )
+    opened, closed = (render_scene(s, 256) for s in (base, base.with_closed_eyes()))
+    assert np.array_equal(opened.rotation, closed.rotation)
+    assert isinstance(opened.image, bytes)
+    assert isinstance(closed.image, bytes)
+    change = cv2.absdiff(decode(opened.image), decode(closed.image)) > 12
+    assert opened.landmarks is not None
+    rows, columns = np.nonzero(change)
+    eyes = opened.landmarks[36:48, :2]
+    assert len(rows) > 20
+    assert np.abs(rows - eyes[:, 1].mean()).max() < 30
+    assert columns.min() > eyes[:, 0].min() - 15
+
+
+def test_the_order_does_not_depend_on_the_workers() -> None:
+    request = Request(6, 64, 3, "300wlp")
+    alone, pooled = (list(iter_faces(request, workers)) for workers in (0, 2))
+    assert [f.sample.image for f in alone] == [f.sample.image for f in pooled]
+
+
+def test_pictures_of_one_person_share_shape_and_colours() -> None:
+    first, second, other = (make_face(Request(9, 64, 0, "300wlp"), i) for i in (0, 1, 4))
+    assert first.sample.shape is not None
+    assert second.sample.shape is not None
+    assert np.array_equal(first.sample.shape[:40], second.sample.shape[:40])
+    assert (first.person, second.person, other.person) == (0, 0, 1)
+
+
+def test_archives_have_the_layout_of_the_originals(tmp_path: Path) -> None:
+    write_faces(Request(5, 64, 1, "300wlp"), tmp_path / "300W-LP.zip", 0)
+    write_faces(Request(2, 64, 1, "aflw2k"), tmp_path / "AFLW2000-3D.zip", 0)
+    with zipfile.ZipFile(tmp_path / "300W-LP.zip") as archive:
+        names = archive.namelist()
+        mat = loadmat(io.BytesIO(archive.read("300W_LP/AFW/SYNTH_000000_1.mat")))
+        points = loadmat(io.BytesIO(archive.read("300W_LP/landmarks/AFW/SYNTH_000000_1_pts.mat")))["pts_2d"]
+        size = image_size(archive.read("300W_LP/AFW/SYNTH_000000_1.jpg"))
+    assert len(names) == 15
+    assert mat["Pose_Para"].shape == (1, 7)
+    assert mat["Shape_Para"].shape == (199, 1)
+    assert mat["Exp_Para"].shape == (29, 1)
+    assert mat["face_model"][0] == "embedded-v1"
+    assert points.shape == (68, 2)
+    assert size == (64, 64)
+    with zipfile.ZipFile(tmp_path / "AFLW2000-3D.zip") as archive:
+        mat = loadmat(io.BytesIO(archive.read("AFLW2000/image00001.mat")))
+    assert mat["pt3d_68"].shape == (3, 68)
+    assert mat["pt2d"].shape == (2, 21)
+
+
+def test_an_interrupted_archive_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(zipfile.ZipFile, "writestr", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_faces(Request(2, 64, 1, "aflw2k"), tmp_path / "a.zip", 0)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,87 @@
+"""Many synthetic faces, in a fixed order for a seed, whatever the number of workers."""
+
+import zipfile
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from trackertraincode import __version__
+from trackertraincode.datasets.dshdf5pose import PoseWriter
+from trackertraincode.rendering.archives import LAYOUTS, Face
+from trackertraincode.rendering.scene import FACE_MODEL, FaceScene, Person, render_scene
+
+PICTURES_PER_PERSON = 4  # of one person with one expression, as 300W-LP has several poses of one picture
+ORIGINAL_SPREAD = 0.4  # of the first picture's angles: the others are the large poses
+FORMATS = ("hdf5", *LAYOUTS)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to make."""
+
+    count: int
+    size: int  # edge of the square pictures, pixels
+    seed: int
+    format: str  # one of FORMATS
+
+
+def make_face(request: Request, index: int) -> Face:
+    """The index-th face of a request; depends on nothing else."""
+    grouped = request.format != "aflw2k"
+    person_index, picture = divmod(index, PICTURES_PER_PERSON) if grouped else (index, 0)
+    person_rng = np.random.default_rng([request.seed, 0, person_index])
+    person = Person.draw(person_rng)
+    rng = np.random.default_rng([request.seed, 1, index])
+    spread = ORIGINAL_SPREAD if request.format == "300wlp" and picture == 0 else 1.0
+    scene = FaceScene.draw(rng, person, spread)
+    sample = render_scene(scene, request.size, segmentation=request.format == "hdf5")
+    name = f"face {index}"
+    return Face(replace(sample, name=name, individual=person_index, sequence=str(person_index)), person_index, picture)
+
+
+def iter_faces(request: Request, workers: int) -> Iterator[Face]:
+    """All faces in order, made by `workers` processes (0: this one), with a bounded number ahead."""
+    indices = range(request.count)
+    if workers == 0:
+        yield from (make_face(request, index) for index in indices)
+        return
+    with ProcessPoolExecutor(workers, initializer=_start_worker) as pool:
+        step = 16 * workers
+        for start in range(0, request.count, step):
+            chunk = indices[start : start + step]
+            yield from pool.map(make_face, [request] * len(chunk), chunk, chunksize=8)
+
+
+def _start_worker() -> None:
+    """One thread per process: the processes are the parallelism."""
+    import cv2
+    import torch
+
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+
+
+def write_faces(request: Request, destination: Path, workers: int) -> None:
+    """Make a sample file or an archive; it has its name only when it is complete."""
+    faces = tqdm(iter_faces(request, workers), total=request.count, unit=" faces", desc=destination.name)
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    if request.format == "hdf5":
+        source = {"converter": "make_synthetic_data", "version": __version__, "seed": request.seed}
+        with PoseWriter(destination, source=source, face_model=FACE_MODEL) as writer:
+            for face in faces:
+                writer.write(face.sample)
+        return
+    temporary = destination.with_name(destination.name + ".tmp")
+    try:
+        with zipfile.ZipFile(temporary, "w") as archive:  # pictures and .mat files are compressed already
+            for member in LAYOUTS[request.format](iter(faces)):
+                info = zipfile.ZipInfo(member.name, date_time=(2020, 1, 1, 0, 0, 0))  # the same bytes at any time
+                archive.writestr(info, member.data)
+        temporary.replace(destination)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
