@@ -1,6 +1,8 @@
 """What tests share: where real samples lie, and small samples to play with."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,3 +50,15 @@ def make_sample() -> Callable[..., Sample]:
         return Sample(**(values | changes))  # type: ignore[arg-type]
 
     return make
+
+
+def run_script(script: str, *arguments: object, expect: int = 0, **environment: str) -> str:
+    """Run a script of the project as a user would; returns stdout and stderr. Fails on another exit code."""
+    command = [sys.executable, str(PROJECT / "scripts" / script), *map(str, arguments)]
+    variables = {**os.environ, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1", **environment}
+    result = subprocess.run(command, capture_output=True, text=True, cwd=PROJECT, env=variables, check=False)
+    output = result.stdout + result.stderr
+    assert result.returncode == expect, f"exit code {result.returncode}, expected {expect}:\n{output}"
+    if expect:
+        assert "Traceback" not in output, output
+    return output

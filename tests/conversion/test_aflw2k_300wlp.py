@@ -1,0 +1,252 @@
+"""300W-LP and AFLW2000-3D: labels equal their definitions, archives of all kinds convert, damage is named."""
+
+import io
+import shutil
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.io import loadmat, savemat
+from scipy.spatial.transform import Rotation
+
+from conftest import run_script
+from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
+from trackertraincode.facemodel.bfm import EYE_VERTICES, load_array_pickle
+from trackertraincode.rendering.generate import Request, iter_faces, write_faces
+from trackertraincode.sample.images import decode
+
+
+@pytest.fixture(scope="module")
+def archives(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with small synthetic archives in both layouts."""
+    folder = tmp_path_factory.mktemp("archives")
+    write_faces(Request(9, 96, 1, "300wlp"), folder / "300W-LP.zip", 0)
+    write_faces(Request(6, 96, 2, "aflw2k"), folder / "AFLW2000-3D.zip", 0)
+    return folder
+
+
+def convert(script: str, *arguments: object, expect: int = 0) -> str:
+    return run_script(f"dsprocess_{script}.py", *arguments, "--workers", 0, expect=expect)
+
+
+def rewrite(source: Path, destination: Path, change) -> Path:
+    """A copy of an archive in which change(name, data) -> (name, data) or None to leave a member out."""
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(destination, "w") as new:
+        for name in old.namelist():
+            if (changed := change(name, old.read(name))) is not None:
+                info = zipfile.ZipInfo(changed[0])
+                info.external_attr = 0x81FF8020
+                new.writestr(info, changed[1])
+    return destination
+
+
+def slow_labels(mat: dict, width: int, height: int, bfm: dict | None) -> dict[str, np.ndarray]:
+    """The definitions, one sample at a time, in float64, with scipy's rotations."""
+    pitch, yaw, roll, tx, ty, _, scale = (float(v) for v in mat["Pose_Para"][0])
+    mirror = np.diag([1.0, 1.0, -1.0])
+    R = mirror @ Rotation.from_euler("XYZ", [pitch, -yaw, roll]).as_matrix() @ mirror
+    size = 0.5 * scale / 224 * width * 100e3
+    xy = np.array([tx, height - ty]) + (R @ [0, -0.26, -0.9] * size)[:2]
+    labels = {"matrix": R, "head": np.array([*xy, size])}
+    if bfm is not None:
+        alpha = mat["Shape_Para"][:40, 0].astype(float) / 20 / 1e5
+        beta = mat["Exp_Para"][:10, 0].astype(float) / 5
+        offsets = (bfm["w_shp"].astype(float) * 20) @ alpha + (bfm["w_exp"].astype(float) * 5e-5) @ beta
+        local = (bfm["u"][:, 0].astype(float) * 1e-5 + offsets).reshape(-1, 3) * [1, -1, -1] - [0, -0.26, -0.9]
+        posed = local @ R.T * size + [*xy, 0]
+        labels["box"] = np.concatenate([posed.min(0)[:2], posed.max(0)[:2]])
+        labels["shape"] = np.concatenate([alpha, beta])
+        ids = bfm["keypoints"].reshape(-1, 3)[:, 0] // 3
+        ids[list(EYE_VERTICES)] = list(EYE_VERTICES.values())
+        labels["landmarks"] = posed[ids]
+    return labels
+
+
+def centered(points: np.ndarray) -> np.ndarray:
+    return points - [0, 0, points[[36, 39, 42, 45], 2].mean()]
+
+
+def test_real_aflw2000_labels_equal_their_definitions(shared_data: Path, tmp_path: Path) -> None:
+    archive = shared_data / "aflw2000" / "AFLW2000-3D.zip"
+    model = shared_data / "facemodel" / "bfm_noneck_v3.pkl"
+    convert("aflw2k", archive, tmp_path / "a.h5", "--face-model", model, "-n", 25)
+    bfm = load_array_pickle(model)
+    with Hdf5PoseDataset(tmp_path / "a.h5") as data, zipfile.ZipFile(archive) as source:
+        stems = sorted(n[:-4] for n in source.namelist() if n.endswith(".mat"))
+        for sample, stem in zip(data, stems):
+            assert sample.image == source.read(f"{stem}.jpg")
+            mat = loadmat(io.BytesIO(source.read(f"{stem}.mat")))
+            height, width = decode(source.read(f"{stem}.jpg")).shape
+            expected = slow_labels(mat, width, height, bfm)
+            turn = Rotation.from_quat(sample.rotation) * Rotation.from_matrix(expected["matrix"]).inv()
+            assert turn.magnitude() < 1e-5
+            assert np.allclose(sample.head, expected["head"], atol=1e-3)
+            assert np.allclose(sample.shape, expected["shape"], atol=1e-5)
+            assert np.allclose(sample.landmarks, centered(mat["pt3d_68"].T * [1, 1, -1]), atol=1e-3)
+            assert np.allclose(sample.face_box, expected["box"], atol=0.2)  # hull of the vertices that can bound it
+    assert data.face_model == "bfm_noneck_v3"
+
+
+def test_real_300wlp_labels_equal_their_definitions(shared_data: Path, tmp_path: Path) -> None:
+    archive = shared_data / "300wlp" / "300wlp_miniset.zip"
+    model = shared_data / "facemodel" / "bfm_noneck_v3.pkl"
+    convert("300wlp", archive, tmp_path / "a.h5", "--face-model", model)
+    with Hdf5PoseDataset(tmp_path / "a.h5") as data, zipfile.ZipFile(archive) as source:
+        stems = sorted(n[:-4] for n in source.namelist() if n.endswith(".mat"))
+        assert len(data) == 2
+        for sample, stem in zip(data, stems):
+            mat = loadmat(io.BytesIO(source.read(f"{stem}.mat")))
+            height, width = decode(source.read(f"{stem}.jpg")).shape
+            expected = slow_labels(mat, width, height, load_array_pickle(model))
+            points = centered(expected["landmarks"])
+            assert np.allclose(sample.landmarks, points, atol=1e-3)
+            assert np.allclose(sample.face_box, [*points.min(0)[:2], *points.max(0)[:2]], atol=1e-3)
+            assert np.allclose(sample.landmarks_2d, mat["pt2d"].T, atol=1e-4)
+
+
+def test_without_a_face_model_300wlp_has_pose_box_and_2d_landmarks(shared_data: Path, tmp_path: Path) -> None:
+    output = convert("300wlp", shared_data / "300wlp" / "300wlp_miniset.zip", tmp_path / "a.h5")
+    assert "bfm_noneck_v3.pkl" in output
+    with Hdf5PoseDataset(tmp_path / "a.h5") as data:
+        assert set(data.fields) == {"image", "rotation", "head", "face_box", "landmarks_2d"}
+        for box, points in zip(data.labels["face_box"], data.labels["landmarks_2d"]):
+            hull = np.concatenate([points.min(0), points.max(0)])
+            assert np.abs(box - hull).max() < 0.25 * (hull[2] - hull[0])  # the stand-in keeps its mouth shut
+
+
+@pytest.mark.parametrize(
+    ("script", "layout", "seed", "count"), [("300wlp", "300wlp", 1, 9), ("aflw2k", "aflw2k", 2, 6)]
+)
+def test_synthetic_archives_give_back_their_exact_labels(
+    archives: Path, tmp_path: Path, script: str, layout: str, seed: int, count: int
+) -> None:
+    source = archives / ("300W-LP.zip" if layout == "300wlp" else "AFLW2000-3D.zip")
+    convert(script, source, tmp_path / "a.h5")
+    with Hdf5PoseDataset(tmp_path / "a.h5") as data:
+        assert len(data) == count
+        assert data.face_model == "embedded-v1"
+        for face, sample in zip(iter_faces(Request(count, 96, seed, layout), 0), data):
+            truth = face.sample
+            assert abs((truth.rotation * sample.rotation).sum()) > 1 - 1e-6
+            for label, tolerance in (("head", 2e-3), ("landmarks", 5e-3), ("shape", 1e-5)):
+                assert np.allclose(getattr(truth, label), getattr(sample, label), atol=tolerance), label
+
+
+def test_sequences_subsets_and_boxes_of_300wlp(archives: Path, tmp_path: Path) -> None:
+    source = archives / "300W-LP.zip"
+    for subset, count in (("original", 3), ("large", 6), ("both", 9)):
+        convert("300wlp", source, tmp_path / f"{subset}.h5", "--subset", subset)
+        assert len(Hdf5PoseDataset(tmp_path / f"{subset}.h5")) == count
+    both = Hdf5PoseDataset(tmp_path / "both.h5")
+    assert both.sequence_starts is not None
+    assert both.sequence_starts.tolist() == [0, 4, 8, 9]
+    convert("300wlp", source, tmp_path / "mesh.h5", "--reconstruct-head-bbox")
+    mesh = Hdf5PoseDataset(tmp_path / "mesh.h5").labels["face_box"]
+    assert (mesh[:, 1] < both.labels["face_box"][:, 1]).all()  # reaches up to the forehead
+
+
+def test_large_poses_take_landmarks_that_follow_the_rotation(archives: Path, tmp_path: Path) -> None:
+    convert("300wlp", archives / "300W-LP.zip", tmp_path / "a.h5")
+    labels = Hdf5PoseDataset(tmp_path / "a.h5").labels
+    assert np.allclose(labels["landmarks_2d"], labels["landmarks"][..., :2], atol=0.01)
+    no_folder = rewrite(archives / "300W-LP.zip", tmp_path / "b.zip", lambda n, d: None if "landmarks" in n else (n, d))
+    convert("300wlp", no_folder, tmp_path / "b.h5")
+    points = Hdf5PoseDataset(tmp_path / "b.h5").labels["landmarks_2d"]
+    assert np.isfinite(points[[0, 4, 8]]).all()
+    assert np.isnan(points[[1, 2, 3, 5, 6, 7]]).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "uint8"])
+def test_arrays_of_any_type_convert(archives: Path, tmp_path: Path, dtype: str) -> None:
+    def cast(name: str, data: bytes) -> tuple[str, bytes]:
+        if not name.endswith(".mat") or "_pts" in name:
+            return name, data
+        mat = {k: v for k, v in loadmat(io.BytesIO(data)).items() if not k.startswith("__")}
+        mat["Exp_Para"] = np.zeros((29, 1), dtype)
+        mat["pt2d"] = np.abs(mat["pt2d"]).astype(dtype)
+        buffer = io.BytesIO()
+        savemat(buffer, mat)
+        return name, buffer.getvalue()
+
+    convert("300wlp", rewrite(archives / "300W-LP.zip", tmp_path / "a.zip", cast), tmp_path / "a.h5", "--strict")
+    assert len(Hdf5PoseDataset(tmp_path / "a.h5")) == 9
+
+
+def test_unpacked_backslashed_and_mac_archives_convert_alike(archives: Path, tmp_path: Path) -> None:
+    source = archives / "300W-LP.zip"
+    shutil.unpack_archive(source, tmp_path / "folder")
+    backslashes = rewrite(source, tmp_path / "b.zip", lambda n, d: (n.replace("/", "\\"), d))
+    with zipfile.ZipFile(backslashes, "a") as archive:
+        archive.writestr("__MACOSX/300W_LP/AFW/._SYNTH_000000_0.jpg", b"junk")
+        archive.writestr("300W_LP/AFW_Flip/SYNTH_000000_0.jpg", b"junk")
+    expected = Hdf5PoseDataset(_converted(source, tmp_path / "1.h5")).labels
+    for place in (tmp_path / "folder", backslashes):
+        labels = Hdf5PoseDataset(_converted(place, tmp_path / "2.h5")).labels
+        assert all(np.array_equal(labels[k], expected[k], equal_nan=True) for k in expected)
+
+
+def _converted(source: Path, destination: Path) -> Path:
+    convert("300wlp", source, destination)
+    return destination
+
+
+def broken_mat(data: bytes, **changes: object) -> bytes:
+    mat = {k: v for k, v in loadmat(io.BytesIO(data)).items() if not k.startswith("__")}
+    mat = {k: v for k, v in (mat | changes).items() if v is not None}
+    buffer = io.BytesIO()
+    savemat(buffer, mat)
+    return buffer.getvalue()
+
+
+VICTIM = "AFLW2000/image00002"
+
+
+@pytest.mark.parametrize(
+    ("member", "damage", "message"),
+    [
+        ("mat", lambda d: broken_mat(d, Pose_Para=None), "image00002.mat: no variable 'Pose_Para'"),
+        ("mat", lambda d: broken_mat(d, Pose_Para=np.full((1, 7), np.nan)), "'Pose_Para' holds NaN"),
+        ("mat", lambda d: broken_mat(d, pt3d_68=np.zeros((3, 67))), r"'pt3d_68' has shape (3, 67), expected (3, 68)"),
+        ("mat", lambda d: b"MATLAB 5.0 junk" * 9, "image00002.mat: not a readable .mat file"),
+        ("mat", lambda d: d[: len(d) // 2], "image00002.mat: not a readable .mat file"),
+        ("jpg", lambda d: b"no picture", "image00002.jpg: 10 bytes, not a JPEG"),
+        ("jpg", lambda d: d[: len(d) // 2], "image00002.jpg: the picture ends early"),
+        ("jpg", lambda d: None, "member 'AFLW2000/image00002.jpg' is missing"),
+    ],
+)
+def test_a_damaged_sample_is_skipped_counted_and_named(
+    archives: Path, tmp_path: Path, member: str, damage, message: str
+) -> None:
+    def change(name: str, data: bytes):
+        if name != f"{VICTIM}.{member}":
+            return name, data
+        damaged = damage(data)
+        return None if damaged is None else (name, damaged)
+
+    source = rewrite(archives / "AFLW2000-3D.zip", tmp_path / "a.zip", change)
+    if message.endswith("missing"):  # without its picture a .mat isn't a sample at all
+        convert("aflw2k", source, tmp_path / "a.h5")
+        assert len(Hdf5PoseDataset(tmp_path / "a.h5")) == 5
+        return
+    output = convert("aflw2k", source, tmp_path / "a.h5")
+    assert "5 samples written, 1 skipped" in output
+    assert message in output
+    strict = convert("aflw2k", source, tmp_path / "b.h5", "--strict", expect=1)
+    assert message in strict
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.h5", "a.zip"]
+
+
+def test_a_truncated_zip_a_wrong_path_and_a_wrong_archive_are_named(archives: Path, tmp_path: Path) -> None:
+    whole = (archives / "AFLW2000-3D.zip").read_bytes()
+    (tmp_path / "cut.zip").write_bytes(whole[: len(whole) // 2])
+    assert "cut.zip: not a complete zip file" in convert("aflw2k", tmp_path / "cut.zip", tmp_path / "a.h5", expect=1)
+    assert "no such archive" in convert("aflw2k", tmp_path / "nowhere.zip", tmp_path / "a.h5", expect=1)
+    output = convert("300wlp", archives / "AFLW2000-3D.zip", tmp_path / "a.h5", expect=1)
+    assert "give 300W-LP.zip" in output
+    assert not (tmp_path / "a.h5").exists()
+
+
+def test_mistyped_options_are_answered_with_usage(archives: Path, tmp_path: Path) -> None:
+    output = convert("300wlp", archives / "300W-LP.zip", tmp_path / "a.h5", "--subset", "larg", expect=2)
+    assert "invalid choice: 'larg'" in output

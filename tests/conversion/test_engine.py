@@ -1,0 +1,182 @@
+"""The engine: order, resuming after a crash, dangers in archives, disk full, Ctrl-C."""
+
+import argparse
+import errno
+import os
+import signal
+import subprocess
+import sys
+import zipfile
+from functools import partial
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from conftest import PROJECT, run_script
+from trackertraincode.conversion import journal as journal_module
+from trackertraincode.conversion.archive import Archive
+from trackertraincode.conversion.journal import Journal, Skip
+from trackertraincode.conversion.run import Source, run_converter
+from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset, PoseWriter
+from trackertraincode.errors import ArchiveError, ConfigError, UserError
+from trackertraincode.sample.images import encode_png
+from trackertraincode.sample.sample import Sample
+
+
+def make(number: int, fail_at: int | None = None, error: type[BaseException] = ArchiveError) -> list[Sample]:
+    if number == fail_at:
+        raise error(f"item {number}: broken")
+    image = encode_png(np.full((8, 8), number % 256, np.uint8))
+    return [
+        Sample(
+            image=image, name=f"item {number}", face_box=np.array([0, 0, number + 1, 5.0]), sequence=str(number // 10)
+        )
+    ]
+
+
+def options(tmp_path: Path, **changes: object) -> argparse.Namespace:
+    defaults = {"source": tmp_path / "x.zip", "destination": tmp_path / "out.h5", "count": None, "workers": 0}
+    return argparse.Namespace(**(defaults | {"resume": False, "strict": False} | changes))
+
+
+def widths(path: Path) -> list[int]:
+    return (Hdf5PoseDataset(path).labels["face_box"][:, 2] - 1).astype(int).tolist()
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_order_is_that_of_the_items(tmp_path: Path, workers: int) -> None:
+    run_converter(options(tmp_path, workers=workers), "test", Source(items=range(100), convert=make))
+    assert widths(tmp_path / "out.h5") == list(range(100))
+    assert not (tmp_path / "out.h5.parts").exists()
+
+
+def test_count_limits_samples(tmp_path: Path) -> None:
+    run_converter(options(tmp_path, count=7), "test", Source(items=range(100), convert=make))
+    assert widths(tmp_path / "out.h5") == list(range(7))
+
+
+def test_an_interrupted_run_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal_module, "SAMPLES_PER_PART", 16)
+    interrupted = Source(items=range(100), convert=partial(make, fail_at=50, error=KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        run_converter(options(tmp_path), "test", interrupted)
+    assert not (tmp_path / "out.h5").exists()
+    seen = []
+    run_converter(
+        options(tmp_path, resume=True), "test", Source(items=range(100), convert=lambda n: seen.append(n) or make(n))
+    )
+    assert widths(tmp_path / "out.h5") == list(range(100))
+    assert seen[0] == 48
+
+
+def test_resuming_another_run_is_refused(tmp_path: Path) -> None:
+    interrupted = Source(items=range(40), convert=partial(make, fail_at=30, error=KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        run_converter(options(tmp_path), "test", interrupted)
+    with pytest.raises(ConfigError, match="other options"):
+        run_converter(options(tmp_path, resume=True), "another", Source(items=range(40), convert=make))
+
+
+def test_a_part_that_was_cut_short_is_made_again(tmp_path: Path) -> None:
+    first = Journal(tmp_path / "parts", "same")
+    first.start(resume=False)
+    for number in range(3):
+        first.add(make(number), [Skip(f"{number}", "why")] if number == 1 else [], number + 1)
+        first.flush()
+    last = sorted((tmp_path / "parts").glob("*.npz"))[-1]
+    last.write_bytes(last.read_bytes()[:100])
+    second = Journal(tmp_path / "parts", "same")
+    second.start(resume=True)
+    assert second.done_items == 2
+    assert [s.name for s in second.replay()] == ["item 0", "item 1"]
+    assert second.skips() == [Skip("1", "why")]
+
+
+@pytest.mark.slow
+def test_kill_and_resume_gives_the_same_file(tmp_path: Path) -> None:
+    run_script(
+        "make_synthetic_data.py", tmp_path / "a.zip", "-n", 60, "--size", 64, "--format", "aflw2k", "--workers", 2
+    )
+    run_script("dsprocess_aflw2k.py", tmp_path / "a.zip", tmp_path / "whole.h5", "--workers", 0)
+    command = [sys.executable, str(PROJECT / "scripts" / "dsprocess_aflw2k.py"), str(tmp_path / "a.zip")]
+    command += [str(tmp_path / "killed.h5"), "--workers", "1", "--resume"]
+    for patience in (1.5, 2.5):
+        process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL)
+        try:
+            process.wait(timeout=patience)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+    with h5py.File(tmp_path / "whole.h5") as whole, h5py.File(tmp_path / "killed.h5") as again:
+        assert set(whole) == set(again)
+        for name in whole:
+            a, b = whole[name][...], again[name][...]
+            assert all(np.array_equal(x, y) for x, y in zip(a, b))
+
+
+def test_strict_stops_and_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="item 3: broken"):
+        run_converter(options(tmp_path, strict=True), "test", Source(items=range(9), convert=partial(make, fail_at=3)))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_skips_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_converter(options(tmp_path), "test", Source(items=range(9), convert=partial(make, fail_at=3)))
+    assert "8 samples written, 1 skipped" in capsys.readouterr().out
+
+
+def test_nothing_convertible_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ArchiveError, match="not one sample"):
+        run_converter(options(tmp_path), "test", Source(items=range(1), convert=partial(make, fail_at=0)))
+    assert not (tmp_path / "out.h5").exists()
+
+
+def test_a_full_disk_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(PoseWriter, "write", full)
+    with pytest.raises(OSError, match="No space"):
+        run_converter(options(tmp_path), "test", Source(items=range(5), convert=make))
+    assert not list(tmp_path.glob("out.h5"))
+    assert not list(tmp_path.glob("out.h5.tmp"))
+
+
+def test_provenance_is_in_the_file(tmp_path: Path) -> None:
+    (tmp_path / "x.zip").write_bytes(b"archive")
+    run_converter(options(tmp_path), "dsprocess_test", Source(items=range(2), convert=make))
+    source = Hdf5PoseDataset(tmp_path / "out.h5").source
+    assert source["converter"] == "dsprocess_test"
+    assert source["archive"] == "x.zip"
+    assert len(source["sha256"]) == 64
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../up.jpg", "a/../../up.jpg", "C:\\up.jpg", "..\\up.jpg"])
+def test_members_outside_the_archive_are_refused(tmp_path: Path, name: str) -> None:
+    with zipfile.ZipFile(tmp_path / "evil.zip", "w") as archive:
+        archive.writestr(zipfile.ZipInfo(name), b"data")
+    with pytest.raises(ArchiveError, match="points outside"):
+        Archive(tmp_path / "evil.zip")
+
+
+def test_bombs_are_refused_but_videos_are_not(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in ("bomb.jpg", "still.avi"):
+            archive.writestr(name, bytes(4 * 2**20))
+    archive_ = Archive(tmp_path / "bomb.zip")
+    with pytest.raises(ArchiveError, match=r"bomb\.jpg' unpacks to \d+ times its size"):
+        archive_.read("bomb.jpg")
+    assert len(archive_.read("still.avi")) == 4 * 2**20
+
+
+def test_a_flipped_bit_is_noticed(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("a.bin", bytes(1000))
+    data = bytearray((tmp_path / "a.zip").read_bytes())
+    data[500] ^= 1
+    (tmp_path / "a.zip").write_bytes(data)
+    with pytest.raises(ArchiveError, match=r"'a\.bin' is damaged"):
+        Archive(tmp_path / "a.zip").read("a.bin")

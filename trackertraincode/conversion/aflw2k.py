@@ -1,0 +1,91 @@
+"""AFLW2000-3D: `AFLW2000/imageNNNNN.{jpg,mat}`, the pictures that head pose methods are compared on."""
+
+import re
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from trackertraincode.conversion.archive import open_archive
+from trackertraincode.conversion.matfile import numbers, read_mat
+from trackertraincode.conversion.pose_para import (
+    HOW_TO_GET_BFM,
+    MAT_VARIABLES,
+    FaceModels,
+    centered_depth,
+    check_picture,
+    coefficient_model,
+    head_box,
+    read_coefficients,
+    read_pose,
+)
+from trackertraincode.conversion.run import Source
+from trackertraincode.errors import ArchiveError
+from trackertraincode.facemodel.embedded import embedded_head
+from trackertraincode.facemodel.head_model import COEFFICIENT_COUNT
+from trackertraincode.sample.sample import Sample
+
+_PICTURE = re.compile(r"^(?:.*/)?image\d+\.jpg$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all items of a run share."""
+
+    archive: Path
+    models: FaceModels
+    coefficients_of: str  # name of the face model whose coefficients the archive has
+
+
+def make_source(archive: Path, face_model: Path | None) -> Source:
+    """List the archive. Raises ArchiveError when it is none, ModelFileError for a bad face model."""
+    opened = open_archive(archive)
+    stems = sorted((n[:-4] for n in opened.names if _PICTURE.match(n)), key=lambda stem: stem.rsplit("/", 1)[-1])
+    if not stems:
+        raise ArchiveError(f"{archive}: no AFLW2000/imageNNNNN.jpg in it; give AFLW2000-3D.zip or its folder.")
+    models = FaceModels(None if face_model is None else str(face_model))
+    coefficients_of = "bfm_noneck_v3"
+    for stem in stems:
+        try:
+            coefficients_of = coefficient_model(read_mat(opened.read(f"{stem}.mat"), f"{stem}.mat", ("face_model",)))
+            break
+        except ArchiveError:
+            continue
+    model = models.for_coefficients(coefficients_of)
+    return Source(
+        items=stems,
+        convert=partial(convert_item, Settings(archive, models, coefficients_of)),
+        face_model=None if model is None else model.name,
+        notes=(HOW_TO_GET_BFM.replace("shape and 3-D landmarks are", "shape is"),) if model is None else (),
+    )
+
+
+def convert_item(settings: Settings, stem: str) -> list[Sample]:
+    """One picture -> one sample. Raises ArchiveError naming the member that is missing, damaged or wrong."""
+    archive = open_archive(settings.archive)
+    image = archive.read(f"{stem}.jpg")
+    size = check_picture(image, f"{stem}.jpg")
+    name = f"{stem}.mat"
+    mat = read_mat(archive.read(name), name, MAT_VARIABLES)
+    if coefficient_model(mat) != settings.coefficients_of:
+        raise ArchiveError(f"{name}: coefficients of another face model than {settings.coefficients_of}.")
+    pose = read_pose(mat, name, size)
+    coefficients = read_coefficients(mat, name)
+    model = settings.models.for_coefficients(settings.coefficients_of)
+    landmarks = numbers(mat, name, "pt3d_68", (3, 68)).T * [1.0, 1.0, -1.0]  # theirs points towards the viewer
+    if model is None:
+        box = head_box(pose, embedded_head(), np.zeros(COEFFICIENT_COUNT))
+    else:
+        box = head_box(pose, model, coefficients)
+    return [
+        Sample(
+            image=image,
+            name=f"{stem}.jpg",
+            rotation=pose.quat,
+            head=pose.head,
+            face_box=box,
+            landmarks=centered_depth(landmarks),
+            shape=None if model is None else coefficients,
+        )
+    ]

@@ -1,0 +1,116 @@
+"""Labels of 300W-LP and AFLW2000-3D: `Pose_Para`, 3DDFA coefficients, head boxes.
+
+The one-pixel shift in `h - y` and the factor w / 224 are the published conversion's, kept so that files stay
+interchangeable.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from trackertraincode.conversion.matfile import numbers, text
+from trackertraincode.errors import ArchiveError
+from trackertraincode.facemodel.embedded import NAME as EMBEDDED
+from trackertraincode.facemodel.embedded import embedded_head
+from trackertraincode.facemodel.head_model import EXPRESSION_COUNT, SHAPE_COUNT, HeadModel, load_head_model
+from trackertraincode.facemodel.landmarks68 import EYE_CORNERS
+from trackertraincode.geometry.euler import aflw_to_matrix
+from trackertraincode.geometry.rotation import matrix_to_quat
+from trackertraincode.sample.images import ImageDecodeError, Size, decode, image_size, sniff
+
+ORIGIN_OFFSET = np.array([0.0, -0.26, -0.9])  # from the origin of `Pose_Para` to between the eyes, head radii
+MAT_VARIABLES = ("Pose_Para", "Shape_Para", "Exp_Para", "pt2d", "pt3d_68", "face_model")
+HOW_TO_GET_BFM = (
+    "no face model for the coefficients of this archive: shape and 3-D landmarks are left out and boxes come from the "
+    "embedded head. Get bfm_noneck_v3.pkl from the 3DDFA_V2 project: give it as --face-model or put it into $DATADIR."
+)
+
+
+@dataclass(frozen=True)
+class Pose:
+    """Rotation and position of one head."""
+
+    matrix: np.ndarray  # (3, 3) float64
+    quat: np.ndarray  # (4,) i, j, k, w
+    head: np.ndarray  # (3,) x, y, radius; pixels, pixel centres from 0
+
+    def project(self, local: np.ndarray) -> np.ndarray:
+        """Head-local points (N, 3) -> (N, 3) pixels, z relative to the head's origin."""
+        points = local @ (self.matrix.T * self.head[2])
+        points[:, :2] += self.head[:2]
+        return points
+
+
+def read_pose(mat: dict[str, np.ndarray], name: str, size: Size) -> Pose:
+    """`Pose_Para` = pitch, yaw, roll, tx, ty, tz, scale. Raises ArchiveError naming the file."""
+    pitch, yaw, roll, tx, ty, _, scale = numbers(mat, name, "Pose_Para", (1, 7))[0]
+    matrix = aflw_to_matrix(torch.tensor([pitch, yaw, roll], dtype=torch.float64))
+    radius = 0.5 * scale / 224.0 * size.width * 100e3
+    shift = (matrix.numpy() @ ORIGIN_OFFSET)[:2] * radius
+    head = np.array([tx + shift[0], size.height - ty + shift[1], radius])
+    return Pose(matrix.numpy(), matrix_to_quat(matrix).numpy(), head)
+
+
+def read_coefficients(mat: dict[str, np.ndarray], name: str) -> np.ndarray:
+    """(50,) coefficients in this suite's scaling. Raises ArchiveError naming the file."""
+    shape = numbers(mat, name, "Shape_Para", (SHAPE_COUNT, 1), rows=SHAPE_COUNT)[:, 0]
+    expression = numbers(mat, name, "Exp_Para", (EXPRESSION_COUNT, 1), rows=EXPRESSION_COUNT)[:, 0]
+    return np.concatenate([shape / 20.0 / 1e5, expression / 5.0])
+
+
+def coefficient_model(mat: dict[str, np.ndarray]) -> str:
+    """Which face model the coefficients of a .mat file belong to; ours says so, all others are BFM's."""
+    return EMBEDDED if text(mat, "face_model") == EMBEDDED else "bfm_noneck_v3"
+
+
+@dataclass(frozen=True)
+class FaceModels:
+    """Which head model stands for which coefficients; small, so that it can travel to workers."""
+
+    path: str | None  # of BFM; None: from $DATADIR, else there is none
+
+    def for_coefficients(self, of: str) -> HeadModel | None:
+        """The model that these coefficients belong to, None where the user has no copy."""
+        model = embedded_head() if of == EMBEDDED else _load(self.path)
+        return model if model.name == of else None
+
+
+@cache
+def _load(path: str | None) -> HeadModel:
+    return load_head_model(None if path is None else Path(path))
+
+
+def centered_depth(points: np.ndarray) -> np.ndarray:
+    """(68, 3) with the mean z of the four eye corners at 0."""
+    points = points.copy()
+    points[:, 2] -= points[list(EYE_CORNERS), 2].mean()
+    return points
+
+
+def head_box(pose: Pose, model: HeadModel, coefficients: np.ndarray) -> np.ndarray:
+    """(4,) hull of the posed face mesh: forehead to chin, ear to ear."""
+    turned = (pose.matrix[:2] * pose.head[2]).astype(np.float32) @ model.face_hull_points(coefficients).T
+    return np.concatenate([turned.min(1) + pose.head[:2], turned.max(1) + pose.head[:2]])
+
+
+def hull(points: np.ndarray) -> np.ndarray:
+    """(N, 2 or 3) -> (4,) x0, y0, x1, y1."""
+    return np.concatenate([points[:, :2].min(0), points[:, :2].max(0)])
+
+
+def check_picture(data: bytes, name: str) -> Size:
+    """Its size. Raises ArchiveError naming the file when it doesn't decode or ends early.
+
+    Decoding at an eighth of the size reads all of the file but computes little.
+    """
+    try:
+        size = image_size(data)
+        if sniff(data) == "jpeg" and b"\xff\xd9" not in data[-64:]:
+            raise ArchiveError(f"{name}: the picture ends early.")
+        decode(data, reduce=8)
+    except ImageDecodeError as error:
+        raise ArchiveError(f"{name}: {error}") from error
+    return size

@@ -1,0 +1,207 @@
+"""The one engine of all converters: options, worker processes, progress, resuming, summary, provenance.
+
+Source(items, convert) --run_converter--> DESTINATION        order is that of the items, whatever the workers
+"""
+
+import argparse
+import hashlib
+import json
+import signal
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from trackertraincode import __version__
+from trackertraincode.cli import add_workers_option, default_workers, positive_int
+from trackertraincode.conversion.journal import Journal, Skip
+from trackertraincode.datasets.dshdf5pose import PoseWriter
+from trackertraincode.errors import ArchiveError, UserError
+from trackertraincode.sample.images import ImageDecodeError
+from trackertraincode.sample.sample import Sample
+
+ITEMS_PER_TASK = 16
+SHOWN_SKIPS = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """What a converter module knows of an archive. Everything is picklable: it travels to worker processes."""
+
+    items: Sequence[Any]  # work items, cheap to list, in the order of the file
+    convert: Callable[[Any], list[Sample]]  # one item -> its samples; raises UserError to skip it, with the reason
+    face_model: str | None = None  # of shape coefficients
+    optional: tuple[str, ...] = ()  # labels that only some samples have
+    notes: tuple[str, ...] = field(default=())  # lines to show the user, such as what is missing
+
+
+def converter_parser(description: str | None, source_help: str) -> argparse.ArgumentParser:
+    """The options that all converters have."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("source", type=Path, help=source_help)
+    parser.add_argument("destination", type=Path, help="sample file to write, .h5")
+    parser.add_argument("-n", "--count", type=positive_int, metavar="N", help="convert only the first N samples")
+    add_workers_option(parser)
+    parser.add_argument("--resume", action="store_true", help="go on with an interrupted run of the same command")
+    parser.add_argument("--strict", action="store_true", help="stop at the first sample that can't be converted")
+    return parser
+
+
+def run_converter(options: argparse.Namespace, name: str, source: Source) -> int:
+    """Convert everything and write the file. Returns the exit code.
+
+    Raises UserError when nothing could be converted, and with --strict at the first item that can't be.
+    """
+    for note in source.notes:
+        print(note)
+    destination: Path = options.destination
+    if destination.is_dir():
+        raise UserError(f"{destination}: is a folder; give the name of the .h5 file to write.")
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    provenance = _provenance(options, name)
+    journal = Journal(destination.with_name(destination.name + ".parts"), json.dumps(provenance, sort_keys=True))
+    journal.start(options.resume)
+    try:
+        _convert_items(options, source, journal)
+        journal.flush()
+    except BaseException as error:
+        if isinstance(error, UserError) or not journal.done_items:
+            journal.remove()
+        else:
+            print(f"{journal.folder} keeps what is done; the same command with --resume goes on from there.")
+        raise
+    skips = journal.skips()
+    samples = journal.replay() if options.count is None else islice(journal.replay(), options.count)
+    written = _write(destination, samples, provenance, source)
+    journal.remove()
+    print_summary(destination, written, skips)
+    return 0
+
+
+def _convert_items(options: argparse.Namespace, source: Source, journal: Journal) -> None:
+    """Run what isn't in the journal yet."""
+    workers = default_workers() if options.workers is None else options.workers
+    remaining = list(source.items[journal.done_items :])
+    tasks = [remaining[i : i + ITEMS_PER_TASK] for i in range(0, len(remaining), ITEMS_PER_TASK)]
+    total = len(source.items) if options.count is None else min(options.count, len(source.items))
+    made = sum(1 for _ in journal.replay()) if journal.done_items else 0
+    begun = min(journal.done_items, total)
+    with tqdm(total=total, initial=begun, unit=" samples", desc=options.destination.name) as bar:
+        for task, outcome in zip(tasks, _in_order(source.convert, tasks, workers)):
+            samples = [sample for item_samples, _ in outcome for sample in item_samples]
+            skips = [skip for _, skip in outcome if skip is not None]
+            if options.strict and skips:
+                raise UserError(f"{skips[0].name}: {skips[0].reason} (stopped by --strict)")
+            journal.add(samples, skips, journal.done_items + len(task))
+            bar.update(len(task))
+            made += len(samples)
+            if options.count is not None and made >= options.count:
+                return
+
+
+Outcome = list[tuple[list[Sample], Skip | None]]
+
+
+def _in_order(convert: Callable[[Any], list[Sample]], tasks: list[list[Any]], workers: int) -> Iterator[Outcome]:
+    """Outcomes of the tasks in their order; at most a few tasks per worker are under way or waiting."""
+    if workers == 0:
+        for task in tasks:
+            yield _run_task(convert, task)
+        return
+    with ProcessPoolExecutor(workers, initializer=_start_worker) as pool:
+        waiting: deque[Future[Outcome]] = deque()
+        queue = iter(tasks)
+        try:
+            for task in islice(queue, 3 * workers):
+                waiting.append(pool.submit(_run_task, convert, task))
+            while waiting:
+                yield waiting.popleft().result()
+                for task in islice(queue, 1):
+                    waiting.append(pool.submit(_run_task, convert, task))
+        except BrokenProcessPool as error:
+            raise UserError("a worker process died, perhaps for lack of memory; try fewer --workers.") from error
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _start_worker() -> None:
+    """Ctrl-C is the parent's business; one thread per process, since the processes are the parallelism."""
+    import cv2
+    import torch
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+
+
+def _run_task(convert: Callable[[Any], list[Sample]], items: list[Any]) -> Outcome:
+    outcome: Outcome = []
+    for item in items:
+        try:
+            samples = convert(item)
+            for sample in samples:
+                check_labels(sample)
+            outcome.append((samples, None))
+        except (ArchiveError, ImageDecodeError) as error:
+            outcome.append(([], Skip(str(item), str(error))))
+    return outcome
+
+
+def check_labels(sample: Sample) -> None:
+    """Raise ArchiveError for labels that can't be: not finite, no size, a box inside out.
+
+    A negative head size stays: AFLW2000-3D has one, and rows are counted; evaluation leaves it out.
+    """
+    for attribute in ("rotation", "head", "face_box", "landmarks", "landmarks_2d", "shape"):
+        value = getattr(sample, attribute)
+        if value is not None and not np.isfinite(value[..., :2] if attribute == "landmarks" else value).all():
+            raise ArchiveError(f"{sample.name}: {attribute} holds NaN or infinite numbers.")
+    if sample.head is not None and sample.head[2] == 0:
+        raise ArchiveError(f"{sample.name}: head size is 0.")
+    if sample.face_box is not None:
+        x0, y0, x1, y1 = sample.face_box
+        if not (x1 > x0 and y1 > y0):
+            raise ArchiveError(f"{sample.name}: face box {[float(v) for v in sample.face_box]} is empty.")
+
+
+def _write(destination: Path, samples: Iterator[Sample], provenance: dict[str, Any], source: Source) -> int:
+    with PoseWriter(destination, source=provenance, face_model=source.face_model, optional=source.optional) as writer:
+        for sample in samples:
+            writer.write(sample)
+        if writer.count == 0:
+            raise ArchiveError(f"{provenance['archive']}: not one sample could be converted; nothing was written.")
+    return writer.count
+
+
+def _provenance(options: argparse.Namespace, name: str) -> dict[str, Any]:
+    ignored = {"source", "destination", "workers", "resume", "strict"}
+    given = {key: value for key, value in vars(options).items() if key not in ignored and value is not None}
+    path: Path = options.source
+    return {
+        "converter": name,
+        "version": __version__,
+        "archive": path.name,
+        "sha256": _sha256(path) if path.is_file() else None,
+        "options": {key: str(value) for key, value in sorted(given.items())},
+    }
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def print_summary(destination: Path, written: int, skips: list[Skip]) -> None:
+    """How many samples were written and skipped, and why."""
+    print(f"{destination}: {written} samples written, {len(skips)} skipped")
+    reasons = Counter(skip.reason.split(": ", 1)[-1] for skip in skips)
+    for reason, count in reasons.most_common(SHOWN_SKIPS):
+        example = next(skip for skip in skips if skip.reason.endswith(reason))
+        print(f"  {count} skipped, such as {example.reason}")

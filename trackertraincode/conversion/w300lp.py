@@ -1,0 +1,149 @@
+"""300W-LP: pictures with 3DDFA labels, and the same faces turned to large poses.
+
+300W_LP/{AFW,HELEN,IBUG,LFPW}/NAME_K.{jpg,mat}     K = 0 is the picture itself, K > 0 synthesised larger poses
+300W_LP/landmarks/SUBSET/NAME_K_pts.mat             2-D landmarks that follow the synthesised rotation
+"""
+
+import re
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from trackertraincode.conversion.archive import Archive, open_archive
+from trackertraincode.conversion.matfile import numbers, read_mat
+from trackertraincode.conversion.pose_para import (
+    HOW_TO_GET_BFM,
+    MAT_VARIABLES,
+    FaceModels,
+    centered_depth,
+    check_picture,
+    coefficient_model,
+    head_box,
+    hull,
+    read_coefficients,
+    read_pose,
+)
+from trackertraincode.conversion.run import Source
+from trackertraincode.errors import ArchiveError
+from trackertraincode.facemodel.embedded import embedded_head
+from trackertraincode.facemodel.head_model import COEFFICIENT_COUNT
+from trackertraincode.sample.sample import Sample
+
+SUBSETS = ("AFW", "HELEN", "IBUG", "LFPW")
+POSES = ("original", "large", "both")
+_PICTURE = re.compile(rf"^(?:.*/)?(?P<subset>{'|'.join(SUBSETS)})/(?P<name>[^/]+)_(?P<pose>\d+)\.jpg$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Item:
+    """One picture of the archive."""
+
+    stem: str  # member name without extension
+    landmarks: str | None  # member with its 2-D landmarks
+    sequence: str
+    pose: int
+
+    def __str__(self) -> str:
+        return self.stem
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all items of a run share."""
+
+    archive: Path
+    models: FaceModels
+    coefficients_of: str  # name of the face model whose coefficients the archive has
+    head_bbox: bool  # box from the face mesh instead of the landmarks
+
+
+def make_source(archive: Path, face_model: Path | None, subset: str, head_bbox: bool) -> Source:
+    """List the archive. Raises ArchiveError when it is none, ModelFileError for a bad face model."""
+    opened = open_archive(archive)
+    items = list_items(opened, subset)
+    if not items:
+        raise ArchiveError(f"{archive}: no 300W_LP/SUBSET/NAME_K.jpg in it; give 300W-LP.zip or its folder.")
+    models = FaceModels(None if face_model is None else str(face_model))
+    coefficients_of = _coefficients_of(opened, items)
+    model = models.for_coefficients(coefficients_of)
+    settings = Settings(archive, models, coefficients_of, head_bbox)
+    return Source(
+        items=items,
+        convert=partial(convert_item, settings),
+        face_model=None if model is None else model.name,
+        optional=("landmarks_2d",) if any(_has_landmarks(item) for item in items) else (),
+        notes=(HOW_TO_GET_BFM,) if model is None else (),
+    )
+
+
+def list_items(archive: Archive, subset: str) -> list[Item]:
+    """Pictures in published order: subset and name, then the pose's number compared as text; no mirrored copies."""
+    names = set(archive.names)
+    found = []
+    for name in names:
+        match = _PICTURE.match(name)
+        if match is None or "/landmarks/" in f"/{name}":
+            continue
+        pose = int(match["pose"])
+        if (subset == "original" and pose > 0) or (subset == "large" and pose == 0):
+            continue
+        folder = name[: match.start("subset")]
+        stem = f"{match['subset']}/{match['name']}_{match['pose']}"
+        landmarks = f"{folder}landmarks/{stem}_pts.mat"
+        sequence = f"{match['subset']}/{match['name']}"
+        item = Item(name[:-4], landmarks if landmarks in names else None, sequence, pose)
+        found.append(((match["subset"].upper(), match["name"], match["pose"]), item))
+    return [item for _, item in sorted(found, key=lambda pair: pair[0])]
+
+
+def _has_landmarks(item: Item) -> bool:
+    """Whether 2-D landmarks that fit the picture are there: `pt2d` of the .mat fits only the original pose."""
+    return item.landmarks is not None or item.pose == 0
+
+
+def _coefficients_of(archive: Archive, items: list[Item]) -> str:
+    """The face model of the first readable .mat; an archive has one."""
+    for item in items:
+        try:
+            return coefficient_model(read_mat(archive.read(f"{item.stem}.mat"), f"{item.stem}.mat", ("face_model",)))
+        except ArchiveError:
+            continue
+    return "bfm_noneck_v3"
+
+
+def convert_item(settings: Settings, item: Item) -> list[Sample]:
+    """One picture -> one sample. Raises ArchiveError naming the member that is missing, damaged or wrong."""
+    archive = open_archive(settings.archive)
+    image = archive.read(f"{item.stem}.jpg")
+    size = check_picture(image, f"{item.stem}.jpg")
+    name = f"{item.stem}.mat"
+    mat = read_mat(archive.read(name), name, MAT_VARIABLES)
+    if coefficient_model(mat) != settings.coefficients_of:
+        raise ArchiveError(f"{name}: coefficients of another face model than {settings.coefficients_of}.")
+    pose = read_pose(mat, name, size)
+    coefficients = read_coefficients(mat, name)
+    model = settings.models.for_coefficients(settings.coefficients_of)
+    stand_in = model or embedded_head()
+    used = coefficients if model is not None else np.zeros(COEFFICIENT_COUNT)
+    points = centered_depth(pose.project(stand_in.keypoints68(used).astype(float)))
+    landmarks_2d = None
+    if item.landmarks is not None:
+        mat_2d = read_mat(archive.read(item.landmarks), item.landmarks, ("pts_2d",))
+        landmarks_2d = numbers(mat_2d, item.landmarks, "pts_2d", (68, 2))
+    elif item.pose == 0:
+        landmarks_2d = numbers(mat, name, "pt2d", (2, 68)).T
+    return [
+        Sample(
+            image=image,
+            name=f"{item.stem}.jpg",
+            sequence=item.sequence,
+            rotation=pose.quat,
+            head=pose.head,
+            face_box=head_box(pose, stand_in, used) if settings.head_bbox else hull(points),
+            landmarks=None if model is None else points,
+            landmarks_2d=landmarks_2d,
+            shape=None if model is None else coefficients,
+        )
+    ]
