@@ -142,12 +142,11 @@ class RowAppender:
             return
         start = len(self.dataset)
         self.dataset.resize(start + len(self._rows), axis=0)
-        if self._variable:
-            block = np.empty(len(self._rows), dtype=object)
-            block[:] = self._rows
+        if self._variable:  # one by one: rows of equal length would be taken for one table
+            for index, row in enumerate(self._rows, start):
+                self.dataset[index] = row
         else:
-            block = np.stack(self._rows)
-        self.dataset[start:] = block
+            self.dataset[start:] = np.stack(self._rows)
         self._rows = []
 
 

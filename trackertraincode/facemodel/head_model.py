@@ -29,6 +29,11 @@ class HeadModel:
     regions: dict[str, np.ndarray] = field(default_factory=dict)  # name -> (V,) bool
 
     @property
+    def mirror_order(self) -> np.ndarray:
+        """(50,): coefficient i of a mirrored face is coefficient mirror_order[i] of the original."""
+        return mirror_order(self.name)
+
+    @property
     def shape_basis(self) -> np.ndarray:
         """(40, V, 3)."""
         return self.basis[:SHAPE_COUNT]
@@ -67,6 +72,14 @@ class HeadModel:
     def face_hull_points(self, coefficients: np.ndarray) -> np.ndarray:
         """(..., 50) -> (..., K, 3): the deformed face vertices among which the extreme ones of any view are."""
         return _combine(*self._hull, coefficients)
+
+
+def mirror_order(face_model: str) -> np.ndarray:
+    """(50,) for a face model by name. Only the embedded head has modes of one side: closing either eye."""
+    order = np.arange(COEFFICIENT_COUNT)
+    if face_model == "embedded-v1":
+        order[[40, 41]] = order[[41, 40]]
+    return order
 
 
 def _combine(mean: np.ndarray, basis: np.ndarray, coefficients: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ averages the votes. Boxes are in [-1, 1] of the picture.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import timm
 import torch
@@ -32,10 +33,11 @@ class Localizer(nn.Module):
         self.backbone = timm.create_model(
             config.backbone, in_chans=1, features_only=True, out_indices=(-1,), pretrained=config.pretrained
         )
-        self.votes = nn.Conv2d(self.backbone.feature_info.channels()[-1], 6, kernel_size=1)
+        features: Any = self.backbone.feature_info
+        self.votes = nn.Conv2d(features.channels()[-1], 6, kernel_size=1)
         nn.init.normal_(self.votes.weight, std=0.01)
         # Start from a box of half the picture's size, the middle of the published training faces' range.
-        self.votes.bias.data = torch.tensor([0.0, 0.0, 0.0, 0.0, -1.0, -1.0])
+        self.votes.bias = nn.Parameter(torch.tensor([0.0, 0.0, 0.0, 0.0, -1.0, -1.0]))
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, 1, H, W) -> (B, 5): face logit and box in [-1, 1]."""

@@ -43,17 +43,27 @@ _REDUCED = {  # reduction -> OpenCV flags for grey and colour; scaling happens i
 def decode(data: bytes | np.ndarray, *, color: bool = False, reduce: Literal[1, 2, 4, 8] = 1) -> np.ndarray:
     """Picture file -> (H, W) grey or (H, W, 3) RGB uint8.
 
-    `reduce` divides the size while decoding. The orientation tag is ignored, since labels count stored pixels.
+    `reduce` divides the size, rounded up; pixel i of the result is what lay between i · reduce and (i + 1) · reduce.
+    JPEG files are reduced while they are decoded. The orientation tag is ignored, since labels count stored pixels.
     Raises ImageDecodeError when the bytes are no picture.
     """
     buffer = np.frombuffer(data, dtype=np.uint8) if isinstance(data, bytes) else data
-    flags = _REDUCED[reduce][color] | cv2.IMREAD_IGNORE_ORIENTATION
+    inside = reduce if sniff(buffer) == "jpeg" else 1  # other decoders would reduce to a rounded down size
+    flags = _REDUCED[inside][color] | cv2.IMREAD_IGNORE_ORIENTATION
     image = cv2.imdecode(buffer, flags) if buffer.size else None
     if image is None:
         raise ImageDecodeError(f"{buffer.size} bytes, not a readable JPEG or PNG file")
-    if color and reduce > 1:
+    if color and inside > 1:
         image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-    return image
+    return image if inside == reduce else _shrink(image, reduce)
+
+
+def _shrink(image: np.ndarray, factor: int) -> np.ndarray:
+    """Means over factor × factor pixels; the last row and column are repeated where the size is no multiple."""
+    height, width = image.shape[:2]
+    padded = cv2.copyMakeBorder(image, 0, -height % factor, 0, -width % factor, cv2.BORDER_REPLICATE)
+    size = (padded.shape[1] // factor, padded.shape[0] // factor)
+    return cv2.resize(padded, size, interpolation=cv2.INTER_AREA)
 
 
 def decode_labels(data: bytes | np.ndarray) -> np.ndarray:

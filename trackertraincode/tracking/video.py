@@ -149,7 +149,7 @@ def write_rows(rows: list[dict[str, object]], *, json_file: Path | None, csv_fil
     if json_file is not None:
         json_file.write_text(json.dumps(rows, indent=1), encoding="utf-8")
     if csv_file is not None:
-        columns = list(max(rows, key=len)) if rows else ["frame", "face"]
+        columns = list(max(rows, key=lambda row: len(row))) if rows else ["frame", "face"]
         with csv_file.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, columns)
             writer.writeheader()

@@ -1,0 +1,136 @@
+"""Labels go where the picture goes, to a twentieth of a pixel."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+
+from trackertraincode.augmentation.crop import (
+    Geometry,
+    GeometryOptions,
+    crop_boxes,
+    crop_maps,
+    crop_squares,
+    draw_geometry,
+    move_labels,
+)
+from trackertraincode.augmentation.warp import cut_and_resize, warp_array, warp_crop
+from trackertraincode.facemodel.landmarks68 import FLIP_ORDER
+from trackertraincode.geometry import affine2d
+from trackertraincode.geometry.boxes import square_crop_box
+from trackertraincode.sample.images import encode_jpeg, encode_png
+from trackertraincode.sample.sample import BATCH_LABELS
+
+SIZE = 129
+
+
+def render_dot(center: np.ndarray, size: tuple[int, int], sigma: float) -> np.ndarray:
+    """A Gaussian dot; center in corner coordinates."""
+    y, x = np.mgrid[: size[1], : size[0]] + 0.5
+    return np.round(250 * np.exp(-((x - center[0]) ** 2 + (y - center[1]) ** 2) / (2 * sigma**2))).astype(np.uint8)
+
+
+def find_dot(picture: np.ndarray) -> np.ndarray:
+    values = picture.astype(np.float64)
+    values[values < 3] = 0
+    y, x = np.mgrid[: picture.shape[0], : picture.shape[1]] + 0.5
+    return np.array([(values * x).sum(), (values * y).sum()]) / values.sum()
+
+
+def geometry_of(angle: float, mirror: bool, factor: float = 1.1) -> Geometry:
+    one = torch.ones(1)
+    return Geometry(one * factor, torch.tensor([[0.1, -0.2]]), one * np.radians(angle), one.bool() * mirror, one * 0)
+
+
+@pytest.mark.parametrize(
+    ("edge", "angle", "mirror"),
+    list(product([60.0, 129.0, 200.0, 333.3, 500.0, 900.0, 1500.0], [0, 30, -77], [False, True])),
+)
+def test_image_and_points_agree_under_any_crop(edge: float, angle: float, mirror: bool) -> None:
+    width, height = int(edge * 1.6) + 3, int(edge * 1.5)
+    dot = np.array([width * 0.47 + 0.3, height * 0.53 + 0.17])
+    sigma = max(1.8, 2.2 * edge / SIZE)
+    picture = render_dot(dot, (width, height), sigma)
+    box = torch.tensor(
+        [[width * 0.5 - edge * 0.45, height * 0.5 - edge * 0.4, width * 0.5 + edge * 0.45, height * 0.5 + edge * 0.4]]
+    )
+    geometry = geometry_of(angle, mirror)
+    maps = crop_maps(crop_squares(box, geometry), geometry, SIZE)
+    expected = affine2d.move_points(maps, torch.from_numpy(dot).float()[None, None])[0, 0].numpy()
+    for data in (encode_png(picture), encode_jpeg(picture, 98)):
+        assert np.abs(find_dot(warp_crop(data, maps[0], SIZE)) - expected).max() < 0.05
+
+
+@pytest.mark.parametrize("edge", [50, 129, 180, 300, 777])
+def test_evaluation_crops_agree_with_points(edge: int) -> None:
+    dot = np.array([edge * 0.9 + 0.4, edge * 0.8 + 0.1])
+    picture = render_dot(dot, (2 * edge, 2 * edge), max(1.8, 2.2 * edge / SIZE))
+    square = square_crop_box(torch.tensor([0.4, 0.3, 1.0, 1.0]) * 2 * edge, 1.0)
+    crop = cut_and_resize(picture, square.numpy(), SIZE)
+    maps = affine2d.box_to_square(square, SIZE)
+    expected = affine2d.move_points(maps, torch.from_numpy(dot).float()[None])[0].numpy()
+    assert np.abs(find_dot(crop) - expected).max() < 0.05
+
+
+def test_outside_of_the_picture_is_black() -> None:
+    white = np.full((50, 50), 255, np.uint8)
+    crop = cut_and_resize(white, np.array([-25, -25, 25, 25]), 10)
+    assert (crop[:5].max(), crop[5:, 5:].min()) == (0, 255)
+    far = warp_array(white, affine2d.translation(torch.tensor([500.0, 0.0])), 10, supersample=False)
+    assert far.max() == 0
+
+
+def labels_of(count: int) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    labels = {name: torch.rand(count, *shape, generator=generator) for name, shape in BATCH_LABELS.items()}
+    labels["face_box"][:, 2:] += 2.0
+    return labels
+
+
+def test_mirroring_twice_changes_nothing() -> None:
+    labels = labels_of(3)
+    maps = affine2d.mirror(torch.full((3,), 10.0))
+    order = torch.arange(50)
+    again = move_labels(move_labels(labels, maps, order), maps, order)
+    for name, value in labels.items():
+        assert torch.allclose(again[name], value, atol=1e-5), name
+
+
+def test_mirroring_renames_the_landmarks() -> None:
+    labels = labels_of(1)
+    moved = move_labels(labels, affine2d.mirror(torch.tensor([10.0])), torch.arange(50))
+    assert torch.allclose(moved["landmarks"][0, :, 0], 10.0 - labels["landmarks"][0, FLIP_ORDER, 0])
+
+
+def test_draws_follow_the_published_recipe() -> None:
+    draw = draw_geometry(40_000, GeometryOptions(), np.random.default_rng(0))
+    turned = draw.angle != 0
+    assert turned.float().mean() == pytest.approx(1 / 3, abs=0.01)
+    assert draw.angle[turned].abs().rad2deg().unique().numpy() == pytest.approx([30.0], abs=1e-3)
+    assert draw.mirror.float().mean() == pytest.approx(0.5, abs=0.01)
+    assert (draw.quarter_turns != 0).float().mean() == pytest.approx(0.01, abs=0.002)
+    assert (float(draw.factor.mean()), float(draw.factor.std())) == pytest.approx((1.1, 0.1), abs=0.005)
+    assert (draw.shift.abs() == 1.0).float().mean() == pytest.approx(0.0455, abs=0.005)  # clipped at 2 sigma
+
+
+def test_loose_crops_lie_in_the_grown_box() -> None:
+    box = torch.tensor([[100.0, 100.0, 200.0, 220.0]]).expand(500, 4)
+    geometry = draw_geometry(500, GeometryOptions(loose=True, rotation=0.0), np.random.default_rng(0))
+    squares = crop_squares(box, geometry)
+    low, high = box + 0.4 * torch.tensor([-60.0, -240.0, 60.0, 72.0]), squares
+    assert (high[:, :2] >= low[:, :2] - 1e-3).all()
+    assert (high[:, 2:] <= low[:, 2:] + 1e-3).all()
+    assert torch.allclose(squares[:, 2] - squares[:, 0], squares[:, 3] - squares[:, 1], atol=1e-3)
+
+
+def test_boxes_fall_back_to_what_is_known() -> None:
+    labels = labels_of(4)
+    labels["landmarks"][0] = torch.nan
+    labels["landmarks_2d"][0] = torch.nan
+    labels["face_box"][1] = torch.nan
+    for override in ("original", "landmarks", "extent_to_forehead"):
+        assert torch.isfinite(crop_boxes(labels, override)).all(), override
+    assert torch.equal(crop_boxes(labels, "landmarks")[0], labels["face_box"][0])
+    labels["face_box"][0] = torch.nan
+    assert torch.isnan(crop_boxes(labels, "landmarks")[0]).all()

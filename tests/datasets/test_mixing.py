@@ -1,0 +1,151 @@
+"""Mixtures have exact frequencies and fixed orders; splits keep persons apart."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from conftest import PROJECT
+from trackertraincode.datasets.catalog import DATASETS, DatasetSpec, load_catalog, parse_mixture
+from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset, PoseWriter
+from trackertraincode.datasets.mixing import Member, epoch_counts, epoch_plan, open_mixture, split_rows
+from trackertraincode.errors import CatalogError
+from trackertraincode.sample.sample import Sample
+
+
+@pytest.fixture
+def write_file(make_sample: Callable[..., Sample]) -> Callable[..., Path]:
+    def write(path: Path, count: int, **changes: Callable[[int], object]) -> Path:
+        with PoseWriter(path, source={}, face_model="embedded-v1") as writer:
+            for i in range(count):
+                writer.write(make_sample(i, **{"individual": None} | {k: f(i) for k, f in changes.items()}))
+        return path
+
+    return write
+
+
+def test_counts_have_the_exact_expectation() -> None:
+    weights, samples, epochs = [92.0, 8.0, 0.37], 101, 4000
+    counts = epoch_counts(weights, samples, seed=1, epoch=epochs - 1)
+    exact = samples * np.array(weights) / sum(weights)
+    assert (counts.sum(1) == samples).all()
+    assert (np.abs(counts - exact) <= 1).all()
+    assert counts.mean(0) == pytest.approx(exact, abs=0.03)
+
+
+def test_counts_of_an_epoch_do_not_depend_on_later_ones() -> None:
+    assert np.array_equal(epoch_counts([3, 2], 10, 0, 9)[:4], epoch_counts([3, 2], 10, 0, 3))
+
+
+def test_each_row_comes_once_before_any_comes_again(tmp_path: Path, write_file: Callable[..., Path]) -> None:
+    dataset = Hdf5PoseDataset(write_file(tmp_path / "a.h5", 7))
+    members = [Member("a", dataset, np.arange(7), 3.0, ()), Member("b", dataset, np.arange(2, 5), 1.0, ())]
+    plans = [epoch_plan(members, 8, seed=5, epoch=epoch) for epoch in range(21)]
+    for index, member in enumerate(members):
+        drawn = np.concatenate([plan[plan[:, 0] == index, 1] for plan in plans])
+        whole = len(drawn) // len(member.rows) * len(member.rows)
+        passes = np.bincount(drawn, minlength=7)[member.rows]
+        assert passes.max() - passes.min() <= 1
+        assert whole > 0
+    assert np.array_equal(plans[3], epoch_plan(members, 8, seed=5, epoch=3))
+    assert not np.array_equal(plans[3], epoch_plan(members, 8, seed=6, epoch=3))
+
+
+@pytest.mark.parametrize("by", ["individual", "sequence"])
+def test_a_person_or_sequence_is_never_on_both_sides(tmp_path: Path, write_file: Callable[..., Path], by: str) -> None:
+    group = {"individual": lambda i: i // 5} if by == "individual" else {"sequence": lambda i: str(i // 5)}
+    dataset = Hdf5PoseDataset(write_file(tmp_path / "a.h5", 50, **group))
+    train, held_out = split_rows(dataset, np.arange(50), 0.2)
+    assert (len(train), len(held_out)) == (40, 10)
+    assert not set(train // 5) & set(held_out // 5)
+
+
+def test_a_single_sequence_is_not_split(tmp_path: Path, write_file: Callable[..., Path]) -> None:
+    dataset = Hdf5PoseDataset(write_file(tmp_path / "a.h5", 5, sequence=lambda i: "one"))
+    assert [len(part) for part in split_rows(dataset, np.arange(5), 0.02)] == [5, 0]
+
+
+def test_mixture_grammar() -> None:
+    assert parse_mixture("300wlp:92+synface", DATASETS) == {"300wlp": 92.0, "synface": 10_000}
+    assert parse_mixture("repro_300_wlp+wflw_lp", DATASETS) == {"repro_300_wlp": 60_000, "wflw_lp": 40_000}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("300wpl", r"'300wpl' is unknown; known are 300wlp, "),
+        ("300wlp+300wlp", "names 300wlp twice"),
+        ("300wlp:0", "'0' of 300wlp is no number above 0"),
+        ("300wlp:many", "'many' of 300wlp is no number"),
+        ("300wlp:nan", "'nan' of 300wlp is no number"),
+        ("300wlp+repro_300_wlp", "300wlp and repro_300_wlp show the same pictures"),
+        ("300wlp+", "'' is unknown"),
+    ],
+)
+def test_mixture_errors(text: str, message: str) -> None:
+    with pytest.raises(CatalogError, match=message):
+        parse_mixture(text, DATASETS)
+
+
+def test_missing_files_say_how_to_make_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATADIR", str(tmp_path))
+    with pytest.raises(CatalogError, match=r"300wlp\.h5 is missing; make it with scripts/dsprocess_300wlp\.py"):
+        open_mixture({"300wlp": 1.0}, DATASETS, 0.02)
+    monkeypatch.delenv("DATADIR")
+    with pytest.raises(CatalogError, match="set the environment variable DATADIR to the folder with 300wlp"):
+        open_mixture({"300wlp": 1.0}, DATASETS, 0.02)
+
+
+@pytest.mark.parametrize("script", sorted({s.made_by for s in DATASETS.values() if s.made_by.startswith("scripts/")}))
+def test_every_script_in_the_catalog_exists(script: str) -> None:
+    assert (PROJECT / script).is_file()
+
+
+def test_own_catalog_adds_and_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write_file: Callable[..., Path]
+) -> None:
+    monkeypatch.setenv("DATADIR", str(tmp_path))
+    write_file(tmp_path / "mine.h5", 10)
+    (tmp_path / "datasets.toml").write_text(
+        '[mine]\nfile = "mine.h5"\nlabels = ["pose", "landmarks_xy"]\nvalidation_rows = [0, 4]\n[biwi]\nweight = 5\n'
+    )
+    catalog = load_catalog()
+    assert catalog["biwi"].weight == 5
+    assert catalog["biwi"].file == DATASETS["biwi"].file
+    train, held_out = open_mixture({"mine": 1.0}, catalog, 0.02)
+    assert (train[0].rows.tolist(), held_out[0].rows.tolist()) == ([4, 5, 6, 7, 8, 9], [0, 1, 2, 3])
+    assert (train[0].labels, train[0].depth_known) == (("rotation", "head", "landmarks"), False)
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ('[x]\nfile = "a.h5"\n', r"\[x\] lacks labels"),
+        ('[x]\nfile = "a.h5"\nlabels = ["poes"]\n', r"labels has 'poes'; choose among pose"),
+        ('[x]\nfiel = "a.h5"\n', "unknown key 'fiel'"),
+        ("[x]\nfile = 3\nlabels = []\n", "file = 3 has the wrong type"),
+        ('[x]\nfile = "a"\nlabels = []\nrows = [4, 2]\n', r"rows = \[4, 2\], expected \[first\]"),
+        ('[x]\nfile = "a"\nlabels = []\nweight = -1\n', "weight = -1, expected a number above 0"),
+        ("x = 3\n", "x must be a table"),
+        ("[x\n", "not a TOML file"),
+    ],
+)
+def test_own_catalog_errors(tmp_path: Path, entry: str, message: str) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(entry)
+    with pytest.raises(CatalogError, match=rf"mine\.toml: .*{message}|mine\.toml: {message}"):
+        load_catalog(path)
+
+
+def test_weighting_moves_weights_from_sampling_to_losses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write_file: Callable[..., Path]
+) -> None:
+    monkeypatch.setenv("DATADIR", str(tmp_path))
+    catalog = {
+        name: DatasetSpec(file=write_file(tmp_path / f"{name}.h5", 4).name, weight=1.0, labels=("pose",), made_by="x")
+        for name in "ab"
+    }
+    train, _ = open_mixture({"a": 3.0, "b": 1.0}, catalog, 0.0, ds_weighting=True)
+    assert [m.weight for m in train] == [1.0, 1.0]
+    assert [m.loss_weight for m in train] == [1.5, 0.5]

@@ -1,0 +1,169 @@
+"""Which square of a picture the network sees, as an affine map per picture; the same map moves the labels.
+
+All randomness of the geometry is drawn once (`draw_geometry`), everything after it is a pure function.
+"""
+
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trackertraincode.facemodel.landmarks68 import FLIP_ORDER
+from trackertraincode.geometry import affine2d
+from trackertraincode.geometry.boxes import box_center, box_from_center, box_hull, box_size
+from trackertraincode.geometry.rotation import quat_rotate
+
+FACTORS = {"original": 1.1, "extent_to_forehead": 1.1, "landmarks": 1.2}  # crop edge / longer box side
+FOREHEAD = (0.0, -0.6, -0.1)  # top of the face mesh in the head's frame, head radii
+LOOSE_K = (0.2, 0.4)  # 6DRepNet's random looseness
+LOOSE_KEPT = 224 / 240  # edge of its random crop / shorter side of the resized picture
+HALF_PIXEL = 0.5  # stored points and heads count pixel centres from 0
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Random numbers of B crops."""
+
+    factor: Tensor  # (B,) crop edge / longer box side; of loose crops: k
+    shift: Tensor  # (B, 2) in [-1, 1] of the wiggle room
+    angle: Tensor  # (B,) radians, in the picture plane
+    mirror: Tensor  # (B,) bool
+    quarter_turns: Tensor  # (B,) -1, 0 or 1
+    loose: bool = False
+
+    def select(self, rows: slice) -> "Geometry":
+        """Some of the B crops."""
+        return replace(self, **{f.name: getattr(self, f.name)[rows] for f in fields(self) if f.name != "loose"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeometryOptions:
+    """How crops vary (training.md of the published recipe gives the defaults)."""
+
+    factor: float = 1.1
+    factor_std: float = 0.1
+    factor_limit: float = 0.5
+    mixed_factors: tuple[float, float] | None = None  # uniform between these instead
+    loose: bool = False  # as 6DRepNet trains: `LOOSE_K`
+    shift_std: float = 0.5
+    rotation: float = 30.0  # degrees
+    continuous_rotation: bool = False
+    mirror: float = 0.5  # probability
+    quarter_turn: float = 0.01  # probability
+
+
+def draw_geometry(count: int, options: GeometryOptions, rng: np.random.Generator) -> Geometry:
+    """The only random lines of the geometry."""
+    if options.loose:
+        factor = rng.uniform(*LOOSE_K, count)
+    elif options.mixed_factors is not None:
+        factor = rng.uniform(*options.mixed_factors, count)
+    else:
+        limit = options.factor_limit
+        factor = options.factor + np.clip(rng.normal(0.0, options.factor_std, count), -limit, limit)
+    shift = np.clip(rng.normal(0.0, options.shift_std, (count, 2)), -1.0, 1.0)
+    if options.loose:
+        shift = rng.uniform(-1.0, 1.0, (count, 2))
+    if options.continuous_rotation:
+        degrees = rng.uniform(-options.rotation, options.rotation, count)
+    else:
+        degrees = rng.choice([-1.0, 1.0], count) * options.rotation * (rng.random(count) < 1 / 3)
+    quarter = rng.choice([-1, 1], count) * (rng.random(count) < options.quarter_turn)
+    return Geometry(
+        torch.from_numpy(factor).float(),
+        torch.from_numpy(shift).float(),
+        torch.from_numpy(np.radians(degrees)).float(),
+        torch.from_numpy(rng.random(count) < options.mirror),
+        torch.from_numpy(quarter).float(),
+        options.loose,
+    )
+
+
+def centered_geometry(count: int, factor: float) -> Geometry:
+    """Nothing random: for validation."""
+    zero = torch.zeros(count)
+    return Geometry(zero + factor, torch.zeros(count, 2), zero, zero.bool(), zero)
+
+
+def to_corner_convention(labels: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Stored labels -> coordinates from the picture's corner: points and heads move by half a pixel, boxes don't."""
+    moved = dict(labels)
+    for name in ("landmarks", "landmarks_2d", "head"):
+        moved[name] = labels[name].clone()
+        moved[name][..., :2] += HALF_PIXEL
+    return moved
+
+
+def crop_boxes(labels: dict[str, Tensor], roi_override: str) -> Tensor:
+    """(B, 4) boxes that crops are made round, from labels whose absent rows are NaN.
+
+    Rows without what `roi_override` wants fall back to the landmarks, then to the stored box, then to the other way
+    round. What has neither stays NaN.
+    """
+    points, head = labels["landmarks"][..., :2], labels["head"]
+    hull = _first_known(box_hull(points), box_hull(labels["landmarks_2d"]))
+    stored = labels["face_box"]
+    if roi_override == "original":
+        return _first_known(stored, hull)
+    if roi_override == "landmarks":
+        return _first_known(hull, stored)
+    top = quat_rotate(labels["rotation"], head.new_tensor(FOREHEAD).expand(len(head), 3))
+    forehead = head[:, :2] + top[:, :2] * head[:, 2:]
+    return _first_known(box_hull(torch.cat([points, forehead[:, None]], dim=1)), hull, stored)
+
+
+def _first_known(*boxes: Tensor) -> Tensor:
+    """(B, 4): of each row the first box that isn't NaN."""
+    result = boxes[0]
+    for box in boxes[1:]:
+        result = torch.where(torch.isfinite(result).all(-1, keepdim=True), result, box)
+    return result
+
+
+def crop_squares(box: Tensor, geometry: Geometry) -> Tensor:
+    """(B, 4) boxes -> (B, 4) squares to cut out."""
+    if geometry.loose:
+        return _loose_squares(box, geometry)
+    sides = box_size(box).clamp_min(1.0)
+    edge = sides.amax(-1) * geometry.factor
+    wiggle = 0.5 * (edge[:, None] - sides).abs() + 0.3 * torch.minimum(edge[:, None], sides)
+    center = box_center(box) + geometry.shift * wiggle
+    return box_from_center(center, edge[:, None].expand(-1, 2))
+
+
+def _loose_squares(box: Tensor, geometry: Geometry) -> Tensor:
+    """6DRepNet's crops: the box grown by 0.6 k left, right and below and by 2 k above, and a random place in it."""
+    sides, k = box_size(box).clamp_min(1.0), geometry.factor
+    grow = torch.stack(
+        [-0.6 * k * sides[:, 0], -2.0 * k * sides[:, 1], 0.6 * k * sides[:, 0], 0.6 * k * sides[:, 1]], -1
+    )
+    grown = box + grow
+    size = box_size(grown)
+    edge = size.amin(-1, keepdim=True) * LOOSE_KEPT
+    center = box_center(grown) + geometry.shift * (size - edge) / 2
+    return box_from_center(center, edge.expand(-1, 2))
+
+
+def crop_maps(square: Tensor, geometry: Geometry, size: int) -> Tensor:
+    """(B, 4) squares -> (B, 2, 3) maps from picture pixels to crop pixels [0, size], turns and mirrors included."""
+    maps = affine2d.box_to_square(square, float(size))
+    middle = torch.full_like(square[:, :2], size / 2)
+    turn = affine2d.rotation(geometry.angle + geometry.quarter_turns * (torch.pi / 2), middle)
+    flip = affine2d.mirror(torch.full_like(square[:, 0], float(size)))
+    maps = torch.where(geometry.mirror[:, None, None], affine2d.compose(flip, maps), maps)
+    return affine2d.compose(turn, maps)
+
+
+def move_labels(labels: dict[str, Tensor], maps: Tensor, mirror_order: Tensor) -> dict[str, Tensor]:
+    """Every label moved by its kind. maps: (B, 2, 3); mirror_order: (50,) of the coefficients' face model."""
+    moved = dict(labels)
+    mirrored = affine2d.mirrors(maps)
+    for name in ("landmarks", "landmarks_2d"):
+        points = affine2d.move_points(maps, labels[name])
+        moved[name] = torch.where(mirrored[:, None, None], points[:, FLIP_ORDER], points)
+    moved["face_box"] = affine2d.move_box(maps, labels["face_box"])
+    moved["head"] = affine2d.move_head(maps, labels["head"])
+    moved["rotation"] = affine2d.move_rotation(maps, labels["rotation"])
+    moved["shape"] = torch.where(mirrored[:, None], labels["shape"][:, mirror_order], labels["shape"])
+    return moved

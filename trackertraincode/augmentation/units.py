@@ -1,0 +1,24 @@
+"""Units of what the network sees: labels in [-1, 1] of the crop, grey values about [-0.5, 0.5]."""
+
+import torch
+from torch import Tensor
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+def normalize_grey(image: Tensor) -> Tensor:
+    """Pixels 0…255, uint8 or float -> float32 pixel / 256 - 0.5."""
+    return image.to(torch.float32) / 256.0 - 0.5
+
+
+def normalize_rgb(image: Tensor) -> Tensor:
+    """(..., 3, H, W) pixels 0…255 -> float32 with ImageNet's mean and standard deviation."""
+    mean = torch.tensor(IMAGENET_MEAN, device=image.device)[:, None, None]
+    std = torch.tensor(IMAGENET_STD, device=image.device)[:, None, None]
+    return (image.to(torch.float32) / 255.0 - mean) / std
+
+
+def normalize(image: Tensor) -> Tensor:
+    """(B, C, H, W) pixels -> network input; one channel is grey, three are RGB."""
+    return normalize_grey(image) if image.shape[1] == 1 else normalize_rgb(image)

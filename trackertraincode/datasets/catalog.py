@@ -1,0 +1,213 @@
+"""The data sets that the command line knows by name: one table, and a user's own TOML file.
+
+"a:92+b:8" --parse_mixture--> names and weights --find_dataset--> DatasetSpec --open_dataset--> Hdf5PoseDataset
+"""
+
+import dataclasses
+import math
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trackertraincode.cli import closest_first, data_dir
+from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
+from trackertraincode.errors import CatalogError
+
+USER_CATALOG = "datasets.toml"  # in $DATADIR
+
+LABEL_SETS = {  # word in catalogs -> attributes of a sample that are trained on
+    "pose": ("rotation", "head"),
+    "landmarks": ("landmarks",),
+    "landmarks_xy": ("landmarks",),  # depths are not known and set to NaN
+    "landmarks_2d": ("landmarks_2d",),
+    "shape": ("shape",),
+    "box": ("face_box",),
+    "face": ("has_face",),
+}
+
+Rows = tuple[int, int | None]  # first row and the one after the last; None: to the end
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetSpec:
+    """One named data set."""
+
+    file: str  # below $DATADIR
+    weight: float  # default sampling frequency, relative to other sets
+    labels: tuple[str, ...]  # keys of LABEL_SETS
+    made_by: str  # how to get the file
+    rows: Rows = (0, None)  # that are trained on
+    validation_file: str | None = None  # other file to validate on
+    validation_rows: Rows | None = None  # None: the last share of sequences or persons is split off
+    variant_of: str | None = None  # at most one variant of the same pictures may be mixed
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """Sample attributes that are trained on."""
+        return tuple(dict.fromkeys(a for label in self.labels for a in LABEL_SETS[label]))
+
+
+_FULL = ("pose", "landmarks", "shape", "box")
+_MADE_BY_OPNET = "is published by the authors of OpNet; 300wlp is the same pictures converted from the original archive"
+
+DATASETS = {  # adding a data set is adding an entry; training, evaluation and messages look here
+    "300wlp": DatasetSpec(
+        file="300wlp.h5", weight=60_000, labels=(*_FULL, "landmarks_2d"), variant_of="300W-LP",
+        made_by="scripts/dsprocess_300wlp.py",
+    ),
+    "repro_300_wlp": DatasetSpec(
+        file="reproduction_300wlp-v12.h5", weight=60_000, labels=_FULL, variant_of="300W-LP", made_by=_MADE_BY_OPNET,
+    ),
+    "repro_300_wlp_woextra": DatasetSpec(
+        file="reproduction_300wlp_simple.h5", weight=60_000, labels=_FULL, variant_of="300W-LP", made_by=_MADE_BY_OPNET,
+    ),
+    "wflw_lp": DatasetSpec(file="wflw_augmented_v4.h5", weight=40_000, labels=_FULL, made_by=_MADE_BY_OPNET),
+    "lapa_megaface_lp": DatasetSpec(
+        file="lapa-megaface-augmented-v2.h5", weight=10_000, labels=_FULL, made_by=_MADE_BY_OPNET
+    ),
+    "synface": DatasetSpec(
+        file="microsoft_synface_100000-v1.1.h5", weight=10_000, labels=("landmarks_xy", "box"),
+        made_by="scripts/dsprocess_synface.py",
+    ),
+    "biwi": DatasetSpec(file="biwi-v3.h5", weight=1_000, labels=("pose", "box"), made_by="scripts/dsprocess_biwi.py"),
+    "aflw2k": DatasetSpec(
+        file="aflw2k.h5", weight=1_000, labels=_FULL, rows=(400, None), validation_rows=(0, 400),
+        made_by="scripts/dsprocess_aflw2k.py",
+    ),
+    "lapa": DatasetSpec(
+        file="lapa.h5", weight=20_000, labels=("landmarks_2d", "box"), made_by="scripts/dsprocess_lapa.py"
+    ),
+    "wflw": DatasetSpec(
+        file="wflw_train.h5", weight=10_000, labels=("landmarks_2d", "box"), validation_file="wflw_test.h5",
+        made_by="scripts/dsprocess_wflw.py",
+    ),
+    "300vw": DatasetSpec(
+        file="300vw.h5", weight=5_000, labels=("landmarks_2d", "box"), made_by="scripts/dsprocess_300vw.py"
+    ),
+    "wider": DatasetSpec(
+        file="widerfacessingle.h5", weight=10_000, labels=("face", "box"), made_by="scripts/dsprocess_widerface.py"
+    ),
+}  # fmt: skip
+
+
+def load_catalog(path: Path | None = None) -> dict[str, DatasetSpec]:
+    """The table, with the entries of `path` or of $DATADIR/datasets.toml added or changed.
+
+    Raises CatalogError when the file is missing or an entry is wrong.
+    """
+    folder = data_dir()
+    if path is None and folder is not None and (folder / USER_CATALOG).is_file():
+        path = folder / USER_CATALOG
+    if path is None:
+        return dict(DATASETS)
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CatalogError(f"{path}: no such catalog file.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise CatalogError(f"{path}: not a TOML file ({error}).") from None
+    return DATASETS | {name: _read_entry(path, name, entry) for name, entry in content.items()}
+
+
+def parse_mixture(text: str, catalog: dict[str, DatasetSpec]) -> dict[str, float]:
+    """Such as "a:92+b:8" -> sampling weight by name. A name without a number takes its default.
+
+    Raises CatalogError for unknown or repeated names, bad numbers, and two variants of the same pictures.
+    """
+    weights: dict[str, float] = {}
+    variants: dict[str, str] = {}
+    for part in text.split("+"):
+        name, colon, number = (word.strip() for word in part.partition(":"))
+        spec = find_dataset(name, catalog)
+        if name in weights:
+            raise CatalogError(f"--ds {text!r} names {name} twice; give it one weight, as in {name}:2.")
+        weights[name] = _weight_of(text, name, number) if colon else spec.weight
+        if spec.variant_of is not None:
+            if spec.variant_of in variants:
+                raise CatalogError(
+                    f"--ds {text!r}: {variants[spec.variant_of]} and {name} show the same pictures; choose one."
+                )
+            variants[spec.variant_of] = name
+    return weights
+
+
+def find_dataset(name: str, catalog: dict[str, DatasetSpec]) -> DatasetSpec:
+    """The entry of a name. Raises CatalogError with the known names, those most alike first."""
+    if name not in catalog:
+        raise CatalogError(
+            f"data set {name!r} is unknown; known are {', '.join(closest_first(name, list(catalog)))}. "
+            f"Add your own in $DATADIR/{USER_CATALOG} or with --catalog."
+        )
+    return catalog[name]
+
+
+def dataset_path(name: str, file: str, made_by: str) -> Path:
+    """Where a set's file lies. Raises CatalogError when it isn't there, saying how to make it."""
+    path = Path(file)
+    if not path.is_absolute():
+        folder = data_dir()
+        if folder is None:
+            raise CatalogError(f"data set {name}: set the environment variable DATADIR to the folder with {file}.")
+        path = folder / file
+    if not path.is_file():
+        how = f"make it with {made_by}" if made_by.startswith("scripts/") else f"it {made_by}"
+        raise CatalogError(f"data set {name}: {path} is missing; {how}.")
+    return path
+
+
+def open_dataset(name: str, catalog: dict[str, DatasetSpec]) -> Hdf5PoseDataset:
+    """The file that is trained on. Raises CatalogError, SampleFormatError."""
+    spec = find_dataset(name, catalog)
+    return Hdf5PoseDataset(dataset_path(name, spec.file, spec.made_by))
+
+
+def _weight_of(text: str, name: str, number: str) -> float:
+    try:
+        weight = float(number)
+    except ValueError:
+        weight = math.nan
+    if not 0 < weight < math.inf:
+        raise CatalogError(f"--ds {text!r}: weight {number!r} of {name} is no number above 0, as in {name}:60.")
+    return weight
+
+
+_TYPES: dict[str, Any] = {
+    "file": str, "weight": (int, float), "labels": list, "made_by": str, "rows": list, "validation_file": str,
+    "validation_rows": list, "variant_of": str,
+}  # fmt: skip
+
+
+def _read_entry(path: Path, name: str, entry: Any) -> DatasetSpec:
+    """One TOML table; keys that are missing keep those of an entry with the same name."""
+    if not isinstance(entry, dict):
+        raise CatalogError(f'{path}: {name} must be a table, such as [{name}] with file = "my.h5".')
+    for key, value in entry.items():
+        if key not in _TYPES:
+            raise CatalogError(f"{path}: [{name}] has unknown key {key!r}; known are {', '.join(_TYPES)}.")
+        if not isinstance(value, _TYPES[key]) or isinstance(value, bool):
+            raise CatalogError(f"{path}: [{name}] {key} = {value!r} has the wrong type.")
+    for word in entry.get("labels", ()):
+        if word not in LABEL_SETS:
+            known = ", ".join(closest_first(str(word), list(LABEL_SETS)))
+            raise CatalogError(f"{path}: [{name}] labels has {word!r}; choose among {known}.")
+    if "weight" in entry and not 0 < entry["weight"] < math.inf:
+        raise CatalogError(f"{path}: [{name}] weight = {entry['weight']!r}, expected a number above 0.")
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
+    for key in ("rows", "validation_rows"):
+        if key in values:
+            values[key] = _row_range(path, name, key, values[key])
+    if name in DATASETS:
+        return dataclasses.replace(DATASETS[name], **values)
+    missing = [key for key in ("file", "labels") if key not in values]
+    if missing:
+        raise CatalogError(f"{path}: [{name}] lacks {missing[0]}.")
+    defaults: dict[str, Any] = {"weight": 1_000.0, "made_by": f"is named in {path}"}
+    return DatasetSpec(**(defaults | values))
+
+
+def _row_range(path: Path, name: str, key: str, value: tuple) -> Rows:
+    whole = all(isinstance(v, int) and not isinstance(v, bool) and v >= 0 for v in value)
+    if not whole or len(value) not in (1, 2) or (len(value) == 2 and value[1] <= value[0]):
+        raise CatalogError(f"{path}: [{name}] {key} = {list(value)}, expected [first] or [first, after_last].")
+    return (value[0], value[1] if len(value) == 2 else None)

@@ -1,0 +1,150 @@
+"""Which row of which data set comes when: a pure function of seed and epoch, so that any epoch can be repeated.
+
+Member a, b, … --epoch_plan(seed, epoch)--> (S, 2) data set and row of each of the epoch's samples, shuffled
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from trackertraincode.datasets.catalog import DatasetSpec, Rows, dataset_path, find_dataset, open_dataset
+from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
+from trackertraincode.errors import CatalogError
+
+COUNTS, ORDER, PASSES = range(3)  # what a seed is used for
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """One data set's part in a mixture."""
+
+    name: str
+    dataset: Hdf5PoseDataset
+    rows: np.ndarray  # (n,) int64, rows of the file that may be taken
+    weight: float  # sampling frequency, relative to the other members
+    labels: tuple[str, ...]  # attributes that are trained on
+    depth_known: bool = True  # False: z of landmarks isn't trained
+    loss_weight: float = 1.0  # factor of the losses of each sample
+
+
+def open_mixture(
+    weights: dict[str, float], catalog: dict[str, DatasetSpec], fraction: float, *, ds_weighting: bool = False
+) -> tuple[list[Member], list[Member]]:
+    """Members to train and to validate on, without common persons or sequences.
+
+    weights: of `catalog.parse_mixture`. fraction: share of each set that validates where the catalog names nothing
+    else; 0 for none. ds_weighting: sample the sets evenly and scale the losses by their weights (mean 1) instead.
+    Raises CatalogError, SampleFormatError.
+    """
+    training, validation = [], []
+    mean_weight = sum(weights.values()) / len(weights)
+    for name, weight in weights.items():
+        spec = find_dataset(name, catalog)
+        dataset = open_dataset(name, catalog)
+        chosen = _slice(name, dataset, spec.rows)
+        sampling, factor = (1.0, weight / mean_weight) if ds_weighting else (weight, 1.0)
+        held_out: Hdf5PoseDataset = dataset
+        if spec.validation_file is not None:
+            rest = chosen
+            held_out = Hdf5PoseDataset(dataset_path(name, spec.validation_file, spec.made_by))
+            kept = np.arange(len(held_out)) if fraction else np.arange(0)
+        elif spec.validation_rows is not None:
+            kept = _slice(name, dataset, spec.validation_rows) if fraction else np.arange(0)
+            rest = np.setdiff1d(chosen, _slice(name, dataset, spec.validation_rows))
+        else:
+            rest, kept = split_rows(dataset, chosen, fraction)
+        if not len(rest):
+            raise CatalogError(f"data set {name}: {dataset.path} has no rows left to train on.")
+        deep = "landmarks_xy" not in spec.labels
+        training.append(Member(name, dataset, rest, sampling, spec.attributes, deep, factor))
+        if len(kept):
+            validation.append(Member(name, held_out, kept, sampling, spec.attributes, deep, factor))
+    return training, validation
+
+
+def open_whole(names: Sequence[str], catalog: dict[str, DatasetSpec]) -> list[Member]:
+    """All rows of the named sets, to validate on."""
+    members = []
+    for name in names:
+        spec, dataset = find_dataset(name, catalog), open_dataset(name, catalog)
+        deep = "landmarks_xy" not in spec.labels
+        members.append(Member(name, dataset, np.arange(len(dataset)), spec.weight, spec.attributes, deep))
+    return members
+
+
+def split_rows(dataset: Hdf5PoseDataset, rows: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:
+    """rows (n,) -> (those to train on, those to validate on); a person or sequence is never in both.
+
+    The groups that validate are spread evenly over the file and chosen by nothing random, so that every run of every
+    version validates on the same ones. At least one group stays on each side.
+    """
+    if fraction == 0:
+        return rows, rows[:0]
+    groups = _groups(dataset)[rows]
+    names, first = np.unique(groups, return_index=True)
+    names = names[np.argsort(first)]
+    if len(names) < 2:
+        return rows, rows[:0]
+    count = min(max(1, round(fraction * len(names))), len(names) - 1)
+    chosen = names[((np.arange(count) + 0.5) * len(names) / count).astype(int)]
+    inside = np.isin(groups, chosen)
+    return rows[~inside], rows[inside]
+
+
+def _groups(dataset: Hdf5PoseDataset) -> np.ndarray:
+    """(N,) number of the person, else of the sequence, else of the row."""
+    persons = dataset.labels.get("individual")
+    if persons is not None and (persons >= 0).all():
+        return persons
+    if dataset.sequence_starts is not None:
+        return np.searchsorted(dataset.sequence_starts, np.arange(len(dataset)), side="right")
+    return np.arange(len(dataset))
+
+
+def _slice(name: str, dataset: Hdf5PoseDataset, rows: Rows) -> np.ndarray:
+    first, last = rows
+    if first >= len(dataset):
+        raise CatalogError(
+            f"data set {name}: {dataset.path} has {len(dataset)} rows, but rows from {first} on are asked for; convert "
+            "the whole archive, or name other rows in a catalog file."
+        )
+    return np.arange(len(dataset))[first:last]
+
+
+def epoch_plan(members: Sequence[Member], samples: int, seed: int, epoch: int) -> np.ndarray:
+    """(samples, 2) int64: member and row of its file, in the order in which they come.
+
+    Each member comes floor or ceil of its exact share, with the exact share as expectation; a member's rows come in
+    random order, each once before any comes again, over the borders of epochs.
+    """
+    counts = epoch_counts([m.weight for m in members], samples, seed, epoch)
+    plan = []
+    for index, (member, count, before) in enumerate(zip(members, counts[-1], counts[:-1].sum(0))):
+        rows = _next_rows(member.rows, seed, index, int(before), int(count))
+        plan.append(np.stack([np.full(len(rows), index), rows], axis=1))
+    return np.random.default_rng([seed, ORDER, epoch]).permutation(np.concatenate(plan))
+
+
+def epoch_counts(weights: Sequence[float], samples: int, seed: int, epoch: int) -> np.ndarray:
+    """(epoch + 1, members): how many samples each gave in the epochs up to this one. Rows sum to `samples`.
+
+    Systematic sampling: `samples` evenly spaced points with one random shift per epoch fall into the members' shares.
+    """
+    shares = np.cumsum(np.asarray(weights, np.float64)) / np.sum(weights)
+    shares[-1] = 1.0
+    shifts = np.random.default_rng([seed, COUNTS]).random(epoch + 1)
+    upper = np.ceil(shares[None] * samples - shifts[:, None])
+    upper[:, -1] = samples
+    return np.diff(np.clip(upper, 0, samples), axis=1, prepend=0).astype(np.int64)
+
+
+def _next_rows(rows: np.ndarray, seed: int, member: int, before: int, count: int) -> np.ndarray:
+    """Entries before … before + count of the endless sequence of permutations of `rows`."""
+    parts = []
+    while count > 0:
+        number, start = divmod(before, len(rows))
+        part = np.random.default_rng([seed, PASSES, member, number]).permutation(rows)[start : start + count]
+        parts.append(part)
+        before, count = before + len(part), count - len(part)
+    return np.concatenate(parts) if parts else rows[:0]
