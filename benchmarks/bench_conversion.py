@@ -14,7 +14,8 @@ from trackertraincode.cli import positive_int
 from trackertraincode.conversion import aflw2k, w300lp
 from trackertraincode.conversion.archive import Archive
 from trackertraincode.conversion.run import Source, run_converter
-from trackertraincode.rendering.generate import Request, write_faces
+from trackertraincode.conversion.synthetic import write_faces
+from trackertraincode.rendering.generate import Request
 from trackertraincode.sample.images import decode
 
 

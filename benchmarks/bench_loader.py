@@ -16,9 +16,10 @@ from torch.utils.data import DataLoader
 from trackertraincode.augmentation.loader import EpochSampler, TrainBatches, checked, make_loader
 from trackertraincode.augmentation.presets import TRAIN
 from trackertraincode.cli import run_main
+from trackertraincode.conversion.synthetic import write_faces
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.datasets.mixing import Member
-from trackertraincode.rendering.generate import Request, write_faces
+from trackertraincode.rendering.generate import Request
 from trackertraincode.sample.fields import LABELS
 from trackertraincode.sample.images import decode
 

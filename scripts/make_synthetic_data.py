@@ -8,7 +8,8 @@ import argparse
 from pathlib import Path
 
 from trackertraincode.cli import add_workers_option, default_workers, positive_int, run_main
-from trackertraincode.rendering.generate import FORMATS, Request, write_faces
+from trackertraincode.conversion.synthetic import write_faces
+from trackertraincode.rendering.generate import FORMATS, Request
 
 
 def main() -> int:

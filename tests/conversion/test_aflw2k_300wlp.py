@@ -11,9 +11,10 @@ from scipy.io import loadmat, savemat
 from scipy.spatial.transform import Rotation
 
 from conftest import run_script
+from trackertraincode.conversion.synthetic import write_faces
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.facemodel.bfm import EYE_VERTICES, load_array_pickle
-from trackertraincode.rendering.generate import Request, iter_faces, write_faces
+from trackertraincode.rendering.generate import Request, iter_faces
 from trackertraincode.sample.images import decode
 
 

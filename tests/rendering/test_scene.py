@@ -11,10 +11,11 @@ import pytest
 import torch
 from scipy.io import loadmat
 
+from trackertraincode.conversion.synthetic import write_faces
 from trackertraincode.facemodel.embedded import embedded_head
 from trackertraincode.geometry.camera import project_weak_perspective
 from trackertraincode.rendering.camera_effects import CameraEffects
-from trackertraincode.rendering.generate import Request, iter_faces, make_face, write_faces
+from trackertraincode.rendering.generate import Request, iter_faces, make_face
 from trackertraincode.rendering.labels import CLASSES
 from trackertraincode.rendering.rasterizer import Surface, rasterize
 from trackertraincode.rendering.scene import FaceScene, render_scene

@@ -1,18 +1,13 @@
 """Many synthetic faces, in a fixed order for a seed, whatever the number of workers."""
 
-import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
-from trackertraincode import __version__
-from trackertraincode.datasets.dshdf5pose import PoseWriter
 from trackertraincode.rendering.archives import LAYOUTS, Face
-from trackertraincode.rendering.scene import FACE_MODEL, FaceScene, Person, render_scene
+from trackertraincode.rendering.scene import FaceScene, Person, render_scene
 
 PICTURES_PER_PERSON = 4  # of one person with one expression, as 300W-LP has several poses of one picture
 ORIGINAL_SPREAD = 0.4  # of the first picture's angles: the others are the large poses
@@ -63,25 +58,3 @@ def _start_worker() -> None:
 
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
-
-
-def write_faces(request: Request, destination: Path, workers: int) -> None:
-    """Make a sample file or an archive; it has its name only when it is complete."""
-    faces = tqdm(iter_faces(request, workers), total=request.count, unit=" faces", desc=destination.name)
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    if request.format == "hdf5":
-        source = {"converter": "make_synthetic_data", "version": __version__, "seed": request.seed}
-        with PoseWriter(destination, source=source, face_model=FACE_MODEL) as writer:
-            for face in faces:
-                writer.write(face.sample)
-        return
-    temporary = destination.with_name(destination.name + ".tmp")
-    try:
-        with zipfile.ZipFile(temporary, "w") as archive:  # pictures and .mat files are compressed already
-            for member in LAYOUTS[request.format](iter(faces)):
-                info = zipfile.ZipInfo(member.name, date_time=(2020, 1, 1, 0, 0, 0))  # the same bytes at any time
-                archive.writestr(info, member.data)
-        temporary.replace(destination)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

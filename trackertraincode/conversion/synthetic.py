@@ -1,0 +1,34 @@
+"""Synthetic faces into files: samples, or archives in the layout of a public data set."""
+
+import zipfile
+from pathlib import Path
+
+from tqdm import tqdm
+
+from trackertraincode import __version__
+from trackertraincode.datasets.dshdf5pose import PoseWriter
+from trackertraincode.rendering.archives import LAYOUTS
+from trackertraincode.rendering.generate import Request, iter_faces
+from trackertraincode.rendering.scene import FACE_MODEL
+
+
+def write_faces(request: Request, destination: Path, workers: int) -> None:
+    """Make a sample file or an archive; it has its name only when it is complete."""
+    faces = tqdm(iter_faces(request, workers), total=request.count, unit=" faces", desc=destination.name)
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    if request.format == "hdf5":
+        source = {"converter": "make_synthetic_data", "version": __version__, "seed": request.seed}
+        with PoseWriter(destination, source=source, face_model=FACE_MODEL) as writer:
+            for face in faces:
+                writer.write(face.sample)
+        return
+    temporary = destination.with_name(destination.name + ".tmp")
+    try:
+        with zipfile.ZipFile(temporary, "w") as archive:  # pictures and .mat files are compressed already
+            for member in LAYOUTS[request.format](iter(faces)):
+                info = zipfile.ZipInfo(member.name, date_time=(2020, 1, 1, 0, 0, 0))  # the same bytes at any time
+                archive.writestr(info, member.data)
+        temporary.replace(destination)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
