@@ -16,7 +16,7 @@ def test_a_perfect_answer_costs_nothing_and_missing_boxes_do_not_poison_the_grad
     answer = torch.tensor([[20.0, -0.5, -0.5, 0.5, 0.5], [-20.0, 0.3, 0.3, 0.2, 0.2]], requires_grad=True)
     box = torch.tensor([[-0.5, -0.5, 0.5, 0.5], [torch.nan] * 4])
     total = sum(localizer_loss(answer, torch.tensor([1.0, 0.0]), box).values())
-    assert float(total) == pytest.approx(0.0, abs=1e-6)
+    assert total.item() == pytest.approx(0.0, abs=1e-6)
     (gradient,) = torch.autograd.grad(total, answer)
     assert torch.isfinite(gradient).all()
 

@@ -6,6 +6,7 @@ Each cell gives a face logit, a box relative to its own place, and how much it s
 averages the votes. Boxes are in [-1, 1] of the picture.
 """
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,17 +22,21 @@ class LocalizerConfig:
     """What it takes to build a localizer again."""
 
     backbone: str = "lcnet_050"  # a timm name; small, since it runs on whole pictures
-    pretrained: bool = False  # start from timm's ImageNet weights (downloads them)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for checkpoints."""
+        return dataclasses.asdict(self)
 
 
 class Localizer(nn.Module):
     """Votes of a small convolutional network's cells; see the module's picture."""
 
-    def __init__(self, config: LocalizerConfig) -> None:
+    def __init__(self, config: LocalizerConfig, *, pretrained: bool = False) -> None:
+        """pretrained: start from timm's ImageNet weights (downloads them)."""
         super().__init__()
         self.config = config
         self.backbone = timm.create_model(
-            config.backbone, in_chans=1, features_only=True, out_indices=(-1,), pretrained=config.pretrained
+            config.backbone, in_chans=1, features_only=True, out_indices=(-1,), pretrained=pretrained
         )
         features: Any = self.backbone.feature_info
         self.votes = nn.Conv2d(features.channels()[-1], 6, kernel_size=1)

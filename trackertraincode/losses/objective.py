@@ -1,0 +1,128 @@
+"""What is trained: one table of loss terms, each chosen by which labels a row has.
+
+    Prediction, Batch --TERMS--> {name: weighted mean over the batch} --sum--> total
+
+A row without a label adds 0 to that term; every term is divided by the batch size, not by the labelled rows.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from trackertraincode.losses.landmarks import landmarks_2d_loss, landmarks_loss
+from trackertraincode.losses.likelihood import elements_nll, head_nll, rotation_nll
+from trackertraincode.losses.rotation import geodesic_loss, rotation_loss, soft_constraint
+from trackertraincode.losses.shape_prior import ShapePrior
+from trackertraincode.sample.sample import Batch, Prediction
+
+RowLoss = Callable[[Prediction, Batch], Tensor]  # rows that have the label -> (rows,)
+
+
+@dataclass(frozen=True)
+class Term:
+    """One entry of the objective."""
+
+    needs: tuple[str, ...]  # fields of Prediction; the term is left out where the network lacks one
+    label: str | None  # field of Batch that a row must have; None: all rows count
+    weight: float
+    loss: RowLoss
+    likelihood: bool = False  # part of --with-nll-loss, subject to its ramp
+
+
+def _position(p: Prediction, b: Batch) -> Tensor:
+    return (p.head[:, :2] - b.head[:, :2]).square().mean(-1)
+
+
+def _size(p: Prediction, b: Batch) -> Tensor:
+    return (p.head[:, 2] - b.head[:, 2]).square()
+
+
+def _known(value: Tensor | None) -> Tensor:
+    assert value is not None, "`needs` of the term lists it"
+    return value
+
+
+TERMS: dict[str, Term] = {  # adding a loss is adding an entry; weights are those of the published recipe
+    "rotation": Term(("rotation",), "rotation", 1.0, lambda p, b: rotation_loss(p.rotation, b.rotation)),
+    "xy": Term(("head",), "head", 0.25, _position),
+    "size": Term(("head",), "head", 0.25, _size),
+    "landmarks": Term(
+        ("landmarks",), "landmarks", 0.5, lambda p, b: landmarks_loss(_known(p.landmarks), b.landmarks)
+    ),
+    "landmarks_2d": Term(
+        ("landmarks",), "landmarks_2d", 0.25, lambda p, b: landmarks_2d_loss(_known(p.landmarks), b.landmarks_2d)
+    ),
+    "shape": Term(("shape",), "shape", 0.1, lambda p, b: (_known(p.shape) - b.shape).square().mean(-1)),
+    "box": Term(("face_box",), "face_box", 0.01, lambda p, b: (_known(p.face_box) - b.face_box).square().mean(-1)),
+    "constraint": Term(("rotation_raw",), None, 1e-6, lambda p, b: soft_constraint(_known(p.rotation_raw))),
+    "nll_rotation": Term(
+        ("rotation_tril",), "rotation", 0.005,
+        lambda p, b: rotation_nll(p.rotation, _known(p.rotation_tril), b.rotation), likelihood=True,
+    ),
+    "nll_head": Term(
+        ("head_tril",), "head", 0.005, lambda p, b: head_nll(p.head, _known(p.head_tril), b.head), likelihood=True
+    ),
+    "nll_landmarks": Term(
+        ("landmarks", "landmarks_scale"), "landmarks", 0.005,
+        lambda p, b: elements_nll(_known(p.landmarks), _known(p.landmarks_scale), b.landmarks), likelihood=True,
+    ),
+    "nll_box": Term(
+        ("face_box", "face_box_scale"), "face_box", 1e-4,
+        lambda p, b: elements_nll(_known(p.face_box), _known(p.face_box_scale), b.face_box), likelihood=True,
+    ),
+    "nll_shape": Term(  # trains the scale alone; the published list has no such term for the coefficients
+        ("shape", "shape_scale"), "shape", 0.005,
+        lambda p, b: elements_nll(_known(p.shape).detach(), _known(p.shape_scale), b.shape), likelihood=True,
+    ),
+}  # fmt: skip
+
+GEODESIC = replace(TERMS["rotation"], loss=lambda p, b: geodesic_loss(p.rotation, b.rotation))
+
+ROTATION_LOSSES = {"auto": TERMS["rotation"], "geodesic": GEODESIC}
+
+SHAPE_PRIOR_WEIGHT = 0.1
+
+
+def make_terms(
+    *, rotation: str = "auto", likelihood: bool = False, shape_prior: ShapePrior | None = None
+) -> dict[str, Term]:
+    """The terms of a run. rotation: key of ROTATION_LOSSES. shape_prior: on the device of the network."""
+    terms = {name: term for name, term in TERMS.items() if likelihood or not term.likelihood}
+    terms["rotation"] = ROTATION_LOSSES[rotation]
+    if shape_prior is not None:
+        prior = shape_prior
+        terms["shape_prior"] = Term(("shape",), None, SHAPE_PRIOR_WEIGHT, lambda p, b: prior(_known(p.shape)))
+    return terms
+
+
+def total_loss(
+    prediction: Prediction, batch: Batch, terms: Mapping[str, Term], likelihood_factor: float = 1.0
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The sum and its weighted parts, each the sum over rows / batch size.
+
+    likelihood_factor: of the terms marked as likelihoods (their ramp).
+    """
+    count = len(batch)
+    rows = {label: _labelled(batch, label) for label in {term.label for term in terms.values()}}
+    chosen = {
+        label: (prediction, batch) if r is None else (prediction.select(r), batch.select(r))
+        for label, r in rows.items()
+    }
+    parts: dict[str, Tensor] = {}
+    for name, term in terms.items():
+        if any(getattr(prediction, need) is None for need in term.needs):
+            continue
+        factor = term.weight * (likelihood_factor if term.likelihood else 1.0) / count
+        p, b = chosen[term.label]
+        parts[name] = factor * (term.loss(p, b) * b.weight).sum() if len(b) else prediction.head.new_zeros(())
+    return torch.stack(list(parts.values())).sum(), parts
+
+
+def _labelled(batch: Batch, label: str | None) -> Tensor | None:
+    """Indices of the rows that have a label; None where all have it, so that nothing needs to be copied."""
+    if label is None:
+        return None
+    present = batch.present(label)
+    return None if bool(present.all()) else torch.nonzero(present).squeeze(-1)

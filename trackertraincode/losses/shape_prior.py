@@ -1,0 +1,61 @@
+"""How plausible shape coefficients are: a Gaussian mixture per face model, fitted by scripts/fit_shape_prior.py."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from trackertraincode.cli import data_dir
+from trackertraincode.errors import ModelFileError
+from trackertraincode.facemodel.head_model import COEFFICIENT_COUNT
+
+PACKAGED = Path(__file__).parent
+SCALE = 1e-3  # of the negative log density, per component
+
+
+def prior_path(face_model: str) -> Path | None:
+    """The parameters of a face model: packaged, or fitted by the user into $DATADIR; None where neither exists."""
+    name = f"shape_prior_{face_model}.npz"
+    folders = [PACKAGED] + ([folder] if (folder := data_dir()) else [])
+    return next((folder / name for folder in folders if (folder / name).is_file()), None)
+
+
+class ShapePrior(nn.Module):
+    """Negative log density of a diagonal Gaussian mixture × 1e-3 / components."""
+
+    log_weights: Tensor
+    means: Tensor
+    stds: Tensor
+
+    def __init__(self, weights: np.ndarray, means: np.ndarray, stds: np.ndarray) -> None:
+        """weights (K,), means (K, 50), stds (K, 50)."""
+        super().__init__()
+        self.register_buffer("log_weights", torch.from_numpy(np.log(weights)).float())
+        self.register_buffer("means", torch.from_numpy(means).float())
+        self.register_buffer("stds", torch.from_numpy(stds).float())
+
+    @classmethod
+    def load(cls, path: Path) -> "ShapePrior":
+        """Raises ModelFileError when the file has other contents."""
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                weights, means, stds = (file[name] for name in ("weights", "means", "stds"))
+        except (OSError, KeyError, ValueError) as error:
+            raise ModelFileError(
+                f"{path}: no shape prior ({error}); make it with scripts/fit_shape_prior.py."
+            ) from error
+        if means.shape != (len(weights), COEFFICIENT_COUNT) or stds.shape != means.shape or (stds <= 0).any():
+            raise ModelFileError(
+                f"{path}: means {means.shape}, deviations {stds.shape}, expected ({len(weights)}, {COEFFICIENT_COUNT}) "
+                "and above 0; make it with scripts/fit_shape_prior.py."
+            )
+        return cls(weights, means, stds)
+
+    def forward(self, shape: Tensor) -> Tensor:
+        """(B, 50) -> (B,)."""
+        z = (shape[:, None] - self.means) / self.stds
+        normalisation = self.stds.log().sum(-1) + 0.5 * COEFFICIENT_COUNT * math.log(2 * math.pi)
+        log_density = torch.logsumexp(self.log_weights - 0.5 * z.square().sum(-1) - normalisation, dim=-1)
+        return -log_density * (SCALE / len(self.log_weights))

@@ -1,0 +1,212 @@
+"""Backbones: one table over timm. A backbone maps crops to features, (B, C, S, S) -> (B, F) or (B, Q, F).
+
+Names come from the published pipelines; `timm:NAME` takes any other network of timm. `width` scales all channels.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import timm
+import torch
+from timm.layers import BlurPool2d
+from timm.models import byobnet, efficientnet, resnet, vision_transformer
+from timm.utils import reparameterize_model
+from torch import Tensor, nn
+
+from trackertraincode.cli import closest_first
+from trackertraincode.errors import ConfigError
+
+FREE_PREFIX = "timm:"  # of any network of timm
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneOptions:
+    """What a backbone is built for."""
+
+    channels: int = 1  # of the crops
+    size: int = 129  # edge of the crops, pixels
+    width: float = 1.0  # factor of the channels inside
+    queries: int = 1  # outputs of a transformer, one per head
+    pretrained: bool = False  # timm's ImageNet weights, where timm has them (downloads them)
+
+
+Build = Callable[[BackboneOptions], nn.Module]
+
+
+def build_backbone(name: str, options: BackboneOptions, *, blurpool: bool = False) -> nn.Module:
+    """A module; `feature_count` tells F. Raises ConfigError for unknown names and what the network can't do."""
+    check_backbone(name)
+    build = BACKBONES[name] if name in BACKBONES else partial(_any, name.removeprefix(FREE_PREFIX))
+    try:
+        backbone = build(options)
+    except OSError as error:  # huggingface_hub: no network, no such file
+        reason = str(error).splitlines()[0]
+        raise ConfigError(
+            f"timm's weights of {name} can't be downloaded ({reason}); leave --pretrained out."
+        ) from error
+    if blurpool:
+        _add_blurpool(name, backbone)
+    return backbone
+
+
+def feature_count(backbone: nn.Module) -> int:
+    """F of the features (B, F) or (B, Q, F)."""
+    return int(getattr(backbone, "head_hidden_size", None) or backbone.num_features)  # type: ignore[arg-type]
+
+
+def check_backbone(name: str) -> None:
+    """Raises ConfigError with the known names, those most alike first."""
+    free = name.startswith(FREE_PREFIX)
+    if name in BACKBONES or (free and timm.is_model(name.removeprefix(FREE_PREFIX))):
+        return
+    known = timm.list_models() if free else list(BACKBONES)
+    close = ", ".join(closest_first(name.removeprefix(FREE_PREFIX), known)[: None if not free else 5])
+    raise ConfigError(f"backbone {name!r} is unknown; choose timm:NAME or one of: {close}.")
+
+
+def reparameterize(backbone: nn.Module) -> nn.Module:
+    """A copy whose parallel branches (RepVGG) are fused into single convolutions; others come back as they are."""
+    return reparameterize_model(backbone)
+
+
+def _timm_arguments(options: BackboneOptions) -> dict[str, Any]:
+    return {"in_chans": options.channels, "num_classes": 0}
+
+
+def _any(name: str, options: BackboneOptions) -> nn.Module:
+    _only_full_width(f"timm:{name}", options)
+    arguments = _timm_arguments(options) | {"pretrained": options.pretrained}
+    try:
+        return timm.create_model(name, img_size=options.size, **arguments)
+    except TypeError:  # most networks take any size and have no such argument
+        return timm.create_model(name, **arguments)
+
+
+def _only_full_width(name: str, options: BackboneOptions) -> None:
+    if options.width != 1.0:
+        raise ConfigError(f"backbone {name} has one width; leave --width out, or choose a smaller network.")
+
+
+def _mobilenet_v1(options: BackboneOptions) -> nn.Module:
+    return efficientnet._gen_mobilenet_v1(
+        "mobilenetv1_100", options.width, pretrained=options.pretrained, **_timm_arguments(options)
+    )
+
+
+def _efficientnet(kind: str, width: float, depth: float, options: BackboneOptions) -> nn.Module:
+    """Compound scaling of Tan & Le (arXiv 1905.11946); the lite ones without squeeze-excite and with ReLU6."""
+    lite = kind.startswith("efficientnet_lite")
+    generate = efficientnet._gen_efficientnet_lite if lite else efficientnet._gen_efficientnet
+    return generate(kind, width * options.width, depth, pretrained=options.pretrained, **_timm_arguments(options))
+
+
+def _resnet18(options: BackboneOptions) -> nn.Module:
+    if options.width == 1.0:
+        return timm.create_model("resnet18", pretrained=options.pretrained, **_timm_arguments(options))
+    channels = tuple(_round8(c * options.width) for c in (64, 128, 256, 512))
+    block: Any = resnet.BasicBlock
+    return resnet.ResNet(block, (2, 2, 2, 2), channels=channels, **_timm_arguments(options))
+
+
+def _repvgg(
+    depths: tuple[int, ...], widths: tuple[float, ...], groups: int, name: str | None, options: BackboneOptions
+) -> nn.Module:
+    """RepVGG (arXiv 2101.03697, table 2); `name` is timm's, where timm has it."""
+    if name is not None and options.width == 1.0:
+        return timm.create_model(name, pretrained=options.pretrained, **_timm_arguments(options))
+    scaled = tuple(w * options.width for w in widths)
+    blocks = tuple(
+        byobnet.ByoBlockCfg(
+            type="rep", d=depth, c=_round8(c * w), s=2, gs=partial(_group_size, groups) if groups else 0
+        )
+        for depth, c, w in zip(depths, (64, 128, 256, 512), scaled)
+    )
+    stem = _round8(min(64.0, 64.0 * scaled[0]))
+    config = byobnet.ByoModelCfg(blocks=blocks, stem_type="rep", stem_chs=stem)
+    return byobnet.ByobNet(config, **_timm_arguments(options))
+
+
+def _group_size(groups: int, channels: int, index: int) -> int:
+    """Every second block has its 3 × 3 convolutions in groups."""
+    return channels // groups if index % 2 else 0
+
+
+def _round8(channels: float) -> int:
+    return max(8, round(channels / 8) * 8)
+
+
+class HybridVit(nn.Module):
+    """Convolutional stem to 8 × 8 tokens (of 129 pixels), then a transformer with one query token per output."""
+
+    def __init__(self, options: BackboneOptions, depth: int = 8, heads: int = 8) -> None:
+        super().__init__()
+        dim = _round8(256 * options.width / heads) * heads
+        stages, channels = [], options.channels
+        for index, factor in enumerate((1 / 8, 1 / 4, 1 / 2, 1)):
+            wide = _round8(dim * factor)
+            padding = 0 if index == 0 else 1  # 129 -> 64 -> 32 -> 16 -> 8
+            stages += [nn.Conv2d(channels, wide, 3, 2, padding, bias=False), nn.BatchNorm2d(wide), nn.ReLU()]
+            channels = wide
+        self.stem = nn.Sequential(*stages, nn.Conv2d(channels, dim, 1))
+        side = (options.size - 3) // 2 + 1
+        for _ in range(3):
+            side = (side - 1) // 2 + 1
+        self.places = nn.Parameter(torch.randn(1, side * side, dim) * 0.02)
+        self.queries = nn.Parameter(torch.randn(1, options.queries, dim) * 0.02)
+        self.transformer = nn.Sequential(
+            *(vision_transformer.Block(dim, heads, 4.0, qkv_bias=True) for _ in range(depth))
+        )
+        self.norm = nn.LayerNorm(dim)
+        self.num_features = dim
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, C, S, S) -> (B, Q, F)."""
+        tokens = self.stem(image).flatten(2).transpose(1, 2) + self.places
+        queries = self.queries.expand(len(tokens), -1, -1)
+        return self.norm(self.transformer(torch.cat([queries, tokens], dim=1))[:, : self.queries.shape[1]])
+
+
+def _hybrid_vit(options: BackboneOptions) -> nn.Module:
+    if options.pretrained:
+        raise ConfigError("hybrid_vit has no ImageNet weights; leave --pretrained out.")
+    return HybridVit(options)
+
+
+_A, _B = (2, 4, 14, 1), (4, 6, 16, 1)
+
+BACKBONES: dict[str, Build] = {
+    "mobilenetv1": _mobilenet_v1,
+    "resnet18": _resnet18,
+    "efficientnet_b0": partial(_efficientnet, "efficientnet_b0", 1.0, 1.0),
+    "efficientnet_b1": partial(_efficientnet, "efficientnet_b1", 1.0, 1.1),
+    "efficientnet_b2": partial(_efficientnet, "efficientnet_b2", 1.1, 1.2),
+    "efficientnet_b3": partial(_efficientnet, "efficientnet_b3", 1.2, 1.4),
+    "efficientnet_b4": partial(_efficientnet, "efficientnet_b4", 1.4, 1.8),
+    "hybrid_vit": _hybrid_vit,
+    "repvgg_az": partial(_repvgg, (1, 2, 4, 1), (0.25, 0.25, 0.25, 0.5), 0, None),
+    "repvgg_ay": partial(_repvgg, (2, 2, 6, 1), (0.375, 0.375, 0.375, 1.0), 0, None),
+    "repvgg_ax": partial(_repvgg, (2, 4, 8, 1), (0.5, 0.5, 0.5, 1.5), 0, None),
+    "repvgg_a0": partial(_repvgg, _A, (0.75, 0.75, 0.75, 2.5), 0, "repvgg_a0"),
+    "repvgg_a1": partial(_repvgg, _A, (1.0, 1.0, 1.0, 2.5), 0, "repvgg_a1"),
+    "repvgg_a2": partial(_repvgg, _A, (1.5, 1.5, 1.5, 2.75), 0, "repvgg_a2"),
+    "repvgg_b0": partial(_repvgg, _B, (1.0, 1.0, 1.0, 2.5), 0, "repvgg_b0"),
+    "repvgg_b1": partial(_repvgg, _B, (2.0, 2.0, 2.0, 4.0), 0, "repvgg_b1"),
+    "repvgg_b1g2": partial(_repvgg, _B, (2.0, 2.0, 2.0, 4.0), 2, None),
+    "efficientnet_lite0": partial(_efficientnet, "efficientnet_lite0", 1.0, 1.0),
+    "efficientnet_lite1": partial(_efficientnet, "efficientnet_lite1", 1.0, 1.1),
+    "efficientnet_lite2": partial(_efficientnet, "efficientnet_lite2", 1.1, 1.2),
+    "efficientnet_lite3": partial(_efficientnet, "efficientnet_lite3", 1.2, 1.4),
+}
+
+
+def _add_blurpool(name: str, backbone: nn.Module) -> None:
+    """Each convolution with stride 2 gets stride 1 and a low-pass filter that takes every second value."""
+    if any(isinstance(m, byobnet.RepVggBlock) for m in backbone.modules()):
+        raise ConfigError(f"backbone {name} can't have --blurpool: its parallel branches couldn't be fused any more.")
+    for parent in list(backbone.modules()):
+        for key, child in list(parent.named_children()):
+            if isinstance(child, nn.Conv2d) and child.stride == (2, 2) and child.kernel_size[0] > 1:
+                child.stride = (1, 1)
+                setattr(parent, key, nn.Sequential(child, BlurPool2d(child.out_channels, stride=2)))

@@ -1,0 +1,100 @@
+"""Checkpoints: weights and everything that must be known to use them, read without executing anything.
+
+{"format": 1, "kind": "pose", "config": …, "state": …, "about": …}
+"""
+
+import pickle
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trackertraincode import __version__
+from trackertraincode.errors import ConfigError, ModelFileError
+from trackertraincode.models.localizer import Localizer, LocalizerConfig
+from trackertraincode.models.pose_network import NetworkConfig, PoseNetwork
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class About:
+    """Where weights come from; plain values only."""
+
+    recipe: dict[str, Any] = field(default_factory=dict)  # the resolved training configuration
+    trained_on: list[str] = field(default_factory=list)  # data set names
+    selected_on: list[str] = field(default_factory=list)  # data sets whose errors chose this checkpoint
+    training_files: list[str] = field(default_factory=list)  # names of the files with the rows that were trained on
+    epoch: int = 0
+    library: str = __version__
+
+
+def save_network(path: Path, network: PoseNetwork | Localizer, about: About) -> None:
+    """Write a checkpoint; it has its name only when it is complete."""
+    content = {
+        "format": FORMAT,
+        "kind": "pose" if isinstance(network, PoseNetwork) else "localizer",
+        "config": network.config.to_dict(),
+        "state": {name: value.detach().cpu() for name, value in network.state_dict().items()},
+        "about": dict(vars(about)),
+    }
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        torch.save(content, temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_network(path: Path) -> tuple[PoseNetwork, About]:
+    """Read a pose network, in evaluation mode. Raises ModelFileError when the file is anything else."""
+    content = _read(path, "pose")
+    try:
+        network = PoseNetwork(NetworkConfig.from_dict(content["config"]))
+        network.load_state_dict(content["state"])
+    except (ConfigError, RuntimeError, TypeError) as error:
+        raise ModelFileError(f"{path}: the network can't be built again ({str(error).splitlines()[0]}).") from error
+    return network.eval(), _about(content)
+
+
+def load_localizer(path: Path) -> Localizer:
+    """Read a localizer, in evaluation mode. Raises ModelFileError when the file is anything else."""
+    content = _read(path, "localizer")
+    try:
+        localizer = Localizer(LocalizerConfig(**content["config"]))
+        localizer.load_state_dict(content["state"])
+    except (ConfigError, RuntimeError, TypeError) as error:
+        raise ModelFileError(f"{path}: the localizer can't be built again ({str(error).splitlines()[0]}).") from error
+    return localizer.eval()
+
+
+def _about(content: dict[str, Any]) -> About:
+    known = set(About.__dataclass_fields__)
+    return About(**{key: value for key, value in content.get("about", {}).items() if key in known})
+
+
+def _read(path: Path, kind: str) -> dict[str, Any]:
+    if not path.is_file():
+        raise ModelFileError(f"{path}: no such file; give a .ckpt of this library.")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
+        reason = (str(error).splitlines() or ["damaged"])[0]
+        raise ModelFileError(
+            f"{path}: not a readable checkpoint ({reason[:120]}); copy it again or train anew."
+        ) from error
+    if not isinstance(content, dict) or "config" not in content or "state" not in content:
+        hint = (
+            " resume.ckpt is for --resume; best.ckpt, last.ckpt and swa.ckpt hold networks."
+            if path.stem == "resume"
+            else ""
+        )
+        raise ModelFileError(f"{path}: holds no network of this library.{hint}")
+    if content.get("format") != FORMAT:
+        raise ModelFileError(
+            f"{path}: checkpoint format {content.get('format')}, expected {FORMAT}; update this library."
+        )
+    if content.get("kind") != kind:
+        raise ModelFileError(f"{path}: holds a {content.get('kind')} network, expected a {kind} network.")
+    return content

@@ -1,0 +1,146 @@
+"""The pose network: backbone, heads, uncertainty.
+
+crop (B, C, S, S) --backbone--> features --neck dropout--> heads --> Prediction, in [-1, 1] of the crop
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trackertraincode.errors import ConfigError
+from trackertraincode.facemodel.head_model import COEFFICIENT_COUNT, HeadModel
+from trackertraincode.facemodel.landmarks68 import COUNT
+from trackertraincode.models.backbones import BackboneOptions, build_backbone, feature_count, reparameterize
+from trackertraincode.models.heads import (
+    ROTATION_HEADS,
+    BoxHead,
+    DatasetOffsets,
+    FaceModelLandmarks,
+    HeadCenterHead,
+    ShapeHead,
+)
+from trackertraincode.models.uncertainty import UNCERTAINTY, ConstantScale, TriangularFactor
+from trackertraincode.sample.sample import Prediction
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkConfig:
+    """Everything it takes to build a network again. Raises ConfigError where a value can't be."""
+
+    backbone: str = "mobilenetv1"  # key of BACKBONES, or timm:NAME
+    width: float = 1.0  # factor of the backbone's channels
+    input_size: int = 129  # edge of the crops, pixels
+    channels: int = 1  # 1: grey, pixel / 256 - 0.5; 3: RGB with ImageNet's mean and deviation
+    blurpool: bool = False
+    rotation: str = "quaternion"  # or sixd
+    landmarks: bool = True  # shape coefficients and 68 landmarks
+    uncertainty: bool = False
+    face_model: str = "embedded-v1"  # whose key points and coefficients
+    dropout: float = 0.0  # between backbone and heads
+    offsets_of: tuple[str, ...] = ()  # data sets with offsets of their own; the first is the reference
+
+    def __post_init__(self) -> None:
+        if self.rotation not in ROTATION_HEADS:
+            raise ConfigError(f"rotation={self.rotation!r}: choose one of {', '.join(ROTATION_HEADS)}.")
+        if self.channels not in (1, 3):
+            raise ConfigError(f"channels={self.channels}: pictures have 1 (grey) or 3 (RGB).")
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "NetworkConfig":
+        """The inverse of `to_dict`. Raises ConfigError for keys of a newer version."""
+        known = {f.name for f in dataclasses.fields(cls)}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise ConfigError(f"network option {unknown[0]!r} is unknown; a newer version of this library wrote it.")
+        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        return cls(**plain)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for checkpoints and metadata."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
+
+
+class PoseNetwork(nn.Module):
+    """Predicts pose, face box and, as configured, shape, landmarks and uncertainty."""
+
+    def __init__(self, config: NetworkConfig, *, pretrained: bool = False) -> None:
+        super().__init__()
+        self.config = config
+        names = ["rotation", "head", "face_box"] + (["shape"] if config.landmarks else [])
+        self._queries = {name: i for i, name in enumerate(names)}
+        options = BackboneOptions(
+            channels=config.channels,
+            size=config.input_size,
+            width=config.width,
+            queries=len(names),
+            pretrained=pretrained,
+        )
+        self.backbone = build_backbone(config.backbone, options, blurpool=config.blurpool)
+        self.dropout = nn.Dropout(config.dropout)
+        features = feature_count(self.backbone)
+        self.rotation = ROTATION_HEADS[config.rotation](features)
+        self.head = HeadCenterHead(features)
+        self.face_box = BoxHead(features)
+        if config.landmarks:
+            self.shape = ShapeHead(features)
+            self.landmarks = FaceModelLandmarks()
+        if config.uncertainty:
+            self.rotation_tril, self.head_tril = TriangularFactor(features), TriangularFactor(features)
+            self.face_box_scale = ConstantScale(4)
+            if config.landmarks:
+                self.landmarks_scale = ConstantScale(COUNT, 3)
+                self.shape_scale = ConstantScale(COEFFICIENT_COUNT)
+        if len(config.offsets_of) > 1:
+            self.offsets = DatasetOffsets(len(config.offsets_of))
+
+    def set_face_model(self, model: HeadModel) -> None:
+        """Take the key points of a face model; once, when the network is made."""
+        assert model.name == self.config.face_model, "the configuration names another face model"
+        if self.config.landmarks:
+            self.landmarks.mean.copy_(torch.from_numpy(model.keypoint_mean))
+            self.landmarks.basis.copy_(torch.from_numpy(model.keypoint_basis))
+
+    def forward(self, image: Tensor, dataset: Tensor | None = None) -> Prediction:
+        """image: (B, C, S, S), normalised (`augmentation.units`). dataset: (B,) long, while training with offsets."""
+        features = self.dropout(self.backbone(image))
+        rotation, raw = self.rotation(self._of(features, "rotation"))
+        head = self.head(self._of(features, "head"))
+        parts: dict[str, Tensor] = {"rotation_raw": raw, "face_box": self.face_box(self._of(features, "face_box"))}
+        if self.config.landmarks:
+            parts["shape"] = self.shape(self._of(features, "shape"))
+            parts["landmarks"] = self.landmarks(rotation, head, parts["shape"])
+        if self.config.uncertainty:
+            parts["rotation_tril"] = self.rotation_tril(self._of(features, "rotation"))
+            parts["head_tril"] = self.head_tril(self._of(features, "head"))
+            parts["face_box_scale"] = self.face_box_scale(len(image))
+            if self.config.landmarks:
+                parts["landmarks_scale"] = self.landmarks_scale(len(image))
+                parts["shape_scale"] = self.shape_scale(len(image))
+        if dataset is not None and len(self.config.offsets_of) > 1:
+            rotation, head = self.offsets(rotation, head, dataset)
+        return Prediction(rotation=rotation, head=head, **parts)
+
+    def uncertainty_parameters(self) -> list[nn.Parameter]:
+        """Those that only say how sure the network is."""
+        return [p for m in self.modules() if isinstance(m, UNCERTAINTY) for p in m.parameters()]
+
+    def deployed(self) -> "PoseNetwork":
+        """A copy for inference: evaluation mode, parallel branches fused."""
+        copy = PoseNetwork(self.config)
+        copy.load_state_dict(self.state_dict())
+        copy.backbone = reparameterize(copy.backbone)
+        return copy.eval()
+
+    def _of(self, features: Tensor, name: str) -> Tensor:
+        """The features that a head reads: its own query's of a transformer, all of a convolutional network."""
+        return features[:, self._queries[name]] if features.ndim == 3 else features
+
+
+def build_network(config: NetworkConfig, face_model: HeadModel, *, pretrained: bool = False) -> PoseNetwork:
+    """A new network with random weights (or timm's) and the face model's key points."""
+    network = PoseNetwork(config, pretrained=pretrained)
+    network.set_face_model(face_model)
+    return network
