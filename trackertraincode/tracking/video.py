@@ -8,15 +8,13 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-import torch
 
 from trackertraincode.errors import UserError
-from trackertraincode.geometry.camera import project_weak_perspective
 from trackertraincode.sample.images import ImageDecodeError, decode, encode_jpeg, encode_png
 from trackertraincode.tracking.tracker import HeadPose
+from trackertraincode.visualize import draw_sample, draw_text
 
 PICTURES = (".jpg", ".jpeg", ".png")
-AXIS_COLORS = ((255, 60, 60), (60, 220, 60), (80, 120, 255))  # x right, y down, z away from the viewer; RGB
 
 
 class Frame(NamedTuple):
@@ -72,34 +70,21 @@ def _video_frames(capture: cv2.VideoCapture, name: str) -> Iterator[Frame]:
 
 def draw_pose(image: np.ndarray, pose: HeadPose | None, fps: float | None = None) -> np.ndarray:
     """A copy of the (H, W, 3) RGB picture with axes, box, landmarks, angles, their uncertainty and the frame rate."""
-    canvas = image.copy()
     lines = [] if fps is None else [f"{fps:.0f} fps"]
     if pose is None:
-        lines.append("no face")
-    else:
-        x0, y0, x1, y1 = (int(v) for v in pose.box)
-        cv2.rectangle(canvas, (x0, y0), (x1, y1), (240, 240, 240), 1, cv2.LINE_AA)
-        for x, y, _ in pose.landmarks if pose.landmarks is not None else ():
-            cv2.circle(canvas, (int(x), int(y)), 1, (255, 220, 60), -1, cv2.LINE_AA)
-        tips = _axis_tips(pose)
-        for tip, color in zip(tips, AXIS_COLORS):
-            start = (int(pose.head[0]), int(pose.head[1]))
-            cv2.line(canvas, start, (int(tip[0]), int(tip[1])), color, 2, cv2.LINE_AA)
-        std = pose.rotation_std_deg
-        for index, (word, angle) in enumerate(zip(("pitch", "yaw", "roll"), pose.pitch_yaw_roll_deg)):
-            spread = "" if std is None else f" +- {std[index]:.1f}"
-            lines.append(f"{word} {angle:6.1f}{spread}")
-    for row, text in enumerate(lines):
-        place = (8, 20 + 18 * row)
-        cv2.putText(canvas, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 3, cv2.LINE_AA)
-        cv2.putText(canvas, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1, cv2.LINE_AA)
-    return canvas
+        return draw_text(image, [*lines, "no face"])
+    std = pose.rotation_std_deg
+    for index, (word, angle) in enumerate(zip(("pitch", "yaw", "roll"), pose.pitch_yaw_roll_deg)):
+        spread = "" if std is None else f" +- {std[index]:.1f}"
+        lines.append(f"{word} {angle:6.1f}{spread}")
+    return draw_text(draw_sample(image, _stored_labels(pose)), lines)
 
 
-def _axis_tips(pose: HeadPose) -> np.ndarray:
-    """(3, 2) pixels: where unit axes of the head end."""
-    axes = project_weak_perspective(torch.eye(3), torch.as_tensor(pose.rotation), torch.as_tensor(pose.head).float())
-    return axes[:, :2].numpy()
+def _stored_labels(pose: HeadPose) -> dict[str, np.ndarray]:
+    """As stored labels count: points from the centre of the first pixel, boxes from the image corner."""
+    to_centres = np.array([-0.5, -0.5, 0.0], np.float32)
+    labels = {"rotation": pose.rotation, "head": pose.head + to_centres, "face_box": pose.box}
+    return labels if pose.landmarks is None else labels | {"landmarks": pose.landmarks + to_centres}
 
 
 class AnnotatedOutput:
@@ -149,7 +134,8 @@ def write_rows(rows: list[dict[str, object]], *, json_file: Path | None, csv_fil
     if json_file is not None:
         json_file.write_text(json.dumps(rows, indent=1), encoding="utf-8")
     if csv_file is not None:
-        columns = list(max(rows, key=lambda row: len(row))) if rows else ["frame", "face"]
+        longest: dict[str, object] = max(rows, key=len, default={})
+        columns = list(longest) or ["frame", "face"]
         with csv_file.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, columns)
             writer.writeheader()

@@ -1,0 +1,282 @@
+"""Draw what a data set says of a picture, and what a network says of it.
+
+    picture, labels --cut_out--> square around the face, moved labels --draw_sample--> picture --contact_sheet--> sheet
+
+All pictures are RGB uint8 arrays, (H, W, 3) or grey (H, W); nothing is drawn into an argument. Labels are a `Sample`,
+or a mapping from its attribute names to arrays, in the convention of stored samples: points and head centres count
+pixel centres from 0, boxes count from the image corner. What is None or NaN isn't drawn.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from trackertraincode.errors import UserError
+from trackertraincode.facemodel import landmarks68 as ibug
+from trackertraincode.geometry import affine2d
+from trackertraincode.geometry.boxes import square_crop_box
+from trackertraincode.geometry.camera import project_weak_perspective
+from trackertraincode.sample.fields import LABELS, Kind
+from trackertraincode.sample.images import encode_jpeg, encode_png
+from trackertraincode.sample.sample import Sample
+
+Labels = Mapping[str, Any]
+Color = tuple[int, int, int]
+
+AXIS_COLORS: tuple[Color, ...] = ((255, 60, 60), (60, 220, 60), (80, 120, 255))  # x right, y down, z into the screen
+BOX_COLOR: Color = (255, 235, 60)
+HEAD_COLOR: Color = (60, 230, 230)
+LANDMARKS_2D_COLOR: Color = (255, 255, 255)
+TRUE_COLOR: Color = (60, 230, 60)
+PREDICTED_COLOR: Color = (255, 150, 30)
+
+GROUPS: tuple[tuple[range, bool, Color], ...] = (  # points that are joined, whether the last meets the first
+    (ibug.JAW, False, (120, 190, 255)),
+    (ibug.RIGHT_BROW, False, (255, 170, 70)),
+    (ibug.LEFT_BROW, False, (255, 170, 70)),
+    (ibug.NOSE_BRIDGE, False, (190, 255, 110)),
+    (ibug.NOSE_BASE, False, (190, 255, 110)),
+    (ibug.RIGHT_EYE, True, (255, 120, 255)),
+    (ibug.LEFT_EYE, True, (255, 120, 255)),
+    (ibug.OUTER_LIP, True, (255, 110, 110)),
+    (ibug.INNER_LIP, True, (255, 180, 180)),
+)
+
+_SHIFT = 4  # binary digits behind the point that OpenCV draws with
+_FAR = 30_000  # pixels; OpenCV's fixed point numbers overflow beyond
+
+
+def draw_sample(picture: np.ndarray, labels: Sample | Labels, *, edge: int | None = None) -> np.ndarray:
+    """A drawn copy (H, W, 3): box, head circle, pose axes, landmarks joined by groups, 2-D landmarks as white dots.
+
+    edge: scale the picture so that its longer side has this many pixels, before anything is drawn.
+    """
+    canvas, values = _prepare(picture, labels, edge)
+    _draw_box_and_head(canvas, values, BOX_COLOR, HEAD_COLOR)
+    if "landmarks_2d" in values:
+        _dots(canvas, values["landmarks_2d"], LANDMARKS_2D_COLOR)
+    if "landmarks" in values:
+        for group, closed, color in GROUPS:
+            _join(canvas, values["landmarks"][list(group)], closed, color)
+    _draw_axes(canvas, values, AXIS_COLORS, _line_width(canvas) + 1)
+    return canvas
+
+
+def draw_prediction(
+    picture: np.ndarray, predicted: Sample | Labels, truth: Sample | Labels | None = None, *, edge: int | None = None
+) -> np.ndarray:
+    """A drawn copy (H, W, 3) of predicted values in picture pixels, in orange; the truth below it, in green.
+
+    The predicted axes keep their three colours, the true ones are thin and green. edge: as in `draw_sample`.
+    """
+    canvas = _prepare(picture, {}, edge)[0]
+    for labels, color in ((truth, TRUE_COLOR), (predicted, PREDICTED_COLOR)):
+        if labels is None:
+            continue
+        values = _prepare(picture, labels, edge)[1]
+        _draw_box_and_head(canvas, values, color, color)
+        if "landmarks_2d" in values:
+            _dots(canvas, values["landmarks_2d"], color)
+        if "landmarks" in values:
+            for group, closed, _ in GROUPS:
+                _join(canvas, values["landmarks"][list(group)], closed, color)
+        is_truth = color is TRUE_COLOR
+        _draw_axes(canvas, values, (color,) * 3 if is_truth else AXIS_COLORS, _line_width(canvas) + (not is_truth))
+    return canvas
+
+
+def draw_segmentation(picture: np.ndarray, classes: np.ndarray, opacity: float = 0.5) -> np.ndarray:
+    """A copy (H, W, 3) with the label image (H, W) over it, each class in its own colour; class 0 stays clear."""
+    canvas = _as_rgb(picture)
+    hues = (np.arange(256) * 67 % 180).astype(np.uint8)  # neighbouring numbers get distant colours
+    hsv = np.stack([hues, np.full_like(hues, 200), np.full_like(hues, 255)], axis=-1)
+    table = cv2.cvtColor(hsv[None], cv2.COLOR_HSV2RGB)
+    mixed = cv2.addWeighted(canvas, 1.0 - opacity, table[0][classes], opacity, 0.0)
+    return np.where((classes > 0)[..., None], mixed, canvas)
+
+
+def draw_text(picture: np.ndarray, lines: Sequence[str], size: float = 0.5) -> np.ndarray:
+    """A copy (H, W, 3) with lines of text at the top left, white with a dark edge. size: OpenCV's font scale."""
+    canvas = _as_rgb(picture)
+    for row, line in enumerate(lines):
+        place = (round(12 * size), round((28 + 36 * row) * size) + 4)
+        cv2.putText(canvas, line, place, cv2.FONT_HERSHEY_SIMPLEX, size, (0, 0, 0), 3, cv2.LINE_AA)
+        cv2.putText(canvas, line, place, cv2.FONT_HERSHEY_SIMPLEX, size, (255, 255, 255), 1, cv2.LINE_AA)
+    return canvas
+
+
+def contact_sheet(pictures: Sequence[np.ndarray], columns: int, *, gap: int = 4) -> np.ndarray:
+    """Pictures row by row on one dark sheet (H, W, 3). Each gets a cell of the largest width and height.
+
+    Raises ValueError when there are no pictures.
+    """
+    if not pictures:
+        raise ValueError("a contact sheet needs at least one picture")
+    columns = min(columns, len(pictures))
+    height = max(p.shape[0] for p in pictures) + gap
+    width = max(p.shape[1] for p in pictures) + gap
+    rows = -(-len(pictures) // columns)
+    sheet = np.full((rows * height + gap, columns * width + gap, 3), 24, np.uint8)
+    for index, picture in enumerate(pictures):
+        top, left = (index // columns) * height + gap, (index % columns) * width + gap
+        sheet[top : top + picture.shape[0], left : left + picture.shape[1]] = _as_rgb(picture)
+    return sheet
+
+
+def cut_out(
+    picture: np.ndarray, labels: Sample | Labels, edge: int, factor: float = 1.5
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """The square around the face, scaled to edge × edge, and its labels; black outside of the picture.
+
+    factor: of the longer box side. Without a box, the square is around the head, else it is the whole picture.
+    """
+    known = _known(labels)
+    height, width = picture.shape[:2]
+    if "face_box" in known:
+        box, factor = torch.as_tensor(known["face_box"]), factor
+    elif "head" in known:
+        x, y, radius = known["head"]
+        box = torch.tensor([x - radius, y - radius, x + radius, y + radius])
+    else:
+        box, factor = torch.tensor([0.0, 0.0, width, height]), 1.0
+    affine = affine2d.box_to_square(square_crop_box(box.float(), factor), edge)
+    return _warp(picture, affine, edge, edge), _move(known, affine)
+
+
+def draw_histograms(
+    values: Mapping[str, np.ndarray], bins: int = 36, *, size: tuple[int, int] = (360, 240)
+) -> np.ndarray:
+    """One bar chart per named array of numbers, side by side, with range, mean and spread. size: of one chart."""
+    return contact_sheet([_histogram(name, np.asarray(v), bins, size) for name, v in values.items()], len(values))
+
+
+def write_picture(path: Path, picture: np.ndarray) -> None:
+    """Write (H, W) or (H, W, 3) RGB as .png or .jpg. Raises UserError for other names."""
+    encoders = {".png": encode_png, ".jpg": encode_jpeg, ".jpeg": encode_jpeg}
+    encode = encoders.get(path.suffix.lower())
+    if encode is None:
+        raise UserError(f"{path}: pictures are written as {', '.join(encoders)}; choose such a name.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(encode(picture))
+
+
+def _histogram(name: str, values: np.ndarray, bins: int, size: tuple[int, int]) -> np.ndarray:
+    width, height = size
+    canvas = np.full((height, width, 3), 40, np.uint8)
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return draw_text(canvas, [f"{name}: none"], 0.45)
+    counts, edges = np.histogram(values, bins)
+    top, bottom = 44, height - 22
+    lefts = np.linspace(8, width - 8, bins + 1).round().astype(int)
+    for count, left, right in zip(counts, lefts[:-1], lefts[1:]):
+        bar = round((bottom - top) * count / counts.max())
+        cv2.rectangle(canvas, (int(left), bottom - bar), (int(right) - 2, bottom), (90, 170, 255), -1)
+    for value, place in ((edges[0], 8), (edges[-1], width - 64)):
+        cv2.putText(
+            canvas, f"{value:.1f}", (place, height - 6), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (220,) * 3, 1, cv2.LINE_AA
+        )
+    return draw_text(canvas, [f"{name}", f"n {len(values)}  mean {values.mean():.1f}  std {values.std():.1f}"], 0.45)
+
+
+def _known(labels: Sample | Labels) -> dict[str, np.ndarray]:
+    """Labels that can be drawn, as float32 arrays."""
+    if isinstance(labels, Sample):
+        labels = {f.name: getattr(labels, f.name) for f in fields(labels)}
+    kinds = (Kind.ROTATION, Kind.HEAD, Kind.BOX, Kind.POINTS)
+    found = {}
+    for name, field in LABELS.items():
+        value = labels.get(name)
+        if field.kind in kinds and value is not None:
+            array = np.asarray(value, np.float32).copy()
+            drawn = array[..., :2] if field.kind is Kind.POINTS else array  # depths may be unknown
+            if np.isfinite(drawn).all():
+                found[name] = array
+    return found
+
+
+def _prepare(
+    picture: np.ndarray, labels: Sample | Labels, edge: int | None
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """An RGB copy of the wanted size, and the labels in its pixels."""
+    known = _known(labels)
+    if edge is None:
+        return _as_rgb(picture), known
+    height, width = picture.shape[:2]
+    factor = edge / max(width, height)
+    new_width, new_height = max(1, round(width * factor)), max(1, round(height * factor))
+    affine = affine2d.scaling(torch.tensor([new_width / width, new_height / height]))
+    return _warp(picture, affine, new_width, new_height), _move(known, affine)
+
+
+def _as_rgb(picture: np.ndarray) -> np.ndarray:
+    return cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB) if picture.ndim == 2 else picture.copy()
+
+
+def _warp(picture: np.ndarray, affine: torch.Tensor, width: int, height: int) -> np.ndarray:
+    """An RGB copy; shrinking averages."""
+    source = _as_rgb(picture)
+    shrink = int(1.0 / float(affine2d.scale_of(affine)))
+    if shrink > 1:
+        size = (max(1, source.shape[1] // shrink), max(1, source.shape[0] // shrink))
+        back = affine2d.scaling(torch.tensor([source.shape[1] / size[0], source.shape[0] / size[1]]))
+        source, affine = cv2.resize(source, size, interpolation=cv2.INTER_AREA), affine2d.compose(affine, back)
+    return cv2.warpAffine(source, affine2d.to_cv2(affine), (width, height), flags=cv2.INTER_LINEAR)
+
+
+def _move(known: dict[str, np.ndarray], affine: torch.Tensor) -> dict[str, np.ndarray]:
+    """Labels of the stored convention under a map of corner coordinates."""
+    half = affine2d.translation(torch.tensor([0.5, 0.5]))
+    centres = affine2d.compose(affine2d.invert(half), affine2d.compose(affine, half))
+    movers = {Kind.POINTS: affine2d.move_points, Kind.HEAD: affine2d.move_head, Kind.ROTATION: affine2d.move_rotation}
+    moved = {}
+    for name, value in known.items():
+        kind, tensor = LABELS[name].kind, torch.from_numpy(value)
+        result = affine2d.move_box(affine, tensor) if kind is Kind.BOX else movers[kind](centres, tensor)
+        moved[name] = result.numpy()
+    return moved
+
+
+def _line_width(canvas: np.ndarray) -> int:
+    return max(1, round(max(canvas.shape[:2]) / 400))
+
+
+def _fixed(points: np.ndarray) -> np.ndarray:
+    return np.round(np.clip(points[..., :2], -_FAR, _FAR) * (1 << _SHIFT)).astype(np.int32)
+
+
+def _draw_box_and_head(canvas: np.ndarray, values: dict[str, np.ndarray], box_color: Color, head_color: Color) -> None:
+    width = _line_width(canvas)
+    if "face_box" in values:
+        (x0, y0), (x1, y1) = _fixed(values["face_box"].reshape(2, 2) - 0.5).tolist()  # to pixel centres
+        cv2.rectangle(canvas, (x0, y0), (x1, y1), box_color, width, cv2.LINE_AA, _SHIFT)
+    if "head" in values:
+        x, y = _fixed(values["head"]).tolist()
+        radius = int(np.clip(values["head"][2], 0, _FAR) * (1 << _SHIFT))
+        cv2.circle(canvas, (x, y), radius, head_color, width, cv2.LINE_AA, _SHIFT)
+
+
+def _draw_axes(canvas: np.ndarray, values: dict[str, np.ndarray], colors: Sequence[Color], width: int) -> None:
+    """From the head centre, one head radius long; the one that points at the viewer comes last."""
+    if "rotation" not in values or "head" not in values:
+        return
+    rotation, head = torch.from_numpy(values["rotation"]), torch.from_numpy(values["head"])
+    tips = project_weak_perspective(torch.eye(3), rotation, head).numpy()
+    start = _fixed(values["head"]).tolist()
+    for axis in np.argsort(-tips[:, 2]):
+        cv2.line(canvas, start, _fixed(tips[axis]).tolist(), colors[axis], width, cv2.LINE_AA, _SHIFT)
+
+
+def _join(canvas: np.ndarray, points: np.ndarray, closed: bool, color: Color) -> None:
+    cv2.polylines(canvas, [_fixed(points)], closed, color, _line_width(canvas), cv2.LINE_AA, _SHIFT)
+
+
+def _dots(canvas: np.ndarray, points: np.ndarray, color: Color) -> None:
+    radius = (1 + _line_width(canvas)) << (_SHIFT - 1)
+    for x, y in _fixed(points).tolist():
+        cv2.circle(canvas, (x, y), radius, color, -1, cv2.LINE_AA, _SHIFT)
