@@ -1,0 +1,164 @@
+"""Crops keep faces and labels together; detections are boxes of faces."""
+
+import builtins
+import pickle
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from trackertraincode.conversion import faces
+from trackertraincode.conversion.faces import MtcnnDetector, best_overlap, place_crop, store_crop
+from trackertraincode.errors import ArchiveError, ConfigError
+from trackertraincode.sample.images import Size, decode, decode_labels, encode_jpeg, encode_png, image_size
+
+
+def blob(width: int, height: int, x: float, y: float, sigma: float) -> np.ndarray:
+    """A bright spot centred at x, y, counted in pixel centres."""
+    cols, rows = np.arange(width), np.arange(height)[:, None]
+    grey = 255 * np.exp(-((cols - x) ** 2 + (rows - y) ** 2) / (2 * sigma**2))
+    return np.repeat(grey[..., None], 3, axis=2).astype(np.uint8)
+
+
+def centroid(image: np.ndarray) -> np.ndarray:
+    weights = np.where(image > 40, image, 0).astype(float)
+    rows, cols = np.indices(image.shape)
+    return np.array([(cols * weights).sum(), (rows * weights).sum()]) / weights.sum()
+
+
+@pytest.mark.parametrize(
+    "box", [[300.0, 200.0, 1000.0, 760.0], [410.0, 250.0, 560.0, 420.0], [0.0, 0.0, 1200.0, 900.0]]
+)
+def test_points_stay_on_what_they_mark(box: list[float]) -> None:
+    point = np.array([[480.3, 330.7]])
+    picture = blob(1200, 900, *point[0], 25.0)
+    kept = store_crop(encode_png(picture), np.array(box), {"landmarks_2d": point}, name="a.png")
+    assert np.abs(centroid(decode(kept["image"])) - kept["landmarks_2d"][0]).max() < 0.05
+
+
+def test_boxes_count_from_the_corner_and_points_from_pixel_centres() -> None:
+    size, box = Size(1344, 896), np.array([0.0, 0.0, 1344.0, 896.0])
+    placement = place_crop(size, box)
+    assert placement is not None
+    assert placement.scaled == (336, 224)
+    assert np.allclose(placement.move_label(box, faces.Kind.BOX), [0, 0, 336, 224])
+    ends = placement.move_label(np.array([[-0.5, -0.5], [1343.5, 895.5]]), faces.Kind.POINTS)
+    assert np.allclose(ends, [[-0.5, -0.5], [335.5, 223.5]])
+
+
+@pytest.mark.parametrize(
+    ("sides", "shorter"), [((336, 800), 336), ((337, 337), 224), ((337, 600), 224), ((100, 90), 90)]
+)
+def test_faces_are_scaled_only_when_both_sides_are_large(sides: tuple[int, int], shorter: int) -> None:
+    kept = store_crop(np.zeros((900, 900, 3), np.uint8), np.array([20.0, 30.0, 20 + sides[0], 30 + sides[1]]), name="a")
+    x0, y0, x1, y1 = kept["face_box"]
+    assert min(x1 - x0, y1 - y0) == pytest.approx(shorter, rel=1 / 900)
+
+
+def test_the_crop_is_padded_by_half_the_longer_side_and_ten_pixels() -> None:
+    kept = store_crop(np.zeros((600, 700, 3), np.uint8), np.array([250.0, 200.0, 350.0, 260.0]), name="a")
+    assert image_size(kept["image"]) == (100 + 120, 60 + 120)
+    assert kept["face_box"].tolist() == [60, 60, 160, 120]
+
+
+def test_the_crop_ends_where_the_picture_ends() -> None:
+    kept = store_crop(np.zeros((200, 240, 3), np.uint8), np.array([-5.0, 10.0, 95.0, 120.0]), name="a")
+    assert image_size(kept["image"]) == (160, 185)
+    assert kept["face_box"].tolist() == [-5, 10, 95, 120]
+
+
+def test_head_size_and_depth_scale_with_the_picture() -> None:
+    labels = {"head": np.array([400.0, 400.0, 100.0]), "landmarks": np.full((68, 3), 40.0), "rotation": np.eye(4)[3]}
+    kept = store_crop(np.zeros((896, 896, 3), np.uint8), np.array([0.0, 0.0, 448.0, 448.0]), labels, name="a")
+    assert kept["head"][2] == pytest.approx(50)
+    assert np.allclose(kept["landmarks"][:, 2], 20)
+    assert np.allclose(kept["landmarks"][:, 0], 40.5 / 2 - 0.5)
+    assert kept["rotation"].tolist() == [0, 0, 0, 1]
+
+
+def test_a_jpeg_that_needs_no_change_is_copied() -> None:
+    data = encode_jpeg(np.full((100, 110, 3), 90, np.uint8), 50)
+    classes = encode_png(np.ones((100, 110), np.uint8))
+    kept = store_crop(data, np.array([10.0, 10.0, 90.0, 90.0]), {"segmentation": classes, "head": None}, name="a")
+    assert kept["image"] is data
+    assert kept["segmentation"] is classes
+    assert kept["head"] is None
+
+
+def test_label_images_follow_without_mixing_classes() -> None:
+    classes = np.zeros((900, 900), np.uint8)
+    classes[200:700, 300:800] = 9
+    labels = {"segmentation": encode_png(classes)}
+    kept = store_crop(np.zeros((900, 900, 3), np.uint8), np.array([300.0, 200.0, 800.0, 700.0]), labels, name="a")
+    moved = decode_labels(kept["segmentation"])
+    assert set(np.unique(moved)) == {0, 9}
+    x0, y0, x1, y1 = kept["face_box"]
+    rows, cols = np.nonzero(moved)
+    assert np.allclose([cols.min(), rows.min(), cols.max() + 1, rows.max() + 1], [x0, y0, x1, y1], atol=1)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"box": np.array([300.0, 0.0, 400.0, 90.0])}, r"p\.jpg: face box \[300.0, .* lies outside .* 110 × 100"),
+        ({"picture": b"GIF89a"}, r"p\.jpg: 6 bytes, not a JPEG"),
+        ({"labels": {"segmentation": b"junk"}}, r"p\.jpg: label image: 4 bytes"),
+        ({"labels": {"segmentation": np.zeros((9, 8), np.uint8)}}, r"p\.jpg: label image has 8 × 9 pixels"),
+    ],
+)
+def test_what_does_not_fit_is_named(change: dict, message: str) -> None:
+    good = {"picture": encode_jpeg(np.zeros((100, 110, 3), np.uint8)), "box": np.array([0.0, 0.0, 50.0, 50.0])}
+    with pytest.raises(ArchiveError, match=message):
+        store_crop(**(good | change), name="p.jpg")
+
+
+def test_the_box_with_the_largest_overlap_wins() -> None:
+    boxes = np.array([[0.0, 0.0, 10.0, 10.0], [2.0, 0.0, 12.0, 10.0], [50.0, 50.0, 60.0, 60.0]])
+    best = best_overlap(boxes, np.array([3.0, 0.0, 13.0, 10.0]), 0.25)
+    assert best is not None
+    assert best.tolist() == boxes[1].tolist()
+    assert best_overlap(boxes, np.array([20.0, 20.0, 30.0, 30.0]), 0.25) is None
+    assert best_overlap(boxes[:1], np.array([5.0, 0.0, 15.0, 10.0]), 1 / 3) is None  # more than, not as much as
+    assert best_overlap(np.zeros((0, 4)), boxes[0], 0.0) is None
+
+
+def test_mtcnn_finds_a_real_face_at_any_scale(shared_data: Path) -> None:
+    pytest.importorskip("facenet_pytorch")
+    folder = shared_data / "annotated_samples" / "lapa"
+    picture = decode((folder / "13609937564_5.jpg").read_bytes(), color=True)
+    detector = pickle.loads(pickle.dumps(MtcnnDetector(min_face=60)))
+    found = detector(picture)
+    assert found.boxes.shape == (len(found.confidences), 4)
+    assert found.confidences[0] > 0.99
+    expected = np.array([165.0, 204.0, 165 + 160, 204 + 161])  # hull of its landmarks, which has no forehead
+    box = best_overlap(found.boxes, expected, 0.25)
+    assert box is not None
+    enlarged = cv2.resize(picture, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC)
+    again = best_overlap(MtcnnDetector(min_face=60)(enlarged).boxes / 4, box, 0.7)
+    assert again is not None
+
+
+@pytest.mark.parametrize("shape", [(10, 300, 3), (64, 64, 3), (1, 1, 3)])
+def test_pictures_without_faces_give_no_boxes(shape: tuple[int, int, int]) -> None:
+    pytest.importorskip("facenet_pytorch")
+    found = MtcnnDetector()(np.full(shape, 127, np.uint8))
+    assert found.boxes.shape == (0, 4)
+    assert found.confidences.shape == (0,)
+
+
+def test_without_facenet_the_message_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    real_import = builtins.__import__
+
+    def refuse(name: str, *arguments, **options):
+        if name == "facenet_pytorch":
+            raise ImportError("No module named 'facenet_pytorch'")
+        return real_import(name, *arguments, **options)
+
+    monkeypatch.setattr(builtins, "__import__", refuse)
+    faces._networks.cache_clear()
+    with pytest.raises(ConfigError, match=r"pip install trackertraincode\[convert\]"):
+        MtcnnDetector()(np.zeros((64, 64, 3), np.uint8))
+    monkeypatch.setattr(faces.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"\[convert\]"):
+        MtcnnDetector().check()
