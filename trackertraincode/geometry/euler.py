@@ -87,6 +87,19 @@ def matrix_to_fsanet_biwi(R: Tensor) -> Tensor:
     return _signs(matrix_to_extrinsic_xyz(R.transpose(-1, -2)), 1.0, -1.0, -1.0)[..., [1, 0, 2]]
 
 
+def pointing04_to_matrix(tilt_pan: Tensor) -> Tensor:
+    """INRIA Pointing'04: AFLW's pitch and yaw without roll; looking up and to the person's own right are positive.
+
+    The data base says only "bottom/top" and "left/right"; the sign of pan is that of nose offsets in its pictures.
+    """
+    return aflw_to_matrix(torch.cat([tilt_pan, torch.zeros_like(tilt_pan[..., :1])], dim=-1))
+
+
+def matrix_to_pointing04(R: Tensor) -> Tensor:
+    """Tilt and pan of any rotation; inverse of `pointing04_to_matrix` where there is no roll."""
+    return matrix_to_aflw(R)[..., :2]
+
+
 def sixdrepnet_to_matrix(R: Tensor) -> Tensor:
     """Convention bridge to 6DRepNet's matrices and back: S Rᵀ S with S = diag(1, -1, -1)."""
     s = R.new_tensor([1.0, -1.0, -1.0])

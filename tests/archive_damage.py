@@ -1,0 +1,109 @@
+"""Archives for converter tests: written from members, converted in this process, damaged at random."""
+
+import runpy
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from unittest.mock import patch
+
+import numpy as np
+
+from conftest import PROJECT
+from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
+from trackertraincode.errors import UserError
+
+Members = dict[str, bytes]
+
+
+def write_zip(path: Path, members: Members) -> Path:
+    """A zip file with these members."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return path
+
+
+def write_folder(folder: Path, members: Members) -> Path:
+    """The members as files."""
+    for name, data in members.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    return folder
+
+
+def convert(script: str, *arguments: object) -> None:
+    """Run a converter script's main function in this process. Raises what it raises."""
+    command = [script, *map(str, arguments), "--workers", "0"]
+    with patch.object(sys, "argv", command):
+        assert runpy.run_path(str(PROJECT / "scripts" / script))["main"]() == 0
+
+
+def check_damage(
+    script: str,
+    members: Members,
+    build: Callable[[Path, Members], Path],
+    tmp_path: Path,
+    *,
+    count: int = 20,
+    options: tuple[object, ...] = (),
+) -> None:
+    """Convert `count` randomly damaged archives: an error or a skip names a file, and no unfinished file is left."""
+    outcomes = set()
+    for seed in range(count):
+        rng = np.random.default_rng(seed)
+        changed = _damage_members(members, rng) if seed % 2 else dict(members)
+        source = build(tmp_path / f"{seed}", changed)
+        if seed % 2 == 0:
+            _damage_file(source, rng)
+        destination = tmp_path / f"{seed}.h5"
+        try:
+            convert(script, source, destination, *options)
+        except UserError as error:
+            message = str(error)
+        else:
+            message = ""
+        outcomes.add(bool(message))
+        if message:
+            names = [source.name, *(name.rsplit("/", 1)[-1] for name in members)]
+            assert any(name in message for name in names), message
+            assert not destination.exists()
+        else:
+            with Hdf5PoseDataset(destination) as data:
+                assert all(np.isfinite(labels).all() for labels in data.labels.values())
+                for sample in data:
+                    assert len(sample.image)
+        assert not list(tmp_path.glob("*.tmp"))
+        assert not list(tmp_path.glob("*.parts"))
+    assert outcomes == {True, False}  # some archives are beyond repair, most lose a sample
+
+
+def _damage_members(members: Members, rng: np.random.Generator) -> Members:
+    """One member missing, cut, with flipped bytes, or swapped with another."""
+    names = list(members)
+    victim, other = (names[i] for i in rng.choice(len(names), 2, replace=False))
+    kind = rng.integers(4)
+    if kind == 0:
+        return {name: data for name, data in members.items() if name != victim}
+    if kind == 1:
+        return members | {victim: members[victim][: rng.integers(len(members[victim]))]}
+    if kind == 2:
+        return members | {victim: _flip(members[victim], rng)}
+    return members | {victim: members[other], other: members[victim]}
+
+
+def _damage_file(source: Path, rng: np.random.Generator) -> None:
+    """One file of the source cut or with flipped bytes."""
+    files = sorted(p for p in source.rglob("*") if p.is_file()) if source.is_dir() else [source]
+    path = files[rng.integers(len(files))]
+    data = path.read_bytes()
+    path.write_bytes(_flip(data, rng) if rng.integers(2) else data[: rng.integers(len(data))])
+
+
+def _flip(data: bytes, rng: np.random.Generator) -> bytes:
+    flipped = bytearray(data)
+    for place in rng.integers(len(flipped), size=3):
+        flipped[place] ^= int(rng.integers(1, 256))
+    return bytes(flipped)

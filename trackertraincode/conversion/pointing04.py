@@ -1,0 +1,113 @@
+"""INRIA Pointing'04 (Head Pose Image Database): 15 people, 2 series of 93 poses, marked by what they looked at.
+
+PersonPP/personPPSNN±tilt±pan.jpg      P person, S series, N number; degrees in steps of 15
+PersonPP/personPPSNN±tilt±pan.txt      name of the picture, "Face", then centre x, y, width and height of the face
+"""
+
+import re
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from trackertraincode.conversion.archive import Archive, open_archive
+from trackertraincode.conversion.pose_para import check_picture
+from trackertraincode.conversion.run import Source
+from trackertraincode.conversion.textfile import decode_text, to_numbers
+from trackertraincode.errors import ArchiveError
+from trackertraincode.geometry.euler import pointing04_to_matrix
+from trackertraincode.geometry.rotation import matrix_to_quat
+from trackertraincode.sample.sample import Sample
+
+# The folder Front repeats the frontal pictures; the oldest copies spell "personne".
+_PICTURE = re.compile(
+    r"^(?:(?P<folder>.*)/)?person(?:ne)?(?P<person>\d\d)(?P<series>\d)(?P<number>\d\d)"
+    r"(?P<tilt>[+-]\d{1,2})(?P<pan>[+-]\d{1,2})\.jpe?g$",
+    re.IGNORECASE,
+)
+_STEP = 15  # degrees between poses
+_NUMBER = re.compile(r"^[+-]?[\d.]+$")
+
+
+@dataclass(frozen=True)
+class Item:
+    """One picture; angles in degrees as in its name."""
+
+    picture: str
+    person: int
+    series: int
+    number: int
+    tilt: int
+    pan: int
+
+    def __str__(self) -> str:
+        return self.picture
+
+
+def make_source(archive: Path) -> Source:
+    """List the archive. Raises ArchiveError when it is none."""
+    opened = open_archive(archive)
+    items = list_items(opened)
+    if not items:
+        raise ArchiveError(
+            f"{archive}: no PersonPP/personPPSNN±tilt±pan.jpg in it; give the folder HeadPoseImageDatabase or its zip."
+        )
+    return Source(items=items, convert=partial(convert_item, archive))
+
+
+def list_items(archive: Archive) -> list[Item]:
+    """By person, series and number; a picture that is there twice counts once."""
+    found: dict[tuple[int, int, int], Item] = {}
+    for name in sorted(archive.names):
+        match = _PICTURE.match(name)
+        if match is None or (match["folder"] or "").lower().split("/")[-1] == "front":
+            continue
+        item = Item(name, *(int(match[key]) for key in ("person", "series", "number", "tilt", "pan")))
+        found.setdefault((item.person, item.series, item.number), item)
+    return [item for _, item in sorted(found.items())]
+
+
+def convert_item(archive: Path, item: Item) -> list[Sample]:
+    """One picture -> one sample. Raises ArchiveError naming the member that is missing, damaged or wrong."""
+    opened = open_archive(archive)
+    if item.tilt % _STEP or item.pan % _STEP or abs(item.tilt) > 90 or abs(item.pan) > 90:
+        raise ArchiveError(
+            f"{item.picture}: tilt {item.tilt} and pan {item.pan} in its name; they go from -90 to 90 in steps of 15."
+        )
+    image = opened.read(item.picture)
+    size = check_picture(image, item.picture)
+    label = Path(item.picture).with_suffix(".txt").as_posix()
+    box = read_box(opened.read(label), label, Path(item.picture).stem)
+    if (box[:2] >= size).any() or (box[2:] <= 0).any():
+        raise ArchiveError(f"{label}: the face box {box.tolist()} lies outside the picture of {size}.")
+    angles = torch.deg2rad(torch.tensor([item.tilt, item.pan], dtype=torch.float64))
+    return [
+        Sample(
+            image=image,
+            name=item.picture,
+            sequence=f"{item.person}/{item.series}",
+            rotation=matrix_to_quat(pointing04_to_matrix(angles)).numpy(),
+            face_box=box,
+            individual=item.person,
+        )
+    ]
+
+
+def read_box(data: bytes, name: str, stem: str) -> np.ndarray:
+    """(4,) x0, y0, x1, y1. Raises ArchiveError naming the file when there isn't one box, or it is another picture's."""
+    words = decode_text(data, name).split()
+    picture = next((word for word in words if word.lower().endswith((".jpg", ".jpeg"))), None)
+    if picture is not None and _pose_of(picture.rsplit(".", 1)[0]) != _pose_of(stem):
+        raise ArchiveError(f"{name}: says it is of '{picture}', expected '{stem}.jpg'.")
+    numbers = [word for word in words if _NUMBER.match(word)]
+    x, y, width, height = to_numbers(numbers, name, 4, "the face box (centre x, y, width, height)")
+    if width <= 0 or height <= 0:
+        raise ArchiveError(f"{name}: the face box is {width:g} wide and {height:g} high.")
+    return np.array([x - width / 2, y - height / 2, x + width / 2, y + height / 2])
+
+
+def _pose_of(stem: str) -> str:
+    """Person to pan; the spelling before it varies."""
+    return stem.lower().replace("personne", "person")
