@@ -36,7 +36,7 @@ def write_folder(folder: Path, members: Members) -> Path:
 
 def convert(script: str, *arguments: object) -> None:
     """Run a converter script's main function in this process. Raises what it raises."""
-    command = [script, *map(str, arguments), "--workers", "0"]
+    command = [script, "--workers", "0", *map(str, arguments)]
     with patch.object(sys, "argv", command):
         assert runpy.run_path(str(PROJECT / "scripts" / script))["main"]() == 0
 

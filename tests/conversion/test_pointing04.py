@@ -1,5 +1,6 @@
 """Pointing'04: poses from names, boxes from text files, both spellings and layouts."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from scipy.spatial.transform import Rotation
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.errors import ArchiveError, UserError
 from trackertraincode.geometry.euler import matrix_to_pointing04, pointing04_to_matrix
-from trackertraincode.rendering.generate import Request, make_face
+from trackertraincode.rendering.scene import FaceScene, render_scene
 
 SCRIPT = "dsprocess_pointing04.py"
 POSES = ((1, 1, -90, 0), (1, 1, 0, 15), (1, 2, 30, -75), (2, 1, -15, 90), (2, 1, 0, 0))  # person, series, tilt, pan
@@ -19,10 +20,11 @@ POSES = ((1, 1, -90, 0), (1, 1, 0, 15), (1, 2, 30, -75), (2, 1, -15, 90), (2, 1,
 
 @pytest.fixture(scope="module")
 def members() -> Members:
-    """Synthetic faces under names of the data base; the poses of the names aren't those of the pictures."""
+    """Synthetic faces in the poses of their names."""
     found = {}
     for index, (person, series, tilt, pan) in enumerate(POSES):
-        sample = make_face(Request(9, 96, 1, "aflw2k"), index).sample
+        scene = FaceScene.draw(np.random.default_rng(index))
+        sample = render_scene(replace(scene, pitch_yaw_roll=(np.radians(tilt), np.radians(pan), 0.0)), 96)
         x0, y0, x1, y1 = (round(float(v)) for v in sample.face_box)
         name = f"person{person:02d}{series}{index:02d}{tilt:+d}{pan:+d}"
         text = f"{name}.jpg\nFace\n{(x0 + x1) / 2:g}\n{(y0 + y1) / 2:g}\n{x1 - x0}\n{y1 - y0}\n"
