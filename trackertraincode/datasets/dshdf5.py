@@ -8,6 +8,7 @@
 Attribute spellings vary in the wild (bytes, str, "True"); everything here reads all of them and writes one.
 """
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,9 +39,18 @@ def open_file(path: Path) -> h5py.File:
 
 
 def text_attribute(dataset: h5py.Dataset | h5py.File, name: str) -> str:
-    """An attribute as text, whatever its spelling; empty where it is absent."""
+    """An attribute as text, whatever its spelling (str, bytes, array of one, empty); empty where it is absent."""
     value = dataset.attrs.get(name, "")
-    return value.decode() if isinstance(value, bytes) else str(value)
+    if isinstance(value, h5py.Empty):
+        return ""
+    if isinstance(value, np.ndarray) and value.size == 1:
+        value = value.item()
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+
+
+def is_array_buffer(dataset: h5py.Dataset) -> bool:
+    """Whether rows are records of quantised bytes, as in old files."""
+    return text_attribute(dataset, "storage") == ARRAY_BUFFER
 
 
 def image_storage(dataset: h5py.Dataset) -> str:
@@ -58,45 +68,65 @@ def read_images(path: Path, dataset: h5py.Dataset, rows: Sequence[int] | np.ndar
     """
     kind = image_storage(dataset)
     indices = np.asarray(rows, dtype=np.int64)
-    elements = _read_rows(dataset, indices)
-    if kind == IMAGE_BUFFER:
-        images = [element.tobytes() for element in elements]
-    elif kind == IMAGE_FILENAME:
-        images = [_read_image_file(path, dataset.name, row, name) for row, name in zip(indices, elements)]
-    elif kind == ARRAY_BUFFER:
-        images = [encode_png(np.clip(decode_array_record(e), 0, 255).astype(np.uint8)) for e in elements]
-    else:
+    name = dataset.name.lstrip("/")
+    if kind not in (IMAGE_BUFFER, IMAGE_FILENAME, ARRAY_BUFFER):
         raise SampleFormatError(
-            f"{path}: data set '{dataset.name}' has storage '{kind}', expected {IMAGE_BUFFER}, {IMAGE_FILENAME} or "
+            f"{path}: data set '{name}' has storage '{kind}', expected {IMAGE_BUFFER}, {IMAGE_FILENAME} or "
             f"{ARRAY_BUFFER}; convert the archive again."
         )
-    for row, data in zip(indices, images):
+    images = []
+    for row, element in zip(indices.tolist(), read_rows(path, dataset, indices)):
+        if kind == IMAGE_FILENAME:
+            images.append(_read_image_file(path, name, row, element))
+        elif kind == ARRAY_BUFFER:
+            images.append(_picture_of_record(path, name, row, element))
+        else:
+            images.append(element.tobytes() if isinstance(element, np.ndarray) else b"")
+        data = images[-1]
         if sniff(data) is None:
             raise SampleFormatError(
-                f"{path}: data set '{dataset.name}', row {row} holds {len(data)} bytes that are no JPEG or PNG file; "
+                f"{path}: data set '{name}', row {row} holds {len(data)} bytes that are no JPEG or PNG file; "
                 "convert the archive again."
             )
     return images
 
 
-def _read_rows(dataset: h5py.Dataset, rows: np.ndarray) -> list[Any]:
-    """Elements by row. Runs of neighbouring rows are read at once, which is several times faster than one by one."""
+def read_rows(path: Path, dataset: h5py.Dataset, rows: Sequence[int] | np.ndarray) -> list[Any]:
+    """Elements by row, in the order of `rows`. Raises SampleFormatError when the file can't be read there.
+
+    Runs of neighbouring rows are read at once, which is several times faster than one by one.
+    """
+    rows = np.asarray(rows, dtype=np.int64)
     order = np.argsort(rows, kind="stable")
     result: list[Any] = [None] * len(rows)
     runs = np.split(order, np.flatnonzero(np.diff(rows[order]) > 1) + 1) if len(rows) else []
     for run in runs:
         first, last = int(rows[run[0]]), int(rows[run[-1]])
-        block = dataset[first : last + 1]
+        block = read_slice(path, dataset, first, last + 1)
         for position in run:
             result[position] = block[int(rows[position]) - first]
     return result
 
 
+def read_slice(path: Path, dataset: h5py.Dataset, first: int, last: int) -> np.ndarray:
+    """Rows first to last - 1. Raises SampleFormatError when the file is damaged there."""
+    try:
+        return dataset[first:last]
+    except (OSError, RuntimeError) as error:  # h5py raises either for damaged chunks
+        raise SampleFormatError(
+            f"{path}: data set '{dataset.name.lstrip('/')}', rows {first} to {last - 1} can't be read ({error}); the "
+            "file is damaged: convert the archive again or copy the file anew."
+        ) from error
+
+
 def _read_image_file(path: Path, name: str, row: int, element: bytes | str) -> bytes:
-    relative = element.decode() if isinstance(element, bytes) else str(element)
+    relative = os.fsdecode(element)
     parts = Path(relative.replace("\\", "/"))
     if parts.is_absolute() or ".." in parts.parts:
-        raise SampleFormatError(f"{path}: data set '{name}', row {row} names '{relative}', outside the file's folder.")
+        raise SampleFormatError(
+            f"{path}: data set '{name}', row {row} names '{relative}', outside the file's folder; give paths relative "
+            "to it."
+        )
     for folder in (path.parent, path.with_suffix("")):
         for extension in IMAGE_EXTENSIONS:
             candidate = folder / (str(parts) + extension)
@@ -108,15 +138,31 @@ def _read_image_file(path: Path, name: str, row: int, element: bytes | str) -> b
     )
 
 
-def decode_array_record(record: np.ndarray) -> np.ndarray:
-    """One element of an old `varsize_array_buffer`: value = byte / 256 · (max - min + 1) + min.
+def decode_array_record(path: Path, name: str, row: int, record: Any) -> np.ndarray:
+    """One element of an old `varsize_array_buffer`: value = byte / 256 · (max - min + 1) + min, float64.
 
-    A record has the fields shape, min, max and buffer.
+    A record has four members: shape, min, max and bytes, in this order. Raises SampleFormatError for other records.
     """
-    names = record.dtype.names or ()
-    shape, low, high, buffer = (record[names[i]] for i in range(4))
-    values = np.frombuffer(np.asarray(buffer, dtype=np.uint8).tobytes(), np.uint8).astype(np.float64)
-    return (values / 256.0 * (float(high) - float(low) + 1.0) + float(low)).reshape([int(n) for n in shape])
+    try:
+        shape, low, high, buffer = record.item()
+        values = np.asarray(buffer, dtype=np.uint8).astype(np.float64)
+        return (values / 256.0 * (float(high) - float(low) + 1.0) + float(low)).reshape([int(n) for n in shape])
+    except (TypeError, ValueError) as error:
+        raise SampleFormatError(
+            f"{path}: data set '{name}', row {row} is no record of shape, min, max and bytes ({error}); convert the "
+            "archive again."
+        ) from error
+
+
+def _picture_of_record(path: Path, name: str, row: int, record: Any) -> bytes:
+    values = decode_array_record(path, name, row, record)
+    if values.ndim != 2 and values.shape[2:] != (3,):
+        raise SampleFormatError(
+            f"{path}: data set '{name}', row {row} has shape {values.shape}, expected (H, W) or (H, W, 3); convert the "
+            "archive again."
+        )
+    whole = np.ceil(values - 1e-6)  # bytes were rounded down by less than one, so this gives integers back exactly
+    return encode_png(np.clip(whole, 0, 255).astype(np.uint8))
 
 
 class RowAppender:
