@@ -141,7 +141,7 @@ def test_missing_parts_are_named(members: Members, tmp_path: Path, capsys: pytes
     [
         ("b_2.jpg\n1\n", "b_2.jpg\none\n", r"train_bbx_gt\.txt: line 4: the number of boxes should follow"),
         ("b_2.jpg\n1\n", "b_2\n1\n", r"train_bbx_gt\.txt: line 4 should be the path of a picture"),
-        (" 0 0\n0--Parade/0_Parade_b", "\n0--Parade/0_Parade_b", r"line 3: a face box has 8 values, expected 10"),
+        (" 0 0\n0--Parade/0_Parade_b", "\n0--Parade/0_Parade_b", r"line 3 has 8 numbers, expected 10"),
         ("0--Parade/invalid.jpg\n1\n", "0--Parade/invalid.jpg\n7\n", r"ends within the 7 boxes of '0--Parade/invalid"),
     ],
 )

@@ -15,7 +15,7 @@ import torch
 from trackertraincode.conversion.archive import Archive, open_archive
 from trackertraincode.conversion.pose_para import check_picture
 from trackertraincode.conversion.run import Source
-from trackertraincode.conversion.textfile import decode_text, to_numbers
+from trackertraincode.conversion.textfile import finite_number, read_lines
 from trackertraincode.errors import ArchiveError
 from trackertraincode.geometry.euler import pointing04_to_matrix
 from trackertraincode.geometry.rotation import matrix_to_quat
@@ -97,12 +97,14 @@ def convert_item(archive: Path, item: Item) -> list[Sample]:
 
 def read_box(data: bytes, name: str, stem: str) -> np.ndarray:
     """(4,) x0, y0, x1, y1. Raises ArchiveError naming the file when there isn't one box, or it is another picture's."""
-    words = decode_text(data, name).split()
+    words = " ".join(read_lines(data, name)).split()
     picture = next((word for word in words if word.lower().endswith((".jpg", ".jpeg"))), None)
     if picture is not None and _pose_of(picture.rsplit(".", 1)[0]) != _pose_of(stem):
         raise ArchiveError(f"{name}: says it is of '{picture}', expected '{stem}.jpg'.")
-    numbers = [word for word in words if _NUMBER.match(word)]
-    x, y, width, height = to_numbers(numbers, name, 4, "the face box (centre x, y, width, height)")
+    numbers = [finite_number(word, f"{name}: the face box") for word in words if _NUMBER.match(word)]
+    if len(numbers) != 4:
+        raise ArchiveError(f"{name}: has {len(numbers)} numbers, expected 4: centre x, y, width, height of the face.")
+    x, y, width, height = numbers
     if width <= 0 or height <= 0:
         raise ArchiveError(f"{name}: the face box is {width:g} wide and {height:g} high.")
     return np.array([x - width / 2, y - height / 2, x + width / 2, y + height / 2])

@@ -1,5 +1,6 @@
-"""Numbers out of small text files. Every error names the file and what is wrong in it."""
+"""Numbers out of text files; what is wrong is named with its line."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -7,22 +8,37 @@ import numpy as np
 from trackertraincode.errors import ArchiveError
 
 
-def decode_text(data: bytes, name: str) -> str:
-    """UTF-8, with or without a byte order mark. Raises ArchiveError naming the file when it is something else."""
+def read_lines(data: bytes, name: str) -> list[str]:
+    """Lines without their ends, as UTF-8. Raises ArchiveError naming the file when it is no text."""
     try:
-        return data.decode("utf-8-sig")
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ArchiveError(f"{name}: not a text file ({error.reason} at byte {error.start}).") from error
+        raise ArchiveError(f"{name}: not a text file (byte {error.start}: {error.reason}).") from error
+    if "\0" in text:
+        raise ArchiveError(f"{name}: not a text file (zero bytes).")
+    return text.splitlines()
 
 
-def to_numbers(words: Sequence[str], name: str, count: int, what: str) -> np.ndarray:
-    """(count,) float64 from words. Raises ArchiveError naming file and field for another number, NaN or no number."""
-    if len(words) != count:
-        raise ArchiveError(f"{name}: {what} has {len(words)} values, expected {count}.")
+def number_rows(lines: Sequence[str], name: str, columns: int, *, first: int = 1) -> np.ndarray:
+    """Lines of `columns` finite numbers each, separated by blanks -> (lines, columns) float64.
+
+    first: number of the first line, for messages. Raises ArchiveError naming file and line.
+    """
+    rows = []
+    for number, line in enumerate(lines, first):
+        words = line.split()
+        if len(words) != columns:
+            raise ArchiveError(f"{name}: line {number} has {len(words)} numbers, expected {columns}.")
+        rows.append([finite_number(word, f"{name}: line {number}") for word in words])
+    return np.array(rows, dtype=np.float64).reshape(len(rows), columns)
+
+
+def finite_number(word: str, where: str) -> float:
+    """Raises ArchiveError, which begins with `where`, when the word isn't a finite number."""
     try:
-        values = np.array([float(word) for word in words])
-    except ValueError as error:
-        raise ArchiveError(f"{name}: {what} has something else than numbers ({error}).") from error
-    if not np.isfinite(values).all():
-        raise ArchiveError(f"{name}: {what} holds NaN or infinite numbers.")
-    return values
+        value = float(word)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise ArchiveError(f"{where} has '{word[:40]}' where a number should be.")
+    return value

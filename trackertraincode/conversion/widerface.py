@@ -21,7 +21,7 @@ import numpy as np
 from trackertraincode.conversion.archive import Archive, open_archive
 from trackertraincode.conversion.pose_para import check_picture
 from trackertraincode.conversion.run import Source
-from trackertraincode.conversion.textfile import decode_text, to_numbers
+from trackertraincode.conversion.textfile import number_rows, read_lines
 from trackertraincode.errors import ArchiveError
 from trackertraincode.sample.images import Size, decode, encode_jpeg
 from trackertraincode.sample.sample import Sample
@@ -124,7 +124,7 @@ def read_single_faces(archive: Archive, name: str) -> Iterator[tuple[str, tuple[
     Faces of no size don't count; a picture whose only face is marked as invalid is left out.
     Raises ArchiveError naming file and line.
     """
-    lines = [line.strip() for line in decode_text(archive.read(name), name).splitlines()]
+    lines = [line.strip() for line in read_lines(archive.read(name), name)]
     position = 0
     while position < len(lines):
         if not lines[position]:
@@ -140,16 +140,12 @@ def read_single_faces(archive: Archive, name: str) -> Iterator[tuple[str, tuple[
         first, rows = position + 2, max(1, int(count))
         if first + rows > len(lines):
             raise ArchiveError(f"{name}: ends within the {count} boxes of '{picture}'; get the file again.")
-        boxes = [_read_box(lines[i], f"{name}: line {i + 1}") for i in range(first, first + rows)]
-        faces = [box for box in boxes if box[2] > 0 and box[3] > 0]
+        boxes = number_rows(lines[first : first + rows], name, _BOX_VALUES, first=first + 1)
+        faces = boxes[(boxes[:, 2] > 0) & (boxes[:, 3] > 0)]
         if len(faces) == 1 and not faces[0][_INVALID]:
             x, y, width, height = (int(v) for v in faces[0][:4])
             yield picture, (x, y, x + width, y + height)
         position = first + rows
-
-
-def _read_box(line: str, place: str) -> np.ndarray:
-    return to_numbers(line.split(), place, _BOX_VALUES, "a face box")
 
 
 def convert_item(settings: Settings, item: Item) -> list[Sample]:
