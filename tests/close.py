@@ -1,0 +1,20 @@
+"""Equality of samples."""
+
+from dataclasses import fields
+
+import numpy as np
+
+from trackertraincode.sample.sample import Sample
+
+
+def assert_samples_equal(a: Sample, b: Sample) -> None:
+    """Bit by bit, in all that is stored; names say where a sample was read from."""
+    for field in fields(Sample):
+        left, right = getattr(a, field.name), getattr(b, field.name)
+        if field.name == "name":
+            continue
+        if isinstance(left, np.ndarray) and isinstance(right, np.ndarray):
+            assert left.dtype == right.dtype, field.name
+            assert np.array_equal(left, right, equal_nan=True), field.name
+        else:
+            assert left == right, field.name
