@@ -23,7 +23,7 @@ from trackertraincode.geometry.boxes import square_crop_box
 from trackertraincode.geometry.camera import project_weak_perspective
 from trackertraincode.sample.fields import LABELS, Kind
 from trackertraincode.sample.images import encode_jpeg, encode_png
-from trackertraincode.sample.sample import Sample
+from trackertraincode.sample.sample import Batch, Prediction, Sample
 
 Labels = Mapping[str, Any]
 Color = tuple[int, int, int]
@@ -88,6 +88,31 @@ def draw_prediction(
         is_truth = color is TRUE_COLOR
         _draw_axes(canvas, values, (color,) * 3 if is_truth else AXIS_COLORS, _line_width(canvas) + (not is_truth))
     return canvas
+
+
+def draw_batch(batch: Batch, predicted: Prediction, *, edge: int = 256) -> list[np.ndarray]:
+    """Crops of pixels 0…255 with truth and prediction, both in normalised crop coordinates; (edge, edge, 3) each."""
+    size = batch.image.shape[-1]
+    to_pixels = affine2d.invert(affine2d.pixels_to_normalized(size))
+    drawn = []
+    for i, image in enumerate(batch.image):
+        picture = image.permute(1, 2, 0).clamp(0, 255).to(torch.uint8).numpy()
+        picture = picture[..., 0] if picture.shape[-1] == 1 else picture
+        both = [_known({name: getattr(values, name, None) for name in LABELS}) for values in
+                (predicted.select(torch.tensor([i])), batch.select(torch.tensor([i])))]  # fmt: skip
+        labels = [{k: _centered(k, v[0], to_pixels) for k, v in known.items()} for known in both]
+        drawn.append(draw_prediction(picture, labels[0], labels[1], edge=edge))
+    return drawn
+
+
+def _centered(name: str, value: np.ndarray, affine: torch.Tensor) -> np.ndarray:
+    """One label under a map to corner coordinates, in the convention of stored samples."""
+    half = affine2d.translation(torch.tensor([-0.5, -0.5]))
+    kind, tensor = LABELS[name].kind, torch.from_numpy(value)
+    if kind is Kind.BOX:
+        return affine2d.move_box(affine, tensor).numpy()
+    movers = {Kind.POINTS: affine2d.move_points, Kind.HEAD: affine2d.move_head, Kind.ROTATION: affine2d.move_rotation}
+    return movers[kind](affine2d.compose(half, affine), tensor).numpy()
 
 
 def draw_segmentation(picture: np.ndarray, classes: np.ndarray, opacity: float = 0.5) -> np.ndarray:

@@ -75,6 +75,12 @@ DATASETS = {  # adding a data set is adding an entry; training, evaluation and m
         file="aflw2k.h5", weight=1_000, labels=_FULL, rows=(400, None), validation_rows=(0, 400),
         made_by="scripts/dsprocess_aflw2k.py",
     ),
+    "aflw2k_closedeyes": DatasetSpec(
+        file="aflw2k_closedeyes.h5", weight=1_000, labels=_FULL, made_by="is made by closing the eyes of aflw2k.h5",
+    ),
+    "pointing04": DatasetSpec(
+        file="pointing04.h5", weight=1_000, labels=("pose", "box"), made_by="scripts/dsprocess_pointing04.py"
+    ),
     "lapa": DatasetSpec(
         file="lapa.h5", weight=20_000, labels=("landmarks_2d", "box"), made_by="scripts/dsprocess_lapa.py"
     ),

@@ -164,7 +164,7 @@ class HybridVit(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """(B, C, S, S) -> (B, Q, F)."""
         tokens = self.stem(image).flatten(2).transpose(1, 2) + self.places
-        queries = self.queries.expand(len(tokens), -1, -1)
+        queries = self.queries.expand(tokens.shape[0], -1, -1)
         return self.norm(self.transformer(torch.cat([queries, tokens], dim=1))[:, : self.queries.shape[1]])
 
 

@@ -115,10 +115,10 @@ class PoseNetwork(nn.Module):
         if self.config.uncertainty:
             parts["rotation_tril"] = self.rotation_tril(self._of(features, "rotation"))
             parts["head_tril"] = self.head_tril(self._of(features, "head"))
-            parts["face_box_scale"] = self.face_box_scale(len(image))
+            parts["face_box_scale"] = self.face_box_scale(image.shape[0])
             if self.config.landmarks:
-                parts["landmarks_scale"] = self.landmarks_scale(len(image))
-                parts["shape_scale"] = self.shape_scale(len(image))
+                parts["landmarks_scale"] = self.landmarks_scale(image.shape[0])
+                parts["shape_scale"] = self.shape_scale(image.shape[0])
         if dataset is not None and len(self.config.offsets_of) > 1:
             rotation, head = self.offsets(rotation, head, dataset)
         return Prediction(rotation=rotation, head=head, **parts)

@@ -33,7 +33,7 @@ class HeadPose:
     position_mm: client.HeadPosition  # relative to the camera, OpenTrack's axes
     world_rotation: np.ndarray  # (4,) i, j, k, w relative to the camera, OpenTrack's axes
     landmarks: np.ndarray | None = None  # (68, 3) pixels of the frame
-    rotation_std_deg: np.ndarray | None = None  # (3,) about the head's axes, as far as the model tells
+    rotation_std_deg: np.ndarray | None = None  # (3,) about the image's axes, as far as the model tells
 
     @property
     def pitch_yaw_roll_deg(self) -> tuple[float, float, float]:
@@ -91,7 +91,7 @@ class HeadPoseTracker:
         """The pose of the head in a known box of a (H, W) uint8 frame."""
         patch = client.extract_patch(client.build_pyramid(grey), box, self._model.input_size)
         outputs = self._model(client.network_input(patch, self._model.input_size))
-        head, face_box = client.to_frame(patch, outputs["head"], outputs["box"])
+        head, face_box = client.to_frame(patch, outputs["head"], outputs["face_box"])
         height, width = grey.shape
         position = client.world_position(head, width, height, self._diagonal_fov)
         landmarks = outputs.get("landmarks")
@@ -99,11 +99,11 @@ class HeadPoseTracker:
             landmarks = landmarks * (0.5 * patch.edge) + np.array([*patch.center, 0.0])
         tril = outputs.get("rotation_tril")
         return HeadPose(
-            rotation=outputs["quat"],
+            rotation=outputs["rotation"],
             head=head,
             box=face_box,
             position_mm=position,
-            world_rotation=client.world_rotation(outputs["quat"], position),
+            world_rotation=client.world_rotation(outputs["rotation"], position),
             landmarks=landmarks,
             rotation_std_deg=None if tril is None else np.degrees(np.sqrt(np.square(tril).sum(-1))),
         )

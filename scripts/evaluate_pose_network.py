@@ -1,0 +1,91 @@
+"""Evaluate pose networks (.ckpt or .onnx) under named protocols.
+
+python scripts/evaluate_pose_network.py --ds aflw2k3d model.onnx
+python scripts/evaluate_pose_network.py --ds aflw2k3d+biwi runs/a/swa.ckpt runs/b/swa.ckpt --json results.json
+"""
+
+import argparse
+from pathlib import Path
+
+from trackertraincode.cli import (
+    add_device_option,
+    add_face_model_option,
+    add_workers_option,
+    closest_first,
+    default_workers,
+    run_main,
+)
+from trackertraincode.errors import EvaluationError
+from trackertraincode.evaluation.alignment import SCHEMES
+from trackertraincode.evaluation.crops import PREPROCESSING
+from trackertraincode.evaluation.evaluate import Options, evaluate
+from trackertraincode.evaluation.predictor import Ensemble, choose_device, load_predictor
+from trackertraincode.evaluation.protocols import PROTOCOLS
+from trackertraincode.evaluation.report import format_table, write_csv, write_json, write_predictions
+
+COMPREHENSIVE = (0.8, 0.95, 1.1, 1.3, 1.6)  # crop factors of --comprehensive-roi
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", type=Path, nargs="+", metavar="FILE", help=".ckpt or .onnx")
+    parser.add_argument("--ds", default="aflw2k3d", help=f"protocols, joined by +: {', '.join(PROTOCOLS)}")
+    parser.add_argument("--data", type=Path, metavar="FILE", help="sample file instead of the one in $DATADIR")
+    parser.add_argument("--catalog", type=Path, metavar="FILE", help="TOML file with data sets of your own")
+    add_face_model_option(parser)
+    add_device_option(parser)
+    add_workers_option(parser)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows as JSON")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write the rows as CSV")
+    parser.add_argument("--predictions", type=Path, metavar="FILE", help="write a CSV line per picture")
+    parser.add_argument("--roi-expansion", type=float, metavar="X", help="crop factor instead of the protocol's")
+    parser.add_argument("--comprehensive-roi", action="store_true", help=f"crop factors {COMPREHENSIVE}, a row each")
+    parser.add_argument("--alignment-scheme", choices=SCHEMES, help="instead of the protocol's")
+    parser.add_argument(
+        "--preprocess", choices=PREPROCESSING, default="training", help="grey levels (default training)"
+    )
+    parser.add_argument("--ensemble", action="store_true", help="one row for the mean of all models")
+    options = parser.parse_args()
+
+    names = [name.strip() for name in options.ds.split("+")]
+    for name in names:
+        if name not in PROTOCOLS:
+            known = ", ".join(closest_first(name, list(PROTOCOLS)))
+            raise EvaluationError(f"protocol {name!r} is unknown; choose among {known}.")
+    if options.roi_expansion is not None and not 0.1 <= options.roi_expansion <= 10:
+        raise EvaluationError(f"--roi-expansion {options.roi_expansion}: expected a factor from 0.1 to 10.")
+    device = choose_device(options.device)
+    predictors = [load_predictor(path, device) for path in options.models]
+    chosen = [Ensemble(predictors)] if options.ensemble else predictors
+    factors = COMPREHENSIVE if options.comprehensive_roi else (options.roi_expansion,)
+    results = [
+        evaluate(
+            predictor,
+            name,
+            Options(
+                factor=factor,
+                alignment=options.alignment_scheme,
+                preprocess=options.preprocess,
+                face_model=options.face_model,
+                file=options.data,
+                catalog=options.catalog,
+                workers=default_workers() if options.workers is None else options.workers,
+            ),
+        )
+        for name in names
+        for predictor in chosen
+        for factor in factors
+    ]
+    rows = [result.row() for result in results]
+    print(format_table(rows))
+    if options.json is not None:
+        write_json(rows, options.json)
+    if options.csv is not None:
+        write_csv(rows, options.csv)
+    if options.predictions is not None:
+        write_predictions(results, options.predictions)
+    return 0
+
+
+if __name__ == "__main__":
+    run_main(main)

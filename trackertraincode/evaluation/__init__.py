@@ -1,0 +1,1 @@
+"""Evaluation of pose networks under named protocols: predictors, metrics, protocols, reports."""

@@ -1,0 +1,85 @@
+"""Crops for evaluation, made in worker processes: cut out exactly, areas averaged, one reading of the file.
+
+rows, boxes --square_crop_box--> integral squares --cut_and_resize--> (B, C, S, S) uint8
+"""
+
+from collections.abc import Callable, Iterator
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from trackertraincode.augmentation.extras import plugin_brightness
+from trackertraincode.augmentation.units import normalize
+from trackertraincode.augmentation.warp import cut_and_resize
+from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
+from trackertraincode.errors import SampleFormatError, UserError
+from trackertraincode.sample.images import ImageDecodeError, decode
+from trackertraincode.sample.sample import Prediction
+
+BATCH = 64
+
+PREPROCESSING: dict[str, Callable[[Tensor], Tensor]] = {  # pixels (B, C, S, S) -> network input
+    "training": normalize,
+    "opentrack": plugin_brightness,
+}
+
+
+class EvaluationCrops(Dataset):
+    """Item k is the k-th batch of crops, or the UserError that stands in its way."""
+
+    def __init__(self, dataset: Hdf5PoseDataset, rows: np.ndarray, squares: Tensor, size: int, channels: int) -> None:
+        """squares: (n, 4) integral, of the rows."""
+        self._dataset, self._rows, self._squares = dataset, rows, squares.numpy()
+        self._size, self._color = size, channels == 3
+
+    def __len__(self) -> int:
+        return -(-len(self._rows) // BATCH)
+
+    def __getitem__(self, index: int) -> Tensor | UserError:
+        part = slice(index * BATCH, (index + 1) * BATCH)
+        rows = self._rows[part]
+        crops = []
+        try:
+            for row, data, square in zip(rows, self._dataset.images(rows), self._squares[part]):
+                try:
+                    picture = decode(data, color=self._color)
+                except ImageDecodeError as error:
+                    raise SampleFormatError(
+                        f"{self._dataset.path}: data set 'images', row {row} doesn't decode ({error}); convert the "
+                        "archive again."
+                    ) from error
+                crops.append(cut_and_resize(picture, square, self._size))
+        except UserError as error:
+            return error
+        stacked = torch.from_numpy(np.stack(crops))
+        return stacked.permute(0, 3, 1, 2).contiguous() if self._color else stacked[:, None]
+
+
+def iter_crops(crops: EvaluationCrops, workers: int) -> Iterator[Tensor]:
+    """All batches in order. Raises the UserError of a batch that can't be made."""
+    loader = DataLoader(crops, batch_size=None, num_workers=min(workers, len(crops)), worker_init_fn=_start_worker)
+    for item in loader:
+        if isinstance(item, UserError):
+            raise item
+        yield item
+
+
+def to_pixels(prediction: Prediction, squares: Tensor) -> Prediction:
+    """From [-1, 1] of each crop to pixels of its picture, counted from its corner. squares: (B, 4)."""
+    half = (squares[:, 2:3] - squares[:, :1]) / 2
+    center = squares[:, :2] + half
+    moved = {"head": torch.cat([prediction.head[:, :2] * half + center, prediction.head[:, 2:] * half], dim=-1)}
+    if prediction.face_box is not None:
+        moved["face_box"] = prediction.face_box * half + torch.cat([center, center], dim=-1)
+    if prediction.landmarks is not None:
+        xy = prediction.landmarks[..., :2] * half[:, None] + center[:, None]
+        moved["landmarks"] = torch.cat([xy, prediction.landmarks[..., 2:] * half[:, None]], dim=-1)
+    return Prediction(rotation=prediction.rotation, rotation_tril=prediction.rotation_tril, **moved)
+
+
+def _start_worker(_: int) -> None:
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)

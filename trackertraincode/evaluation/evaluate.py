@@ -1,0 +1,168 @@
+"""Models under protocols: predictions, errors per sample, one row of a table.
+
+Predictor, Protocol --predict_rows--> Predictions --score--> Result --row--> {"model": …, "mae": …}
+"""
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from trackertraincode.datasets.catalog import dataset_path, find_dataset, load_catalog
+from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
+from trackertraincode.errors import EvaluationError
+from trackertraincode.evaluation import metrics
+from trackertraincode.evaluation.alignment import align
+from trackertraincode.evaluation.crops import PREPROCESSING, EvaluationCrops, iter_crops, to_pixels
+from trackertraincode.evaluation.predictor import Predictor
+from trackertraincode.evaluation.protocols import HALF_PIXEL, PROTOCOLS, Context
+from trackertraincode.geometry.boxes import box_size, square_crop_box
+from trackertraincode.geometry.euler import matrix_to_aflw
+from trackertraincode.geometry.rotation import quat_to_matrix
+from trackertraincode.sample.sample import Prediction, concatenate_predictions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the command line may change about protocols."""
+
+    factor: float | None = None  # of --roi-expansion, instead of the protocol's
+    alignment: str | None = None  # instead of the protocol's
+    preprocess: str = "training"  # key of PREPROCESSING
+    face_model: Path | None = None
+    file: Path | None = None  # sample file instead of the catalog's
+    catalog: Path | None = None
+    workers: int = 0
+    progress: bool = True
+
+
+@dataclass(frozen=True)
+class Result:
+    """One model under one protocol."""
+
+    model: str
+    protocol: str
+    box: str  # what the boxes are
+    factor: float
+    labels: str
+    rows: np.ndarray  # (n,) of the file
+    truth: Prediction  # labels, in pixels from the picture's corner
+    prediction: Prediction  # in the same units
+    boxes: Tensor  # (n, 4)
+    marks: tuple[str, ...]  # why this row isn't an honest test, or deviates from the protocol
+    dataset: Hdf5PoseDataset
+
+    @property
+    def euler(self) -> Tensor:
+        """(n, 3) absolute errors of pitch, yaw, roll; degrees."""
+        return metrics.euler_errors(self.prediction.rotation, self.truth.rotation)
+
+    @property
+    def geodesic(self) -> Tensor:
+        """(n,) degrees."""
+        return metrics.geodesic_errors(self.prediction.rotation, self.truth.rotation)
+
+    @property
+    def yaw(self) -> Tensor:
+        """(n,) true yaw, degrees."""
+        return torch.rad2deg(matrix_to_aflw(quat_to_matrix(self.truth.rotation.double())))[:, 1]
+
+    def row(self) -> dict[str, Any]:
+        """Degrees; xy, size, nme in percent; None where a label or an output is missing."""
+        pitch, yaw, roll = self.euler.mean(0).tolist()
+        width = box_size(self.boxes)[:, 0]
+        moved = (self.prediction.head - self.truth.head) / width[:, None] * 100
+        found: dict[str, Any] = {
+            "model": self.model,
+            "protocol": self.protocol,
+            "n": len(self.rows),
+            "pitch": pitch,
+            "yaw": yaw,
+            "roll": roll,
+            "mae": (pitch + yaw + roll) / 3,
+            "geodesic": self.geodesic.mean().item(),
+            "maev": metrics.axis_errors(self.prediction.rotation, self.truth.rotation).mean().item(),
+            "xy": metrics.rmse(moved[:, :2].norm(dim=-1)),
+            "size": metrics.rmse(moved[:, 2]),
+            "nme3d": None,
+            "nme2d": None,
+            "box": self.box,
+            "factor": self.factor,
+            "labels": self.labels,
+            "marks": list(self.marks),
+        }
+        if self.prediction.landmarks is not None and self.truth.landmarks is not None:
+            pair = self.prediction.landmarks, self.truth.landmarks
+            found["nme3d"] = 100 * metrics.normalized_mean_errors(*pair, dimensions=3).mean().item()
+            flat = 100 * metrics.binned_mean(metrics.normalized_mean_errors(*pair, dimensions=2), self.yaw)
+            found["nme2d"] = None if math.isnan(flat) else flat
+        return found
+
+
+def evaluate(predictor: Predictor, name: str, options: Options) -> Result:
+    """Raises CatalogError, SampleFormatError, EvaluationError."""
+    protocol = PROTOCOLS[name]
+    spec = find_dataset(protocol.dataset, load_catalog(options.catalog))
+    dataset = Hdf5PoseDataset(options.file or dataset_path(protocol.dataset, spec.file, spec.made_by))
+    rows = protocol.keep(dataset)
+    if not len(rows):
+        raise EvaluationError(f"{dataset.path}: protocol {name} keeps none of its {len(dataset)} rows.")
+    boxes, what = protocol.box(Context(dataset, options.face_model), rows)
+    bad = torch.nonzero(~torch.isfinite(boxes).all(-1))
+    if len(bad):
+        raise EvaluationError(
+            f"{dataset.path}: row {rows[int(bad[0])]} (of {len(bad)}) has no box for protocol {name}."
+        )
+    factor = protocol.factor if options.factor is None else options.factor
+    squares = square_crop_box(boxes, factor)
+    prediction = to_pixels(predict_rows(predictor, dataset, rows, squares, options), squares)
+    truth = _truth(dataset, rows)
+    scheme = options.alignment or protocol.alignment
+    rotation = align(prediction, truth, dataset, rows, scheme, protocol.horizontal_fov)
+    prediction = replace(prediction, rotation=rotation)
+    label = name if scheme == "none" else f"{name} ({scheme})"
+    marks = _marks(predictor, dataset, options, factor != protocol.factor)
+    return Result(predictor.name, label, what, factor, protocol.labels, rows, truth, prediction, boxes, marks, dataset)
+
+
+def predict_rows(
+    predictor: Predictor, dataset: Hdf5PoseDataset, rows: np.ndarray, squares: Tensor, options: Options
+) -> Prediction:
+    """Predictions for crops of the given rows, in [-1, 1] of each crop."""
+    if options.preprocess == "opentrack" and predictor.channels != 1:
+        raise EvaluationError(f"{predictor.path}: takes colour crops; OpenTrack's preprocessing is for grey ones.")
+    prepare = PREPROCESSING[options.preprocess]
+    crops = EvaluationCrops(dataset, rows, squares, predictor.input_size, predictor.channels)
+    batches = tqdm(
+        iter_crops(crops, options.workers), total=len(crops), desc=predictor.name, unit=" batches", leave=False,
+        disable=not options.progress,
+    )  # fmt: skip
+    return concatenate_predictions([predictor.predict(prepare(images)) for images in batches])
+
+
+def _truth(dataset: Hdf5PoseDataset, rows: np.ndarray) -> Prediction:
+    """Labels as a Prediction, in pixels from the corner."""
+    values = {n: torch.from_numpy(dataset.labels[n][rows].copy()) for n in ("rotation", "head")}
+    if "landmarks" in dataset.labels:
+        values["landmarks"] = torch.from_numpy(dataset.labels["landmarks"][rows].copy())
+        values["landmarks"][..., :2] += HALF_PIXEL
+    values["head"][:, :2] += HALF_PIXEL
+    return Prediction(**values)
+
+
+def _marks(predictor: Predictor, dataset: Hdf5PoseDataset, options: Options, other_factor: bool) -> tuple[str, ...]:
+    marks = []
+    if dataset.path.name in predictor.about.get("training_files", []):
+        marks.append("trained on this file")
+    if predictor.about.get("selected_on") and dataset.path.name in predictor.about.get("selection_files", []):
+        marks.append("selected on this file")
+    if other_factor:
+        marks.append("other crop factor than the protocol's")
+    if options.preprocess != "training":
+        marks.append(f"{options.preprocess} preprocessing")
+    return tuple(marks)

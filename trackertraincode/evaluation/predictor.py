@@ -1,0 +1,120 @@
+"""Checkpoints and ONNX files behind one interface, alone or averaged.
+
+normalised crops (B, C, S, S) --Predictor.predict--> Prediction on the CPU
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from trackertraincode.errors import EvaluationError, ModelFileError
+from trackertraincode.geometry.rotation import quat_positive_real
+from trackertraincode.models.checkpoint import load_network
+from trackertraincode.models.onnx_model import OnnxPoseModel
+from trackertraincode.sample.sample import Prediction
+
+AVERAGED = ("head", "face_box", "landmarks")  # by an ensemble, besides the rotation
+MERGED = ("trained_on", "selected_on", "training_files")
+
+
+class Predictor(Protocol):
+    """Something that tells head poses from crops."""
+
+    name: str  # for tables
+    path: Path
+    input_size: int
+    channels: int  # 1: grey, 3: RGB
+    about: dict[str, Any]  # what the file says about itself: trained_on, selected_on, training_files…
+
+    def predict(self, images: Tensor) -> Prediction:
+        """(B, C, S, S) normalised crops, on the CPU -> prediction on the CPU."""
+        ...
+
+
+class CheckpointPredictor:
+    """A .ckpt of this library."""
+
+    def __init__(self, path: Path, device: str = "cpu") -> None:
+        network, about = load_network(path)
+        self.path, self.name = path, f"{path.parent.name}/{path.name}"
+        self.input_size, self.channels = network.config.input_size, network.config.channels
+        self.about: dict[str, Any] = vars(about) | network.config.to_dict()
+        self._device = torch.device(device)
+        self._network = network.deployed().to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @torch.inference_mode()
+    def predict(self, images: Tensor) -> Prediction:
+        """See Predictor."""
+        moved = images.to(self._device, non_blocking=True).contiguous(memory_format=torch.channels_last)
+        return self._network(moved).to("cpu")
+
+
+class OnnxPredictor:
+    """An .onnx file, ours or OpenTrack's."""
+
+    def __init__(self, path: Path, threads: int = 0) -> None:
+        """threads: 0 for all cores."""
+        self._model = OnnxPoseModel(path, threads, exact=True)
+        self.path, self.name = path, f"{path.parent.name}/{path.name}"
+        self.input_size, self.channels, self.about = self._model.input_size, self._model.channels, self._model.about
+
+    def predict(self, images: Tensor) -> Prediction:
+        """See Predictor."""
+        return Prediction(**{name: torch.from_numpy(v.copy()) for name, v in self._model.run(images.numpy()).items()})
+
+
+class Ensemble:
+    """The mean of several models: of rotations, the one with the smallest sum of squared chord lengths."""
+
+    def __init__(self, members: Sequence[Predictor]) -> None:
+        """Raises EvaluationError when they take different crops."""
+        first = members[0]
+        for other in members[1:]:
+            if (other.input_size, other.channels) != (first.input_size, first.channels):
+                raise EvaluationError(
+                    f"{other.path} takes {other.channels} × {other.input_size}² crops, {first.path} {first.channels} × "
+                    f"{first.input_size}²; an ensemble's models must take the same."
+                )
+        self._members = list(members)
+        self.name, self.path = "ensemble of " + ", ".join(m.name for m in members), first.path
+        self.input_size, self.channels = first.input_size, first.channels
+        merged = {key: sorted({v for m in members for v in m.about.get(key, [])}) for key in MERGED}
+        self.about: dict[str, Any] = {**first.about, **merged}
+
+    def predict(self, images: Tensor) -> Prediction:
+        """See Predictor."""
+        answers = [member.predict(images) for member in self._members]
+        if len(answers) == 1:
+            return answers[0]
+        known = [n for n in AVERAGED if all(getattr(a, n) is not None for a in answers)]
+        means = {name: torch.stack([getattr(a, name) for a in answers]).mean(0) for name in known}
+        return Prediction(rotation=mean_quaternion([a.rotation for a in answers]), **means)
+
+
+def mean_quaternion(quats: Sequence[Tensor]) -> Tensor:
+    """(B, 4) each -> (B, 4): the eigenvector of the largest eigenvalue of Σ q qᵀ (Markley et al. 2007)."""
+    stacked = torch.stack(list(quats)).double()
+    scatter = torch.einsum("kbi,kbj->bij", stacked, stacked)
+    return quat_positive_real(torch.linalg.eigh(scatter).eigenvectors[..., -1]).float()
+
+
+def load_predictor(path: Path, device: str = "cpu") -> Predictor:
+    """By the file's extension. Raises ModelFileError when it is no model."""
+    if path.suffix == ".ckpt":
+        return CheckpointPredictor(path, device)
+    if path.suffix == ".onnx":
+        return OnnxPredictor(path)
+    raise ModelFileError(f"{path}: a model is a .ckpt or an .onnx file.")
+
+
+def choose_device(wanted: str) -> str:
+    """auto -> cuda, mps or cpu. Raises EvaluationError when the wanted one isn't there."""
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if wanted == "auto":
+        return next(name for name, there in available.items() if there)
+    if not available[wanted]:
+        raise EvaluationError(f"device={wanted}: this machine has none that torch {torch.__version__} can use.")
+    return wanted

@@ -1,0 +1,165 @@
+"""Evaluation protocols: complete recipes, one table. Nothing is compared across protocols.
+
+labels --keep--> rows --box--> (n, 4) --× factor, square--> crops
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
+from trackertraincode.errors import EvaluationError
+from trackertraincode.facemodel.embedded import embedded_head
+from trackertraincode.facemodel.head_model import COEFFICIENT_COUNT, HeadModel, load_head_model
+from trackertraincode.geometry.boxes import box_from_center, box_hull
+from trackertraincode.geometry.camera import project_weak_perspective
+from trackertraincode.geometry.euler import matrix_to_aflw
+from trackertraincode.geometry.rotation import quat_to_matrix
+from trackertraincode.sample.images import image_size
+
+MAX_AFLW_ANGLE = 99.0  # degrees; 1,969 of 2,000 pictures remain
+CENTER_SHARE = 0.6  # edge of the centre crop / shorter side of the picture
+HALF_PIXEL = 0.5  # stored points count pixel centres from 0
+GRIMACES = (
+    39, 236, 0, 129, 164, 356, 359, 256, 136, 375, 226, 392, 119, 366, 293, 56, 305, 303, 397, 10, 11, 96, 173, 124, 115,
+    153, 337, 29, 121, 266, 387, 122, 8, 59, 108, 380, 187, 192, 353, 257, 162, 363, 331, 14, 163,
+)  # fmt: skip
+ALL_AFLW = 2000  # rows of the whole archive, which the row numbers of GRIMACES count
+CHUNK = 256  # rows whose meshes are in memory at a time
+
+
+@dataclass(frozen=True)
+class Context:
+    """What boxes are made from."""
+
+    dataset: Hdf5PoseDataset
+    face_model: Path | None = None  # of --face-model
+
+
+Boxes = tuple[Tensor, str]  # (n, 4) pixels, and in words what they are
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """One named recipe."""
+
+    dataset: str  # name in the catalog
+    keep: Callable[[Hdf5PoseDataset], np.ndarray]  # rows that are evaluated
+    box: Callable[[Context, np.ndarray], Boxes]
+    factor: float  # crop edge / longer box side
+    labels: str  # where the labels come from
+    alignment: str = "none"  # default of --alignment-scheme
+    horizontal_fov: float | None = None  # degrees, where labels are relative to the camera
+
+
+def rotations(dataset: Hdf5PoseDataset) -> Tensor:
+    """(N, 4). Raises EvaluationError when the file has no poses."""
+    for name in ("rotation", "head"):
+        if name not in dataset.labels:
+            raise EvaluationError(f"{dataset.path}: has no {name} labels, so poses can't be evaluated on it.")
+    return torch.from_numpy(dataset.labels["rotation"])
+
+
+def aflw_rows(dataset: Hdf5PoseDataset) -> np.ndarray:
+    """Every angle within ±99°, head size not negative."""
+    angles = torch.rad2deg(matrix_to_aflw(quat_to_matrix(rotations(dataset).double())))
+    kept = (angles.abs() <= MAX_AFLW_ANGLE).all(-1).numpy() & (dataset.labels["head"][:, 2] >= 0)
+    return np.flatnonzero(kept)
+
+
+def grimace_rows(dataset: Hdf5PoseDataset) -> np.ndarray:
+    """The 45 pictures with grimaces. Raises EvaluationError when rows can't be those of the whole archive."""
+    if len(dataset) != ALL_AFLW:
+        raise EvaluationError(
+            f"{dataset.path}: has {len(dataset)} rows; the grimaces are numbered in all {ALL_AFLW}, so convert the whole "
+            "archive."
+        )
+    return np.array(GRIMACES)
+
+
+def all_rows(dataset: Hdf5PoseDataset) -> np.ndarray:
+    """Every row with a pose."""
+    return np.flatnonzero(torch.isfinite(rotations(dataset)).all(-1).numpy())
+
+
+def mesh_box(context: Context, rows: np.ndarray) -> Boxes:
+    """Hull of the posed face mesh with each sample's shape."""
+    model = _mesh(context)
+    if model.name != context.dataset.face_model or "shape" not in context.dataset.labels:
+        return mean_mesh_box(context, rows)
+    shapes = context.dataset.labels["shape"][rows]
+    return _posed_hull(context, model, rows, shapes), f"{model.name} face mesh, sample's shape"
+
+
+def mean_mesh_box(context: Context, rows: np.ndarray) -> Boxes:
+    """Hull of the posed mean face mesh: published code loses the shape by a typo."""
+    model = _mesh(context)
+    shapes = np.zeros((len(rows), COEFFICIENT_COUNT), np.float32)
+    return _posed_hull(context, model, rows, shapes), f"{model.name} face mesh, mean shape"
+
+
+def landmark_box(context: Context, rows: np.ndarray) -> Boxes:
+    """Hull of the 68 landmarks."""
+    points = context.dataset.labels.get("landmarks")
+    if points is None:
+        raise EvaluationError(f"{context.dataset.path}: has no landmarks to take boxes from.")
+    return box_hull(torch.from_numpy(points[rows])[..., :2] + HALF_PIXEL), "hull of the 68 landmarks"
+
+
+def stored_box(context: Context, rows: np.ndarray) -> Boxes:
+    """The file's own boxes."""
+    boxes = context.dataset.labels.get("face_box")
+    if boxes is None:
+        raise EvaluationError(f"{context.dataset.path}: has no face boxes.")
+    return torch.from_numpy(boxes[rows]), "the file's"
+
+
+def center_box(context: Context, rows: np.ndarray) -> Boxes:
+    """A square in the middle of the picture."""
+    sizes = [image_size(context.dataset.images([row])[0]) for row in rows]
+    whole = torch.tensor([[s.width, s.height] for s in sizes], dtype=torch.float32)
+    edge = whole.amin(-1, keepdim=True) * CENTER_SHARE
+    return box_from_center(whole / 2, edge.expand(-1, 2)), f"image centre, {CENTER_SHARE:.0%} of its shorter side"
+
+
+def _mesh(context: Context) -> HeadModel:
+    """The face model of the file's coefficients where it is at hand, else the embedded head."""
+    if context.dataset.face_model == embedded_head().name:
+        return embedded_head()
+    return load_head_model(context.face_model)
+
+
+def _posed_hull(context: Context, model: HeadModel, rows: np.ndarray, shapes: np.ndarray) -> Tensor:
+    labels = context.dataset.labels
+    boxes = []
+    for start in range(0, len(rows), CHUNK):
+        part = slice(start, start + CHUNK)
+        points = torch.from_numpy(model.face_hull_points(shapes[part]))
+        quats, heads = (torch.from_numpy(labels[name][rows[part]]) for name in ("rotation", "head"))
+        boxes.append(box_hull(project_weak_perspective(points, quats, heads)) + HALF_PIXEL)
+    return torch.cat(boxes) if boxes else torch.empty(0, 4)
+
+
+_AFLW: dict[str, Any] = {"dataset": "aflw2k", "keep": aflw_rows, "labels": "AFLW2000-3D .mat"}
+_BIWI: dict[str, Any] = {
+    "dataset": "biwi", "keep": all_rows, "box": stored_box, "labels": "BIWI, colour camera", "horizontal_fov": 57.0,
+}  # fmt: skip
+
+PROTOCOLS: dict[str, Protocol] = {  # adding a protocol is adding an entry
+    "aflw2k3d": Protocol(box=mesh_box, factor=1.1, **_AFLW),
+    "aflw2k3d-published": Protocol(box=mean_mesh_box, factor=1.1, **_AFLW),
+    "aflw2k3d-landmarks": Protocol(box=landmark_box, factor=1.1, **_AFLW),
+    "aflw2k3d-centercrop": Protocol(box=center_box, factor=1.0, **_AFLW),
+    "aflw2k3d-grimaces": Protocol(box=mesh_box, factor=1.1, **(_AFLW | {"keep": grimace_rows})),
+    "aflw2k3d-closedeyes": Protocol(box=mesh_box, factor=1.1, **(_AFLW | {"dataset": "aflw2k_closedeyes"})),
+    "biwi": Protocol(factor=1.1, **_BIWI),
+    "biwi-opal": Protocol(factor=0.8, alignment="opal", **_BIWI),
+    "pointing04": Protocol(
+        dataset="pointing04", keep=all_rows, box=stored_box, factor=1.1, labels="picture names, 15° grid"
+    ),
+}

@@ -1,0 +1,84 @@
+"""Rows of results as tables and files."""
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tabulate import tabulate
+
+from trackertraincode.evaluation.evaluate import Result
+from trackertraincode.geometry.euler import matrix_to_aflw
+from trackertraincode.geometry.rotation import quat_to_matrix
+
+COLUMNS = {  # key of a row -> heading, digits
+    "model": ("model", None),
+    "protocol": ("protocol", None),
+    "n": ("n", None),
+    "pitch": ("pitch°", 3),
+    "yaw": ("yaw°", 3),
+    "roll": ("roll°", 3),
+    "mae": ("MAE°", 3),
+    "geodesic": ("geodesic°", 3),
+    "maev": ("MAEV°", 3),
+    "xy": ("XY %", 2),
+    "size": ("S %", 2),
+    "nme3d": ("NME 3D %", 2),
+    "nme2d": ("NME 2D %", 2),
+}
+
+
+def format_table(rows: Sequence[dict[str, Any]]) -> str:
+    """For terminals: the numbers, then what each protocol's crops and labels are, and the marks."""
+    marks = list(dict.fromkeys(mark for row in rows for mark in row["marks"]))
+    cells = []
+    for row in rows:
+        line = [_cell(row[key], digits) for key, (_, digits) in COLUMNS.items()]
+        line[0] = str(line[0]) + "".join("*" * (marks.index(mark) + 1) for mark in row["marks"])
+        cells.append(line)
+    text = tabulate(cells, [heading for heading, _ in COLUMNS.values()], disable_numparse=True, stralign="right")
+    notes = [f"{row['protocol']}: n = {row['n']}, box: {row['box']}, × {row['factor']:g} square, labels: {row['labels']}"
+             for row in rows]  # fmt: skip
+    notes += [f"{'*' * (i + 1)} {mark}" for i, mark in enumerate(marks)]
+    return text + "\n\n" + "\n".join(dict.fromkeys(notes))
+
+
+def _cell(value: Any, digits: int | None) -> str:
+    if value is None:
+        return "–"
+    return str(value) if digits is None else f"{value:.{digits}f}"
+
+
+def write_json(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    """A list of rows."""
+    path.write_text(json.dumps(list(rows), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def write_csv(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    """One line per row."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows({k: "; ".join(v) if isinstance(v, list) else v for k, v in row.items()} for row in rows)
+
+
+def write_predictions(results: Sequence[Result], path: Path) -> None:
+    """One line per picture: what was predicted, what is true, and the error."""
+    names = ["model", "protocol", "row", "pitch", "yaw", "roll", "x", "y", "size", "geodesic"]
+    names += [f"true_{name}" for name in names[3:9]]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(names)
+        for result in results:
+            columns = [_pose_columns(p.rotation, p.head) for p in (result.prediction, result.truth)]
+            for i, row in enumerate(result.rows):
+                numbers = [*columns[0][i], result.geodesic[i].item(), *columns[1][i]]
+                writer.writerow([result.model, result.protocol, row, *(f"{v:.4f}" for v in numbers)])
+
+
+def _pose_columns(rotation: Any, head: Any) -> np.ndarray:
+    """(n, 6): pitch, yaw, roll in degrees, x, y, size in pixels."""
+    angles = np.degrees(matrix_to_aflw(quat_to_matrix(rotation.double())).numpy())
+    return np.concatenate([angles, head.double().numpy()], axis=1)

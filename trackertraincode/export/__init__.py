@@ -1,0 +1,1 @@
+"""Export to ONNX, the contract of OpenTrack's tracker, quantisation."""

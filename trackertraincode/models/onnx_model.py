@@ -1,0 +1,126 @@
+"""Pose networks in ONNX files, ours or OpenTrack's, old or new: one set of names for their outputs."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trackertraincode.errors import ModelFileError
+
+METADATA_KEY = "trackertraincode"  # JSON of what a file of ours says about itself
+KNOWN_VERSIONS = range(2, 5)  # `model_version`s that share today's axes (OpenTrack reads all others as version 1)
+
+OUTPUT_NAMES = {  # field of Prediction -> names in the full model and in OpenTrack's, old ones included
+    "rotation": ("pose", "quat"),
+    "head": ("coord", "pos_size"),
+    "face_box": ("roi", "box"),
+    "landmarks": ("pt3d_68",),
+    "shape": ("shapeparam",),
+    "rotation_tril": ("pose_scales_tril", "rotaxis_scales_tril", "rotaxis_std"),
+    "head_tril": ("coord_scales_tril", "pos_size_scales_tril", "pos_size_std", "pos_size_scales"),
+    "face_box_scale": ("roi_scales",),
+    "landmarks_scale": ("pt3d_68_scales",),
+    "shape_scale": ("shapeparam_scales",),
+}
+REQUIRED = ("rotation", "head")
+
+
+def open_session(path: Path, threads: int = 1, *, exact: bool = False) -> Any:
+    """An ONNX Runtime session on the CPU. Raises ModelFileError for what is no runnable model.
+
+    exact: quantised models are computed as they are written, in float between the roundings. The fused integer kernels
+    of CPUs without VNNI instructions saturate their 16 bit sums: 0.13 degrees on OpenTrack's released model.
+    """
+    import onnxruntime
+
+    if not path.is_file():
+        raise ModelFileError(f"{path}: no such file; give the path of an .onnx model.")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    if exact and b"QuantizeLinear" in path.read_bytes():
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime has no common base class for what a file can do wrong
+        reason = (str(error).splitlines() or ["unknown reason"])[0]
+        raise ModelFileError(f"{path}: ONNX Runtime can't load it ({reason[:200]}); export the model again.") from error
+
+
+class OnnxPoseModel:
+    """Runs a pose network on crops. Raises ModelFileError when input or outputs aren't those of one."""
+
+    def __init__(self, path: Path, threads: int = 1, *, exact: bool = False) -> None:
+        self.path = path
+        self._session = open_session(path, threads, exact=exact)
+        inputs = self._session.get_inputs()
+        shape = inputs[0].shape
+        if len(inputs) != 1 or len(shape) != 4 or shape[1] not in (1, 3) or not isinstance(shape[2], int):
+            raise ModelFileError(
+                f"{path}: inputs are {[i.shape for i in inputs]}, expected one of [1 or batch, 1 or 3, H, W] with fixed "
+                "H = W; export with scripts/export_model.py."
+            )
+        if shape[2] != shape[3] or inputs[0].type != "tensor(float)":
+            raise ModelFileError(f"{path}: input is {inputs[0].type} {shape}, expected square float32 crops.")
+        self._input = inputs[0].name
+        self.channels, self.input_size = int(shape[1]), int(shape[2])
+        self.batch: int | None = shape[0] if isinstance(shape[0], int) else None  # None: any number of crops
+        outputs = {output.name: output for output in self._session.get_outputs()}
+        self._names = {
+            field: next(name for name in known if name in outputs)
+            for field, known in OUTPUT_NAMES.items()
+            if any(name in outputs for name in known)
+        }
+        for field in REQUIRED:
+            if field not in self._names:
+                known_names = " or ".join(OUTPUT_NAMES[field])
+                raise ModelFileError(f"{path}: output {known_names} is missing; found {', '.join(sorted(outputs))}.")
+        meta = self._session.get_modelmeta()
+        self.about: dict[str, Any] = _metadata(path, meta.custom_metadata_map)
+        if not self.about and meta.version not in KNOWN_VERSIONS:
+            raise ModelFileError(
+                f"{path}: model_version {meta.version}, whose axes differ from today's; versions 2, 3 and 4 are readable."
+            )
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Fields of Prediction that the file gives."""
+        return tuple(self._names)
+
+    def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """(B, C, S, S) float32, normalised -> fields of Prediction, each (B, ...).
+
+        Raises ModelFileError when an output isn't finite.
+        """
+        names = list(self._names.values())
+        step = self.batch or len(images)
+        parts = []
+        for start in range(0, len(images), step):
+            chunk = images[start : start + step]
+            missing = step - len(chunk)
+            padded = np.concatenate([chunk, np.repeat(chunk[-1:], missing, axis=0)]) if missing else chunk
+            values = self._session.run(names, {self._input: np.ascontiguousarray(padded)})
+            parts.append([value[: len(chunk)] for value in values])
+        result = {field: np.concatenate([part[i] for part in parts]) for i, field in enumerate(self._names)}
+        for field, values in result.items():
+            if not np.isfinite(values).all():
+                raise ModelFileError(
+                    f"{self.path}: output {self._names[field]} has values that are not finite; the model is damaged or was "
+                    "exported wrongly."
+                )
+        for field in ("rotation_tril", "head_tril"):  # old files have three deviations instead of a factor
+            if field in result and result[field].ndim == 2:
+                result[field] = result[field][..., None] * np.eye(3, dtype=np.float32)
+        return result
+
+
+def _metadata(path: Path, entries: dict[str, str]) -> dict[str, Any]:
+    if METADATA_KEY not in entries:
+        return {}
+    try:
+        return dict(json.loads(entries[METADATA_KEY]))
+    except ValueError as error:
+        raise ModelFileError(
+            f"{path}: metadata {METADATA_KEY} is damaged ({error}); export the model again."
+        ) from error

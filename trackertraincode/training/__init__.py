@@ -1,0 +1,1 @@
+"""Training of pose networks: configuration, the Lightning module, averages of weights, run folder."""

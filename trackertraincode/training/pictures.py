@@ -1,0 +1,30 @@
+"""Every few epochs, what the network says of the first validation pictures, drawn on them."""
+
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+
+from trackertraincode.augmentation.loader import checked
+from trackertraincode.visualize import contact_sheet, draw_batch, write_picture
+
+SHOWN, COLUMNS = 16, 4
+
+
+class PredictionPictures(L.Callback):
+    """Writes OUTDIR/pictures/epoch_0010.png: truth in green, prediction in orange."""
+
+    def __init__(self, outdir: Path, every: int) -> None:
+        """every: epochs between pictures; 0 for none."""
+        self._folder, self._every = outdir / "pictures", every
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        done = trainer.current_epoch + 1
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        if not (trainer.is_global_zero and self._every and done % self._every == 0 and data.validation_members):
+            return
+        batch = checked(data.validation_batches()[0])
+        batch = batch.select(torch.arange(min(SHOWN, len(batch))))
+        prediction = pl_module.predict(batch.to(pl_module.device)).to("cpu")
+        write_picture(self._folder / f"epoch_{done:04d}.png", contact_sheet(draw_batch(batch, prediction), COLUMNS))

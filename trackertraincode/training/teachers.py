@@ -1,0 +1,42 @@
+"""Knowledge distillation: ONNX models whose answers on the augmented crops are labels too."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from trackertraincode.errors import ConfigError
+from trackertraincode.evaluation.predictor import OnnxPredictor
+from trackertraincode.losses.objective import TERMS
+from trackertraincode.models.pose_network import NetworkConfig
+from trackertraincode.sample.sample import Batch, Prediction
+
+TAUGHT = ("rotation", "xy", "size", "box")  # terms of the objective that every model can teach
+
+
+class Teachers:
+    """Mean loss against several models' answers."""
+
+    def __init__(self, files: Sequence[Path], student: NetworkConfig) -> None:
+        """Raises ModelFileError for unusable files, ConfigError when a teacher wants other crops."""
+        self._models = [OnnxPredictor(path) for path in files]
+        for model in self._models:
+            if (model.input_size, model.channels) != (student.input_size, student.channels):
+                raise ConfigError(
+                    f"{model.path}: takes {model.channels} × {model.input_size}² crops, the network to be trained "
+                    f"{student.channels} × {student.input_size}²; choose --input-size {model.input_size}."
+                )
+
+    def loss(self, prediction: Prediction, batch: Batch) -> Tensor:
+        """Sum of the pose and box terms, mean over batch and teachers."""
+        device = prediction.rotation.device
+        total = torch.zeros((), device=device)
+        for model in self._models:
+            answer = model.predict(batch.image.cpu()).to(device)
+            labels = Batch(**(vars(batch) | {n: getattr(answer, n) for n in ("rotation", "head", "face_box")}))
+            terms = [TERMS[name] for name in TAUGHT if name != "box" or answer.face_box is not None]
+            total = total + sum(
+                (t.weight * t.loss(prediction, labels).mean() for t in terms), start=total.new_zeros(())
+            )
+        return total / len(self._models)
