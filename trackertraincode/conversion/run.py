@@ -79,7 +79,11 @@ def run_converter(options: argparse.Namespace, name: str, source: Source) -> int
         raise
     skips = journal.skips()
     samples = journal.replay() if options.count is None else islice(journal.replay(), options.count)
-    written = _write(destination, samples, provenance, source)
+    try:
+        written = _write(destination, samples, provenance, source, skips)
+    except UserError:
+        journal.remove()
+        raise
     journal.remove()
     print_summary(destination, written, skips)
     return 0
@@ -171,12 +175,15 @@ def check_labels(sample: Sample) -> None:
             raise ArchiveError(f"{sample.name}: face box {[float(v) for v in sample.face_box]} is empty.")
 
 
-def _write(destination: Path, samples: Iterator[Sample], provenance: dict[str, Any], source: Source) -> int:
+def _write(
+    destination: Path, samples: Iterator[Sample], provenance: dict[str, Any], source: Source, skips: list[Skip]
+) -> int:
     with PoseWriter(destination, source=provenance, face_model=source.face_model, optional=source.optional) as writer:
         for sample in samples:
             writer.write(sample)
         if writer.count == 0:
-            raise ArchiveError(f"{provenance['archive']}: not one sample could be converted; nothing was written.")
+            reason = f" The first of {len(skips)} reasons: {skips[0].reason}" if skips else ""
+            raise ArchiveError(f"{provenance['archive']}: not one sample could be converted; nothing written.{reason}")
     return writer.count
 
 

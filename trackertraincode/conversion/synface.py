@@ -1,0 +1,105 @@
+"""Microsoft's FaceSynthetics: rendered faces with 70 landmarks and label images, no poses.
+
+NNNNNN.png           512 × 512 picture
+NNNNNN_seg.png       classes, see CLASSES
+NNNNNN_ldmks.txt     70 lines `x y`: iBUG's 68, then the pupils
+"""
+
+import re
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from trackertraincode.conversion.archive import open_archive
+from trackertraincode.conversion.run import Source
+from trackertraincode.conversion.textfile import number_rows, read_lines
+from trackertraincode.errors import ArchiveError
+from trackertraincode.facemodel.landmarks68 import COUNT
+from trackertraincode.sample.images import ImageDecodeError, decode, decode_labels, encode_jpeg
+from trackertraincode.sample.sample import Sample
+
+CLASSES = (
+    "background", "skin", "nose", "right eye", "left eye", "right brow", "left brow", "right ear", "left ear",
+    "mouth interior", "top lip", "bottom lip", "neck", "hair", "beard", "clothing", "glasses", "headwear", "facewear",
+)  # fmt: skip
+BACKGROUND, SKIN, NOSE, IGNORE = 0, 1, 2, 255
+LANDMARKS_IN_FILE = 70
+SMALLEST_BOX = 32  # pixels; boxes with a side up to this are left out
+_PICTURE = re.compile(r"(?:^|/)\d+\.png$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all items of a run share."""
+
+    archive: Path
+    segmentation: bool  # whether label images are stored
+
+
+def make_source(archive: Path, segmentation: bool) -> Source:
+    """List the archive, in the order of the names. Raises ArchiveError when it is none."""
+    opened = open_archive(archive)
+    stems = sorted((name[:-4] for name in opened.names if _PICTURE.search(name)), key=lambda s: s.rsplit("/", 1)[-1])
+    if not stems:
+        raise ArchiveError(f"{archive}: no NNNNNN.png in it; give dataset_100000.zip or the folder it was unpacked to.")
+    for ending, what in (("_seg.png", "label images"), ("_ldmks.txt", "landmarks")):
+        if not any(f"{stem}{ending}" in opened for stem in stems):
+            raise ArchiveError(f"{archive}: {len(stems)} pictures but no {what} (NNNNNN{ending}); download it again.")
+    return Source(items=stems, convert=partial(convert_item, Settings(archive, segmentation)))
+
+
+def convert_item(settings: Settings, stem: str) -> list[Sample]:
+    """One picture -> one sample. Raises ArchiveError naming the member that is missing, damaged or wrong."""
+    archive = open_archive(settings.archive)
+    picture, labels, points = f"{stem}.png", f"{stem}_seg.png", f"{stem}_ldmks.txt"
+    landmarks = read_landmarks(archive.read(points), points)
+    label_file = archive.read(labels)
+    try:
+        classes = decode_labels(label_file)
+    except ImageDecodeError as error:
+        raise ArchiveError(f"{labels}: {error}") from error
+    box = face_box(classes, labels)
+    try:
+        pixels = decode(archive.read(picture), color=True)
+    except ImageDecodeError as error:
+        raise ArchiveError(f"{picture}: {error}") from error
+    if pixels.shape[:2] != classes.shape:
+        found = f"{pixels.shape[1]} × {pixels.shape[0]}"
+        raise ArchiveError(f"{picture}: {found} pixels, its label image {classes.shape[1]} × {classes.shape[0]}.")
+    return [
+        Sample(
+            image=encode_jpeg(pixels),
+            name=picture,
+            face_box=box,
+            landmarks=np.pad(landmarks, ((0, 0), (0, 1))),  # depths aren't known
+            segmentation=label_file if settings.segmentation else None,
+        )
+    ]
+
+
+def read_landmarks(data: bytes, name: str) -> np.ndarray:
+    """(68, 2) pixels. Raises ArchiveError naming file and line."""
+    lines = [line for line in read_lines(data, name) if line.strip()]
+    if len(lines) != LANDMARKS_IN_FILE:
+        raise ArchiveError(f"{name}: {len(lines)} lines, expected {LANDMARKS_IN_FILE} landmarks.")
+    return number_rows(lines, name, 2)[:COUNT]
+
+
+def face_box(classes: np.ndarray, name: str) -> np.ndarray:
+    """(H, W) label image -> hull of skin and nose, or of all that isn't background where there is neither.
+
+    Raises ArchiveError when a class is unknown or the box is small.
+    """
+    used = np.flatnonzero(np.bincount(classes.ravel(), minlength=256))
+    unknown = used[(used >= len(CLASSES)) & (used != IGNORE)]
+    if len(unknown):
+        raise ArchiveError(f"{name}: class {unknown[0]}, expected 0 to {len(CLASSES) - 1} or {IGNORE}.")
+    face = (classes == SKIN) | (classes == NOSE)
+    if not face.any():
+        face = classes != BACKGROUND
+    cols, rows = np.flatnonzero(face.any(0)), np.flatnonzero(face.any(1))
+    if len(cols) == 0 or min(cols[-1] - cols[0], rows[-1] - rows[0]) + 1 <= SMALLEST_BOX:
+        raise ArchiveError(f"{name}: no face larger than {SMALLEST_BOX} pixels.")
+    return np.array([cols[0], rows[0], cols[-1] + 1, rows[-1] + 1], dtype=np.float64)  # from the corner
