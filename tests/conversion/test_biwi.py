@@ -1,0 +1,291 @@
+"""BIWI: poses and boxes of real frames in both layouts, FSA-Net's file, damage."""
+
+import struct
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from archive_damage import Members, check_damage, convert, write_folder, write_zip
+from scipy.spatial.transform import Rotation
+
+from trackertraincode.conversion import biwi
+from trackertraincode.conversion.faces import Detections, MtcnnDetector
+from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
+from trackertraincode.errors import ArchiveError, ConfigError, UserError
+from trackertraincode.sample.images import decode, encode_png
+
+SCRIPT = "dsprocess_biwi.py"
+FOCAL, CENTER = 517.679, np.array([320.0, 240.5])  # the colour camera of the data base
+TRANSLATION = np.array([-24.0, 5.9, -13.2])  # mm
+
+
+def calibration_text(rotation: np.ndarray) -> bytes:
+    rows = [f"{FOCAL} 0 {CENTER[0]} ", f"0 {FOCAL} {CENTER[1]} ", "0 0 1 ", "", "0 0 0 0 ", ""]
+    rows += [" ".join(f"{v:.8g}" for v in row) + " " for row in [*rotation, [], TRANSLATION, []]]
+    return "\n".join([*rows, "640 480", ""]).encode()
+
+
+def pose_text(rotation: np.ndarray, center: np.ndarray) -> bytes:
+    rows = [*rotation, [], center]
+    return ("\n".join(" ".join(f"{v:.8g}" for v in row) + " " for row in rows) + "\n").encode()
+
+
+class Frames:
+    """The real frames with their labels, read with other code than the converter's."""
+
+    def __init__(self, folder: Path) -> None:
+        labels = np.load(folder / "Biwi_plus.npz", allow_pickle=False)
+        rows = {str(name): row for row, name in enumerate(labels["images"])}
+        self.pictures = {f"01/{p.name}": p.read_bytes() for p in sorted(folder.glob("hpdb/01/*_rgb.png"))}
+        self.depth: dict[str, Rotation] = {}
+        self.centers: dict[str, np.ndarray] = {}
+        self.color: dict[str, Rotation] = {}
+        self.ypr = {name: labels["ypr"][rows[name]] for name in self.pictures}
+        with tarfile.open(folder / "db_annotations.tgz") as archive:
+            for name in self.pictures:
+                member = archive.extractfile(name.replace("_rgb.png", "_pose.bin"))
+                assert member is not None
+                values = struct.unpack("<6f", member.read())
+                self.centers[name] = np.array(values[:3])
+                self.depth[name] = Rotation.from_euler("xyz", values[3:], degrees=True)
+                pitch, yaw, roll = labels["pyr"][rows[name]] * [1, -1, -1]
+                self.color[name] = Rotation.from_euler("xyz", [pitch, yaw, roll], degrees=True)
+        first = next(iter(self.pictures))
+        self.calibration = self.color[first] * self.depth[first].inv()
+
+    def members(self, top: str) -> Members:
+        found = {f"{top}01/rgb.cal": calibration_text(self.calibration.as_matrix())}
+        for name, picture in self.pictures.items():
+            found[top + name] = picture
+            pose = pose_text(self.depth[name].as_matrix(), self.centers[name])
+            found[top + name.replace("_rgb.png", "_pose.txt")] = pose
+        return found
+
+
+@pytest.fixture(scope="session")
+def frames(shared_data: Path) -> Frames:
+    return Frames(shared_data / "biwi")
+
+
+@pytest.fixture(scope="session")
+def annotation(shared_data: Path) -> Path:
+    return shared_data / "biwi" / "biwi_ann.txt"
+
+
+@pytest.fixture
+def tiny() -> Members:
+    """Two sequences of three small frames without faces."""
+    found = {}
+    picture = encode_png(np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8))
+    calibration = b"60 0 32\n0 60 24\n0 0 1\n\n0 0 0 0\n\n1 0 0\n0 1 0\n0 0 1\n\n-20 5 -10\n\n64 48\n"
+    for sequence in ("01", "22"):
+        found[f"{sequence}/rgb.cal"] = calibration
+        for number in range(3):
+            stem = f"{sequence}/frame_{number:05d}"
+            found[f"{stem}_rgb.png"] = picture
+            found[f"{stem}_pose.txt"] = pose_text(np.eye(3), np.array([10.0 * number, -20.0, 900.0]))
+    return found
+
+
+def boxes_text(members: Members, top: str = "kinect_head_pose_db/") -> str:
+    lines = [f"{top}{name};20;10;45;40;0;0;0" for name in members if name.endswith("_rgb.png")]
+    return "\n".join(["#;image;tl_x;tl_y;br_x;br_y;yaw;pitch;roll;", *lines, ""])
+
+
+@pytest.mark.parametrize("top", ["faces_0/", "kinect_head_pose_db/", ""])
+def test_real_labels_equal_their_definitions(
+    frames: Frames, annotation: Path, tmp_path: Path, top: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = write_zip(tmp_path / "a.zip", frames.members(top))
+    convert(SCRIPT, source, tmp_path / "a.h5", "--opal-annotation", annotation)
+    assert "13209 frames of biwi_ann.txt aren't in" in capsys.readouterr().out
+    boxes = {line.split(";")[0][-22:]: line.split(";")[1:5] for line in annotation.read_text().splitlines()}
+    with Hdf5PoseDataset(tmp_path / "a.h5") as data:
+        assert data.sequence_starts.tolist() == [0, 10]
+        assert data.labels["individual"].tolist() == [0] * 10
+        for sample, (name, picture) in zip(data, frames.pictures.items()):
+            turn = Rotation.from_quat(sample.rotation)
+            assert (turn * frames.color[name].inv()).magnitude() < np.radians(0.02)  # published colour camera poses
+            x, y, z = frames.calibration.apply(frames.centers[name]) + TRANSLATION
+            radius = FOCAL * 100 / z
+            xy = np.array([x, y]) / z * FOCAL + CENTER + turn.apply([0.03, -0.35, -0.2])[:2] * radius
+            assert np.allclose(sample.head, [*xy, radius], atol=1e-3)
+            assert sample.face_box.tolist() == [float(v) for v in boxes[name]]
+            difference = decode(sample.image, color=True).astype(float) - decode(picture, color=True)
+            assert np.abs(difference).mean() < 3
+
+
+def test_published_projection_uses_65_degrees(frames: Frames, annotation: Path, tmp_path: Path) -> None:
+    source = write_folder(tmp_path / "a", frames.members("faces_0/"))
+    convert(SCRIPT, source, tmp_path / "a.h5", "--opal-annotation", annotation, "--published-projection", "-n", 1)
+    name = next(iter(frames.pictures))
+    x, y, z = frames.calibration.apply(frames.centers[name]) + TRANSLATION
+    focal = 320 / np.tan(np.radians(65 / 2))
+    radius = focal * 100 / z
+    xy = np.array([x / z * focal + 320, y / z * focal + 240])
+    xy = xy + frames.color[name].apply([0.03, -0.35, -0.2])[:2] * radius
+    assert np.allclose(Hdf5PoseDataset(tmp_path / "a.h5").labels["head"], [[*xy, radius]], atol=1e-2)
+
+
+@pytest.mark.slow
+def test_detected_boxes_lie_on_real_faces(frames: Frames, annotation: Path, tmp_path: Path) -> None:
+    pytest.importorskip("facenet_pytorch")
+    source = write_zip(tmp_path / "a.zip", frames.members("faces_0/"))
+    convert(SCRIPT, source, tmp_path / "a.h5", "-n", 2)
+    convert(SCRIPT, source, tmp_path / "b.h5", "-n", 2, "--opal-annotation", annotation)
+    detected, annotated = (Hdf5PoseDataset(tmp_path / f"{name}.h5").labels["face_box"] for name in "ab")
+    low, high = np.maximum(detected, annotated), np.minimum(detected, annotated)
+    shared = np.prod(high[:, 2:] - low[:, :2], axis=1)
+    assert (shared > 0.9 * np.prod(detected[:, 2:] - detected[:, :2], axis=1)).all()
+
+
+def test_a_detection_must_be_sure_and_overlap_the_projected_head(
+    tiny: Members, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = iter([  # the head is projected to about 31, 23 with radius 6
+        Detections(np.array([[26.0, 17, 36, 30]]), np.array([0.99])),
+        Detections(np.array([[26.0, 17, 36, 30]]), np.array([0.9])),
+        Detections(np.array([[50.0, 30, 60, 40]]), np.array([0.99])),
+        Detections(np.zeros((0, 4)), np.zeros(0)),
+        Detections(np.array([[0.0, 0, 64, 48], [26, 18, 38, 30]]), np.array([0.99, 0.95])),
+        Detections(np.array([[26.0, 17, 36, 30]]), np.array([0.99])),
+    ])  # fmt: skip
+    monkeypatch.setattr(MtcnnDetector, "check", lambda self: None)
+    monkeypatch.setattr(MtcnnDetector, "__call__", lambda self, picture: next(found))
+    convert(SCRIPT, write_zip(tmp_path / "a.zip", tiny), tmp_path / "a.h5")
+    output = capsys.readouterr().out
+    assert "3 samples written, 3 skipped" in output
+    assert "no detected face overlaps the projected head" in output
+    data = Hdf5PoseDataset(tmp_path / "a.h5")
+    assert data.labels["face_box"].tolist() == [[26, 17, 36, 30], [26, 18, 38, 30], [26, 17, 36, 30]]
+    assert data.sequence_starts.tolist() == [0, 1, 3]
+    assert data.labels["individual"].tolist() == [0, 6, 6]  # sequence 22 is the man of sequence 7
+
+
+def test_24_sequences_are_of_20_people() -> None:
+    people = [biwi.person_of(sequence) for sequence in range(1, 25)]
+    assert sorted(set(people)) == list(range(20))
+    assert [people[a] == people[b] for a, b in ((2, 14), (4, 17), (1, 20), (6, 21), (0, 1))] == [True] * 4 + [False]
+
+
+@pytest.mark.parametrize(
+    ("member", "data", "message"),
+    [
+        ("01/frame_00001_pose.txt", None, r"member '01/frame_00001_pose\.txt' is missing"),
+        ("01/frame_00001_pose.txt", b"1 0 0\n0 1 0\n0 0 1\n", r"_pose\.txt: 1 blocks between blank lines, expected 2"),
+        ("01/frame_00001_pose.txt", b"1 0 0\n0 1 0\n0 1 1\n\n0 0 900\n", r"_pose\.txt: .* isn't a rotation"),
+        ("01/frame_00001_pose.txt", b"1 0 0\n0 1 0\n0 0 1\n\n0 0 nan\n", r"_pose\.txt: line 5 has 'nan'"),
+        ("01/frame_00001_pose.txt", b"1 0 0\n0 1 0\n0 0 1\n\n0 0 -9\n", r"_pose\.txt: .* in front of the camera"),
+        ("01/frame_00001_pose.txt", b"1 0 0\n0 1 0\n0 0 1\n\n5e3 0 900\n", r"_pose\.txt: .* outside the picture"),
+        ("01/frame_00001_rgb.png", b"no picture", r"frame_00001_rgb\.png: 10 bytes, not a readable"),
+        ("01/rgb.cal", None, r"01/rgb\.cal"),
+        ("01/rgb.cal", b"1 2 3\n", r"01/rgb\.cal: 1 blocks"),
+    ],
+)
+def test_a_wrong_member_is_named(tiny: Members, tmp_path: Path, member: str, data: bytes | None, message: str) -> None:
+    tiny = {name: old for name, old in tiny.items() if name != member} | ({} if data is None else {member: data})
+    (tmp_path / "ann.txt").write_text(boxes_text(tiny))
+    source = write_zip(tmp_path / "a.zip", tiny)
+    with pytest.raises(UserError, match=message):
+        convert(SCRIPT, source, tmp_path / "a.h5", "--opal-annotation", tmp_path / "ann.txt", "--strict")
+    assert not (tmp_path / "a.h5").exists()
+    convert(SCRIPT, source, tmp_path / "a.h5", "--opal-annotation", tmp_path / "ann.txt")
+    assert len(Hdf5PoseDataset(tmp_path / "a.h5")) == (3 if "cal" in member else 5)
+
+
+def test_wrong_annotations_and_archives_are_named(tiny: Members, tmp_path: Path) -> None:
+    source = write_zip(tmp_path / "a.zip", tiny)
+    wrong = tmp_path / "ann.txt"
+    for text, message in (
+        ("", r"ann\.txt: no frames in it"),
+        ("x/01/frame_00001_rgb.png;1;2;3", r"ann\.txt: line 1 isn't"),
+        ("x/01/frame_00001_rgb.png;1;2;3;q;0", r"ann\.txt: line 1 has 'q' where a number should be"),
+        ("x/05/frame_00001_rgb.png;1;2;3;4;0", r"ann\.txt: not one of its frames is in"),
+    ):
+        wrong.write_text(text)
+        with pytest.raises(ArchiveError, match=message):
+            convert(SCRIPT, source, tmp_path / "a.h5", "--opal-annotation", wrong)
+    with pytest.raises(ArchiveError, match=r"nothing\.txt: no such file; get"):
+        convert(SCRIPT, source, tmp_path / "a.h5", "--opal-annotation", tmp_path / "nothing.txt")
+    with pytest.raises(ArchiveError, match=r"b\.zip: no PP/frame_FFFFF_rgb\.png"):
+        convert(SCRIPT, write_zip(tmp_path / "b.zip", {"x": b""}), tmp_path / "a.h5")
+    without = {name: data for name, data in tiny.items() if not name.endswith(".cal")}
+    wrong.write_text(boxes_text(tiny))
+    with pytest.raises(ArchiveError, match=r"c\.zip: '01/rgb\.cal' and all other rgb\.cal are missing"):
+        convert(SCRIPT, write_zip(tmp_path / "c.zip", without), tmp_path / "a.h5", "--opal-annotation", wrong)
+
+
+def test_damaged_archives(tiny: Members, tmp_path: Path) -> None:
+    (tmp_path / "ann.txt").write_text(boxes_text(tiny))
+    options = ("--opal-annotation", tmp_path / "ann.txt")
+    check_damage(SCRIPT, tiny, lambda p, m: write_zip(p.with_suffix(".zip"), m), tmp_path, options=options)
+
+
+def write_fsanet(path: Path, **arrays: np.ndarray) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(0)
+    plain = {"image": rng.integers(0, 255, (300, 64, 64, 3), np.uint8), "pose": rng.uniform(-75, 75, (300, 3))}
+    np.savez(path, **{key: value for key, value in (plain | arrays).items() if value is not None})
+    return path
+
+
+def test_fsanet_file_of_real_labels(frames: Frames, tmp_path: Path) -> None:
+    crops = np.stack([decode(p, color=True)[200:264, 300:364, ::-1] for p in frames.pictures.values()])  # BGR
+    source = write_fsanet(tmp_path / "BIWI_done.npz", image=crops, pose=np.stack(list(frames.ypr.values())))
+    convert(SCRIPT, source, tmp_path / "a.h5", "--strict")
+    with Hdf5PoseDataset(tmp_path / "a.h5") as data:
+        assert set(data.fields) == {"image", "rotation", "face_box"}
+        for sample, crop, name in zip(data, crops, frames.pictures):
+            assert np.array_equal(decode(sample.image, color=True), crop[..., ::-1])
+            assert (Rotation.from_quat(sample.rotation) * frames.color[name].inv()).magnitude() < 1e-5
+            assert sample.face_box.tolist() == [0, 0, 64, 64]
+
+
+def test_a_bad_row_of_fsanets_file_is_skipped_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    poses = np.zeros((300, 3))
+    poses[7, 1] = np.nan
+    poses[260, 0] = 400
+    source = write_fsanet(tmp_path / "a.npz", pose=poses)
+    convert(SCRIPT, source, tmp_path / "a.h5")
+    assert "298 samples written, 2 skipped" in capsys.readouterr().out
+    with pytest.raises(UserError, match=r"a\.npz: 'pose', row 7 is \[0\.0, nan, 0\.0\]"):
+        convert(SCRIPT, source, tmp_path / "b.h5", "--strict")
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"pose": None}, "array 'pose' is missing"),
+        ({"pose": np.zeros((9, 3))}, "300 images, but 9 poses"),
+        ({"pose": np.zeros((300, 4))}, r"'pose' has float64 \(300, 4\)"),
+        ({"pose": np.array([{}] * 300)}, "not a complete .npz file of plain arrays"),
+        ({"image": np.zeros((300, 64, 64))}, r"'image' has float64 \(300, 64, 64\)"),
+        ({"image": np.zeros((300, 64, 64, 3), np.uint8, "F")}, "array 'image' isn't a plain array in C order"),
+    ],
+)
+def test_wrong_fsanet_files_are_named(tmp_path: Path, arrays: dict, message: str) -> None:
+    source = write_fsanet(tmp_path / "wrong.npz", **arrays)
+    with pytest.raises(ArchiveError, match=rf"wrong\.npz: .*{message}"):
+        convert(SCRIPT, source, tmp_path / "a.h5")
+
+
+def test_options_that_do_not_fit_fsanets_file(tmp_path: Path) -> None:
+    source = write_fsanet(tmp_path / "a.npz")
+    with pytest.raises(ConfigError, match="don't fit"):
+        convert(SCRIPT, source, tmp_path / "a.h5", "--published-projection")
+    with pytest.raises(ArchiveError, match=r"b\.npz: no such file"):
+        convert(SCRIPT, tmp_path / "b.npz", tmp_path / "a.h5")
+
+
+def test_damaged_fsanet_files(tmp_path: Path) -> None:
+    data = write_fsanet(tmp_path / "a.npz").read_bytes()
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        damaged = bytearray(data[: rng.integers(len(data))] if seed % 2 else data)
+        for place in rng.integers(len(damaged), size=3):
+            damaged[place] ^= int(rng.integers(1, 256))
+        (tmp_path / f"{seed}.npz").write_bytes(damaged)
+        with pytest.raises(ArchiveError, match=rf"/{seed}\.npz: "):
+            convert(SCRIPT, tmp_path / f"{seed}.npz", tmp_path / "a.h5")
+        assert not (tmp_path / "a.h5").exists()
