@@ -1,0 +1,149 @@
+"""LaPa: 106 landmarks and label images of faces.
+
+{train,val,test}/images/NAME.jpg
+{train,val,test}/landmarks/NAME.txt      the number 106, then 106 lines `x y`
+{train,val,test}/labels/NAME.png         classes, see CLASSES
+"""
+
+import math
+import re
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from trackertraincode.conversion.archive import open_archive
+from trackertraincode.conversion.faces import MtcnnDetector, best_overlap, store_crop
+from trackertraincode.conversion.landmark_schemes import LAPA_COUNT, lapa_to_68
+from trackertraincode.conversion.pose_para import check_picture, hull
+from trackertraincode.conversion.run import Source
+from trackertraincode.conversion.textfile import number_rows, read_lines
+from trackertraincode.errors import ArchiveError
+from trackertraincode.sample.images import ImageDecodeError, decode, decode_labels
+from trackertraincode.sample.sample import Sample
+
+SPLITS = ("train", "val", "test")
+CLASSES = (
+    "background", "skin", "left brow", "right brow", "left eye", "right eye", "nose", "upper lip", "inner mouth",
+    "lower lip", "hair",
+)  # fmt: skip
+MIN_IOU = 0.25  # of the detection that replaces the landmarks' hull
+DETECTOR_MIN_FACE = 20  # pixels, MTCNN's usual
+SMALLEST_SHARE = 0.4  # a detection with a smaller side, relative to the hull's, can't overlap enough
+_PICTURE = re.compile(rf"^(?P<root>(?:.*/)?(?P<split>{'|'.join(SPLITS)})/)images/(?P<name>[^/]+)\.jpg$", re.IGNORECASE)
+_MEGAFACE = re.compile(r"^[\d_]+$")  # names of the pictures that come from MegaFace
+
+
+@dataclass(frozen=True)
+class Item:
+    """One picture."""
+
+    root: str  # folder of its split, with "/"
+    name: str  # without extension
+    extension: str
+
+    @property
+    def picture(self) -> str:
+        return f"{self.root}images/{self.name}{self.extension}"
+
+    @property
+    def landmarks(self) -> str:
+        return f"{self.root}landmarks/{self.name}.txt"
+
+    @property
+    def labels(self) -> str:
+        return f"{self.root}labels/{self.name}.png"
+
+    def __str__(self) -> str:
+        return self.picture
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all items of a run share."""
+
+    archive: Path
+    refine_boxes: bool
+    segmentation: bool
+
+
+def make_source(archive: Path, split: str, only_megaface: bool, refine_boxes: bool, segmentation: bool) -> Source:
+    """List the archive: train, val, test, each by name.
+
+    split: one of SPLITS or "all". refine_boxes: take MTCNN's boxes. segmentation: store label images.
+    Raises ArchiveError when parts are missing, ConfigError when there is no detector.
+    """
+    opened = open_archive(archive)
+    found = []
+    for name in opened.names:
+        match = _PICTURE.match(name)
+        if match is None or (split != "all" and match["split"].lower() != split):
+            continue
+        found.append(((SPLITS.index(match["split"].lower()), match["name"]), match["root"], name[-4:]))
+    items = [Item(root, key[1], extension) for key, root, extension in sorted(found)]
+    if not items:
+        wanted = "{train,val,test}" if split == "all" else split
+        raise ArchiveError(f"{archive}: no {wanted}/images/NAME.jpg in it; give LaPa's zip file or its folder.")
+    notes = []
+    if only_megaface:
+        kept = [item for item in items if _MEGAFACE.match(item.name)]
+        notes.append(f"{len(items) - len(kept)} pictures that don't come from MegaFace are left out (--only-megaface)")
+        items = kept
+        if not items:
+            raise ArchiveError(f"{archive}: none of its pictures has a name of MegaFace, of digits and '_' only.")
+    if not any(item.landmarks in opened for item in items):
+        raise ArchiveError(f"{archive}: {len(items)} pictures but no landmarks/NAME.txt; it isn't complete.")
+    if segmentation and not any(item.labels in opened for item in items):
+        notes.append("no label images (labels/NAME.png) in this archive: none are stored")
+        segmentation = False
+    if refine_boxes:
+        MtcnnDetector().check()
+    settings = Settings(archive, refine_boxes, segmentation)
+    return Source(items=items, convert=partial(convert_item, settings), notes=tuple(notes))
+
+
+def convert_item(settings: Settings, item: Item) -> list[Sample]:
+    """One picture -> one sample. Raises ArchiveError naming the member that is missing, damaged or wrong."""
+    archive = open_archive(settings.archive)
+    points = read_landmarks(archive.read(item.landmarks), item.landmarks)
+    image = archive.read(item.picture)
+    check_picture(image, item.picture)
+    labels: dict[str, object] = {"landmarks_2d": lapa_to_68(points)}
+    if settings.segmentation:
+        classes = archive.read(item.labels)
+        _check_classes(classes, item.labels)
+        labels["segmentation"] = classes
+    box = hull(points)
+    if settings.refine_boxes:
+        box = refine_box(decode(image, color=True), box)
+    return [Sample(name=item.picture, **store_crop(image, box, labels, name=item.picture))]
+
+
+def read_landmarks(data: bytes, name: str) -> np.ndarray:
+    """(106, 2) pixels. Raises ArchiveError naming file and line."""
+    lines = [line for line in read_lines(data, name) if line.strip()]
+    if not lines or lines[0].strip() != str(LAPA_COUNT) or len(lines) != LAPA_COUNT + 1:
+        first = f"'{lines[0].strip()[:20]}'" if lines else "nothing"
+        raise ArchiveError(
+            f"{name}: {first} in the first of {len(lines)} lines, expected {LAPA_COUNT} and then that many landmarks."
+        )
+    return number_rows(lines[1:], name, 2, first=2)
+
+
+def refine_box(picture: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """MTCNN's box where it finds the face of `box`, else `box`."""
+    wanted = SMALLEST_SHARE * float((box[2:] - box[:2]).min())
+    doublings = max(0, math.floor(math.log2(max(wanted, 1.0) / DETECTOR_MIN_FACE)))  # few sizes: networks are cached
+    found = MtcnnDetector(min_face=DETECTOR_MIN_FACE * 2**doublings)(picture)
+    better = best_overlap(found.boxes, box, MIN_IOU)
+    return box if better is None else better
+
+
+def _check_classes(data: bytes, name: str) -> None:
+    try:
+        largest = int(decode_labels(data).max())
+    except ImageDecodeError as error:
+        raise ArchiveError(f"{name}: {error}") from error
+    if largest >= len(CLASSES):
+        raise ArchiveError(f"{name}: class {largest}, expected 0 to {len(CLASSES) - 1}.")

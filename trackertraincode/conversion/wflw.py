@@ -1,0 +1,131 @@
+"""WFLW: 98 landmarks of faces in large pictures.
+
+WFLW_images/FOLDER/NAME.jpg
+WFLW_annotations/list_98pt_rect_attr_train_test/list_98pt_rect_attr_{train,test}.txt
+    per line 196 coordinates, box x0 y0 x1 y1, 6 attributes, picture
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from trackertraincode.conversion.archive import Archive, open_archive
+from trackertraincode.conversion.faces import store_crop
+from trackertraincode.conversion.landmark_schemes import WFLW_COUNT, wflw_to_68
+from trackertraincode.conversion.run import Source
+from trackertraincode.conversion.textfile import finite_number, read_lines
+from trackertraincode.errors import ArchiveError
+from trackertraincode.sample.sample import Sample
+
+SPLITS = ("train", "test")
+MIN_BOX_WIDTH = 129  # pixels: the input of the networks
+ATTRIBUTES = 6  # pose, expression, illumination, make-up, occlusion, blur
+NUMBERS = 2 * WFLW_COUNT + 4 + ATTRIBUTES
+_BOX_START = 2 * WFLW_COUNT
+
+
+@dataclass(frozen=True)
+class Item:
+    """One line of the list: one face."""
+
+    number: int  # of the line, from 1
+    words: str  # the line
+    picture: str  # as the list names it
+    member: str | None  # of the archive; None: not there
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all items of a run share."""
+
+    archive: Path
+    list_name: str
+
+
+def make_source(archive: Path, split: str, min_box_width: int) -> Source:
+    """List the faces of one split in the order of its file. Raises ArchiveError when parts of the archive are missing.
+
+    min_box_width: pixels; faces with narrower boxes are left out.
+    """
+    opened = open_archive(archive)
+    list_name = _find_list(opened, split)
+    pictures = [name for name in opened.names if name.lower().endswith((".jpg", ".jpeg", ".png"))]
+    if not pictures:
+        raise ArchiveError(f"{archive}: no pictures; WFLW_images belongs beside WFLW_annotations (unpack both there).")
+    find = _PictureFinder(pictures)
+    items, narrow = [], 0
+    for number, line in enumerate(read_lines(opened.read(list_name), list_name), 1):
+        words = line.split(maxsplit=NUMBERS)
+        if not words:
+            continue
+        if _is_narrow(words, min_box_width):
+            narrow += 1
+            continue
+        picture = words[-1].strip().replace("\\", "/")
+        items.append(Item(number, line, picture, find(picture)))
+    if not items:
+        raise ArchiveError(f"{archive}: {list_name} has no face with a box at least {min_box_width} pixels wide.")
+    if all(item.member is None for item in items):
+        raise ArchiveError(f"{archive}: none of the pictures of {list_name}, such as '{items[0].picture}', is there.")
+    note = f"{narrow} faces with boxes narrower than {min_box_width} pixels are left out (--min-box-width)"
+    return Source(
+        items=items,
+        convert=partial(convert_item, Settings(archive, list_name)),
+        notes=(note,) if narrow else (),
+    )
+
+
+def _find_list(archive: Archive, split: str) -> str:
+    """The annotation file; mirrors put it into other folders."""
+    file_name = f"list_98pt_rect_attr_{split}.txt"
+    found = sorted((n for n in archive.names if PurePosixPath(n).name == file_name), key=lambda n: (n.count("/"), n))
+    if not found:
+        raise ArchiveError(
+            f"{archive.path}: no {file_name}; give the folder or zip file that holds WFLW_annotations and WFLW_images."
+        )
+    return found[0]
+
+
+class _PictureFinder:
+    """Picture of the list -> member of the archive, wherever the mirror's folders lie."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._by_path: dict[tuple[str, ...], str | None] = {}
+        for name in names:
+            parts = PurePosixPath(name).parts
+            for key in (parts[-2:], parts[-1:]):
+                self._by_path[key] = name if key not in self._by_path else None  # None: not unique
+
+    def __call__(self, picture: str) -> str | None:
+        parts = PurePosixPath(picture).parts
+        return self._by_path.get(parts[-2:]) or self._by_path.get(parts[-1:])
+
+
+def _is_narrow(words: list[str], min_box_width: int) -> bool:
+    """Whether to leave a face out. Lines that aren't right are kept: their conversion says what is wrong."""
+    try:
+        return float(words[_BOX_START + 2]) - float(words[_BOX_START]) < min_box_width
+    except (ValueError, IndexError):
+        return False
+
+
+def convert_item(settings: Settings, item: Item) -> list[Sample]:
+    """One face -> one sample. Raises ArchiveError naming list and line, or picture."""
+    where = f"{settings.list_name}: line {item.number}"
+    words = item.words.split(maxsplit=NUMBERS)
+    if len(words) != NUMBERS + 1 or not re.search(r"\.\w+$", words[-1].strip()):
+        raise ArchiveError(f"{where} has {len(words)} words, expected {NUMBERS} numbers and a picture.")
+    numbers = np.array([finite_number(word, where) for word in words[:NUMBERS]])
+    box = numbers[_BOX_START : _BOX_START + 4]
+    if not (box[2] > box[0] and box[3] > box[1]):
+        raise ArchiveError(f"{where} has the empty box {box.tolist()}.")
+    if item.member is None:
+        raise ArchiveError(f"{where}: picture '{item.picture}' is missing in WFLW_images.")
+    image = open_archive(settings.archive).read(item.member)
+    landmarks = wflw_to_68(numbers[:_BOX_START].reshape(WFLW_COUNT, 2))
+    kept = store_crop(image, box, {"landmarks_2d": landmarks}, name=item.member)
+    return [Sample(name=f"{item.member}, line {item.number}", **kept)]
