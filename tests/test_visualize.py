@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from trackertraincode.errors import UserError
 from trackertraincode.sample.images import decode
-from trackertraincode.sample.sample import Sample
+from trackertraincode.sample.sample import Prediction, Sample, make_batch
 from trackertraincode.visualize import (
     AXIS_COLORS,
     BOX_COLOR,
@@ -18,6 +19,7 @@ from trackertraincode.visualize import (
     TRUE_COLOR,
     contact_sheet,
     cut_out,
+    draw_batch,
     draw_histograms,
     draw_prediction,
     draw_sample,
@@ -170,3 +172,21 @@ def test_pictures_are_written_by_suffix(tmp_path: Path) -> None:
     assert np.array_equal(decode((tmp_path / "new" / "a.png").read_bytes(), color=True), image)
     with pytest.raises(UserError, match=r"a\.bmp.*\.png"):
         write_picture(tmp_path / "a.bmp", image)
+
+
+def test_a_batch_is_drawn_in_pixels_of_its_crops() -> None:
+    labels = {
+        "rotation": torch.tensor([[0.0, 0, 0, 1]]),
+        "head": torch.tensor([[0.0, -0.1, 0.5]]),
+        "face_box": torch.tensor([[-0.5, -0.5, 0.5, 0.5]]),
+    }
+    image = torch.zeros(2, 1, 100, 100)
+    both = {name: value.repeat(2, *[1] * (value.ndim - 1)) for name, value in labels.items()}
+    both["face_box"] = torch.tensor([[-0.5, -0.5, 0.5, 0.5], [torch.nan] * 4])
+    batch = make_batch(image, torch.zeros(2, dtype=torch.long), torch.arange(2), **both)
+    predicted = Prediction(**{name: value.repeat(2, 1) for name, value in labels.items() if name != "face_box"})
+    drawn = draw_batch(batch, predicted, edge=200)
+    assert [d.shape for d in drawn] == [(200, 200, 3)] * 2
+    only_first = drawn[0].astype(int) - drawn[1]
+    assert extent(np.abs(only_first).max(-1) > 100) == pytest.approx([50, 50, 150, 150], abs=1)
+    assert extent(near(drawn[1], PREDICTED_COLOR, 120)) == pytest.approx([50, 40, 150, 140], abs=1)

@@ -58,11 +58,7 @@ def draw_sample(picture: np.ndarray, labels: Sample | Labels, *, edge: int | Non
     """
     canvas, values = _prepare(picture, labels, edge)
     _draw_box_and_head(canvas, values, BOX_COLOR, HEAD_COLOR)
-    if "landmarks_2d" in values:
-        _dots(canvas, values["landmarks_2d"], LANDMARKS_2D_COLOR)
-    if "landmarks" in values:
-        for group, closed, color in GROUPS:
-            _join(canvas, values["landmarks"][list(group)], closed, color)
+    _draw_points(canvas, values, None)
     _draw_axes(canvas, values, AXIS_COLORS, _line_width(canvas) + 1)
     return canvas
 
@@ -80,11 +76,7 @@ def draw_prediction(
             continue
         values = _prepare(picture, labels, edge)[1]
         _draw_box_and_head(canvas, values, color, color)
-        if "landmarks_2d" in values:
-            _dots(canvas, values["landmarks_2d"], color)
-        if "landmarks" in values:
-            for group, closed, _ in GROUPS:
-                _join(canvas, values["landmarks"][list(group)], closed, color)
+        _draw_points(canvas, values, color)
         is_truth = color is TRUE_COLOR
         _draw_axes(canvas, values, (color,) * 3 if is_truth else AXIS_COLORS, _line_width(canvas) + (not is_truth))
     return canvas
@@ -92,27 +84,17 @@ def draw_prediction(
 
 def draw_batch(batch: Batch, predicted: Prediction, *, edge: int = 256) -> list[np.ndarray]:
     """Crops of pixels 0…255 with truth and prediction, both in normalised crop coordinates; (edge, edge, 3) each."""
-    size = batch.image.shape[-1]
-    to_pixels = affine2d.invert(affine2d.pixels_to_normalized(size))
+    to_corners = affine2d.invert(affine2d.pixels_to_normalized(batch.image.shape[-1]))
+    to_centres = affine2d.compose(affine2d.translation(torch.tensor([-0.5, -0.5])), to_corners)
     drawn = []
     for i, image in enumerate(batch.image):
         picture = image.permute(1, 2, 0).clamp(0, 255).to(torch.uint8).numpy()
         picture = picture[..., 0] if picture.shape[-1] == 1 else picture
-        both = [_known({name: getattr(values, name, None) for name in LABELS}) for values in
-                (predicted.select(torch.tensor([i])), batch.select(torch.tensor([i])))]  # fmt: skip
-        labels = [{k: _centered(k, v[0], to_pixels) for k, v in known.items()} for known in both]
+        rows = ({n: getattr(values, n)[i] for n in LABELS if getattr(values, n, None) is not None}
+                for values in (predicted, batch))  # fmt: skip
+        labels = [_move(_known(row), to_corners, to_centres) for row in rows]
         drawn.append(draw_prediction(picture, labels[0], labels[1], edge=edge))
     return drawn
-
-
-def _centered(name: str, value: np.ndarray, affine: torch.Tensor) -> np.ndarray:
-    """One label under a map to corner coordinates, in the convention of stored samples."""
-    half = affine2d.translation(torch.tensor([-0.5, -0.5]))
-    kind, tensor = LABELS[name].kind, torch.from_numpy(value)
-    if kind is Kind.BOX:
-        return affine2d.move_box(affine, tensor).numpy()
-    movers = {Kind.POINTS: affine2d.move_points, Kind.HEAD: affine2d.move_head, Kind.ROTATION: affine2d.move_rotation}
-    return movers[kind](affine2d.compose(half, affine), tensor).numpy()
 
 
 def draw_segmentation(picture: np.ndarray, classes: np.ndarray, opacity: float = 0.5) -> np.ndarray:
@@ -130,8 +112,9 @@ def draw_text(picture: np.ndarray, lines: Sequence[str], size: float = 0.5) -> n
     canvas = _as_rgb(picture)
     for row, line in enumerate(lines):
         place = (round(12 * size), round((28 + 36 * row) * size) + 4)
-        cv2.putText(canvas, line, place, cv2.FONT_HERSHEY_SIMPLEX, size, (0, 0, 0), 3, cv2.LINE_AA)
-        cv2.putText(canvas, line, place, cv2.FONT_HERSHEY_SIMPLEX, size, (255, 255, 255), 1, cv2.LINE_AA)
+        for dx, dy in ((-1, 0), (1, 0), (0, -1), (0, 1)):  # thicker letters would be wider, too
+            _put(canvas, line, (place[0] + dx, place[1] + dy), size, (0, 0, 0))
+        _put(canvas, line, place, size, (255, 255, 255))
     return canvas
 
 
@@ -170,7 +153,7 @@ def cut_out(
     else:
         box, factor = torch.tensor([0.0, 0.0, width, height]), 1.0
     affine = affine2d.box_to_square(square_crop_box(box.float(), factor), edge)
-    return _warp(picture, affine, edge, edge), _move(known, affine)
+    return _warp(picture, affine, edge, edge), _move(known, affine, _around_corner(affine))
 
 
 def draw_histograms(
@@ -201,12 +184,15 @@ def _histogram(name: str, values: np.ndarray, bins: int, size: tuple[int, int]) 
     lefts = np.linspace(8, width - 8, bins + 1).round().astype(int)
     for count, left, right in zip(counts, lefts[:-1], lefts[1:]):
         bar = round((bottom - top) * count / counts.max())
-        cv2.rectangle(canvas, (int(left), bottom - bar), (int(right) - 2, bottom), (90, 170, 255), -1)
+        if bar:
+            cv2.rectangle(canvas, (int(left), bottom - bar), (int(right) - 2, bottom), (90, 170, 255), -1)
     for value, place in ((edges[0], 8), (edges[-1], width - 64)):
-        cv2.putText(
-            canvas, f"{value:.1f}", (place, height - 6), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (220,) * 3, 1, cv2.LINE_AA
-        )
+        _put(canvas, f"{value:.1f}", (place, height - 6), 0.42, (220, 220, 220))
     return draw_text(canvas, [f"{name}", f"n {len(values)}  mean {values.mean():.1f}  std {values.std():.1f}"], 0.45)
+
+
+def _put(canvas: np.ndarray, text: str, place: tuple[int, int], size: float, color: Color) -> None:
+    cv2.putText(canvas, text, place, cv2.FONT_HERSHEY_SIMPLEX, size, color, 1, cv2.LINE_AA)
 
 
 def _known(labels: Sample | Labels) -> dict[str, np.ndarray]:
@@ -236,7 +222,7 @@ def _prepare(
     factor = edge / max(width, height)
     new_width, new_height = max(1, round(width * factor)), max(1, round(height * factor))
     affine = affine2d.scaling(torch.tensor([new_width / width, new_height / height]))
-    return _warp(picture, affine, new_width, new_height), _move(known, affine)
+    return _warp(picture, affine, new_width, new_height), _move(known, affine, _around_corner(affine))
 
 
 def _as_rgb(picture: np.ndarray) -> np.ndarray:
@@ -254,15 +240,19 @@ def _warp(picture: np.ndarray, affine: torch.Tensor, width: int, height: int) ->
     return cv2.warpAffine(source, affine2d.to_cv2(affine), (width, height), flags=cv2.INTER_LINEAR)
 
 
-def _move(known: dict[str, np.ndarray], affine: torch.Tensor) -> dict[str, np.ndarray]:
-    """Labels of the stored convention under a map of corner coordinates."""
+def _around_corner(affine: torch.Tensor) -> torch.Tensor:
+    """A map of corner coordinates as a map of pixel centres that count from 0."""
     half = affine2d.translation(torch.tensor([0.5, 0.5]))
-    centres = affine2d.compose(affine2d.invert(half), affine2d.compose(affine, half))
+    return affine2d.compose(affine2d.invert(half), affine2d.compose(affine, half))
+
+
+def _move(known: dict[str, np.ndarray], corners: torch.Tensor, centres: torch.Tensor) -> dict[str, np.ndarray]:
+    """Labels under a map (2, 3) of boxes, and one of everything else."""
     movers = {Kind.POINTS: affine2d.move_points, Kind.HEAD: affine2d.move_head, Kind.ROTATION: affine2d.move_rotation}
     moved = {}
     for name, value in known.items():
         kind, tensor = LABELS[name].kind, torch.from_numpy(value)
-        result = affine2d.move_box(affine, tensor) if kind is Kind.BOX else movers[kind](centres, tensor)
+        result = affine2d.move_box(corners, tensor) if kind is Kind.BOX else movers[kind](centres, tensor)
         moved[name] = result.numpy()
     return moved
 
@@ -297,11 +287,14 @@ def _draw_axes(canvas: np.ndarray, values: dict[str, np.ndarray], colors: Sequen
         cv2.line(canvas, start, _fixed(tips[axis]).tolist(), colors[axis], width, cv2.LINE_AA, _SHIFT)
 
 
-def _join(canvas: np.ndarray, points: np.ndarray, closed: bool, color: Color) -> None:
-    cv2.polylines(canvas, [_fixed(points)], closed, color, _line_width(canvas), cv2.LINE_AA, _SHIFT)
-
-
-def _dots(canvas: np.ndarray, points: np.ndarray, color: Color) -> None:
-    radius = (1 + _line_width(canvas)) << (_SHIFT - 1)
-    for x, y in _fixed(points).tolist():
-        cv2.circle(canvas, (x, y), radius, color, -1, cv2.LINE_AA, _SHIFT)
+def _draw_points(canvas: np.ndarray, values: dict[str, np.ndarray], color: Color | None) -> None:
+    """Landmarks, all in one colour or (None) each group in its own."""
+    width = _line_width(canvas)
+    if "landmarks_2d" in values:
+        for x, y in _fixed(values["landmarks_2d"]).tolist():
+            radius = (1 + width) << (_SHIFT - 1)
+            cv2.circle(canvas, (x, y), radius, color or LANDMARKS_2D_COLOR, -1, cv2.LINE_AA, _SHIFT)
+    if "landmarks" in values:
+        points = _fixed(values["landmarks"])
+        for group, closed, own in GROUPS:
+            cv2.polylines(canvas, [points[list(group)]], closed, color or own, width, cv2.LINE_AA, _SHIFT)

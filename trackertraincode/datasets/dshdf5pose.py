@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 from trackertraincode.datasets import dshdf5, layout
 from trackertraincode.datasets.pose_writer import PoseWriter
 from trackertraincode.errors import SampleFormatError
-from trackertraincode.sample.fields import BY_ATTRIBUTE, LABELS, Kind
+from trackertraincode.sample.fields import BY_ATTRIBUTE, LABELS
 from trackertraincode.sample.sample import Sample
 
 __all__ = ["FieldCategory", "Hdf5PoseDataset", "PoseWriter"]
@@ -153,7 +153,7 @@ class Hdf5PoseDataset(Dataset[Sample]):
                 segmentation=mask,
                 name=f"row {row}",
                 sequence=self._sequence_of(row),
-                **{name: _plain(values[i]) for name, values in labels.items() if not _is_absent(name, values[i])},
+                **{name: _plain(values[i]) for name, values in labels.items() if not layout.is_absent(name, values[i])},
             )
             for i, (row, image, mask) in enumerate(zip(rows, images, masks))
         ]
@@ -169,12 +169,6 @@ class Hdf5PoseDataset(Dataset[Sample]):
             self.close()
             self._file, self._process = dshdf5.open_file(self.path), os.getpid()
         return self._file
-
-
-def _is_absent(attribute: str, value: np.ndarray) -> bool:
-    if LABELS[attribute].kind is Kind.INDEX:
-        return bool(value == layout.NO_INDEX)
-    return value.dtype.kind == "f" and bool(np.isnan(value).all())
 
 
 def _plain(value: np.ndarray) -> Any:

@@ -137,6 +137,18 @@ def read_starts(path: Path, file: h5py.File, count: int) -> np.ndarray | None:
     return starts
 
 
+def is_absent(attribute: str, value: np.ndarray) -> bool:
+    """Whether one row of a label says that this sample lacks it."""
+    if LABELS[attribute].kind is Kind.INDEX:
+        return bool(value == NO_INDEX)
+    return value.dtype.kind == "f" and bool(np.isnan(value).all())
+
+
+def unknown_names(file: h5py.File) -> tuple[str, ...]:
+    """What is in a file without being part of the format."""
+    return tuple(n for n in file if n != SEQUENCE_STARTS and LEGACY_NAMES.get(n, n) not in FIELDS)
+
+
 def face_model_of(file: h5py.File, names: dict[str, str]) -> str:
     """Name of the model that the file's coefficients belong to."""
     stated = dshdf5.text_attribute(file[names["shape"]], "face_model") if "shape" in names else ""

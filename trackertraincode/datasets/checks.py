@@ -1,0 +1,273 @@
+"""Is a sample file what the sample format says? Every row that isn't is named.
+
+file --check_file--> Fault(row, data set, what is wrong), one after the other, in constant memory
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+import torch
+
+from trackertraincode.datasets import dshdf5, layout
+from trackertraincode.errors import SampleFormatError
+from trackertraincode.facemodel.embedded import embedded_head
+from trackertraincode.facemodel.head_model import HeadModel, load_head_model
+from trackertraincode.facemodel.landmarks68 import EYE_CORNERS
+from trackertraincode.geometry.camera import project_weak_perspective
+from trackertraincode.sample.fields import BY_ATTRIBUTE, LABELS, SEQUENCE_STARTS, Kind
+from trackertraincode.sample.images import ImageDecodeError, Size, decode, decode_labels, sniff
+
+CHUNK_ROWS = 64  # pictures in memory at once
+LANDMARK_TOLERANCE = 0.2  # head radii, mean over the 68 points; 1,599 real samples stay below 0.05
+COMPARED = ("rotation", "head", "landmarks", "shape")  # labels that must agree with each other
+NEAR = 0.5  # picture sizes by which the middle of a label may lie outside, as in pictures cut at the forehead
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong."""
+
+    row: int | None  # None: of the whole file
+    field: str  # data set, empty for the file itself
+    message: str
+
+    def __str__(self) -> str:
+        where = "" if self.row is None else f"row {self.row}: "
+        return f"{where}{self.field}: {self.message}" if self.field else f"{where}{self.message}"
+
+
+def check_file(
+    path: Path,
+    face_model: HeadModel | None = None,
+    workers: int = 0,
+    progress: Callable[[int, int], object] = lambda done, total: None,
+) -> Iterator[Fault]:
+    """All faults of a file, those of its structure first.
+
+    face_model: to compare landmarks with pose and coefficients; left out where it isn't the file's. workers: threads
+    that decode pictures (OpenCV works outside of Python's lock), 0 decodes in this one. progress: told how many rows
+    are done, and of how many. Raises SampleFormatError when the file can't be opened at all.
+    """
+    with dshdf5.open_file(path) as file:
+        try:
+            names = layout.fields_of(path, file)
+        except SampleFormatError as error:
+            yield Fault(None, "", _without_path(error, path))
+            return
+        count = len(file[names["image"]])
+        if count == 0:
+            yield Fault(None, names["image"], "no rows")
+        usable, faults = _check_structure(path, file, names, count)
+        yield from faults
+        model = face_model if face_model is not None and face_model.name == layout.face_model_of(file, names) else None
+        with ThreadPoolExecutor(max(1, workers)) as pool:
+            for start in range(0, count, CHUNK_ROWS):
+                rows = range(start, min(start + CHUNK_ROWS, count))
+                found = list(_check_rows(path, file, usable, rows, model, pool if workers else None))
+                yield from sorted(found, key=lambda fault: -1 if fault.row is None else fault.row)
+                progress(rows.stop, count)
+
+
+def head_model_for(path: Path, face_model: Path | None) -> tuple[HeadModel | None, str]:
+    """The model to compare a file's landmarks with, None where there is nothing to compare; what that leaves out.
+
+    face_model: bfm_noneck_v3.pkl, None to look in $DATADIR. Raises SampleFormatError, ModelFileError.
+    """
+    with dshdf5.open_file(path) as file:
+        names = layout.fields_of(path, file)
+        if not set(COMPARED) <= set(names):
+            return None, f"landmarks aren't compared with the pose, which takes {', '.join(COMPARED)}"
+        wanted = layout.face_model_of(file, names)
+    model = embedded_head() if wanted == embedded_head().name else load_head_model(face_model)
+    if model.name != wanted:
+        return None, f"landmarks aren't compared with the pose, which takes {wanted}: give it as --face-model"
+    return model, ""
+
+
+def _without_path(error: Exception, path: Path) -> str:
+    return str(error).removeprefix(f"{path}: ")
+
+
+def _check_structure(
+    path: Path, file: h5py.File, names: dict[str, str], count: int
+) -> tuple[dict[str, str], list[Fault]]:
+    """Fields whose rows can be looked at, and what is wrong with the others."""
+    usable, faults = dict(names), []
+    for attribute in names:
+        if attribute in LABELS:
+            try:
+                layout.check_label(path, file[names[attribute]], attribute, count)
+            except SampleFormatError as error:
+                faults.append(Fault(None, "", _without_path(error, path)))
+                del usable[attribute]
+        elif len(file[names[attribute]]) != count:
+            faults.append(Fault(None, names[attribute], f"{len(file[names[attribute]])} rows, expected {count}"))
+            del usable[attribute]
+    try:
+        layout.read_starts(path, file, count)
+    except SampleFormatError as error:
+        faults.append(Fault(None, SEQUENCE_STARTS, _without_path(error, path)))
+    return usable, faults
+
+
+def _check_rows(
+    path: Path,
+    file: h5py.File,
+    names: dict[str, str],
+    rows: range,
+    model: HeadModel | None,
+    pool: ThreadPoolExecutor | None,
+) -> Iterator[Fault]:
+    labels: dict[str, np.ndarray] = {}
+    for attribute, name in names.items():
+        if attribute in LABELS:
+            try:
+                labels[attribute] = layout.read_raw(path, file[name], attribute, rows)
+            except SampleFormatError as error:
+                yield Fault(None, "", _without_path(error, path))
+    sizes: dict[int, Size] = {}
+    for attribute in ("image", "segmentation"):
+        if attribute in names:
+            yield from _check_pictures(path, file[names[attribute]], attribute, rows, sizes, pool)
+    for attribute, values in labels.items():
+        for i, message in check_values(attribute, values):
+            yield Fault(rows[i], names[attribute], message)
+        for i, row in enumerate(rows):
+            if row in sizes and not is_near_picture(attribute, values[i], sizes[row]):
+                place = f"its middle lies far outside of the picture of {sizes[row].width} × {sizes[row].height} pixels"
+                yield Fault(row, names[attribute], place)
+    if model is not None:
+        for i, message in check_landmarks(labels, model):
+            yield Fault(rows[i], names["landmarks"], message)
+
+
+def check_values(attribute: str, values: np.ndarray) -> Iterator[tuple[int, str]]:
+    """(n, ...) rows of one label -> index and fault. A row of nothing but NaN lacks the label, which is fine."""
+    kind = LABELS[attribute].kind
+    if values.dtype.kind != "f":
+        return
+    flat = values.reshape(len(values), -1)
+    absent = np.isnan(flat).all(1)
+    known = values[..., :2].reshape(len(values), -1) if kind is Kind.POINTS else flat
+    depths_wrong = np.zeros(len(values), bool)
+    if attribute == "landmarks":  # depths may be unknown, then all of them
+        depths = values[..., 2]
+        depths_wrong = ~(np.isfinite(depths).all(1) | np.isnan(depths).all(1))
+    infinite = ~absent & (~np.isfinite(known).all(1) | depths_wrong)
+    for i in np.flatnonzero(infinite):
+        yield int(i), f"{(~np.isfinite(flat[i])).sum()} of {flat.shape[1]} numbers are NaN or infinite"
+    fine = ~absent & ~infinite
+    if kind is Kind.ROTATION:
+        for i in np.flatnonzero(fine & layout.bad_quaternions(values)):
+            yield int(i), f"norm {np.linalg.norm(values[i]):.4f}, expected 1"
+    elif kind is Kind.HEAD:
+        for i in np.flatnonzero(fine & ~(values[:, 2] > 0)):
+            yield int(i), f"head radius {values[i, 2]:.2f}, expected more than 0 pixels"
+    elif kind is Kind.BOX:
+        for i in np.flatnonzero(fine & ~((values[:, 2:] > values[:, :2]).all(1))):
+            yield int(i), f"box {np.round(values[i], 1).tolist()} has no area, expected x0 < x1 and y0 < y1"
+
+
+def is_near_picture(attribute: str, value: np.ndarray, size: Size) -> bool:
+    """Whether the middle of a head, a box or of points is in the picture or at most NEAR of its size outside."""
+    kind = LABELS[attribute].kind
+    if kind is Kind.BOX:
+        middle = (value[:2] + value[2:]) / 2
+    elif kind is Kind.HEAD:
+        middle = value[:2]
+    elif kind is Kind.POINTS:
+        middle = value[:, :2].mean(0)
+    else:
+        return True
+    extent = np.array(size, np.float64)
+    return not np.isfinite(middle).all() or bool((np.abs(middle - extent / 2) <= extent * (0.5 + NEAR)).all())
+
+
+def check_landmarks(labels: dict[str, np.ndarray], model: HeadModel) -> Iterator[tuple[int, str]]:
+    """Rows whose 3-D landmarks aren't where pose and coefficients put the model's key points: index and fault."""
+    if any(name not in labels for name in COMPARED):
+        return
+    rotation, head, landmarks, shape = (labels[name] for name in COMPARED)
+    finite = [np.isfinite(v).reshape(len(v), -1).all(1) for v in (rotation, head, landmarks[..., :2], shape)]
+    usable = np.flatnonzero(np.all(finite, axis=0) & (head[:, 2] > 0) & ~layout.bad_quaternions(rotation))
+    if not len(usable):
+        return
+    points, quats, heads = model.keypoints68(shape[usable]), rotation[usable], head[usable]
+    expected = project_weak_perspective(*(torch.from_numpy(v) for v in (points, quats, heads))).numpy()
+    difference = landmarks[usable] - expected
+    # Depths count from the eye corners; published files of rotated pictures shift them all by up to 0.3 head radii.
+    difference[..., 2] -= difference[:, EYE_CORNERS, 2].mean(1, keepdims=True)
+    difference[np.isnan(difference)] = 0.0  # unknown depths
+    distances = np.linalg.norm(difference, axis=-1).mean(1) / heads[:, 2]
+    for i in np.flatnonzero(distances > LANDMARK_TOLERANCE):
+        yield (
+            int(usable[i]),
+            (
+                f"on average {distances[i]:.2f} head radii from where pose and coefficients of {model.name} put them, "
+                f"expected at most {LANDMARK_TOLERANCE}"
+            ),
+        )
+
+
+def _check_pictures(
+    path: Path,
+    dataset: h5py.Dataset,
+    attribute: str,
+    rows: range,
+    sizes: dict[int, Size],
+    pool: ThreadPoolExecutor | None,
+) -> Iterator[Fault]:
+    """Decode; the sizes of pictures are added to `sizes`, those of label images are compared with them."""
+    name = BY_ATTRIBUTE[attribute]
+    encoded: list[bytes | str]
+    try:
+        encoded = list(dshdf5.read_images(path, dataset, rows))
+    except SampleFormatError:
+        encoded = [_read_one(path, dataset, row) for row in rows]
+    function = decode_size if attribute == "image" else decode_label_size
+    outcomes: Sequence[Size | str] = list((pool.map if pool is not None else map)(function, encoded))
+    for row, outcome in zip(rows, outcomes):
+        if isinstance(outcome, str):
+            yield Fault(row, name, outcome)
+        elif attribute == "image":
+            sizes[row] = outcome
+        elif row in sizes and outcome != sizes[row]:
+            yield Fault(row, name, f"{tuple(outcome)} pixels, expected those of the picture, {tuple(sizes[row])}")
+
+
+def _read_one(path: Path, dataset: h5py.Dataset, row: int) -> bytes | str:
+    """The encoded picture, or what is wrong with it."""
+    try:
+        return dshdf5.read_images(path, dataset, [row])[0]
+    except SampleFormatError as error:
+        return _without_path(error, path)
+
+
+def decode_size(data: bytes | str) -> Size | str:
+    """Size of a picture that decodes to its end, else what is wrong. A text is passed through."""
+    if isinstance(data, str):
+        return data
+    if sniff(data) == "jpeg" and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):  # decoders fill up with grey
+        return f"{len(data)} bytes of JPEG, cut off before the end"
+    if sniff(data) == "png" and b"IEND" not in data[-64:]:
+        return f"{len(data)} bytes of PNG, cut off before the end"
+    try:
+        height, width = decode(data).shape
+    except ImageDecodeError as error:
+        return str(error)
+    return Size(width, height)
+
+
+def decode_label_size(data: bytes | str) -> Size | str:
+    """As `decode_size`, of a label image."""
+    if isinstance(data, str):
+        return data
+    try:
+        height, width = decode_labels(data).shape
+    except ImageDecodeError as error:
+        return str(error)
+    return Size(width, height)

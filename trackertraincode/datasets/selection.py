@@ -1,0 +1,235 @@
+"""Parts and unions of sample files, read and written as streams.
+
+IN --filter_file(rows)--> OUT        FILES --join_files--> OUT        expression --select_where--> rows
+
+Rows keep their order. Rows of one sequence that stay form one sequence; where only some of the joined files have
+sequences, every sample of the others becomes its own.
+"""
+
+import ast
+import hashlib
+import operator
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trackertraincode import __version__
+from trackertraincode.cli import closest_first
+from trackertraincode.datasets import dshdf5, layout
+from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset, PoseWriter
+from trackertraincode.datasets.statistics import QUANTITIES
+from trackertraincode.errors import ConfigError, SampleFormatError
+from trackertraincode.sample.fields import LABELS, Kind
+from trackertraincode.sample.sample import Sample
+
+Progress = Callable[[Iterable[Sample], int], Iterable[Sample]]  # wraps a stream whose length is known
+
+_RANGE = re.compile(r"(\d+)(?:-(\d+))?")
+
+
+def parse_rows(text: str, count: int) -> np.ndarray:
+    """Such as "3,7,10-19" (the last included), or a file of such words -> sorted row numbers.
+
+    In a file, words are separated by commas or white space, and # starts a comment. Raises ConfigError for other words
+    and for rows that a file of `count` rows doesn't have.
+    """
+    source = "--rows"
+    path = Path(text)
+    if _RANGE.fullmatch(text.split(",")[0].strip()) is None:
+        if not path.is_file():
+            raise ConfigError(f"--rows {text!r}: neither rows such as 3,7,10-19 nor an existing file of them.")
+        source = str(path)
+        text = "\n".join(line.partition("#")[0] for line in path.read_text(encoding="utf-8").splitlines())
+    chosen = np.zeros(count, bool)
+    for word in text.replace(",", " ").split():
+        match = _RANGE.fullmatch(word)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        if first > last:
+            raise ConfigError(f"{source}: {word!r} is no row; give rows such as 3,7,10-19.")
+        if last >= count:
+            raise ConfigError(f"{source}: {word} is beyond the last row, {count - 1}.")
+        chosen[first : last + 1] = True
+    return np.flatnonzero(chosen)
+
+
+_OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
+    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: np.divide, ast.USub: operator.neg,
+    ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge, ast.Eq: operator.eq,
+    ast.NotEq: operator.ne, ast.And: np.logical_and, ast.Or: np.logical_or, ast.Not: np.logical_not,
+}  # fmt: skip
+_MEASURING = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.USub)  # take and give numbers, not truths
+_LONGEST = 1000  # characters of an expression, so that its depth stays within Python's own
+_NAMES = ("row", *QUANTITIES)
+_ALLOWED = (
+    f"allowed are {', '.join(_NAMES)} (degrees, pixels), numbers, + - * /, comparisons, and, or, not, abs(), brackets"
+)
+
+
+def select_where(expression: str, values: Mapping[str, np.ndarray], count: int) -> np.ndarray:
+    """Rows (n,) for which an expression such as "abs(yaw) > 60 and size >= 40" is true.
+
+    values: of QUANTITIES, (count,) each; a comparison with a missing label (NaN) is false. The expression is walked
+    node by node, nothing of it runs as Python. Raises ConfigError for anything that isn't allowed in it.
+    """
+    if len(expression) > _LONGEST:
+        raise ConfigError(f"--where: {len(expression)} characters are too many, the longest has {_LONGEST}.")
+    try:
+        tree = ast.parse(expression.strip(), mode="eval").body
+        with np.errstate(all="ignore"):
+            result = _evaluate(tree, {"row": np.arange(count), **values})
+    except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError) as error:
+        raise ConfigError(f"--where {expression!r}: not an expression ({error}); {_ALLOWED}.") from None
+    if not _is_truth(result):
+        raise ConfigError(f"--where {expression!r}: gives a number, expected a condition such as abs(yaw) > 60.")
+    return np.flatnonzero(np.broadcast_to(result, (count,)))
+
+
+def _is_truth(value: Any) -> bool:
+    return np.asarray(value).dtype == np.bool_
+
+
+def _evaluate(node: ast.expr, values: Mapping[str, np.ndarray]) -> Any:
+    match node:
+        case ast.Constant(value=int() | float() as number) if not isinstance(number, bool):
+            return np.float64(number)
+        case ast.Name(id=name) if name in _NAMES:
+            if name not in values:
+                raise ConfigError(f"--where: the file has no labels that tell {name}; it has {', '.join(values)}.")
+            return values[name]
+        case ast.Name(id=name):
+            raise ConfigError(f"--where: {name!r} is unknown; known are {', '.join(closest_first(name, _NAMES))}.")
+        case ast.UnaryOp(op=op, operand=operand) if type(op) in _OPERATORS:
+            return _apply(op, _evaluate(operand, values))
+        case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
+            return _apply(op, _evaluate(left, values), _evaluate(right, values))
+        case ast.BoolOp(op=op, values=parts):
+            result = _evaluate(parts[0], values)
+            for part in parts[1:]:
+                result = _apply(op, result, _evaluate(part, values))
+            return result
+        case ast.Compare(left=left, ops=ops, comparators=others) if all(type(op) in _OPERATORS for op in ops):
+            terms = [_evaluate(term, values) for term in (left, *others)]
+            return np.logical_and.reduce([_apply(op, a, b) for op, a, b in zip(ops, terms[:-1], terms[1:])])
+        case ast.Call(func=ast.Name(id="abs"), args=[argument], keywords=[]):
+            return np.abs(_evaluate(argument, values))
+    raise ConfigError(f"--where: {ast.unparse(node)!r} isn't allowed; {_ALLOWED}.")
+
+
+def _apply(op: ast.AST, *terms: Any) -> Any:
+    """One operator. Logic takes conditions, everything else takes numbers."""
+    logical = isinstance(op, ast.And | ast.Or | ast.Not)
+    if any(_is_truth(term) != logical for term in terms):
+        raise ConfigError(
+            "--where: and, or, not combine conditions, everything else combines numbers; "
+            "write abs(yaw) > 60 and size > 40, with brackets where they are needed."
+        )
+    return _OPERATORS[type(op)](*terms)
+
+
+def filter_file(path: Path, destination: Path, rows: np.ndarray, options: Mapping[str, str], progress: Progress) -> int:
+    """Write the given rows, sorted, to a new file; how many there are.
+
+    options: what chose them, for the file's provenance. Raises ConfigError when no row is left, SampleFormatError.
+    """
+    _refuse_overwriting((path,), destination)
+    if not len(rows):
+        raise ConfigError(f"{path}: no row was chosen, so nothing is written; loosen --where or --rows.")
+    with Hdf5PoseDataset(path, labels=()) as dataset:
+        source = _provenance("dsfilter", [dataset], options)
+        with PoseWriter(
+            destination, source=source, face_model=dataset.face_model, optional=_optional(dataset)
+        ) as writer:
+            for sample in progress(dataset.stream(rows.tolist()), len(rows)):
+                writer.write(sample)
+        return writer.count
+
+
+def join_files(paths: Sequence[Path], destination: Path, progress: Progress, *, same_persons: bool = False) -> int:
+    """Write all samples of several files, one file after the other, to a new one; how many there are.
+
+    Numbers of persons are shifted from the second file on so that none occurs in two files; with same_persons they
+    stay. Raises SampleFormatError when the files' fields or face models differ.
+    """
+    _refuse_overwriting(paths, destination)
+    datasets = [Hdf5PoseDataset(path, labels=()) for path in paths]
+    for other in datasets[1:]:
+        _check_alike(datasets[0], other)
+    source = _provenance("dsjoin", datasets, {"same_persons": str(same_persons)})
+    first = datasets[0]
+    with PoseWriter(destination, source=source, face_model=first.face_model, optional=_optional(first)) as writer:
+        for sample in progress(_joined(datasets, same_persons), sum(len(d) for d in datasets)):
+            writer.write(sample)
+    return writer.count
+
+
+def _joined(datasets: Sequence[Hdf5PoseDataset], same_persons: bool) -> Iterator[Sample]:
+    """All samples, with sequences of their own file."""
+    any_sequences = any(dataset.sequence_starts is not None for dataset in datasets)
+    shift = 0
+    for number, dataset in enumerate(datasets):
+        greatest = shift - 1
+        for row, sample in enumerate(dataset.stream()):
+            sequence = f"{number}/{row if sample.sequence is None else sample.sequence}" if any_sequences else None
+            individual = sample.individual
+            if individual is not None and not same_persons:
+                individual += shift
+                greatest = max(greatest, individual)
+            yield replace(sample, sequence=sequence, individual=individual, name=f"{dataset.path}, {sample.name}")
+        dataset.close()
+        shift = greatest + 1
+
+
+def _check_alike(a: Hdf5PoseDataset, b: Hdf5PoseDataset) -> None:
+    for one, other in ((a, b), (b, a)):
+        missing = [field for field in one.fields if field not in other.fields]
+        if missing:
+            raise SampleFormatError(
+                f"{other.path}: has no {', '.join(missing)}, unlike {one.path}; join files with the same fields."
+            )
+    if "shape" in a.fields and a.face_model != b.face_model:
+        raise SampleFormatError(
+            f"{b.path}: data set 'shapeparams' is of face model {b.face_model}, but that of {a.path} is of "
+            f"{a.face_model}; coefficients of one mean nothing in the other. Convert both with the same --face-model."
+        )
+
+
+def _refuse_overwriting(paths: Sequence[Path], destination: Path) -> None:
+    if any(destination.resolve() == path.resolve() for path in paths):
+        raise ConfigError(f"{destination}: would overwrite the file that is read; choose another name.")
+
+
+def _optional(dataset: Hdf5PoseDataset) -> tuple[str, ...]:
+    """Labels that may lack in some rows: all that have a value for "absent"."""
+    return tuple(a for a in dataset.fields if a in LABELS and LABELS[a].kind is not Kind.FLAG)
+
+
+def _provenance(tool: str, datasets: Sequence[Hdf5PoseDataset], options: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "converter": tool,
+        "version": __version__,
+        "archive": ", ".join(dataset.path.name for dataset in datasets),
+        "sha256": ", ".join(_sha256(dataset.path) for dataset in datasets),
+        "options": dict(options),
+        "of": [dataset.source for dataset in datasets],
+    }
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def count_rows(path: Path) -> int:
+    """Samples in a file. Raises SampleFormatError."""
+    with dshdf5.open_file(path) as file:
+        return len(file[layout.fields_of(path, file)["image"]])
+
+
+def unknown_data_sets(path: Path) -> tuple[str, ...]:
+    """Data sets that a copy leaves out, since the format doesn't know them."""
+    with dshdf5.open_file(path) as file:
+        return layout.unknown_names(file)

@@ -1,0 +1,190 @@
+"""What is in a sample file, in numbers.
+
+file --row_quantities--> pitch, yaw, roll, size, box_width, box_height: (N,) each --summarize--> Summary --> text
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+import torch
+from tabulate import tabulate
+
+from trackertraincode.datasets import dshdf5, layout
+from trackertraincode.errors import SampleFormatError
+from trackertraincode.geometry.euler import matrix_to_aflw
+from trackertraincode.geometry.rotation import quat_to_matrix
+from trackertraincode.sample.fields import LABELS, Kind
+from trackertraincode.sample.images import ImageDecodeError, image_size, sniff
+
+CHUNK_ROWS = 1024  # whose labels are in memory at once
+SAMPLED_PICTURES = 64  # evenly spread rows whose headers tell about the pictures
+ANGLES = ("pitch", "yaw", "roll")
+QUANTITIES = (*ANGLES, "size", "box_width", "box_height")  # degrees (convention of AFLW2000-3D), pixels
+
+
+@dataclass(frozen=True)
+class FieldSummary:
+    """One data set of a file."""
+
+    name: str  # in the file
+    attribute: str  # of a sample
+    layout: str  # shape and type, or storage
+    present: int  # rows that have it
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One file."""
+
+    path: Path
+    rows: int
+    face_model: str | None  # None without coefficients
+    source: dict[str, object]
+    fields: list[FieldSummary]
+    unknown: tuple[str, ...]  # data sets that the format doesn't know
+    sequences: int | None
+    persons: int | None
+    faces: int | None  # rows with a face, where the file tells
+    pictures: str  # kinds and sizes of some
+    quantities: dict[str, np.ndarray]  # of QUANTITIES, those that the file has; (N,), NaN where a row lacks it
+
+
+def quantities_of(labels: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """labels: attribute -> (n, ...). Those of QUANTITIES that follow from them, (n,) float32 each."""
+    found: dict[str, np.ndarray] = {}
+    if "rotation" in labels:
+        angles = np.degrees(matrix_to_aflw(quat_to_matrix(torch.from_numpy(labels["rotation"]))).numpy())
+        found |= dict(zip(ANGLES, angles.T))
+    if "head" in labels:
+        found["size"] = labels["head"][:, 2]
+    if "face_box" in labels:
+        box = labels["face_box"]
+        found |= {"box_width": box[:, 2] - box[:, 0], "box_height": box[:, 3] - box[:, 1]}
+    return found
+
+
+def row_quantities(path: Path) -> dict[str, np.ndarray]:
+    """Those of QUANTITIES that a file has, (N,) each: 24 bytes per row, read in chunks. Raises SampleFormatError."""
+    with dshdf5.open_file(path) as file:
+        names = layout.fields_of(path, file)
+        count = len(file[names["image"]])
+        wanted = [a for a in ("rotation", "head", "face_box") if a in names]
+        for attribute in wanted:
+            layout.check_label(path, file[names[attribute]], attribute, count)
+        parts = [
+            quantities_of({a: layout.read_label(path, file[names[a]], a, rows) for a in wanted})
+            for rows in chunks(count)
+        ]
+    return {q: np.concatenate([part[q] for part in parts]) for q in (parts[0] if parts else {})}
+
+
+def chunks(count: int) -> Iterator[range]:
+    """All rows in ranges of CHUNK_ROWS."""
+    return (range(start, min(start + CHUNK_ROWS, count)) for start in range(0, count, CHUNK_ROWS))
+
+
+def summarize(path: Path) -> Summary:
+    """Read a file once from end to end, pictures excepted. Raises SampleFormatError."""
+    with dshdf5.open_file(path) as file:
+        names = layout.fields_of(path, file)
+        count = len(file[names["image"]])
+        for attribute in names:
+            if attribute in LABELS:
+                layout.check_label(path, file[names[attribute]], attribute, count)
+        starts = layout.read_starts(path, file, count)
+        persons, faces = _persons_and_faces(path, file, names, count)
+        return Summary(
+            path=path,
+            rows=count,
+            face_model=layout.face_model_of(file, names) if "shape" in names else None,
+            source=layout.source_of(file),
+            fields=[_summarize_field(path, file[name], a, count) for a, name in names.items()],
+            unknown=layout.unknown_names(file),
+            sequences=None if starts is None else len(starts) - 1,
+            persons=persons,
+            faces=faces,
+            pictures=_describe_pictures(path, file[names["image"]], count),
+            quantities=row_quantities(path),
+        )
+
+
+def _summarize_field(path: Path, dataset: h5py.Dataset, attribute: str, count: int) -> FieldSummary:
+    name = dataset.name.lstrip("/")
+    if attribute not in LABELS:
+        return FieldSummary(name, attribute, dshdf5.image_storage(dataset), count)
+    present = 0
+    for rows in chunks(count):
+        values = layout.read_raw(path, dataset, attribute, rows)
+        present += sum(not layout.is_absent(attribute, value) for value in values)
+    shape = " × ".join(str(n) for n in LABELS[attribute].shape)
+    return FieldSummary(name, attribute, f"{shape} {dataset.dtype}".strip(), present)
+
+
+def _persons_and_faces(path: Path, file: h5py.File, names: dict[str, str], count: int) -> tuple[int | None, int | None]:
+    persons: set[int] = set()
+    faces = 0
+    for rows in chunks(count):
+        for attribute in ("individual", "has_face"):
+            if attribute in names:
+                values = layout.read_raw(path, file[names[attribute]], attribute, rows)
+                if LABELS[attribute].kind is Kind.FLAG:
+                    faces += int(values.sum())
+                else:
+                    persons |= set(values[values != layout.NO_INDEX].tolist())
+    return len(persons) if "individual" in names else None, faces if "has_face" in names else None
+
+
+def _describe_pictures(path: Path, dataset: h5py.Dataset, count: int) -> str:
+    """Kinds and range of sizes of some pictures; what is wrong with the first that can't be read."""
+    rows = np.unique(np.linspace(0, count - 1, SAMPLED_PICTURES).round().astype(int)) if count else np.arange(0)
+    kinds: set[str] = set()
+    sizes = []
+    try:
+        for row in rows.tolist():
+            data = dshdf5.read_images(path, dataset, [row])[0]
+            kinds.add(sniff(data) or "")
+            sizes.append(image_size(data))
+    except (SampleFormatError, ImageDecodeError) as error:
+        return f"not readable: {error}"
+    if not sizes:
+        return "none"
+    low, high = np.min(sizes, axis=0), np.max(sizes, axis=0)
+    span = f"{low[0]} × {low[1]}" + ("" if (low == high).all() else f" to {high[0]} × {high[1]}")
+    return f"{' and '.join(sorted(kinds))}, {span} pixels ({len(sizes)} looked at)"
+
+
+def describe(summary: Summary) -> str:
+    """The summary as text of several lines."""
+    lines = [f"{summary.path}: {summary.rows} samples", f"pictures: {summary.pictures}"]
+    for word, value in (
+        ("sequences", summary.sequences),
+        ("persons", summary.persons),
+        ("samples with a face", summary.faces),
+        ("face model", summary.face_model),
+    ):
+        if value is not None:
+            lines.append(f"{word}: {value}")
+    if summary.source:
+        shown = ("description", "converter", "version", "archive")
+        lines.append("source: " + ", ".join(f"{summary.source[k]}" for k in shown if summary.source.get(k)))
+    if summary.unknown:
+        lines.append(f"not part of the format: {', '.join(summary.unknown)}")
+    rows = [(f.name, f.attribute, f.layout, f.present) for f in summary.fields]
+    lines += ["", tabulate(rows, headers=("data set", "attribute", "layout", "samples with it"))]
+    table = [_statistics_row(name, values) for name, values in summary.quantities.items()]
+    if table:
+        headers = ("", "samples", "least", "5 %", "median", "mean", "95 %", "most", "std")
+        lines += ["", tabulate(table, headers=headers, floatfmt=".1f")]
+    return "\n".join(lines)
+
+
+def _statistics_row(name: str, values: np.ndarray) -> tuple[object, ...]:
+    unit = "degrees" if name in ANGLES else "pixels"
+    known = values[np.isfinite(values)]
+    if not len(known):
+        return (f"{name}, {unit}", 0)
+    low, lower, middle, upper, high = np.percentile(known, (0, 5, 50, 95, 100))
+    return (f"{name}, {unit}", len(known), low, lower, middle, known.mean(), upper, high, known.std())
