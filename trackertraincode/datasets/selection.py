@@ -61,7 +61,6 @@ _OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
     ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge, ast.Eq: operator.eq,
     ast.NotEq: operator.ne, ast.And: np.logical_and, ast.Or: np.logical_or, ast.Not: np.logical_not,
 }  # fmt: skip
-_MEASURING = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.USub)  # take and give numbers, not truths
 _LONGEST = 1000  # characters of an expression, so that its depth stays within Python's own
 _NAMES = ("row", *QUANTITIES)
 _ALLOWED = (
