@@ -146,7 +146,7 @@ def cut_out(
     known = _known(labels)
     height, width = picture.shape[:2]
     if "face_box" in known:
-        box, factor = torch.as_tensor(known["face_box"]), factor
+        box = torch.as_tensor(known["face_box"])
     elif "head" in known:
         x, y, radius = known["head"]
         box = torch.tensor([x - radius, y - radius, x + radius, y + radius])
@@ -205,8 +205,7 @@ def _known(labels: Sample | Labels) -> dict[str, np.ndarray]:
         value = labels.get(name)
         if field.kind in kinds and value is not None:
             array = np.asarray(value, np.float32).copy()
-            drawn = array[..., :2] if field.kind is Kind.POINTS else array  # depths may be unknown
-            if np.isfinite(drawn).all():
+            if np.isfinite(array[..., :2] if field.kind is Kind.POINTS else array).all():  # depths may be unknown
                 found[name] = array
     return found
 
