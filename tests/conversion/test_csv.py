@@ -1,0 +1,217 @@
+"""A user's own pictures with a CSV file: labels come back, and what is wrong is named with file, line and column."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from archive_damage import Members, check_damage, convert, write_folder, write_zip
+from scipy.io import loadmat
+from scipy.spatial.transform import Rotation
+
+from conftest import run_script
+from trackertraincode.conversion.csv_labels import LABEL_COLUMNS, make_source
+from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
+from trackertraincode.errors import ArchiveError, UserError
+from trackertraincode.rendering.generate import Request, iter_faces
+from trackertraincode.sample.images import encode_jpeg, encode_png
+
+DOOR = "dsprocess_csv.py"
+ALL_COLUMNS = ["path", "sequence", *(c for label, cs in LABEL_COLUMNS.items() if label != "landmarks_2d" for c in cs)]
+
+
+def angles_of(quat: np.ndarray) -> list[float]:
+    """Degrees in AFLW2000-3D's convention, by scipy."""
+    mirror = np.diag([1.0, 1.0, -1.0])
+    pitch, yaw, roll = Rotation.from_matrix(mirror @ Rotation.from_quat(quat).as_matrix() @ mirror).as_euler("XYZ")
+    return np.rad2deg([pitch, -yaw, roll]).tolist()
+
+
+def synthetic(count: int, size: int) -> tuple[list, Members]:
+    """Rendered faces, and a folder with all of their labels."""
+    samples = [face.sample for face in iter_faces(Request(count, size, 3, "hdf5"), 0)]
+    lines = [",".join(ALL_COLUMNS)]
+    members: Members = {}
+    for number, sample in enumerate(samples):
+        members[f"pictures/face {number}.jpg"] = sample.image
+        values = [
+            *sample.face_box, *angles_of(sample.rotation), *sample.head, *sample.landmarks.ravel(), number // 2,
+        ]  # fmt: skip
+        lines.append(",".join([f'"pictures/face {number}.jpg"', f"clip{number // 2}", *(f"{v:.8g}" for v in values)]))
+    members["labels.csv"] = ("\n".join(lines) + "\n").encode()
+    return samples, members
+
+
+@pytest.fixture(scope="module")
+def faces() -> tuple[list, Members]:
+    return synthetic(4, 96)
+
+
+def check(path: Path, samples: list, members: Members) -> None:
+    data = Hdf5PoseDataset(path)
+    assert len(data) == len(samples)
+    assert data.sequence_starts is not None
+    assert data.sequence_starts.tolist() == [0, 2, 4]
+    for number, (stored, truth) in enumerate(zip(data, samples)):
+        assert stored.image == members[f"pictures/face {number}.jpg"]
+        assert abs((stored.rotation * truth.rotation).sum()) > 1 - 1e-6
+        assert np.allclose(stored.face_box, truth.face_box, atol=1e-3)
+        assert np.allclose(stored.head, truth.head, atol=1e-3)
+        assert np.allclose(stored.landmarks, truth.landmarks, atol=1e-3)
+        assert stored.individual == number // 2
+
+
+def test_all_labels_come_back_from_file_folder_and_zip(faces: tuple[list, Members], tmp_path: Path) -> None:
+    samples, members = faces
+    folder = write_folder(tmp_path / "a", members)
+    inner = {f"top/{name}": data for name, data in members.items()}
+    for number, source in enumerate([folder / "labels.csv", folder, write_zip(tmp_path / "b.zip", inner)]):
+        convert(DOOR, source, tmp_path / f"{number}.h5")
+        check(tmp_path / f"{number}.h5", samples, members)
+
+
+def test_angles_are_those_of_aflw2000(shared_data: Path, tmp_path: Path) -> None:
+    """A real sample: its CSV line gives the rotation that its own archive gives."""
+    archive = shared_data / "aflw2000" / "AFLW2000-3D.zip"
+    convert("dsprocess_aflw2k.py", archive, tmp_path / "a.h5", "-n", 6)
+    import io
+    import zipfile
+
+    lines = ["path;x0;y0;x1;y1;yaw;pitch;roll"]
+    with zipfile.ZipFile(archive) as opened:
+        for stem in sorted(n[:-4] for n in opened.namelist() if n.endswith(".mat"))[:6]:
+            pitch, yaw, roll = np.rad2deg(loadmat(io.BytesIO(opened.read(f"{stem}.mat")))["Pose_Para"][0, :3])
+            picture = Path(stem).name + ".jpg"
+            (tmp_path / picture).write_bytes(opened.read(f"{stem}.jpg"))
+            lines.append(f"{picture};9;9;99;99;{yaw};{pitch};{roll}")
+    (tmp_path / "x.csv").write_text("\n".join(lines))
+    convert(DOOR, tmp_path / "x.csv", tmp_path / "b.h5")
+    a, b = (Hdf5PoseDataset(tmp_path / f"{name}.h5").labels["rotation"] for name in "ab")
+    assert np.allclose(np.abs((a * b).sum(1)), 1, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("angles", "vector", "direction"),
+    [
+        ((20, 0, 0), (0, 0, -1), (0, -1)),  # the nose goes up
+        ((0, 20, 0), (0, 0, -1), (-1, 0)),  # the nose goes to the picture's left
+        ((0, 0, 20), (0, -1, 0), (1, 0)),  # the top of the head goes to the picture's right
+    ],
+)
+def test_signs_are_as_the_help_says(tmp_path: Path, angles, vector, direction) -> None:
+    (tmp_path / "a.png").write_bytes(encode_png(np.zeros((50, 50), np.uint8)))
+    text = "path,x0,y0,x1,y1,pitch,yaw,roll\na.png,0,0,50,50," + ",".join(map(str, angles))
+    (tmp_path / "a.csv").write_text(text)
+    convert(DOOR, tmp_path / "a.csv", tmp_path / "a.h5")
+    turned = Rotation.from_quat(Hdf5PoseDataset(tmp_path / "a.h5").labels["rotation"][0]).apply(vector)
+    moved = turned[:2] - np.array(vector[:2])
+    assert moved @ direction > 0.3
+
+
+def small(tmp_path: Path, lines: list[str], name: str = "my.csv", encoding: str = "utf-8") -> Path:
+    for picture in ("a.jpg", "b.jpg"):
+        (tmp_path / picture).write_bytes(encode_jpeg(np.full((60, 80, 3), 100, np.uint8)))
+    (tmp_path / name).write_text("\n".join(lines), encoding=encoding)
+    return tmp_path / name
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_separators_spaces_order_and_capitals_make_no_difference(tmp_path: Path, separator: str, encoding: str) -> None:
+    lines = [separator.join(cells) for cells in (["Y0", " x0", "PATH", "x1 ", "y1"], ["2", "1", "a.jpg", " 70", "50"])]
+    convert(DOOR, small(tmp_path, [*lines, ""], encoding=encoding), tmp_path / "a.h5")
+    assert Hdf5PoseDataset(tmp_path / "a.h5").labels["face_box"].tolist() == [[1, 2, 70, 50]]
+
+
+def test_labels_may_lack_in_some_lines(tmp_path: Path) -> None:
+    lines = ["path,x0,y0,x1,y1,pitch,yaw,roll,individual", "a.jpg,1,1,9,9,,,,", "b.jpg,1,1,9,9,1,2,3,7"]
+    convert(DOOR, small(tmp_path, lines), tmp_path / "a.h5")
+    labels = Hdf5PoseDataset(tmp_path / "a.h5").labels
+    assert np.isnan(labels["rotation"][0]).all()
+    assert np.isfinite(labels["rotation"][1]).all()
+    assert labels["individual"].tolist() == [-1, 7]
+
+
+def test_two_dimensional_landmarks_and_centred_depths(tmp_path: Path) -> None:
+    flat = [f"lm{i}_{axis}" for i in range(68) for axis in "xy"]
+    lines = [",".join(["path,x0,y0,x1,y1", *flat]), ",".join(["a.jpg,1,1,9,9", *map(str, range(136))])]
+    convert(DOOR, small(tmp_path, lines), tmp_path / "a.h5")
+    data = Hdf5PoseDataset(tmp_path / "a.h5")
+    assert set(data.fields) == {"image", "face_box", "landmarks_2d"}
+    assert data.labels["landmarks_2d"][0].ravel().tolist() == list(range(136))
+    deep = [f"lm{i}_{axis}" for i in range(68) for axis in "xyz"]
+    lines = [",".join(["path,x0,y0,x1,y1", *deep]), ",".join(["a.jpg,1,1,9,9", *map(str, range(204))])]
+    convert(DOOR, small(tmp_path, lines), tmp_path / "b.h5")
+    points = Hdf5PoseDataset(tmp_path / "b.h5").labels["landmarks"][0]
+    assert points[[36, 39, 42, 45], 2].mean() == pytest.approx(0)
+    assert (np.diff(points[:, 2]) == 3).all()
+
+
+HEADER = "path,x0,y0,x1,y1,pitch,yaw,roll,head_x,head_y,head_size,individual,sequence"
+GOOD = "a.jpg,1,1,9,9,1,2,3,5,5,4,0,s"
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("a.jpg,1,1,9,9,1,zwei,3,5,5,4,0,s", r"my\.csv: line 3, column 'yaw' has 'zwei' where a number should be"),
+        ("a.jpg,1,1,9,9,1,nan,3,5,5,4,0,s", r"my\.csv: line 3, column 'yaw' has 'nan'"),
+        ("a.jpg,1,1,9,9,1,,3,5,5,4,0,s", r"my\.csv: line 3, column 'yaw' is empty"),
+        ("a.jpg,1,1,9,9,1,361,3,5,5,4,0,s", r"my\.csv: line 3, column 'yaw' has '361', expected -360 to 360"),
+        ("a.jpg,,,,,1,2,3,5,5,4,0,s", r"my\.csv: line 3, column 'x0' is empty"),
+        ("a.jpg,9,1,1,9,1,2,3,5,5,4,0,s", r"my\.csv: line 3, column 'x1': box .* is empty"),
+        ("a.jpg,99,1,199,9,1,2,3,5,5,4,0,s", r"line 3, columns 'x0' to 'y1': box .* outside of a\.jpg, .* 80 × 60"),
+        ("a.jpg,1,1,9,9,1,2,3,5,5,-4,0,s", r"my\.csv: line 3, column 'head_size' has '-4', expected a radius above"),
+        ("a.jpg,1,1,9,9,1,2,3,5,5,4,0.5,s", r"my\.csv: line 3, column 'individual' has '0\.5'"),
+        ("a.jpg,1,1,9,9,1,2,3,5,5,4,0,", r"my\.csv: line 3, column 'sequence' is empty"),
+        (",1,1,9,9,1,2,3,5,5,4,0,s", r"my\.csv: line 3, column 'path' is empty"),
+        ("c.jpg,1,1,9,9,1,2,3,5,5,4,0,s", r"my\.csv: line 3, column 'path': .*c\.jpg: no such file"),
+        ("my.csv,1,1,9,9,1,2,3,5,5,4,0,s", r"my\.csv: line 3, column 'path': my\.csv: \d+ bytes, not a JPEG"),
+        ("a.jpg,1,1,9,9,1,2", r"my\.csv: line 3 has 7 cells, expected 13 as in the header"),
+        ('"a.jpg,1,1,9,9,1,2,3,5,5,4,0,s', r"my\.csv: line 3 can't be split into cells"),
+    ],
+)
+def test_a_wrong_line_is_named_with_its_column(tmp_path: Path, line: str, message: str, capsys) -> None:
+    source = small(tmp_path, [HEADER, GOOD, line])
+    with pytest.raises(UserError, match=message):
+        convert(DOOR, source, tmp_path / "a.h5", "--strict")
+    assert not (tmp_path / "a.h5").exists()
+    convert(DOOR, source, tmp_path / "a.h5")
+    assert "1 samples written, 1 skipped" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["path,x0,y0,x1,y1"], "1 lines, expected a header and a line per face"),
+        (["path,x0,y0,x1", "a.jpg,1,2,3"], r"my\.csv: no column 'y1' in the header"),
+        (["path,x0,y0,x1,y1,pitch,yaw,rol", GOOD], r"no column 'roll' .* There is a column 'rol', .* misspelt"),
+        (["path,x0,y0,x1,y1,lm0_x,lm0_y", GOOD], "no column 'lm1_x'"),
+        (["path,x0,y0,x1,y1,x0", GOOD], "column 'x0' is there twice"),
+    ],
+)
+def test_a_wrong_header_is_named_with_its_column(tmp_path: Path, lines: list[str], message: str) -> None:
+    with pytest.raises(ArchiveError, match=message):
+        make_source(small(tmp_path, lines))
+
+
+def test_other_columns_are_mentioned(tmp_path: Path) -> None:
+    lines = ["path,x0,y0,x1,y1,comment", "a.jpg,1,1,9,9,nice"]
+    assert make_source(small(tmp_path, lines)).notes == ("columns that mean nothing here and aren't used: comment",)
+
+
+def test_folders_need_exactly_one_csv_file(tmp_path: Path) -> None:
+    with pytest.raises(ArchiveError, match="no CSV file in it"):
+        make_source(write_folder(tmp_path / "a", {"x.jpg": b""}))
+    with pytest.raises(ArchiveError, match=r"2 CSV files \(a\.csv, b\.csv\) in it"):
+        make_source(write_folder(tmp_path / "b", {"a.csv": b"", "b.csv": b""}))
+
+
+def test_damaged_archives(tmp_path: Path) -> None:
+    check_damage(DOOR, synthetic(3, 64)[1], lambda p, m: write_zip(p.with_suffix(".zip"), m), tmp_path)
+
+
+@pytest.mark.slow
+def test_help_lists_the_columns() -> None:
+    output = run_script(DOOR, "--help")
+    for column in ("path", "x0 y0 x1 y1", "pitch yaw roll", "head_x head_y head_size", "lm0_x", "individual"):
+        assert column in output

@@ -1,0 +1,183 @@
+"""Pictures without labels: each detected face becomes a crop with its box."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from archive_damage import Members, check_damage, convert, write_folder, write_zip
+
+from trackertraincode.conversion import unlabeled
+from trackertraincode.conversion.faces import Detections
+from trackertraincode.conversion.unlabeled import Video, make_source
+from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
+from trackertraincode.errors import ArchiveError, UserError
+from trackertraincode.sample.images import decode, encode_jpeg
+
+DOOR = "dsprocess_unlabeled_images.py"
+
+
+@dataclass(frozen=True)
+class SpotDetector:
+    """Stands in for MTCNN: white rectangles are faces, grey ones uncertain faces."""
+
+    min_face: int
+
+    def check(self) -> None:
+        pass
+
+    def __call__(self, picture: np.ndarray) -> Detections:
+        grey = picture[..., 0]
+        _, _, stats, _ = cv2.connectedComponentsWithStats((grey > 100).astype(np.uint8))
+        spots = [s for s in stats[1:] if s[4] > 50]
+        boxes = [[x, y, x + w, y + h] for x, y, w, h, _ in spots]
+        sure = [grey[y + h // 2, x + w // 2] / 255 for x, y, w, h, _ in spots]
+        return Detections(np.array(boxes, float).reshape(-1, 4), np.array(sure, float))
+
+
+@pytest.fixture
+def spots(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unlabeled, "MtcnnDetector", SpotDetector)
+
+
+def picture(*rectangles: tuple[int, int, int, int], grey: int = 255) -> np.ndarray:
+    image = np.zeros((160, 200, 3), np.uint8)
+    for x0, y0, x1, y1 in rectangles:
+        image[y0:y1, x0:x1] = grey
+    return image
+
+
+SMALL, LARGE = (10, 10, 30, 40), (80, 50, 140, 120)
+MEMBERS: Members = {
+    "a/one.jpg": encode_jpeg(picture(SMALL)),
+    "a/two.JPG": encode_jpeg(picture(SMALL, LARGE)),
+    "b/unsure.jpg": encode_jpeg(picture(LARGE, grey=180)),
+    "b/nothing.jpg": encode_jpeg(picture()),
+    "readme.txt": b"no picture",
+}
+
+
+def write_video(path: Path, count: int) -> Path:
+    """Frame i shows a face 3 · i pixels further right."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 25.0, (200, 160))
+    for index in range(count):
+        writer.write(picture((10 + 3 * index, 40, 60 + 3 * index, 100)))
+    writer.release()
+    return path
+
+
+@pytest.mark.usefixtures("spots")
+@pytest.mark.parametrize("build", [write_folder, lambda p, m: write_zip(p.with_suffix(".zip"), m)])
+def test_the_largest_face_of_each_picture_is_cut_out(build, tmp_path: Path, capsys) -> None:
+    convert(DOOR, build(tmp_path / "source", MEMBERS), tmp_path / "a.h5")
+    data = Hdf5PoseDataset(tmp_path / "a.h5")
+    assert "2 samples written, 2 skipped" in capsys.readouterr().out
+    assert set(data.fields) == {"image", "face_box"}
+    assert data.sequence_starts is None
+    for sample, rectangle in zip(data, (SMALL, LARGE)):
+        assert sample.face_box is not None
+        x0, y0, x1, y1 = (round(float(v)) for v in sample.face_box)
+        assert (x1 - x0, y1 - y0) == pytest.approx((rectangle[2] - rectangle[0], rectangle[3] - rectangle[1]), abs=2)
+        assert decode(sample.image)[y0 + 2 : y1 - 2, x0 + 2 : x1 - 2].min() > 230
+
+
+@pytest.mark.usefixtures("spots")
+def test_all_faces_and_less_certain_ones(tmp_path: Path) -> None:
+    source = write_folder(tmp_path / "source", MEMBERS)
+    convert(DOOR, source, tmp_path / "a.h5", "--all-faces")
+    assert len(Hdf5PoseDataset(tmp_path / "a.h5")) == 3
+    convert(DOOR, source, tmp_path / "b.h5", "--min-confidence", 0.5)
+    assert len(Hdf5PoseDataset(tmp_path / "b.h5")) == 3
+
+
+@pytest.mark.usefixtures("spots")
+@pytest.mark.parametrize("every", [1, 4])
+def test_frames_of_a_video_are_a_sequence_in_order(tmp_path: Path, every: int) -> None:
+    convert(DOOR, write_video(tmp_path / "v.avi", 12), tmp_path / "a.h5", "--every", every)
+    data = Hdf5PoseDataset(tmp_path / "a.h5")
+    assert len(data) == 12 // every
+    assert data.sequence_starts is not None
+    assert data.sequence_starts.tolist() == [0, 12 // every]
+    starts = data.labels["face_box"][:, 0]
+    pad = 60 / 2 + 10
+    expected = [min(10 + 3 * index, pad) for index in range(0, 12, every)]  # crops begin in the picture
+    assert np.allclose(starts, expected, atol=1.5)
+
+
+@pytest.mark.usefixtures("spots")
+def test_videos_and_pictures_in_one_folder(tmp_path: Path) -> None:
+    source = write_folder(tmp_path / "source", MEMBERS)
+    write_video(source / "b" / "film.avi", 3)
+    convert(DOOR, source, tmp_path / "a.h5")
+    data = Hdf5PoseDataset(tmp_path / "a.h5")
+    assert data.sequence_starts is not None
+    assert data.sequence_starts.tolist() == [0, 1, 2, 5]
+
+
+@pytest.mark.usefixtures("spots")
+def test_workers_make_the_same_file(tmp_path: Path) -> None:
+    source = write_video(tmp_path / "v.avi", 40)
+    for workers in (0, 2):
+        convert(DOOR, source, tmp_path / f"{workers}.h5", "--workers", workers)
+    a, b = (Hdf5PoseDataset(tmp_path / f"{workers}.h5") for workers in (0, 2))
+    assert a.images(range(40)) == b.images(range(40))
+    assert np.array_equal(a.labels["face_box"], b.labels["face_box"])
+
+
+def test_frames_can_be_asked_for_in_any_order(tmp_path: Path) -> None:
+    video = Video(write_video(tmp_path / "v.avi", 9))
+    assert video.count() == 9
+    once = [video.frame(index) for index in range(9)]
+    for index in (4, 2, 8, 0):
+        assert np.array_equal(video.frame(index), once[index])
+    with pytest.raises(ArchiveError, match=r"v\.avi: frame 9 can't be read; the video ends after 9"):
+        video.frame(9)
+
+
+@pytest.mark.usefixtures("spots")
+def test_a_video_that_ends_early_is_kept_as_far_as_it_goes(tmp_path: Path, capsys) -> None:
+    whole = write_video(tmp_path / "v.avi", 20).read_bytes()
+    (tmp_path / "v.avi").write_bytes(whole[: len(whole) // 2])
+    convert(DOOR, tmp_path / "v.avi", tmp_path / "a.h5")
+    assert 5 < len(Hdf5PoseDataset(tmp_path / "a.h5")) < 15
+
+
+@pytest.mark.usefixtures("spots")
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("x.mp4", b"no video", r"x\.mp4: can't be opened as a video"),
+        ("x.zip", b"no zip", r"x\.zip: not a complete zip file"),
+    ],
+)
+def test_damaged_sources_are_named(tmp_path: Path, name: str, data: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(UserError, match=message):
+        convert(DOOR, tmp_path / name, tmp_path / "a.h5")
+    assert not (tmp_path / "a.h5").exists()
+
+
+@pytest.mark.usefixtures("spots")
+def test_sources_without_pictures_say_what_would_do(tmp_path: Path) -> None:
+    with pytest.raises(ArchiveError, match=r"no pictures \(\.jpg, \.jpeg, \.png\) or videos"):
+        make_source(write_folder(tmp_path / "a", {"x.txt": b""}), 0.9, 40, False, 1)
+    videos = write_zip(tmp_path / "v.zip", {"x.mp4": b"", "a.jpg": b""})
+    assert make_source(videos, 0.9, 40, False, 1).notes[0].startswith("1 videos in the zip file, such as x.mp4, are")
+
+
+@pytest.mark.usefixtures("spots")
+def test_damaged_archives(tmp_path: Path) -> None:
+    members = {f"{i}.jpg": encode_jpeg(picture(LARGE, (5, 5, 20 + i, 30))) for i in range(4)}
+    check_damage(DOOR, members, lambda p, m: write_zip(p.with_suffix(".zip"), m), tmp_path)
+
+
+def test_real_faces_are_found_and_cut_out(shared_data: Path, tmp_path: Path) -> None:
+    pytest.importorskip("facenet_pytorch")
+    folder = shared_data / "annotated_samples"
+    members = {"a.jpg": (folder / "lapa" / "13609937564_5.jpg").read_bytes()}
+    convert(DOOR, write_zip(tmp_path / "a.zip", members), tmp_path / "a.h5", "--min-face", 80)
+    data = Hdf5PoseDataset(tmp_path / "a.h5")
+    width, height = data.labels["face_box"][0, 2:] - data.labels["face_box"][0, :2]
+    assert 120 < width < 200
+    assert 150 < height < 250

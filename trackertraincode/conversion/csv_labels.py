@@ -1,0 +1,225 @@
+"""A user's own pictures, with their labels in a CSV file: one line per face.
+
+FOLDER/labels.csv + pictures    --read header--> columns of each label --one line--> Sample
+"""
+
+import csv
+import math
+import posixpath
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from trackertraincode.cli import closest_first
+from trackertraincode.conversion.archive import open_archive
+from trackertraincode.conversion.pose_para import centered_depth, check_picture
+from trackertraincode.conversion.run import Source
+from trackertraincode.conversion.textfile import finite_number, read_lines
+from trackertraincode.errors import ArchiveError
+from trackertraincode.facemodel.landmarks68 import COUNT
+from trackertraincode.geometry.euler import aflw_to_matrix
+from trackertraincode.geometry.rotation import matrix_to_quat
+from trackertraincode.sample.sample import Sample
+
+COLUMNS_HELP = """\
+Columns of the CSV file, in any order; the first line names them; cells are separated by , or ; or tabs:
+
+  path                       picture (.jpg or .png), relative to the CSV file's folder
+  x0 y0 x1 y1                face box; pixels from the picture's top-left corner
+  pitch yaw roll             optional; degrees as in AFLW2000-3D: all 0 looks into the camera, pitch > 0 looks up,
+                             yaw > 0 turns the nose to the picture's left, roll > 0 tilts the head clockwise
+  head_x head_y head_size    optional; point between the eyes and head radius (100 mm); pixels, the first pixel's
+                             centre is (0, 0)
+  lm0_x lm0_y ... lm67_y     optional; the 68 iBUG landmarks; pixels, counted like the head. With lm0_z ... lm67_z
+                             they are 3-D landmarks: z in pixels, into the picture, from any origin
+  individual                 optional; whole number of the person
+  sequence                   optional; name of the video that this frame belongs to; its lines follow each other
+
+Cells of an optional label may be empty where it isn't known, but then all of them in that line.
+Pictures are stored as they are. An orientation tag (EXIF) is ignored: labels count pixels as they are stored.
+"""
+
+PATH, SEQUENCE = "path", "sequence"
+BOX_COLUMNS = ("x0", "y0", "x1", "y1")
+LABEL_COLUMNS: dict[str, tuple[str, ...]] = {  # attribute of Sample -> its columns
+    "face_box": BOX_COLUMNS,
+    "rotation": ("pitch", "yaw", "roll"),
+    "head": ("head_x", "head_y", "head_size"),
+    "landmarks": tuple(f"lm{i}_{axis}" for i in range(COUNT) for axis in "xyz"),
+    "landmarks_2d": tuple(f"lm{i}_{axis}" for i in range(COUNT) for axis in "xy"),
+    "individual": ("individual",),
+}
+SEPARATORS = ",;\t"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the file."""
+
+    number: int  # from 1
+    text: str
+
+    def __str__(self) -> str:
+        return f"line {self.number}"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all items of a run share."""
+
+    source: Path  # a CSV file, or a zip file or folder with one in it
+    member: str | None  # the CSV file in the zip file or folder
+    separator: str
+    header: tuple[str, ...]
+    labels: tuple[str, ...]  # attributes that the header has columns of
+
+    @property
+    def name(self) -> str:
+        """Of the CSV file, for messages."""
+        return str(self.source) if self.member is None else f"{self.source}: {self.member}"
+
+
+def make_source(source: Path) -> Source:
+    """List the lines. Raises ArchiveError naming the file, and the column where the header isn't right."""
+    member, lines = _read_csv(source)
+    name = str(source) if member is None else f"{source}: {member}"
+    rows = [Row(number, line) for number, line in enumerate(lines, 1) if line.strip()]
+    if len(rows) < 2:
+        raise ArchiveError(f"{name}: {len(rows)} lines, expected a header and a line per face (see --help).")
+    separator = max(SEPARATORS, key=rows[0].text.count)
+    header = tuple(cell.strip().lower() for cell in _cells(rows[0].text, separator, f"{name}: line {rows[0].number}"))
+    labels, notes = _labels_of(header, name)
+    settings = Settings(source, member, separator, header, labels)
+    return Source(
+        items=rows[1:],
+        convert=partial(convert_item, settings),
+        optional=tuple(label for label in labels if label != "face_box"),
+        notes=notes,
+    )
+
+
+def _read_csv(source: Path) -> tuple[str | None, list[str]]:
+    """Name inside of the zip file or folder (None: `source` is the file itself) and lines."""
+    if source.is_file() and source.suffix.lower() in (".csv", ".tsv", ".txt"):
+        return None, read_lines(source.read_bytes(), str(source))
+    archive = open_archive(source)
+    found = [name for name in archive.names if name.lower().endswith((".csv", ".tsv"))]
+    if len(found) != 1:
+        what = "no CSV file" if not found else f"{len(found)} CSV files ({', '.join(found[:3])})"
+        raise ArchiveError(f"{source}: {what} in it; expected one. Give the path of the CSV file itself.")
+    return found[0], read_lines(archive.read(found[0]), f"{source}: {found[0]}")
+
+
+def _labels_of(header: Sequence[str], name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Attributes with columns in the header, and notes. Raises ArchiveError when columns are missing or twice there."""
+    twice = [column for column, count in Counter(header).items() if count > 1]
+    if twice:
+        raise ArchiveError(f"{name}: column '{twice[0]}' is there twice; each column must have a name of its own.")
+    needed = [PATH, *BOX_COLUMNS]
+    wanted = [label for label, columns in LABEL_COLUMNS.items() if any(column in header for column in columns)]
+    if "landmarks" in wanted:  # of the two kinds only one
+        wanted.remove("landmarks_2d" if any(f"lm{i}_z" in header for i in range(COUNT)) else "landmarks")
+    needed += [column for label in wanted for column in LABEL_COLUMNS[label]]
+    for column in needed:
+        if column not in header:
+            unknown = _unknown(header)
+            similar = closest_first(column, unknown)[0] if unknown else None
+            hint = f" There is a column '{similar}', which isn't known: misspelt?" if similar else ""
+            raise ArchiveError(f"{name}: no column '{column}' in the header.{hint} --help lists the columns.")
+    unused = _unknown(header)
+    notes = (f"columns that mean nothing here and aren't used: {', '.join(unused)}",) if unused else ()
+    return tuple(wanted), notes
+
+
+def _unknown(header: Sequence[str]) -> list[str]:
+    known = {PATH, SEQUENCE, *(column for columns in LABEL_COLUMNS.values() for column in columns)}
+    return [column for column in header if column not in known]
+
+
+def _cells(line: str, separator: str, where: str) -> list[str]:
+    try:
+        return next(csv.reader([line], delimiter=separator, strict=True), [])
+    except csv.Error as error:
+        raise ArchiveError(f"{where} can't be split into cells ({error}).") from error
+
+
+def convert_item(settings: Settings, row: Row) -> list[Sample]:
+    """One line -> one sample. Raises ArchiveError naming file, line and column, or the picture."""
+    where = f"{settings.name}: line {row.number}"
+    cells = _cells(row.text, settings.separator, where)
+    if len(cells) != len(settings.header):
+        raise ArchiveError(f"{where} has {len(cells)} cells, expected {len(settings.header)} as in the header.")
+    named = {column: cell.strip() for column, cell in zip(settings.header, cells)}
+    labels = dict(_read_labels(settings, named, where))
+    image, picture = _read_picture(settings, named, where)
+    size = check_picture(image, f"{where}, column 'path': {picture}")
+    x0, y0, x1, y1 = labels["face_box"]
+    if x0 >= size.width or y0 >= size.height or x1 <= 0 or y1 <= 0:
+        raise ArchiveError(
+            f"{where}, columns 'x0' to 'y1': box {[x0, y0, x1, y1]} lies outside of {picture}, which has "
+            f"{size.width} × {size.height} pixels."
+        )
+    sequence = named.get(SEQUENCE)
+    if sequence == "":
+        raise ArchiveError(f"{where}, column '{SEQUENCE}' is empty; each line needs one where the column is there.")
+    return [Sample(image=image, name=f"{picture} (line {row.number})", sequence=sequence, **labels)]
+
+
+def _read_labels(settings: Settings, named: dict[str, str], where: str) -> Iterator[tuple[str, Any]]:
+    """Attributes of Sample with their values."""
+    for label in settings.labels:
+        columns = LABEL_COLUMNS[label]
+        empty = [column for column in columns if not named[column]]
+        if len(empty) == len(columns) and label != "face_box":
+            continue
+        if empty:
+            raise ArchiveError(f"{where}, column '{empty[0]}' is empty.")
+        values = np.array([finite_number(named[c], f"{where}, column '{c}'") for c in columns])
+        yield label, _value_of(label, values, named, where)
+
+
+def _value_of(label: str, values: np.ndarray, named: dict[str, str], where: str) -> Any:
+    if label == "face_box" and not (values[2] > values[0] and values[3] > values[1]):
+        wrong = "x1" if values[2] <= values[0] else "y1"
+        raise ArchiveError(f"{where}, column '{wrong}': box {values.tolist()} is empty; x0 < x1 and y0 < y1.")
+    if label == "head" and values[2] <= 0:
+        raise ArchiveError(f"{where}, column 'head_size' has '{named['head_size']}', expected a radius above 0.")
+    if label == "rotation":
+        for column, value in zip(LABEL_COLUMNS[label], values):
+            if abs(value) > 360:
+                raise ArchiveError(f"{where}, column '{column}' has '{named[column]}', expected -360 to 360 degrees.")
+        return matrix_to_quat(aflw_to_matrix(torch.as_tensor(values) * (math.pi / 180))).numpy()
+    if label == "landmarks":
+        return centered_depth(values.reshape(COUNT, 3))
+    if label == "landmarks_2d":
+        return values.reshape(COUNT, 2)
+    if label == "individual":
+        if values[0] != round(values[0]) or values[0] < 0:
+            raise ArchiveError(f"{where}, column 'individual' has '{named['individual']}', expected 0, 1, 2 …")
+        return int(values[0])
+    return values
+
+
+def _read_picture(settings: Settings, named: dict[str, str], where: str) -> tuple[bytes, str]:
+    """Bytes and name of the picture. Raises ArchiveError when it can't be read."""
+    picture = named[PATH].replace("\\", "/")
+    if not picture:
+        raise ArchiveError(f"{where}, column '{PATH}' is empty.")
+    if settings.member is not None:
+        member = posixpath.normpath(posixpath.join(posixpath.dirname(settings.member), picture))
+        archive = open_archive(settings.source)
+        if member not in archive:
+            raise ArchiveError(f"{where}, column '{PATH}': '{member}' is missing in {settings.source}.")
+        return archive.read(member), picture
+    path = settings.source.parent / picture
+    try:
+        return path.read_bytes(), picture
+    except (OSError, ValueError) as error:
+        reason = "no such file" if isinstance(error, FileNotFoundError) else str(error)
+        raise ArchiveError(f"{where}, column '{PATH}': {path}: {reason}.") from error
