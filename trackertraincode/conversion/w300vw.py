@@ -76,6 +76,8 @@ class Landmarks:
     """What can be read of a video's annotations."""
 
     points: dict[int, np.ndarray]  # frame -> (68, 2) pixels
+    hull: np.ndarray  # (4,) of all of them
+    largest: float  # pixels, longest side of all faces
     damaged: tuple[str, ...]  # what is wrong with the others
 
 
@@ -161,11 +163,9 @@ def shared_crop(size: Size, landmarks: Landmarks, name: str) -> Placement:
 
     Scaled so that the largest face isn't above `LARGEST_FACE`. Raises ArchiveError when the hull is outside.
     """
-    boxes = np.stack([hull(points) for points in landmarks.points.values()])
-    factor = min(1.0, LARGEST_FACE / float((boxes[:, 2:] - boxes[:, :2]).max()))
+    factor = min(1.0, LARGEST_FACE / landmarks.largest)
     scaled = Size(max(1, round(size.width * factor)), max(1, round(size.height * factor)))
-    low = boxes[:, :2].min(0) * scaled / size
-    high = boxes[:, 2:].max(0) * scaled / size
+    low, high = landmarks.hull[:2] * scaled / size, landmarks.hull[2:] * scaled / size
     if (low >= scaled).any() or (high <= 0).any():
         raise ArchiveError(f"{name}: all landmarks lie outside its {size.width} × {size.height} pixels.")
     padding = max(MIN_PADDING, 0.5 * float(np.linalg.norm(high - low)))
@@ -209,7 +209,9 @@ def read_landmarks(archive: Path, folder: str) -> Landmarks:
             name = list_videos(archive)[folder].annotations[frame]
             damaged.append(f"{name}: a face of {size:.0f} pixels, the other frames' are about {usual:.0f}.")
             del points[frame]
-    return Landmarks(points, tuple(damaged))
+    largest = max((sizes[frame] for frame in points), default=0.0)
+    every = hull(np.concatenate(list(points.values()))) if points else np.zeros(4)
+    return Landmarks(points, every, largest, tuple(damaged))
 
 
 def parse_points(data: bytes, name: str) -> np.ndarray:
