@@ -26,21 +26,9 @@ def members_of(count: int, size: int, prefix: str = "") -> dict[str, bytes]:
         pupils = [sample.landmarks_2d[36:42].mean(0), sample.landmarks_2d[42:48].mean(0)]
         lines = [f"{x:.4f} {y:.4f}\n" for x, y in [*sample.landmarks_2d, *pupils]]
         members[f"{prefix}{index:06d}.png"] = encode_png(decode(sample.image, color=True))
-        members[f"{prefix}{index:06d}_seg.png"] = encode_png(face_classes(sample))
+        members[f"{prefix}{index:06d}_seg.png"] = sample.segmentation
         members[f"{prefix}{index:06d}_ldmks.txt"] = "".join(lines).encode()
     return members
-
-
-def face_classes(sample) -> np.ndarray:
-    """Classes by FaceSynthetics' numbers: the landmarks' hull as skin, with hair above and clothes below."""
-    height, width = decode(sample.image).shape
-    classes = np.zeros((height, width), np.uint8)
-    x0, y0, x1, y1 = (round(float(v)) for v in sample.face_box)
-    classes[max(0, y0 - 9) : y0, x0:x1] = 13
-    classes[y1:, :] = 15
-    classes[y0:y1, x0:x1] = 1
-    classes[(y0 + y1) // 2 : y1 + 2, x0 : (x0 + x1) // 2] = 2
-    return classes
 
 
 @pytest.fixture(scope="module")

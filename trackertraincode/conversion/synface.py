@@ -1,7 +1,7 @@
 """Microsoft's FaceSynthetics: rendered faces with 70 landmarks and label images, no poses.
 
 NNNNNN.png           512 × 512 picture
-NNNNNN_seg.png       classes, see CLASSES
+NNNNNN_seg.png       classes 0 to 18, or 255
 NNNNNN_ldmks.txt     70 lines `x y`: iBUG's 68, then the pupils
 """
 
@@ -17,14 +17,12 @@ from trackertraincode.conversion.run import Source
 from trackertraincode.conversion.textfile import number_rows, read_lines
 from trackertraincode.errors import ArchiveError
 from trackertraincode.facemodel.landmarks68 import COUNT
+from trackertraincode.rendering.labels import CLASSES
 from trackertraincode.sample.images import ImageDecodeError, decode, decode_labels, encode_jpeg
 from trackertraincode.sample.sample import Sample
 
-CLASSES = (
-    "background", "skin", "nose", "right eye", "left eye", "right brow", "left brow", "right ear", "left ear",
-    "mouth interior", "top lip", "bottom lip", "neck", "hair", "beard", "clothing", "glasses", "headwear", "facewear",
-)  # fmt: skip
-BACKGROUND, SKIN, NOSE, IGNORE = 0, 1, 2, 255
+LARGEST_CLASS = 18
+BACKGROUND, SKIN, NOSE, IGNORE = (CLASSES[name] for name in ("background", "skin", "nose", "ignore"))
 LANDMARKS_IN_FILE = 70
 SMALLEST_BOX = 32  # pixels; boxes with a side up to this are left out
 _PICTURE = re.compile(r"(?:^|/)\d+\.png$", re.IGNORECASE)
@@ -93,9 +91,9 @@ def face_box(classes: np.ndarray, name: str) -> np.ndarray:
     Raises ArchiveError when a class is unknown or the box is small.
     """
     used = np.flatnonzero(np.bincount(classes.ravel(), minlength=256))
-    unknown = used[(used >= len(CLASSES)) & (used != IGNORE)]
+    unknown = used[(used > LARGEST_CLASS) & (used != IGNORE)]
     if len(unknown):
-        raise ArchiveError(f"{name}: class {unknown[0]}, expected 0 to {len(CLASSES) - 1} or {IGNORE}.")
+        raise ArchiveError(f"{name}: class {unknown[0]}, expected 0 to {LARGEST_CLASS} or {IGNORE}.")
     face = (classes == SKIN) | (classes == NOSE)
     if not face.any():
         face = classes != BACKGROUND

@@ -1,0 +1,117 @@
+"""Speed of the FaceSynthetics converter next to its codec: a loop that only decodes PNG files and encodes JPEG files.
+
+    python benchmarks/bench_synface.py [--archive dataset_100000.zip] [-n 600] [--workers 2]
+
+The loop goes through the same pictures with as many processes; it holds the PNG bytes in memory already and drops the
+JPEG bytes. It runs once with the pictures alone and once with the label images decoded as well, which the converter
+can't do without: boxes come from them. Without an archive, one of synthetic faces of 512 × 512 pixels is made first.
+Rounds alternate and their medians are compared, since machines change their speed.
+"""
+
+import argparse
+import contextlib
+import io
+import statistics
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+
+from trackertraincode.cli import non_negative_int, positive_int
+from trackertraincode.conversion.archive import Archive
+from trackertraincode.conversion.run import run_converter
+from trackertraincode.conversion.synface import make_source
+from trackertraincode.rendering.generate import Request, iter_faces
+from trackertraincode.sample.images import decode, decode_labels, encode_jpeg, encode_png
+
+DIFFERENT_FACES = 24  # drawn; the others repeat them
+ROUNDS = 3
+
+Pair = tuple[bytes, bytes]  # picture and label image
+
+
+def write_archive(path: Path, count: int, workers: int) -> None:
+    """Synthetic faces in FaceSynthetics' layout."""
+    drawn = []
+    for face in iter_faces(Request(min(count, DIFFERENT_FACES), 512, 0, "hdf5"), workers):
+        sample = face.sample
+        assert isinstance(sample.image, bytes)
+        assert isinstance(sample.segmentation, bytes)
+        assert sample.landmarks_2d is not None
+        points = [*sample.landmarks_2d, *sample.landmarks_2d[:2]]
+        text = "".join(f"{x:.4f} {y:.4f}\n" for x, y in points)
+        drawn.append((encode_png(decode(sample.image, color=True)), sample.segmentation, text))
+    with zipfile.ZipFile(path, "w") as archive:
+        for index in range(count):
+            picture, labels, text = drawn[index % len(drawn)]
+            archive.writestr(f"{index:06d}.png", picture)
+            archive.writestr(f"{index:06d}_seg.png", labels)
+            archive.writestr(f"{index:06d}_ldmks.txt", text, zipfile.ZIP_DEFLATED)
+
+
+def transcode(with_labels: bool, pairs: list[Pair]) -> None:
+    """The least that any converter must do."""
+    for picture, labels in pairs:
+        encode_jpeg(decode(picture, color=True))
+        if with_labels:
+            decode_labels(labels)
+
+
+def run_codec(pairs: list[Pair], workers: int, with_labels: bool) -> None:
+    work = partial(transcode, with_labels)
+    if workers == 0:
+        work(pairs)
+        return
+    chunks = [pairs[i : i + 16] for i in range(0, len(pairs), 16)]
+    with ProcessPoolExecutor(workers) as pool:
+        list(pool.map(work, chunks))
+
+
+def run_conversion(archive: Path, folder: Path, count: int, workers: int) -> None:
+    options = argparse.Namespace(
+        source=archive, destination=folder / "out.h5", count=count, workers=workers, resume=False, strict=True
+    )
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        run_converter(options, "bench_synface", make_source(archive, segmentation=True))
+
+
+def seconds(action: Callable[[], None]) -> float:
+    start = time.perf_counter()
+    action()
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--archive", type=Path, help="dataset_100000.zip, or the folder it was unpacked to")
+    parser.add_argument("-n", type=positive_int, default=600, help="pictures to convert")
+    parser.add_argument("--workers", type=non_negative_int, default=2)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        archive: Path = options.archive or folder / "synface.zip"
+        if options.archive is None:
+            write_archive(archive, options.n, options.workers)
+        opened = Archive(archive)
+        stems = make_source(archive, segmentation=True).items[: options.n]
+        pairs = [(opened.read(f"{stem}.png"), opened.read(f"{stem}_seg.png")) for stem in stems]
+        actions: dict[str, Callable[[], None]] = {
+            "decode and encode pictures": partial(run_codec, pairs, options.workers, False),
+            "and decode label images": partial(run_codec, pairs, options.workers, True),
+            "converter": partial(run_conversion, archive, folder, options.n, options.workers),
+        }
+        taken: dict[str, list[float]] = {label: [] for label in actions}
+        for _ in range(ROUNDS):
+            for label, action in actions.items():
+                taken[label].append(seconds(action))
+        rates = {label: len(pairs) / statistics.median(values) for label, values in taken.items()}
+    for label, rate in rates.items():
+        share = rates["converter"] / rate
+        print(f"{label:>28}: {rate:6.0f} samples/s with {options.workers} processes; converter at {share:.0%} of it")
+
+
+if __name__ == "__main__":
+    main()
