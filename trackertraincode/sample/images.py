@@ -86,7 +86,7 @@ def encode_png(image: np.ndarray) -> bytes:
 
 
 def _encode(extension: str, image: np.ndarray, parameters: list[int]) -> bytes:
-    ordered = image if image.ndim == 2 else np.ascontiguousarray(image[..., ::-1])
+    ordered = image if image.ndim == 2 else cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2BGR)
     done, data = cv2.imencode(extension, ordered, parameters)
     assert done, f"cv2.imencode refused an array of {image.shape}, {image.dtype}"
     return data.tobytes()
