@@ -5,12 +5,14 @@
 The loop goes through the same pictures with as many processes; it holds the PNG bytes in memory already and drops the
 JPEG bytes. It runs once with the pictures alone and once with the label images decoded as well, which the converter
 can't do without: boxes come from them. Without an archive, one of synthetic faces of 512 × 512 pixels is made first.
-Rounds alternate and their medians are compared, since machines change their speed.
+Rounds alternate and their medians are compared, since machines change their speed. Where other programs take turns on
+the cores, trust the shares of processor time, of all processes together.
 """
 
 import argparse
 import contextlib
 import io
+import os
 import statistics
 import tempfile
 import time
@@ -78,10 +80,11 @@ def run_conversion(archive: Path, folder: Path, count: int, workers: int) -> Non
         run_converter(options, "bench_synface", make_source(archive, segmentation=True))
 
 
-def seconds(action: Callable[[], None]) -> float:
-    start = time.perf_counter()
+def measure(action: Callable[[], None]) -> tuple[float, float]:
+    """Seconds on the clock, and of the processors, those of finished child processes included."""
+    start, busy = time.perf_counter(), sum(os.times()[:4])
     action()
-    return time.perf_counter() - start
+    return time.perf_counter() - start, sum(os.times()[:4]) - busy
 
 
 def main() -> None:
@@ -103,14 +106,15 @@ def main() -> None:
             "and decode label images": partial(run_codec, pairs, options.workers, True),
             "converter": partial(run_conversion, archive, folder, options.n, options.workers),
         }
-        taken: dict[str, list[float]] = {label: [] for label in actions}
+        taken: dict[str, list[tuple[float, float]]] = {label: [] for label in actions}
         for _ in range(ROUNDS):
             for label, action in actions.items():
-                taken[label].append(seconds(action))
-        rates = {label: len(pairs) / statistics.median(values) for label, values in taken.items()}
-    for label, rate in rates.items():
-        share = rates["converter"] / rate
-        print(f"{label:>28}: {rate:6.0f} samples/s with {options.workers} processes; converter at {share:.0%} of it")
+                taken[label].append(measure(action))
+    clock, busy = ({label: statistics.median(t[i] for t in times) for label, times in taken.items()} for i in (0, 1))
+    print(f"{options.workers} processes                  samples/s, converter relative to it: clock, processor time")
+    for label in actions:
+        shares = [times[label] / times["converter"] for times in (clock, busy)]
+        print(f"{label:>28}: {len(pairs) / clock[label]:6.0f}{shares[0]:30.0%}{shares[1]:8.0%}")
 
 
 if __name__ == "__main__":

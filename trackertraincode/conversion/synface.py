@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from trackertraincode.conversion.archive import open_archive
@@ -71,7 +72,7 @@ def convert_item(settings: Settings, stem: str) -> list[Sample]:
             image=encode_jpeg(pixels),
             name=picture,
             face_box=box,
-            landmarks=np.pad(landmarks, ((0, 0), (0, 1))),  # depths aren't known
+            landmarks=np.column_stack([landmarks, np.zeros(COUNT)]),  # depths aren't known
             segmentation=label_file if settings.segmentation else None,
         )
     ]
@@ -90,14 +91,14 @@ def face_box(classes: np.ndarray, name: str) -> np.ndarray:
 
     Raises ArchiveError when a class is unknown or the box is small.
     """
-    used = np.flatnonzero(np.bincount(classes.ravel(), minlength=256))
-    unknown = used[(used > LARGEST_CLASS) & (used != IGNORE)]
-    if len(unknown):
-        raise ArchiveError(f"{name}: class {unknown[0]}, expected 0 to {LARGEST_CLASS} or {IGNORE}.")
-    face = (classes == SKIN) | (classes == NOSE)
-    if not face.any():
-        face = classes != BACKGROUND
-    cols, rows = np.flatnonzero(face.any(0)), np.flatnonzero(face.any(1))
-    if len(cols) == 0 or min(cols[-1] - cols[0], rows[-1] - rows[0]) + 1 <= SMALLEST_BOX:
+    unknown = cv2.inRange(classes, LARGEST_CLASS + 1, IGNORE - 1)
+    if cv2.countNonZero(unknown):
+        found = int(classes[unknown > 0][0])
+        raise ArchiveError(f"{name}: class {found}, expected 0 to {LARGEST_CLASS} or {IGNORE}.")
+    face = cv2.inRange(classes, min(SKIN, NOSE), max(SKIN, NOSE))
+    if not cv2.countNonZero(face):
+        face = cv2.inRange(classes, BACKGROUND + 1, IGNORE)
+    x, y, width, height = cv2.boundingRect(face)
+    if min(width, height) <= SMALLEST_BOX:
         raise ArchiveError(f"{name}: no face larger than {SMALLEST_BOX} pixels.")
-    return np.array([cols[0], rows[0], cols[-1] + 1, rows[-1] + 1], dtype=np.float64)  # from the corner
+    return np.array([x, y, x + width, y + height], dtype=np.float64)  # from the corner

@@ -29,8 +29,16 @@ def number_rows(lines: Sequence[str], name: str, columns: int, *, first: int = 1
         words = line.split()
         if len(words) != columns:
             raise ArchiveError(f"{name}: line {number} has {len(words)} numbers, expected {columns}.")
-        rows.append([finite_number(word, f"{name}: line {number}") for word in words])
-    return np.array(rows, dtype=np.float64).reshape(len(rows), columns)
+        rows.append(words)
+    try:
+        values = np.array([[float(word) for word in words] for words in rows], dtype=np.float64)
+    except ValueError:
+        values = np.array([np.nan])
+    if not np.isfinite(values).all():
+        for number, words in enumerate(rows, first):
+            for word in words:
+                finite_number(word, f"{name}: line {number}")
+    return values.reshape(len(rows), columns)
 
 
 def finite_number(word: str, where: str) -> float:
