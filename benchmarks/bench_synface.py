@@ -2,9 +2,9 @@
 
     python benchmarks/bench_synface.py [--archive dataset_100000.zip] [-n 600] [--workers 2]
 
-The loop goes through the same pictures with as many processes; it holds the PNG bytes in memory already and drops the
-JPEG bytes. It runs once with the pictures alone and once with the label images decoded as well, which the converter
-can't do without: boxes come from them. Without an archive, one of synthetic faces of 512 × 512 pixels is made first.
+The loop reads the same members of the same archive with as many processes, and drops the JPEG bytes. It runs once with
+the pictures alone and once with the label images decoded as well, which the converter can't do without: boxes come from
+them. Without an archive, one of synthetic faces of 512 × 512 pixels is made first.
 Rounds alternate and their medians are compared, since machines change their speed. Where other programs take turns on
 the cores, trust the shares of processor time, of all processes together.
 """
@@ -17,13 +17,13 @@ import statistics
 import tempfile
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
 from trackertraincode.cli import non_negative_int, positive_int
-from trackertraincode.conversion.archive import Archive
+from trackertraincode.conversion.archive import open_archive
 from trackertraincode.conversion.run import run_converter
 from trackertraincode.conversion.synface import make_source
 from trackertraincode.rendering.generate import Request, iter_faces
@@ -31,8 +31,6 @@ from trackertraincode.sample.images import decode, decode_labels, encode_jpeg, e
 
 DIFFERENT_FACES = 24  # drawn; the others repeat them
 ROUNDS = 3
-
-Pair = tuple[bytes, bytes]  # picture and label image
 
 
 def write_archive(path: Path, count: int, workers: int) -> None:
@@ -54,20 +52,21 @@ def write_archive(path: Path, count: int, workers: int) -> None:
             archive.writestr(f"{index:06d}_ldmks.txt", text, zipfile.ZIP_DEFLATED)
 
 
-def transcode(with_labels: bool, pairs: list[Pair]) -> None:
+def transcode(archive: Path, with_labels: bool, stems: Sequence[str]) -> None:
     """The least that any converter must do."""
-    for picture, labels in pairs:
-        encode_jpeg(decode(picture, color=True))
+    opened = open_archive(archive)
+    for stem in stems:
+        encode_jpeg(decode(opened.read(f"{stem}.png"), color=True))
         if with_labels:
-            decode_labels(labels)
+            decode_labels(opened.read(f"{stem}_seg.png"))
 
 
-def run_codec(pairs: list[Pair], workers: int, with_labels: bool) -> None:
-    work = partial(transcode, with_labels)
+def run_codec(archive: Path, stems: Sequence[str], workers: int, with_labels: bool) -> None:
+    work = partial(transcode, archive, with_labels)
     if workers == 0:
-        work(pairs)
+        work(stems)
         return
-    chunks = [pairs[i : i + 16] for i in range(0, len(pairs), 16)]
+    chunks = [stems[i : i + 16] for i in range(0, len(stems), 16)]
     with ProcessPoolExecutor(workers) as pool:
         list(pool.map(work, chunks))
 
@@ -98,12 +97,10 @@ def main() -> None:
         archive: Path = options.archive or folder / "synface.zip"
         if options.archive is None:
             write_archive(archive, options.n, options.workers)
-        opened = Archive(archive)
         stems = make_source(archive, segmentation=True).items[: options.n]
-        pairs = [(opened.read(f"{stem}.png"), opened.read(f"{stem}_seg.png")) for stem in stems]
         actions: dict[str, Callable[[], None]] = {
-            "decode and encode pictures": partial(run_codec, pairs, options.workers, False),
-            "and decode label images": partial(run_codec, pairs, options.workers, True),
+            "decode and encode pictures": partial(run_codec, archive, stems, options.workers, False),
+            "and decode label images": partial(run_codec, archive, stems, options.workers, True),
             "converter": partial(run_conversion, archive, folder, options.n, options.workers),
         }
         taken: dict[str, list[tuple[float, float]]] = {label: [] for label in actions}
@@ -114,7 +111,7 @@ def main() -> None:
     print(f"{options.workers} processes                  samples/s, converter relative to it: clock, processor time")
     for label in actions:
         shares = [times[label] / times["converter"] for times in (clock, busy)]
-        print(f"{label:>28}: {len(pairs) / clock[label]:6.0f}{shares[0]:30.0%}{shares[1]:8.0%}")
+        print(f"{label:>28}: {len(stems) / clock[label]:6.0f}{shares[0]:30.0%}{shares[1]:8.0%}")
 
 
 if __name__ == "__main__":
