@@ -188,12 +188,20 @@ class RowAppender:
             return
         start = len(self.dataset)
         self.dataset.resize(start + len(self._rows), axis=0)
-        if self._variable:  # one by one: rows of equal length would be taken for one table
-            for index, row in enumerate(self._rows, start):
-                self.dataset[index] = row
+        if self._variable:
+            self._write_variable(start)
         else:
             self.dataset[start:] = np.stack(self._rows)
         self._rows = []
+
+    def _write_variable(self, start: int) -> None:
+        """Rows of different lengths at once; indexing would take rows of equal length for one table."""
+        rows = np.empty(len(self._rows), dtype=self.dataset.dtype)
+        for index, row in enumerate(self._rows):
+            rows[index] = row
+        place = self.dataset.id.get_space()
+        place.select_hyperslab((start,), rows.shape)
+        self.dataset.id.write(h5py.h5s.create_simple(rows.shape), place, rows, h5py.h5t.py_create(self.dataset.dtype))
 
 
 def write_array(file: h5py.File, name: str, values: Iterable[int]) -> None:
