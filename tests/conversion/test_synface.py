@@ -105,6 +105,11 @@ def test_boxes_up_to_32_pixels_are_left_out(side: int) -> None:
         ),
         ("000001_ldmks.txt", b"1 2\n" * 12 + b"1 x\n" + b"1 2\n" * 57, r"ldmks\.txt: line 13 has 'x'"),
         ("000001_ldmks.txt", b"nan 2\n" * 70, r"ldmks\.txt: line 1 has 'nan'"),
+        (
+            "000001_ldmks.txt",
+            b"1 2\n2 1\n" * 35,
+            r"000001_ldmks\.txt: landmarks in \[1.0, 1.0, 2.0, 2.0\], but the face",
+        ),
         ("000001_seg.png", b"junk", r"000001_seg\.png: 4 bytes, not a readable"),
         ("000001_seg.png", encode_png(np.full((160, 160), 19, np.uint8)), r"000001_seg\.png: class 19"),
         ("000001_seg.png", encode_png(np.ones((64, 64), np.uint8)), r"000001\.png: 160 × 160 pixels, .* 64 × 64"),

@@ -159,7 +159,11 @@ def test_layouts_of_mirrors_convert_alike(small: Members, tmp_path: Path, kind: 
         (lambda words: ["x", *words[1:]], r"attr_train\.txt: line 2 has 'x' where a number should be"),
         (lambda words: ["inf", *words[1:]], r"attr_train\.txt: line 2 has 'inf'"),
         (lambda words: [*words[:196], "9", "9", "9", "9", *words[200:]], r"line 2 has the empty box \[9.0, 9.0"),
-        (lambda words: [*words[:196], "900", "9", "999", "99", *words[200:]], r"1_Ball_1\.jpg: face box .* outside"),
+        (
+            lambda words: [*words[:196], "900", "9", "999", "99", *words[200:]],
+            r"line 2: landmarks in .* but the face box",
+        ),
+        (lambda words: [*["900", "901", "910", "911"] * 49, "900", "9", "999", "950", *words[200:]], "outside of the"),
         (lambda words: [*words[:-1], "7--Gone/gone.jpg"], r"line 2: picture '7--Gone/gone\.jpg' is missing"),
     ],
 )

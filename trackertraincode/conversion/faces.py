@@ -107,6 +107,14 @@ def best_overlap(boxes: np.ndarray, box: np.ndarray, min_iou: float) -> np.ndarr
     return boxes[best] if overlap[best] > min_iou else None
 
 
+def check_on_face(points: np.ndarray, box: np.ndarray, where: str) -> None:
+    """Raise ArchiveError, which begins with `where`, when landmarks (N, 2) and face box (4,) don't overlap at all."""
+    around = np.concatenate([points.min(0), points.max(0)])
+    if (np.maximum(around[:2], box[:2]) >= np.minimum(around[2:], box[2:])).any():
+        found, expected = ([round(float(v), 1) for v in value] for value in (around, box))
+        raise ArchiveError(f"{where}: landmarks in {found}, but the face box is {expected}; one of them is another's.")
+
+
 @dataclass(frozen=True)
 class Placement:
     """Where a crop lies: the picture is scaled to `scaled`, then cut to x0, y0, x1, y1 of the scaled picture."""

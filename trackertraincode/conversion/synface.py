@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from trackertraincode.conversion.archive import open_archive
+from trackertraincode.conversion.faces import check_on_face
 from trackertraincode.conversion.run import Source
 from trackertraincode.conversion.textfile import number_rows, read_lines
 from trackertraincode.errors import ArchiveError
@@ -60,6 +61,7 @@ def convert_item(settings: Settings, stem: str) -> list[Sample]:
     except ImageDecodeError as error:
         raise ArchiveError(f"{labels}: {error}") from error
     box = face_box(classes, labels)
+    check_on_face(landmarks, box, points)
     try:
         pixels = decode(archive.read(picture), color=True)
     except ImageDecodeError as error:

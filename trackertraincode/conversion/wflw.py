@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from trackertraincode.conversion.archive import Archive, open_archive
-from trackertraincode.conversion.faces import store_crop
+from trackertraincode.conversion.faces import check_on_face, store_crop
 from trackertraincode.conversion.landmark_schemes import WFLW_COUNT, wflw_to_68
 from trackertraincode.conversion.run import Source
 from trackertraincode.conversion.textfile import finite_number, read_lines
@@ -125,7 +125,8 @@ def convert_item(settings: Settings, item: Item) -> list[Sample]:
         raise ArchiveError(f"{where} has the empty box {box.tolist()}.")
     if item.member is None:
         raise ArchiveError(f"{where}: picture '{item.picture}' is missing in WFLW_images.")
-    image = open_archive(settings.archive).read(item.member)
     landmarks = wflw_to_68(numbers[:_BOX_START].reshape(WFLW_COUNT, 2))
+    check_on_face(landmarks, box, where)
+    image = open_archive(settings.archive).read(item.member)
     kept = store_crop(image, box, {"landmarks_2d": landmarks}, name=item.member)
     return [Sample(name=f"{item.member}, line {item.number}", **kept)]
