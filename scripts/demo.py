@@ -47,8 +47,6 @@ def main() -> int:
     parser.add_argument("--test-faces", type=int, default=300, help="synthetic faces that are only evaluated")
     parser.add_argument("--epochs", type=int, default=24, help="epochs of --samples-per-epoch samples")
     parser.add_argument("--samples-per-epoch", type=int, default=2560)
-    parser.add_argument("--width", type=float, default=0.25, help="of the network; 1 takes eight times as long")
-    parser.add_argument("--input-size", type=int, default=97, help="edge of the crops, pixels")
     options = parser.parse_args()
 
     out: Path = options.outdir
@@ -64,9 +62,9 @@ def main() -> int:
     commands.run("dsprocess_300wlp.py", train_zip, data / "300wlp.h5", "--reconstruct-head-bbox")
     commands.run("dsprocess_aflw2k.py", test_zip, data / "aflw2k.h5")
     commands.run(
-        "train_poseestimator.py", "--ds", "300wlp", "--width", options.width, "--input-size", options.input_size,
+        "train_poseestimator.py", "--ds", "300wlp", "--backbone", "repvgg_az", "--input-size", 65, "--crop", "tight",
         "--with-nll-loss", "--with-swa", "--epochs", options.epochs, "--samples-per-epoch", options.samples_per_epoch,
-        "--lr", 3e-3, "--seed", 1, "--no-onnx", "--outdir", run,
+        "--lr", 3e-3, "--schedule", "cosine", "--seed", 1, "--no-onnx", "--outdir", run,
     )  # fmt: skip
     checkpoint, model = run / "swa.ckpt", out / "model.onnx"
     commands.run("export_model.py", checkpoint, "--opentrack", "--output", model)

@@ -4,7 +4,7 @@
               --draw_geometry--> maps --warp_crop, move_labels--> Batch: pixels 0…255, labels in [-1, 1]
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 
 import cv2
@@ -110,25 +110,31 @@ class ValidationBatches(Dataset):
 
 
 class EpochSampler(Sampler):
-    """Requests (epoch, 0), (epoch, 1), … of the epoch that `set_epoch` names."""
+    """Requests (epoch, 0), (epoch, 1), … of the epoch that `epoch_now` tells when an iteration begins.
 
-    def __init__(self, steps: int, epoch: int = 0) -> None:
-        self.steps, self.epoch = steps, epoch
+    It asks, instead of being told by `set_epoch`, since Lightning calls that too late after resuming.
+    """
 
-    def set_epoch(self, epoch: int) -> None:
-        """Lightning calls this before each epoch."""
-        self.epoch = epoch
+    def __init__(self, steps: int, epoch_now: Callable[[], int]) -> None:
+        self.steps, self._epoch_now = steps, epoch_now
 
     def __len__(self) -> int:
         return self.steps
 
     def __iter__(self) -> Iterator[Request]:
-        return iter([(self.epoch, step) for step in range(self.steps)])
+        epoch = self._epoch_now()
+        return iter([(epoch, step) for step in range(self.steps)])
 
 
-def make_loader(batches: TrainBatches | ValidationBatches, workers: int, *, pin_memory: bool = False) -> DataLoader:
-    """A DataLoader whose workers make whole batches."""
-    sampler = EpochSampler(len(batches)) if isinstance(batches, TrainBatches) else None
+def make_loader(
+    batches: TrainBatches | ValidationBatches,
+    workers: int,
+    *,
+    epoch_now: Callable[[], int] = lambda: 0,
+    pin_memory: bool = False,
+) -> DataLoader:
+    """A DataLoader whose workers make whole batches. epoch_now: of training batches, asked once per iteration."""
+    sampler = EpochSampler(len(batches), epoch_now) if isinstance(batches, TrainBatches) else None
     return DataLoader(
         batches,
         batch_size=None,
@@ -137,6 +143,7 @@ def make_loader(batches: TrainBatches | ValidationBatches, workers: int, *, pin_
         worker_init_fn=_start_worker,
         persistent_workers=workers > 0 and sampler is not None,
         pin_memory=pin_memory,
+        generator=torch.Generator(),  # its own, so that starting an epoch doesn't move torch's random numbers
     )
 
 

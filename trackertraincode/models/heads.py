@@ -6,8 +6,6 @@ features --RotationHead--> quaternion ---+
          --BoxHead--> box
 """
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -22,7 +20,7 @@ from trackertraincode.geometry.rotation import (
     sixd_rows_to_matrix,
 )
 
-INITIAL_REAL_PART = 0.1  # of quaternions, before normalising
+INITIAL_REAL_BIAS = 0.1  # of quaternions, before elu + 1; a real part of only 0.1 after it made the first epoch diverge
 INITIAL_SIZE_BIAS = 0.5  # before elu + 1
 START_NEAR_BIAS = 0.1  # factor of usual initial weights where the start shall be near the bias
 
@@ -46,7 +44,7 @@ class QuaternionHead(nn.Module):
 
     def __init__(self, features: int) -> None:
         super().__init__()
-        self.linear = _linear(features, [0.0, 0.0, 0.0, math.log(INITIAL_REAL_PART)])  # elu(log r) + 1 = r
+        self.linear = _linear(features, [0.0, 0.0, 0.0, INITIAL_REAL_BIAS])
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """(B, F) -> unit quaternions (B, 4) and what they were before normalising."""

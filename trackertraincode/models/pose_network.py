@@ -106,6 +106,11 @@ class PoseNetwork(nn.Module):
     def forward(self, image: Tensor, dataset: Tensor | None = None) -> Prediction:
         """image: (B, C, S, S), normalised (`augmentation.units`). dataset: (B,) long, while training with offsets."""
         features = self.dropout(self.backbone(image))
+        with torch.autocast(image.device.type, enabled=False):  # heads are cheap, and geometry needs float32
+            return self._predict(features.float(), dataset)
+
+    def _predict(self, features: Tensor, dataset: Tensor | None) -> Prediction:
+        count = features.shape[0]
         rotation, raw = self.rotation(self._of(features, "rotation"))
         head = self.head(self._of(features, "head"))
         parts: dict[str, Tensor] = {"rotation_raw": raw, "face_box": self.face_box(self._of(features, "face_box"))}
@@ -115,10 +120,10 @@ class PoseNetwork(nn.Module):
         if self.config.uncertainty:
             parts["rotation_tril"] = self.rotation_tril(self._of(features, "rotation"))
             parts["head_tril"] = self.head_tril(self._of(features, "head"))
-            parts["face_box_scale"] = self.face_box_scale(image.shape[0])
+            parts["face_box_scale"] = self.face_box_scale(count)
             if self.config.landmarks:
-                parts["landmarks_scale"] = self.landmarks_scale(image.shape[0])
-                parts["shape_scale"] = self.shape_scale(image.shape[0])
+                parts["landmarks_scale"] = self.landmarks_scale(count)
+                parts["shape_scale"] = self.shape_scale(count)
         if dataset is not None and len(self.config.offsets_of) > 1:
             rotation, head = self.offsets(rotation, head, dataset)
         return Prediction(rotation=rotation, head=head, **parts)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from trackertraincode.augmentation.extras import NAMES as EXTRA_NAMES
 from trackertraincode.cli import closest_first
 from trackertraincode.errors import ConfigError
 from trackertraincode.models.backbones import BACKBONES
@@ -62,8 +63,8 @@ class TrainConfig:
     )
     crop: str = option(
         "opnet",
-        "opnet: around 1.1 boxes with shifts; mixed: 0.9 to 1.6 boxes; loose: as 6DRepNet trains",
-        choices=("opnet", "mixed", "loose"),
+        "opnet: around 1.1 boxes with shifts; tight: with small ones; mixed: 0.9 to 1.6 boxes; loose: as 6DRepNet trains",
+        choices=("opnet", "tight", "mixed", "loose"),
     )
     extra: str = option(
         "",
@@ -141,6 +142,11 @@ class TrainConfig:
         if self.backbone not in BACKBONES and not self.backbone.startswith(FREE_BACKBONE):
             close = ", ".join(closest_first(self.backbone, list(BACKBONES)))
             raise ConfigError(f"backbone={self.backbone!r} is unknown; choose timm:NAME or one of: {close}.")
+        for name in self.extras:
+            if name not in EXTRA_NAMES:
+                raise ConfigError(
+                    f"extra {name!r} is unknown; choose among {', '.join(closest_first(name, EXTRA_NAMES))}."
+                )
         if self.rampup_nll_losses and not self.with_nll_loss:
             raise ConfigError("rampup_nll_losses has nothing to raise; add --with-nll-loss.")
         if self.batchsize % (self.devices * self.nodes):

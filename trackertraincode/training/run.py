@@ -216,9 +216,8 @@ def finish(
             save_network(path, final.cpu(), about)
             print(f"{name}: uncertainties scaled, " + ", ".join(f"{k} × {v:.2f}" for k, v in factors.items()))
         if config.onnx:
-            export_full(final, path.with_suffix(".onnx"), about)
-            if final.config.channels == 1:
-                export_opentrack(final, outdir / f"{name}_opentrack.onnx", about)
+            export = export_opentrack if final.config.channels == 1 else export_full
+            export(final, path.with_suffix(".onnx"), about)
     print(f"{outdir}: done")
 
 
@@ -244,8 +243,7 @@ class _Saver:
 
 def _batches(data: PoseData, augment: DeviceAugmentation, device: torch.device, epoch: int) -> Iterator[Batch]:
     """Training batches of an epoch that was never trained, for batch-norm statistics."""
-    loader = make_loader(data.train_batches(), data.workers)
-    loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
+    loader = make_loader(data.train_batches(), data.workers, epoch_now=lambda: epoch)
     augment.to(device)
     count = max(1, BATCH_NORM_SAMPLES // data.config.batchsize)
     for _, item in zip(range(count), loader):

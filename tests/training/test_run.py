@@ -1,0 +1,146 @@
+"""Runs leave what they promise, can be repeated and resumed exactly, and say what is wrong."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from trackertraincode.errors import CatalogError, ConfigError
+from trackertraincode.evaluation.predictor import load_predictor
+from trackertraincode.models.checkpoint import load_network
+from trackertraincode.training import run as run_module
+from trackertraincode.training.guard import TrainingDiverged
+from trackertraincode.training.options import read_toml
+from trackertraincode.training.records import read_metrics
+
+Run = Callable[..., Path]
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    return load_network(path)[0].state_dict()
+
+
+def same(a: Path, b: Path) -> bool:
+    first, second = weights(a), weights(b)
+    return all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.slow
+def test_a_run_leaves_everything_that_it_promises(run: Run, capsys: pytest.CaptureFixture) -> None:
+    out = run(with_swa=True, with_nll_loss=True, onnx=True, save_plot=True, tensorboard=True, draw_every=3, epochs=3)
+    names = {path.name for path in out.iterdir()}
+    expected = {"config.toml", "environment.json", "metrics.csv", "train.pdf", "tensorboard", "pictures", "resume.ckpt"}
+    models = {f"{name}{suffix}" for name in ("last", "best", "swa") for suffix in (".ckpt", ".onnx")}
+    assert names >= expected | models
+    environment = json.loads((out / "environment.json").read_text())
+    assert environment["libraries"]["torch"]
+    assert environment["data"][0]["file"].endswith("300wlp.h5")
+    assert read_toml(out / "config.toml")["epochs"] == 3
+    rows = read_metrics(out / "metrics.csv")
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
+    assert {"train/loss", "train/rotation", "val/geodesic", "val/mae", "lr", "samples_per_s"} <= set(rows[0])
+    _, about = load_network(out / "swa.ckpt")
+    assert about.trained_on == ["300wlp"]
+    assert about.recipe["lr"] == 1e-3
+    image = torch.rand(3, 1, 33, 33) - 0.5
+    answers = [load_predictor(out / f"swa{suffix}").predict(image) for suffix in (".ckpt", ".onnx")]
+    assert torch.allclose(answers[1].rotation, answers[0].rotation, atol=1e-4)
+    assert torch.allclose(answers[1].head_tril, answers[0].head_tril, atol=1e-4)
+    assert "uncertainties scaled" not in capsys.readouterr().err
+
+
+def test_the_same_seed_gives_the_same_weights(run: Run) -> None:
+    first, second, other = run("a"), run("b", workers=1), run("c", seed=1)
+    assert same(first / "last.ckpt", second / "last.ckpt")
+    assert not same(first / "last.ckpt", other / "last.ckpt")
+
+
+def test_a_stopped_run_goes_on_to_the_same_weights(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopped in the middle of an epoch, as by kill -9, after which only the files are left."""
+    options: dict = {"with_swa": True, "ema": 0.9, "epochs": 4, "neck_dropout": 0.3}
+    whole = run("whole", **options)
+
+    class Killed(BaseException):
+        pass
+
+    step = run_module.PoseTraining.training_step
+    counter = iter(range(100))
+
+    def stop_in_third_epoch(self, batch, batch_idx):
+        if next(counter) == 5:
+            raise Killed
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(run_module.PoseTraining, "training_step", stop_in_third_epoch)
+    with pytest.raises(Killed):
+        run("parts", **options)
+    monkeypatch.setattr(run_module.PoseTraining, "training_step", step)
+    parts = run("parts", resume=True, **options)
+    for name in ("last", "swa", "ema", "best"):
+        assert same(whole / f"{name}.ckpt", parts / f"{name}.ckpt"), name
+    losses = [[row["train/loss"] for row in read_metrics(out / "metrics.csv")] for out in (whole, parts)]
+    assert losses[0] == losses[1]
+
+
+def test_a_folder_with_another_run_is_refused(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "notes.txt").write_text("mine")
+    with pytest.raises(ConfigError, match=r"run: is not empty; choose another --outdir"):
+        run()
+
+
+def test_missing_data_stops_before_anything_is_made(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(CatalogError, match=r"wflw_augmented_v4\.h5 is missing"):
+        run(ds="300wlp+wflw_lp")
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_batch(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(TrainingDiverged, match=r"epoch \d, step \d: the loss is not finite"):
+        run(lr=1e30, epochs=4)
+    assert (tmp_path / "run" / "nan_batch.pt").is_file()
+
+
+def test_training_lowers_the_error(run: Run) -> None:
+    out = run(epochs=8, samples_per_epoch=96, crop="tight", raug=0.0, lr=3e-3, schedule="constant", width=1.0)
+    rows = read_metrics(out / "metrics.csv")
+    assert rows[-1]["train/loss"] < 0.6 * rows[0]["train/loss"]
+
+
+def test_pretrained_weights_are_taken_where_they_fit(run: Run, capsys: pytest.CaptureFixture) -> None:
+    first = run("first", epochs=1)
+    run("second", epochs=1, pretrained=str(first / "last.ckpt"), enable_6drot=True)
+    assert "tensors start from" in capsys.readouterr().out
+    with pytest.raises(ConfigError, match="no weights of its backbone fit"):
+        run("third", epochs=1, pretrained=str(first / "last.ckpt"), backbone="resnet18", width=0.125)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"enable_6drot": True, "rotation_loss": "geodesic", "pointhead": False, "crop": "loose", "extra": "blur"},
+        {"rgb": True, "augmentation": "none", "crop": "mixed"},
+        {"augmentation": "kornia", "extra": "plugin_brightness+cutout+jpeg", "optimizer": "adamw", "schedule": "cosine"},
+        {"backbone": "hybrid_vit", "width": 0.25, "with_nll_loss": True, "rampup_nll_losses": True},
+        {"ds": "300wlp:3+aflw2k:1", "ds_offsets": True, "ds_weighting": True, "val": "300wlp", "blurpool": True,
+         "backbone": "mobilenetv1", "width": 0.125, "catalog": "all_rows"},
+        {"freeze_batchnorm": True, "precision": "bf16", "gradient_clip": 0.0, "scale_lr": True, "channels_last": False},
+    ],
+)  # fmt: skip
+def test_options_train_and_can_be_loaded(run: Run, options: dict, tmp_path: Path) -> None:
+    if options.get("catalog"):  # 40 rows are fewer than the catalog's split needs
+        path = tmp_path / "catalog.toml"
+        path.write_text("[aflw2k]\nrows = [0]\nvalidation_rows = [0, 8]\n")
+        options = options | {"catalog": path}
+    out = run(epochs=2, **options)
+    prediction = load_predictor(out / "last.ckpt").predict(torch.rand(2, 3 if options.get("rgb") else 1, 33, 33) - 0.5)
+    assert torch.isfinite(prediction.rotation).all()
+
+
+def test_teachers_are_learned_from(run: Run) -> None:
+    first = run("teacher", epochs=1, onnx=True)
+    out = run("student", epochs=1, teachers=str(first / "last.onnx"))
+    assert read_metrics(out / "metrics.csv")[0]["train/teachers"] > 0
+    with pytest.raises(ConfigError, match=r"takes 1 × 33² crops, the network to be trained 1 × 65²"):
+        run("other", epochs=1, teachers=str(first / "last.onnx"), input_size=65)
