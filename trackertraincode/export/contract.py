@@ -114,7 +114,7 @@ def _output_faults(model: Any, shapes: dict[str, tuple], required: dict[str, tup
             faults.append(
                 f"output {value.name!r} has the stored shape {_text(shapes[value.name])}, expected {_text(expected)}"
             )
-        if value.name not in known and any(not isinstance(n, int) for n in shapes[value.name]):
+        if expected is None and any(not isinstance(n, int) for n in shapes[value.name]):
             faults.append(f"output {value.name!r} has no fixed shape")
     return faults
 
