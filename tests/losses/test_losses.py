@@ -119,7 +119,8 @@ def make_prediction(count: int) -> Prediction:
         rotation=random_quats(count), head=torch.rand(count, 3), face_box=torch.rand(count, 4),
         landmarks=torch.randn(count, 68, 3), shape=torch.randn(count, 50), rotation_raw=torch.randn(count, 4),
         rotation_tril=factors(count).float(), head_tril=factors(count).float(),
-        face_box_scale=torch.rand(count, 4) + 0.1, landmarks_scale=torch.rand(count, 68, 3) + 0.1, shape_scale=torch.rand(count, 50) + 0.1,
+        face_box_scale=torch.rand(count, 4) + 0.1,
+        landmarks_scale=torch.rand(count, 68, 3) + 0.1, shape_scale=torch.rand(count, 50) + 0.1,
     )  # fmt: skip
 
 
