@@ -203,7 +203,7 @@ def test_script_prints_a_table_and_writes_json(faces: Path, checkpoint: Path, tm
         "evaluate_pose_network.py", "--ds", "aflw2k3d", checkpoint, "--data", faces, "--json", tmp_path / "r.json"
     )
     assert "geodesic°" in output
-    (row,) = json.loads(json_file.read_text())
+    (row,) = json.loads((tmp_path / "r.json").read_text())
     expected = {"model", "protocol", "n", "pitch", "yaw", "roll", "mae", "geodesic", "xy", "size", "nme3d"}
     assert expected <= set(row)
     assert row["mae"] == pytest.approx((row["pitch"] + row["yaw"] + row["roll"]) / 3)
