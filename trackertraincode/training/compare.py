@@ -1,0 +1,211 @@
+"""Several runs side by side: error against epoch, size and latency.
+
+run folders --read_run--> RunSummary --draw_comparison--> compare.png, and compare-FAMILY.png where there are several
+
+A run folder is what `training.run` writes: config.toml names the backbone, metrics.csv holds the errors, .ckpt and .onnx
+the network. A run that was stopped early, or made without ONNX files, is compared by what it has.
+"""
+
+import json
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tabulate import tabulate
+
+from trackertraincode.errors import ConfigError
+from trackertraincode.export.onnx import sample_images
+from trackertraincode.models.checkpoint import load_network
+from trackertraincode.models.onnx_model import open_session
+from trackertraincode.training.options import CONFIG_FILE, read_toml
+from trackertraincode.training.records import METRICS_FILE, read_metrics
+
+WEIGHTS = ("last", "best", "swa", "ema")  # of one network, so that the first that is there tells size and latency
+REPEATS, WARM_UP = 100, 10  # passes for the median, and before them
+ERRORS = {"geodesic": "geodesic error, degrees", "mae": "Euler MAE, degrees", "loss": "validation loss"}
+FAMILIES = ("efficientnet_lite", "hybrid_vit")  # whose names have more than one word
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What is compared of one run; None where the folder doesn't tell."""
+
+    name: str
+    family: str  # of the backbone
+    backbone: str
+    input_size: int  # edge of the crops, pixels
+    epochs: tuple[int, ...]  # that have an error
+    errors: tuple[float, ...]  # of those epochs, on the validation samples
+    parameters: int | None  # of the network as it is trained
+    megabytes: float | None  # of the .onnx file; 1 MB is 10^6 bytes
+    latency: float | None  # milliseconds of the .onnx file on one thread, median
+
+    @property
+    def best(self) -> float:
+        """The lowest error of all epochs."""
+        return min(self.errors)
+
+
+def read_run(folder: Path, *, error: str = "geodesic", repeats: int = REPEATS) -> RunSummary:
+    """error: key of ERRORS. Raises ConfigError when this is no run or has no such error, ModelFileError for damaged files."""
+    for name in (CONFIG_FILE, METRICS_FILE):
+        if not (folder / name).is_file():
+            raise ConfigError(
+                f"{folder / name}: no such file, so {folder} is no run with a finished epoch; give the --outdir of "
+                "train_poseestimator.py."
+            )
+    options = read_toml(folder / CONFIG_FILE)
+    column = f"val/{error}"
+    try:
+        points = [(int(row["epoch"]), row[column]) for row in read_metrics(folder / METRICS_FILE) if column in row]
+    except (ValueError, KeyError, TypeError) as problem:
+        raise ConfigError(f"{folder / METRICS_FILE}: not a table of epochs ({problem}); train again.") from problem
+    points = [(epoch, value) for epoch, value in points if np.isfinite(value)]
+    if not points:
+        raise ConfigError(
+            f"{folder / METRICS_FILE}: has no values in column {column}; compare runs with validation samples, or choose "
+            f"another --error ({', '.join(ERRORS)})."
+        )
+    backbone = str(options.get("backbone", "unknown"))
+    checkpoint, onnx = _first(folder, ".ckpt"), _first(folder, ".onnx")
+    epochs, errors = zip(*points)
+    return RunSummary(
+        name=folder.resolve().name,
+        family=family_of(backbone),
+        backbone=backbone,
+        input_size=int(options.get("input_size", 0)),
+        epochs=epochs,
+        errors=errors,
+        parameters=None if checkpoint is None else _parameters(checkpoint),
+        megabytes=None if onnx is None else onnx.stat().st_size / 1e6,
+        latency=None if onnx is None else measure_latency(onnx, repeats),
+    )
+
+
+def read_runs(folders: Sequence[Path], *, error: str = "geodesic", repeats: int = REPEATS) -> list[RunSummary]:
+    """All runs; those that share a folder name get their parents' too."""
+    runs = [read_run(folder, error=error, repeats=repeats) for folder in folders]
+    names = [run.name for run in runs]
+    return [
+        run
+        if names.count(run.name) == 1
+        else RunSummary(**(asdict(run) | {"name": "/".join(folder.resolve().parts[-2:])}))
+        for run, folder in zip(runs, folders)
+    ]
+
+
+def family_of(backbone: str) -> str:
+    """resnet18 -> resnet, repvgg_a0 -> repvgg, timm:mobilenetv3_small_100 -> mobilenet."""
+    name = backbone.removeprefix("timm:").lower()
+    for family in FAMILIES:
+        if name.startswith(family):
+            return family
+    found = re.match(r"[a-z]+?(?=v?\d|[^a-z]|$)", name)
+    return found[0] if found else name
+
+
+def measure_latency(path: Path, repeats: int = REPEATS) -> float:
+    """Median milliseconds of one crop through an .onnx file on one thread. Raises ModelFileError."""
+    session = open_session(path, threads=1)
+    (entry,) = session.get_inputs()
+    crop = sample_images(entry.shape[1], entry.shape[2], 1).numpy()
+    taken = []
+    for _ in range(WARM_UP + repeats):
+        start = time.perf_counter()
+        session.run(None, {entry.name: crop})
+        taken.append(time.perf_counter() - start)
+    return 1000 * float(np.median(taken[WARM_UP:]))
+
+
+def format_runs(runs: Sequence[RunSummary], error: str = "geodesic") -> str:
+    """A line per run, the best first."""
+    ordered = sorted(runs, key=lambda run: run.best)
+    rows = [
+        [r.name, r.backbone, r.input_size, r.epochs[-1], f"{r.errors[-1]:.3f}", f"{r.best:.3f}",
+         _cell(r.parameters, 1e-6, 3), _cell(r.megabytes, 1, 2), _cell(r.latency, 1, 2)]
+        for r in ordered
+    ]  # fmt: skip
+    headings = ["run", "backbone", "input", "epochs", f"last {error}", f"best {error}", "parameters, M", "MB", "ms"]
+    return tabulate(rows, headings, disable_numparse=True, stralign="right")
+
+
+def write_comparison(runs: Sequence[RunSummary], path: Path) -> None:
+    """All numbers as JSON, a list of runs."""
+    rows = [asdict(run) | {"best": run.best} for run in runs]
+    path.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def draw_families(runs: Sequence[RunSummary], path: Path, error: str = "geodesic") -> list[Path]:
+    """One picture of all runs, and where they are of several backbone families, one more per family. Returns the files."""
+    draw_comparison(runs, path, error)
+    families = sorted({run.family for run in runs})
+    if len(families) == 1:
+        return [path]
+    files = [path]
+    for family in families:
+        files.append(path.with_name(f"{path.stem}-{family}{path.suffix}"))
+        draw_comparison([run for run in runs if run.family == family], files[-1], error)
+    return files
+
+
+def draw_comparison(runs: Sequence[RunSummary], path: Path, error: str = "geodesic") -> None:
+    """Four panels in a row: the best error against epochs, and against parameters, file size and latency.
+
+    Raises ConfigError when the ending of `path` is none that matplotlib writes.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+    from matplotlib import ticker
+
+    figure, axes = plt.subplots(1, 4, figsize=(16, 4.4), layout="constrained")
+    panels = (("parameters", 1e-6, "parameters, million"), ("megabytes", 1.0, "size of the .onnx, MB"),
+              ("latency", 1.0, "latency on one thread, ms"))  # fmt: skip
+    colors = plt.get_cmap("tab10" if len(runs) <= 10 else "tab20").colors  # type: ignore[attr-defined]
+    for i, run in enumerate(runs):
+        style: dict[str, Any] = {"color": colors[i % len(colors)]}
+        few = len(run.epochs) < 20
+        label = f"{run.name} ({run.backbone}, {run.input_size} px)"
+        axes[0].plot(run.epochs, run.errors, marker="." if few else None, label=label, **style)
+        for axis, (key, factor, _) in zip(axes[1:], panels):
+            value = getattr(run, key)
+            if value is not None:
+                axis.plot(value * factor, run.best, marker="o", markersize=8, linestyle="none", **style)
+                axis.annotate(run.name, (value * factor, run.best), (6, 5), textcoords="offset points", fontsize=8)
+    axes[0].set(xlabel="epoch", ylabel=ERRORS[error])
+    axes[0].xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
+    if all(run.best > 0 for run in runs):  # losses with likelihoods may be negative
+        axes[0].set_yscale("log")
+        axes[0].yaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
+        axes[0].yaxis.set_minor_formatter(ticker.FormatStrFormatter("%g"))
+    for axis, (key, _, label) in zip(axes[1:], panels):
+        axis.set(xlabel=label, ylabel=f"best {ERRORS[error]}")
+        axis.margins(0.25)
+        if all(getattr(run, key) is None for run in runs):
+            axis.text(0.5, 0.5, "no run has this file", ha="center", transform=axis.transAxes)
+    for axis in axes:
+        axis.grid(alpha=0.3)
+    figure.legend(loc="outside lower center", ncols=3, fontsize=9)
+    try:
+        figure.savefig(path, dpi=110)
+    except ValueError as problem:
+        raise ConfigError(f"{path}: {problem}; end the name of --output with .png, .pdf or .svg.") from problem
+    finally:
+        plt.close(figure)
+
+
+def _first(folder: Path, ending: str) -> Path | None:
+    return next((path for name in WEIGHTS if (path := folder / (name + ending)).is_file()), None)
+
+
+def _parameters(path: Path) -> int:
+    return sum(parameter.numel() for parameter in load_network(path)[0].parameters())
+
+
+def _cell(value: float | None, factor: float, digits: int) -> str:
+    return "–" if value is None else f"{value * factor:.{digits}f}"
