@@ -135,7 +135,6 @@ def test_errors_name_the_file_and_what_to_do(make_run: Callable[..., Path], tmp_
 def test_script_prints_the_table_and_the_pictures(
     make_run: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import runpy
 
     output = tmp_path / "all.png"
     monkeypatch.setattr(sys, "argv", ["compare_runs.py", str(make_run("a", (3.0,))), "--output", str(output)])
