@@ -1,10 +1,14 @@
 """What tests share: where real samples lie, and small samples to play with."""
 
+import contextlib
+import io
 import os
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -53,12 +57,31 @@ def make_sample() -> Callable[..., Sample]:
 
 
 def run_script(script: str, *arguments: object, expect: int = 0, **environment: str) -> str:
-    """Run a script of the project as a user would; returns stdout and stderr. Fails on another exit code."""
+    """Run a script of the project as a user would; returns stdout and stderr. Fails on another exit code.
+
+    Runs in this process, since importing torch anew costs seconds; `start_script` makes a real one.
+    """
+    output = io.StringIO()
+    words = [script, *map(str, arguments)]
+    with (
+        contextlib.redirect_stdout(output),
+        contextlib.redirect_stderr(output),
+        patch.object(sys, "argv", words),
+        patch.dict(os.environ, environment),
+        contextlib.chdir(PROJECT),
+    ):
+        try:
+            runpy.run_path(str(PROJECT / "scripts" / script), run_name="__main__")
+            code = 0
+        except SystemExit as stopped:
+            code = stopped.code if isinstance(stopped.code, int) else int(stopped.code is not None)
+    text = output.getvalue()
+    assert code == expect, f"exit code {code}, expected {expect}:\n{text}"
+    return text
+
+
+def start_script(script: str, *arguments: object, **environment: str) -> subprocess.CompletedProcess:
+    """Run a script in a process of its own."""
     command = [sys.executable, str(PROJECT / "scripts" / script), *map(str, arguments)]
     variables = {**os.environ, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1", **environment}
-    result = subprocess.run(command, capture_output=True, text=True, cwd=PROJECT, env=variables, check=False)
-    output = result.stdout + result.stderr
-    assert result.returncode == expect, f"exit code {result.returncode}, expected {expect}:\n{output}"
-    if expect:
-        assert "Traceback" not in output, output
-    return output
+    return subprocess.run(command, capture_output=True, text=True, cwd=PROJECT, env=variables, check=False)

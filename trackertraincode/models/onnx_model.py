@@ -54,6 +54,16 @@ class OnnxPoseModel:
     def __init__(self, path: Path, threads: int = 1, *, exact: bool = False) -> None:
         self.path = path
         self._session = open_session(path, threads, exact=exact)
+        outputs = {output.name: output for output in self._session.get_outputs()}
+        self._names = {
+            field: next(name for name in known if name in outputs)
+            for field, known in OUTPUT_NAMES.items()
+            if any(name in outputs for name in known)
+        }
+        for field in REQUIRED:
+            if field not in self._names:
+                known_names = " or ".join(OUTPUT_NAMES[field])
+                raise ModelFileError(f"{path}: output {known_names} is missing; found {', '.join(sorted(outputs))}.")
         inputs = self._session.get_inputs()
         shape = inputs[0].shape
         if len(inputs) != 1 or len(shape) != 4 or shape[1] not in (1, 3) or not isinstance(shape[2], int):
@@ -66,16 +76,6 @@ class OnnxPoseModel:
         self._input = inputs[0].name
         self.channels, self.input_size = int(shape[1]), int(shape[2])
         self.batch: int | None = shape[0] if isinstance(shape[0], int) else None  # None: any number of crops
-        outputs = {output.name: output for output in self._session.get_outputs()}
-        self._names = {
-            field: next(name for name in known if name in outputs)
-            for field, known in OUTPUT_NAMES.items()
-            if any(name in outputs for name in known)
-        }
-        for field in REQUIRED:
-            if field not in self._names:
-                known_names = " or ".join(OUTPUT_NAMES[field])
-                raise ModelFileError(f"{path}: output {known_names} is missing; found {', '.join(sorted(outputs))}.")
         meta = self._session.get_modelmeta()
         self.about: dict[str, Any] = _metadata(path, meta.custom_metadata_map)
         if not self.about and meta.version not in KNOWN_VERSIONS:
