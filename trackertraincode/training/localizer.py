@@ -1,0 +1,269 @@
+"""Training and evaluation of the face localizer.
+
+--data FILE | synthetic --> train and held-out rows --train_localizer--> OUTDIR/ localizer.ckpt metrics.csv train.pdf
+                                                                          evaluation.json pictures.png (scenes.h5)
+"""
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from tabulate import tabulate
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from trackertraincode.augmentation.loader import EpochSampler
+from trackertraincode.cli import default_workers
+from trackertraincode.errors import ConfigError, ModelFileError, UserError
+from trackertraincode.export.onnx import export_localizer
+from trackertraincode.geometry.boxes import box_iou
+from trackertraincode.losses.localizer import localizer_loss
+from trackertraincode.models.checkpoint import About, load_localizer, save_network
+from trackertraincode.models.localizer import LOCALIZER_HEIGHT, LOCALIZER_WIDTH, Localizer, LocalizerConfig
+from trackertraincode.models.onnx_model import open_session
+from trackertraincode.training.config import TrainConfig
+from trackertraincode.training.localizer_data import LocalizerBatch, LocalizerBatches, checked, open_pictures, split
+from trackertraincode.training.localizer_scenes import write_scenes
+from trackertraincode.training.module import seed_of
+from trackertraincode.training.progress import Progress
+from trackertraincode.training.records import Recorder
+from trackertraincode.training.run import make_trainer
+from trackertraincode.visualize import contact_sheet, draw_prediction, draw_text, write_picture
+
+SCENES_FILE, CHECKPOINT_FILE, EVALUATION_FILE, PICTURES_FILE = (
+    "scenes.h5", "localizer.ckpt", "evaluation.json", "pictures.png",
+)  # fmt: skip
+RECALL_IOU = 0.5  # a face is found when its score is above 1/2 and the boxes overlap this much
+WEIGHT_DECAY = 0.01
+WARM_UP_SHARE, LAST_LR = 0.05, 0.01  # of the steps, of the peak learning rate
+SHOWN, SHEET_COLUMNS = 24, 6
+
+Predict = Callable[[Tensor], Tensor]  # (B, 1, 224, 288) -> (B, 5) face logit, box in [-1, 1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalizerRun:
+    """What a run is made of. Raises ConfigError where a value can't be."""
+
+    outdir: Path
+    data: Path | None = None  # sample file with `hasface` and `rois`; None: synthetic scenes
+    scenes: int = 4000  # synthetic ones, if there is no file
+    epochs: int = 15
+    batchsize: int = 32
+    lr: float = 2e-3  # peak of AdamW
+    val_fraction: float = 0.1  # share of the photographs that is held out
+    backbone: str = LocalizerConfig.backbone
+    device: str = "auto"
+    workers: int | None = None  # None: NUM_WORKERS, else the cores
+    seed: int = 0
+    export: Path | None = None  # .onnx to write
+    compare: tuple[Path, ...] = ()  # other localizers, evaluated on the same held-out rows
+
+    def __post_init__(self) -> None:
+        if not 0 < self.val_fraction <= 0.5:
+            raise ConfigError(f"val_fraction={self.val_fraction}: expected a number above 0, at most 0.5.")
+        if self.lr <= 0:
+            raise ConfigError(f"lr={self.lr}: expected a number above 0.")
+
+
+class LocalizerTraining(L.LightningModule):
+    """Steps of training and validation; the network with the lowest validation loss is kept in `save`'s file."""
+
+    def __init__(self, network: Localizer, run: LocalizerRun, save: Callable[[int], None]) -> None:
+        """save: called with the epoch, from 1, whenever the validation loss was never lower."""
+        super().__init__()
+        self.network, self.config = network, run
+        self.record: dict[str, float] = {}
+        self.validation: dict[str, float] = {}
+        self._save = save
+        self._best = math.inf
+        self._parts: list[dict[str, Tensor]] = []
+        self._answers: list[tuple[Tensor, LocalizerBatch]] = []
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(self.network.parameters(), lr=self.config.lr, weight_decay=WEIGHT_DECAY)
+
+    def on_before_batch_transfer(self, batch: LocalizerBatch | UserError, dataloader_idx: int) -> LocalizerBatch:
+        """Raises the UserError that a worker met."""
+        return checked(batch)
+
+    def on_train_epoch_start(self) -> None:
+        torch.manual_seed(seed_of(self.config.seed, self.current_epoch))
+        self._parts = []
+
+    def on_train_batch_start(self, batch: LocalizerBatch, batch_idx: int) -> None:
+        factor = lr_factor(self.global_step / self.trainer.estimated_stepping_batches)
+        for group in self.trainer.optimizers[0].param_groups:
+            group["lr"] = self.config.lr * factor
+
+    def training_step(self, batch: LocalizerBatch, batch_idx: int) -> dict[str, Tensor]:
+        parts = localizer_loss(self.network(batch.image), batch.has_face, batch.face_box)
+        loss = torch.stack(list(parts.values())).sum()
+        self._parts.append({name: value.detach() for name, value in {"loss": loss, **parts}.items()})
+        return {"loss": loss}
+
+    def on_validation_epoch_start(self) -> None:
+        self._answers = []
+
+    def validation_step(self, batch: LocalizerBatch, batch_idx: int) -> None:
+        self._answers.append((self.network(batch.image).cpu(), LocalizerBatch(*(v.cpu() for v in batch))))
+
+    def on_validation_epoch_end(self) -> None:
+        output, has_face, face_box = _joined(self._answers)
+        parts = {name: value.item() for name, value in localizer_loss(output, has_face, face_box).items()}
+        found = {k: v for k, v in score(output, has_face, face_box).items() if v is not None}
+        self.validation = {"loss": sum(parts.values()), **parts, **found}
+        if self.validation["loss"] < self._best:
+            self._best = self.validation["loss"]
+            self._save(self.current_epoch + 1)
+
+    def train_means(self) -> dict[str, float]:
+        """Loss and its terms, mean over the steps of this epoch."""
+        return {k: torch.stack([parts[k] for parts in self._parts]).mean().item() for k in self._parts[0]}
+
+
+def lr_factor(progress: float) -> float:
+    """Of the peak learning rate: rises over the first twentieth of the steps, then falls along a half cosine.
+
+    progress: share of all steps that are done.
+    """
+    if progress < WARM_UP_SHARE:
+        return 0.1 + 0.9 * progress / WARM_UP_SHARE
+    rest = (progress - WARM_UP_SHARE) / (1.0 - WARM_UP_SHARE)
+    return LAST_LR + (1.0 - LAST_LR) * 0.5 * (1.0 + math.cos(math.pi * rest))
+
+
+def train_localizer(run: LocalizerRun) -> list[dict[str, Any]]:
+    """Train, evaluate on the held-out rows, export. Returns the rows of the table.
+
+    Raises ConfigError for a folder that isn't empty, SampleFormatError for unsuited files, before anything long begins.
+    """
+    if run.outdir.exists() and (not run.outdir.is_dir() or any(run.outdir.iterdir())):
+        raise ConfigError(f"{run.outdir}: is not empty; choose another --outdir.")
+    others = {str(path): load_predict(path) for path in run.compare}
+    options = TrainConfig(epochs=run.epochs, batchsize=max(2, run.batchsize), device=run.device, tensorboard=False)
+    run.outdir.mkdir(parents=True, exist_ok=True)
+    trainer = make_trainer(options, run.outdir)
+    workers = default_workers() if run.workers is None else run.workers
+    path = run.data or run.outdir / SCENES_FILE
+    if run.data is None:
+        write_scenes(path, run.scenes, run.seed, workers)
+    dataset = open_pictures(path)
+    training, held_out = split(dataset, run.val_fraction, run.seed)
+    torch.manual_seed(seed_of(run.seed))
+    network = Localizer(LocalizerConfig(backbone=run.backbone))
+    recipe = {k: str(v) if isinstance(v, Path) else v for k, v in vars(run).items() if k != "compare"}
+
+    def save(epoch: int) -> None:
+        about = About(recipe=recipe, training_files=[path.name], epoch=epoch)
+        save_network(run.outdir / CHECKPOINT_FILE, network, about)
+
+    module = LocalizerTraining(network, run, save)
+    trainer.callbacks[:0] = [Recorder(run.outdir, plot=True), Progress()]  # type: ignore[attr-defined]
+    batches = LocalizerBatches(dataset, training, run.batchsize, run.seed)
+    sampler = EpochSampler(len(batches), lambda: trainer.current_epoch)
+    validation = DataLoader(LocalizerBatches(dataset, held_out, run.batchsize), batch_size=None)
+    print(f"{path}: {len(training)} rows to train on, {len(held_out)} held out; on {trainer.strategy.root_device}")
+    trainer.fit(module, DataLoader(batches, batch_size=None, sampler=sampler, num_workers=workers), validation)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    best = load_localizer(run.outdir / CHECKPOINT_FILE)
+    rows = []
+    models: dict[str, Predict] = {"this run": best, **others}
+    for name, predict in models.items():
+        joined = evaluate_localizer(predict, validation)
+        rows.append({"model": name, "n": len(held_out), **score(*joined)})
+    (run.outdir / EVALUATION_FILE).write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    _draw(best, dataset, held_out, run.outdir / PICTURES_FILE)
+    if run.export is not None:
+        export_localizer(best, run.export)
+    return rows
+
+
+def load_predict(path: Path) -> Predict:
+    """A localizer's .ckpt or .onnx. Raises ModelFileError for anything else."""
+    if path.suffix == ".ckpt":
+        return load_localizer(path)
+    session = open_session(path)
+    shape, names = session.get_inputs()[0].shape, [output.name for output in session.get_outputs()]
+    if "logit_box" not in names or shape[1:] != [1, LOCALIZER_HEIGHT, LOCALIZER_WIDTH]:
+        raise ModelFileError(f"{path}: takes {shape} and gives {', '.join(names)}; a localizer takes [1, 1, 224, 288], "
+                             "gives logit_box.")  # fmt: skip
+    name = session.get_inputs()[0].name
+
+    def predict(images: Tensor) -> Tensor:
+        answers = [session.run(["logit_box"], {name: image[None].numpy()})[0] for image in images]
+        return torch.from_numpy(np.concatenate(answers))
+
+    return predict
+
+
+@torch.no_grad()
+def evaluate_localizer(
+    predict: Predict, batches: Iterable[LocalizerBatch | UserError]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Answers (N, 5), has_face (N,) and face_box (N, 4), for `score`. A network must be in evaluation mode."""
+    assert not (isinstance(predict, nn.Module) and predict.training), "batch norm would measure this batch"
+    return _joined([(predict(batch.image), batch) for batch in map(checked, batches)])
+
+
+def score(output: Tensor, has_face: Tensor, face_box: Tensor) -> dict[str, float | None]:
+    """Shares of 1; None where there are no such pictures.
+
+    iou: mean over pictures with a face, whatever the score. recall: of the faces, how many have a score above 1/2 and an
+    IoU of at least 1/2. false_alarms: of the pictures without a face, how many have a score above 1/2.
+    """
+    faces = has_face > 0.5
+    said = output[:, 0] > 0
+    overlap = box_iou(output[faces, 1:], face_box[faces])
+    return {
+        "iou": _mean(overlap),
+        "recall": _mean(said[faces] & (overlap >= RECALL_IOU)),
+        "false_alarms": _mean(said[~faces]),
+        "accuracy": _mean(said == faces),
+    }
+
+
+def format_scores(rows: Sequence[dict[str, Any]]) -> str:
+    """For terminals, in percent."""
+    keys = ("iou", "recall", "false_alarms", "accuracy")
+    cells = [[r["model"], r["n"], *("–" if r[k] is None else f"{100 * r[k]:.1f}" for k in keys)] for r in rows]
+    headings = ["model", "n", "mean IoU %", "recall at IoU 0.5 %", "false alarms %", "face or not %"]
+    return tabulate(cells, headings, disable_numparse=True, stralign="right")
+
+
+def default_outdir() -> Path:
+    """runs/DATE-localizer."""
+    return Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-localizer"
+
+
+def _joined(answers: Sequence[tuple[Tensor, LocalizerBatch]]) -> tuple[Tensor, Tensor, Tensor]:
+    outputs, batches = zip(*answers)
+    return torch.cat(outputs), torch.cat([b.has_face for b in batches]), torch.cat([b.face_box for b in batches])
+
+
+def _mean(values: Tensor) -> float | None:
+    return values.float().mean().item() if len(values) else None
+
+
+@torch.no_grad()
+def _draw(network: Localizer, dataset: Any, rows: np.ndarray, path: Path) -> None:
+    """Held-out pictures: predicted box orange, true one green, score in the corner."""
+    batch = checked(LocalizerBatches(dataset, rows[:SHOWN], SHOWN)[0])
+    sides = np.tile([LOCALIZER_WIDTH, LOCALIZER_HEIGHT], 2)
+    drawn = []
+    for image, flag, truth, output in zip(batch.image, batch.has_face, batch.face_box, network(batch.image)):
+        picture = ((image[0].numpy() + 0.5) * 255).round().astype(np.uint8)
+        boxes = [(values.numpy() + 1) / 2 * sides for values in (output[1:], truth)]
+        known = {"face_box": boxes[1]} if flag > 0 else {}
+        face = output[0].sigmoid().item()
+        canvas = draw_prediction(picture, {"face_box": boxes[0]} if face > 0.5 else {}, known)
+        drawn.append(draw_text(canvas, [f"{face:.2f}"], 0.5))
+    write_picture(path, contact_sheet(drawn, SHEET_COLUMNS))

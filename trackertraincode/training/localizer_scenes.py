@@ -1,0 +1,80 @@
+"""Synthetic scenes for the localizer: rendered heads of any size anywhere in a 4:3 picture, and pictures without a face.
+
+    seed, index --make_scene--> Sample (picture, box, has_face) --write_scenes--> scenes.h5
+
+Pictures without a face are backgrounds with clutter, some with the shoulders of somebody whose head is above the picture.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from trackertraincode import __version__
+from trackertraincode.datasets.dshdf5pose import PoseWriter
+from trackertraincode.models.localizer import LOCALIZER_HEIGHT, LOCALIZER_WIDTH
+from trackertraincode.rendering.background import draw_background
+from trackertraincode.rendering.camera_effects import CameraEffects, apply_camera
+from trackertraincode.rendering.scene import FaceScene, render_scene
+from trackertraincode.sample.images import encode_jpeg
+from trackertraincode.sample.sample import Sample
+
+FACE_SHARE = 2 / 3  # of the scenes have a face
+HEADLESS_SHARE = 0.3  # of those without a face show a body
+HEAD_RADIUS = (0.07, 0.36)  # of the picture's height: faces of a tenth to half of its width
+REACH = 1.2  # head radii around the head centre that stay inside of the picture, where it has room
+ANGLE_SPREAD = 0.8  # of the angles that the pose networks train on
+
+
+def make_scene(seed: int, index: int) -> Sample:
+    """The index-th scene of a seed; depends on nothing else. Without a face, the box is the middle half."""
+    rng = np.random.default_rng([seed, index])
+    width, height = LOCALIZER_WIDTH, LOCALIZER_HEIGHT
+    middle = np.array([0.25 * width, 0.25 * height, 0.75 * width, 0.75 * height], np.float32)
+    has_face = rng.random() < FACE_SHARE
+    name = f"scene {index}"
+    if not has_face and rng.random() >= HEADLESS_SHARE:
+        image = apply_camera(draw_background(rng, width, height), CameraEffects.draw(rng))
+        return Sample(image=encode_jpeg(image), name=name, face_box=middle, has_face=False)
+    low, high = HEAD_RADIUS
+    radius = low * (high / low) ** rng.random()
+    across, down = (min(0.5, REACH * radius * height / edge) for edge in (width, height))
+    place = float(rng.uniform(across, 1 - across)), float(rng.uniform(down, 1 - down))
+    if not has_face:
+        place = place[0], float(-rng.uniform(1.8, 2.5) * radius)
+    scene = replace(FaceScene.draw(rng, spread=ANGLE_SPREAD), head=(*place, float(radius)))
+    sample = render_scene(scene, width, height)
+    assert sample.face_box is not None, "rendered faces have one"
+    box = np.clip(sample.face_box, 0, [width, height, width, height]).astype(np.float32)
+    return Sample(image=sample.image, name=name, face_box=box if has_face else middle, has_face=bool(has_face))
+
+
+def write_scenes(path: Path, count: int, seed: int, workers: int) -> None:
+    """Scenes 0 … count - 1 as a sample file; it has its name only when it is complete. workers: 0 for this process."""
+    source = {"converter": "train_localizer", "version": __version__, "seed": seed}
+    with PoseWriter(path, source=source) as writer:
+        for sample in tqdm(_iter_scenes(count, seed, workers), total=count, unit=" scenes", desc=path.name):
+            writer.write(sample)
+
+
+def _iter_scenes(count: int, seed: int, workers: int) -> Iterator[Sample]:
+    make = partial(make_scene, seed)
+    if workers == 0:
+        yield from map(make, range(count))
+        return
+    with ProcessPoolExecutor(workers, initializer=_start_worker) as pool:
+        step = 64 * workers  # what is made ahead stays bounded
+        for start in range(0, count, step):
+            yield from pool.map(make, range(start, min(start + step, count)), chunksize=8)
+
+
+def _start_worker() -> None:
+    """One thread per process: the processes are the parallelism."""
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
