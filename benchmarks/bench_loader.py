@@ -68,7 +68,10 @@ def main() -> int:
         count = len(batches) * batches.batchsize
         loader = make_loader(batches, options.workers)
         decoding = DataLoader(
-            DecodeOnly(batches), batch_size=None, sampler=EpochSampler(len(batches), lambda: 0), num_workers=options.workers
+            DecodeOnly(batches),
+            batch_size=None,
+            sampler=EpochSampler(len(batches), lambda: 0),
+            num_workers=options.workers,
         )
         rounds = [(samples_per_second(loader, count), samples_per_second(decoding, count)) for _ in range(3)]
     full, decoded = (float(np.median(column)) for column in zip(*rounds))
