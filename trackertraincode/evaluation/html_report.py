@@ -58,7 +58,7 @@ def write_report(path: Path, title: str, sections: Sequence[Section]) -> None:
 
 def result_sections(results: Sequence[Result]) -> list[Section]:
     """Tables, curves and pictures of one or several models under one or several protocols."""
-    sections = [Section("Errors", error_table(results)), Section("Curves", _image(_curves(results)))]
+    sections = [Section("Errors", error_table(results)), Section("Curves", figure_image(_curves(results)))]
     for result in results:
         for name, order in (("worst", -1), ("typical", 0)):
             title = f"{result.model}, {result.protocol}: {name} pictures"
@@ -106,7 +106,7 @@ def error_table(results: Sequence[Result]) -> str:
 
 def training_section(rows: Sequence[dict[str, float]]) -> Section:
     """Loss and error of each epoch, from the rows of a metrics.csv."""
-    plt = _pyplot()
+    plt = pyplot()
     figure, axes = plt.subplots(1, 3, figsize=(11, 3.2), layout="constrained")
     epochs = [row["epoch"] for row in rows]
     for axis, names, title in (
@@ -120,7 +120,7 @@ def training_section(rows: Sequence[dict[str, float]]) -> Section:
         axis.set(title=title, xlabel="epoch", yscale="log")
         axis.grid(alpha=0.3)
         axis.legend()
-    return Section("Training", _image(figure))
+    return Section("Training", figure_image(figure))
 
 
 def commands_section(commands: Sequence[str]) -> Section:
@@ -129,7 +129,7 @@ def commands_section(commands: Sequence[str]) -> Section:
 
 
 def _curves(results: Sequence[Result]) -> Any:
-    plt = _pyplot()
+    plt = pyplot()
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
     for result in results:
         label = f"{result.model}, {result.protocol}"
@@ -178,7 +178,8 @@ def _stored(values: Prediction, index: int) -> dict[str, np.ndarray]:
     return found
 
 
-def _pyplot() -> Any:
+def pyplot() -> Any:
+    """matplotlib's pyplot, drawing into memory."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -187,10 +188,11 @@ def _pyplot() -> Any:
     return plt
 
 
-def _image(figure: Any) -> str:
+def figure_image(figure: Any) -> str:
+    """HTML image of a matplotlib figure, which is closed."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
-    _pyplot().close(figure)
+    pyplot().close(figure)
     return _image_bytes(buffer.getvalue())
 
 

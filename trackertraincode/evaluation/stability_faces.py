@@ -1,0 +1,119 @@
+"""Faces to measure stability on: of a sample file, or rendered with the embedded head.
+
+sample file or scenes --> pictures, boxes, rotations --crops--> (n, S, S) uint8
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trackertraincode.augmentation.warp import cut_and_resize
+from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
+from trackertraincode.errors import EvaluationError, SampleFormatError
+from trackertraincode.evaluation.protocols import HALF_PIXEL, Context, aflw_rows, landmark_box, stored_box
+from trackertraincode.geometry.boxes import square_crop_box
+from trackertraincode.rendering.scene import FaceScene, render_scene
+from trackertraincode.sample.images import ImageDecodeError, decode
+from trackertraincode.sample.sample import Sample
+
+EDGE = 256  # of rendered pictures, pixels
+YAWS = tuple(range(-60, 61, 15))  # degrees, of a sweep
+MILD = 0.6  # share of the usual spread of angles: with eyes that can be seen
+
+
+@dataclass(frozen=True)
+class Faces:
+    """Pictures with known poses."""
+
+    source: str  # in words
+    images: tuple[bytes, ...]  # n encoded pictures
+    boxes: Tensor  # (n, 4) x0, y0, x1, y1; pixels
+    rotations: Tensor  # (n, 4) unit quaternions, float32
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def pictures(self, channels: int) -> list[np.ndarray]:
+        """(H, W) grey or (H, W, 3) RGB, decoded. Raises SampleFormatError."""
+        try:
+            return [decode(data, color=channels == 3) for data in self.images]
+        except ImageDecodeError as error:
+            raise SampleFormatError(
+                f"{self.source}: a picture doesn't decode ({error}); convert the archive again."
+            ) from error
+
+
+def cut(picture: np.ndarray, box: Tensor, factor: float, size: int, shift: Sequence[float] = (0.0, 0.0)) -> np.ndarray:
+    """The square crop around a box, as evaluation makes it. shift: of the box, pixels."""
+    square = square_crop_box(box, factor, torch.tensor(shift, dtype=box.dtype))
+    return cut_and_resize(picture, square.numpy(), size)
+
+
+def faces_of_file(path: Path, count: int) -> Faces:
+    """At most `count` rows evenly spread over those with all angles within ±99 degrees.
+
+    Boxes are hulls of the landmarks, or the file's own where it has no landmarks. Raises SampleFormatError,
+    EvaluationError.
+    """
+    with Hdf5PoseDataset(path) as dataset:
+        rows = aflw_rows(dataset)
+        box = landmark_box if "landmarks" in dataset.labels else stored_box
+        boxes, what = box(Context(dataset), rows)
+        known = torch.isfinite(boxes).all(-1).numpy()
+        rows, boxes = rows[known], boxes[torch.from_numpy(known)]
+        if not len(rows):
+            raise EvaluationError(f"{path}: none of its {len(dataset)} rows has both a pose within ±99° and a box.")
+        step = max(1, len(rows) // count)
+        rows, boxes = rows[::step][:count], boxes[::step][:count]
+        rotations = torch.from_numpy(dataset.labels["rotation"][rows].copy())
+        return Faces(f"{path.name}, box: {what}", tuple(dataset.images(rows)), boxes, rotations)
+
+
+def rendered_faces(count: int, seed: int = 0) -> Faces:
+    """Random faces of random persons."""
+    rng = np.random.default_rng([seed, 0])
+    return _as_faces([render_scene(FaceScene.draw(rng), EDGE) for _ in range(count)])
+
+
+def blink_pairs(count: int, seed: int = 0) -> tuple[Faces, Faces]:
+    """The same scenes with both eyes open and shut; the boxes are those of the open ones."""
+    rng = np.random.default_rng([seed, 1])
+    scenes = [_plain(FaceScene.draw(rng, spread=MILD)) for _ in range(count)]
+    opened = [replace(s, expression=np.concatenate([[0.0, 0.0], s.expression[2:]])) for s in scenes]
+    pair = [
+        _as_faces([render_scene(s, EDGE) for s in half]) for half in (opened, [s.with_closed_eyes() for s in scenes])
+    ]
+    return pair[0], replace(pair[1], boxes=pair[0].boxes)
+
+
+def yaw_sweeps(count: int, seed: int = 0) -> Faces:
+    """`count` scenes, each at all of YAWS with pitch and roll 0; scene by scene."""
+    rng = np.random.default_rng([seed, 2])
+    scenes = [_plain(FaceScene.draw(rng)) for _ in range(count)]
+    turned = [replace(s, pitch_yaw_roll=(0.0, float(np.radians(yaw)), 0.0)) for s in scenes for yaw in YAWS]
+    return _as_faces([render_scene(s, EDGE) for s in turned])
+
+
+def _plain(scene: FaceScene) -> FaceScene:
+    """Nothing in front of the eyes."""
+    return replace(scene, person=replace(scene.person, glasses=""), occluders=0)
+
+
+def _as_faces(samples: Sequence[Sample]) -> Faces:
+    boxes, images, rotations = [], [], []
+    for sample in samples:
+        assert isinstance(sample.image, bytes)
+        assert sample.landmarks is not None
+        assert sample.rotation is not None
+        points = sample.landmarks[:, :2] + HALF_PIXEL
+        boxes.append(np.concatenate([points.min(0), points.max(0)]))
+        images.append(sample.image)
+        rotations.append(sample.rotation)
+    quats = torch.from_numpy(np.stack(rotations))
+    return Faces(
+        "rendered faces, box: hull of the 68 landmarks", tuple(images), torch.from_numpy(np.stack(boxes)).float(), quats
+    )
