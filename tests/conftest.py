@@ -45,6 +45,7 @@ def make_sample() -> Callable[..., Sample]:
             "rotation": (quat / np.linalg.norm(quat)).astype(np.float32),
             "head": np.array([*center, 20.0], np.float32),
             "face_box": np.array([*(center - 15), *(center + 18)], np.float32),
+            "points_box": np.array([*(center - 12), *(center + 16)], np.float32),
             "landmarks": rng.normal([*center, 0.0], 8.0, (68, 3)).astype(np.float32),
             "landmarks_2d": (center + rng.normal(0, 8, (68, 2))).astype(np.float32),
             "shape": rng.normal(0, 0.1, 50).astype(np.float32),

@@ -64,7 +64,9 @@ def test_absent_labels_of_some_rows_come_back_as_none(make_sample: Callable, wri
 
 
 def test_a_file_has_only_the_labels_of_its_samples(make_sample: Callable, write_file: Callable) -> None:
-    lean = make_sample(0, shape=None, landmarks=None, landmarks_2d=None, individual=None, has_face=None)
+    lean = make_sample(
+        0, points_box=None, shape=None, landmarks=None, landmarks_2d=None, individual=None, has_face=None
+    )
     dataset = Hdf5PoseDataset(write_file([lean], face_model=None))
     assert sorted(dataset.fields) == ["face_box", "head", "image", "rotation"]
     assert_samples_equal(dataset[0], lean)

@@ -22,7 +22,6 @@ from trackertraincode.evaluation.predictor import Ensemble, load_predictor, mean
 from trackertraincode.evaluation.protocols import GRIMACES, PROTOCOLS, Context, aflw_rows
 from trackertraincode.evaluation.report import format_table, write_csv, write_predictions
 from trackertraincode.facemodel.embedded import embedded_head
-from trackertraincode.geometry.boxes import square_crop_box
 from trackertraincode.geometry.euler import aflw_to_matrix
 from trackertraincode.geometry.rotation import (
     geodesic_angle,
@@ -60,7 +59,7 @@ class Oracle:
     def __init__(self, dataset: Hdf5PoseDataset, protocol: str, turn: float = 0.0) -> None:
         rows = PROTOCOLS[protocol].keep(dataset)
         boxes, _ = PROTOCOLS[protocol].box(Context(dataset), rows)
-        squares = square_crop_box(boxes, PROTOCOLS[protocol].factor)
+        squares = PROTOCOLS[protocol].framing.rectangles(boxes, PROTOCOLS[protocol].factor)
         half, corner = (squares[:, 2:3] - squares[:, :1]) / 2, squares[:, :2]
         labels = {name: torch.from_numpy(values[rows]) for name, values in dataset.labels.items()}
         xy = (labels["head"][:, :2] + 0.5 - corner) / half - 1

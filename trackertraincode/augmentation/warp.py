@@ -37,11 +37,8 @@ def warp_array(picture: np.ndarray, affine: torch.Tensor, size: int, *, supersam
     return cv2.resize(large, (size, size), interpolation=cv2.INTER_AREA)
 
 
-def cut_and_resize(picture: np.ndarray, box: np.ndarray, size: int) -> np.ndarray:
-    """Integral square (4,) of a picture, black outside -> (size, size[, 3]); areas are averaged exactly.
-
-    The reference for evaluation: no interpolation when scaling down.
-    """
+def cut_rectangle(picture: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """Integral rectangle (4,) x0, y0, x1, y1 of a picture -> (y1 - y0, x1 - x0[, 3]), black outside of the picture."""
     x0, y0, x1, y1 = (int(v) for v in box)
     height, width = picture.shape[:2]
     inside = picture[max(y0, 0) : max(min(y1, height), 0), max(x0, 0) : max(min(x1, width), 0)]
@@ -49,6 +46,15 @@ def cut_and_resize(picture: np.ndarray, box: np.ndarray, size: int) -> np.ndarra
     top, left = max(-y0, 0), max(-x0, 0)
     if inside.size:
         crop[top : top + inside.shape[0], left : left + inside.shape[1]] = inside
+    return crop
+
+
+def cut_and_resize(picture: np.ndarray, box: np.ndarray, size: int) -> np.ndarray:
+    """Integral square (4,) of a picture, black outside -> (size, size[, 3]); areas are averaged exactly.
+
+    The reference for evaluation: no interpolation when scaling down.
+    """
+    crop = cut_rectangle(picture, box)
     if crop.shape[0] == size:
         return crop
     method = cv2.INTER_AREA if crop.shape[0] > size else cv2.INTER_LINEAR

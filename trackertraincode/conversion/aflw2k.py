@@ -85,7 +85,19 @@ def convert_item(settings: Settings, stem: str) -> list[Sample]:
             rotation=pose.quat,
             head=pose.head,
             face_box=box,
+            points_box=_points_box(mat, name),
             landmarks=centered_depth(landmarks),
             shape=None if model is None else coefficients,
         )
     ]
+
+
+def _points_box(mat: dict[str, np.ndarray], name: str) -> np.ndarray:
+    """(4,) hull of the published points as they are, -1 where a point is hidden; NaN without them.
+
+    Raises ArchiveError when they aren't (2, n) finite numbers.
+    """
+    if "pt2d" not in mat:
+        return np.full(4, np.nan, np.float32)
+    points = numbers(mat, name, "pt2d", (2, mat["pt2d"].shape[-1] if mat["pt2d"].size else 1))  # 21, sometimes 23
+    return np.concatenate([points.min(1), points.max(1)])

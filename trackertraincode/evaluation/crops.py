@@ -1,6 +1,6 @@
 """Crops for evaluation, made in worker processes: cut out exactly, areas averaged, one reading of the file.
 
-rows, boxes --square_crop_box--> integral squares --cut_and_resize--> (B, C, S, S) uint8
+rows, rectangles --Framing.cut, batch by batch--> (B, C, S, S) uint8 --network--> --to_pixels--> pixels of the picture
 """
 
 from collections.abc import Callable, Iterator
@@ -13,9 +13,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from trackertraincode.augmentation.extras import plugin_brightness
 from trackertraincode.augmentation.units import normalize
-from trackertraincode.augmentation.warp import cut_and_resize
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.errors import SampleFormatError, UserError
+from trackertraincode.evaluation.framing import Framing
+from trackertraincode.geometry.boxes import box_center, box_size
 from trackertraincode.sample.images import ImageDecodeError, decode
 from trackertraincode.sample.sample import Prediction
 
@@ -30,9 +31,17 @@ PREPROCESSING: dict[str, Callable[[Tensor], Tensor]] = {  # pixels (B, C, S, S) 
 class EvaluationCrops(Dataset):
     """Item k is the k-th batch of crops, or the UserError that stands in its way."""
 
-    def __init__(self, dataset: Hdf5PoseDataset, rows: np.ndarray, squares: Tensor, size: int, channels: int) -> None:
-        """squares: (n, 4) integral, of the rows."""
-        self._dataset, self._rows, self._squares = dataset, rows, squares.numpy()
+    def __init__(
+        self,
+        dataset: Hdf5PoseDataset,
+        rows: np.ndarray,
+        rectangles: Tensor,
+        framing: Framing,
+        size: int,
+        channels: int,
+    ) -> None:
+        """rectangles: (n, 4) integral, of the rows."""
+        self._dataset, self._rows, self._rectangles, self._framing = dataset, rows, rectangles.numpy(), framing
         self._size, self._color = size, channels == 3
 
     def __len__(self) -> int:
@@ -43,7 +52,7 @@ class EvaluationCrops(Dataset):
         rows = self._rows[part]
         crops = []
         try:
-            for row, data, square in zip(rows, self._dataset.images(rows), self._squares[part]):
+            for row, data, rectangle in zip(rows, self._dataset.images(rows), self._rectangles[part]):
                 try:
                     picture = decode(data, color=self._color)
                 except ImageDecodeError as error:
@@ -51,7 +60,7 @@ class EvaluationCrops(Dataset):
                         f"{self._dataset.path}: data set 'images', row {row} doesn't decode ({error}); convert the "
                         "archive again."
                     ) from error
-                crops.append(cut_and_resize(picture, square, self._size))
+                crops.append(self._framing.cut(picture, rectangle, self._size))
         except UserError as error:
             return error
         stacked = torch.from_numpy(np.stack(crops))
@@ -67,16 +76,20 @@ def iter_crops(crops: EvaluationCrops, workers: int) -> Iterator[Tensor]:
         yield item
 
 
-def to_pixels(prediction: Prediction, squares: Tensor) -> Prediction:
-    """From [-1, 1] of each crop to pixels of its picture, counted from its corner. squares: (B, 4)."""
-    half = (squares[:, 2:3] - squares[:, :1]) / 2
-    center = squares[:, :2] + half
-    moved = {"head": torch.cat([prediction.head[:, :2] * half + center, prediction.head[:, 2:] * half], dim=-1)}
+def to_pixels(prediction: Prediction, shown: Tensor) -> Prediction:
+    """From [-1, 1] of each crop to pixels of its picture, counted from its corner.
+
+    shown: (B, 4) part of the picture that each crop shows; square up to rounding.
+    """
+    shown = shown.float()
+    half, center = box_size(shown) / 2, box_center(shown)
+    edge = half.mean(-1, keepdim=True)
+    moved = {"head": torch.cat([prediction.head[:, :2] * half + center, prediction.head[:, 2:] * edge], dim=-1)}
     if prediction.face_box is not None:
-        moved["face_box"] = prediction.face_box * half + torch.cat([center, center], dim=-1)
+        moved["face_box"] = prediction.face_box * half.repeat(1, 2) + center.repeat(1, 2)
     if prediction.landmarks is not None:
         xy = prediction.landmarks[..., :2] * half[:, None] + center[:, None]
-        moved["landmarks"] = torch.cat([xy, prediction.landmarks[..., 2:] * half[:, None]], dim=-1)
+        moved["landmarks"] = torch.cat([xy, prediction.landmarks[..., 2:] * edge[:, None]], dim=-1)
     return Prediction(rotation=prediction.rotation, rotation_tril=prediction.rotation_tril, **moved)
 
 

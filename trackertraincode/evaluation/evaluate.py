@@ -19,9 +19,10 @@ from trackertraincode.errors import EvaluationError
 from trackertraincode.evaluation import metrics
 from trackertraincode.evaluation.alignment import align
 from trackertraincode.evaluation.crops import PREPROCESSING, EvaluationCrops, iter_crops, to_pixels
+from trackertraincode.evaluation.framing import Framing
 from trackertraincode.evaluation.predictor import Predictor
 from trackertraincode.evaluation.protocols import HALF_PIXEL, PROTOCOLS, Context
-from trackertraincode.geometry.boxes import box_size, square_crop_box
+from trackertraincode.geometry.boxes import box_size
 from trackertraincode.geometry.euler import matrix_to_aflw
 from trackertraincode.geometry.rotation import quat_to_matrix
 from trackertraincode.sample.sample import Prediction, concatenate_predictions
@@ -49,6 +50,7 @@ class Result:
     protocol: str
     box: str  # what the boxes are
     factor: float
+    crop: str  # what is done with the boxes
     labels: str
     rows: np.ndarray  # (n,) of the file
     truth: Prediction  # labels, in pixels from the picture's corner
@@ -56,11 +58,7 @@ class Result:
     boxes: Tensor  # (n, 4)
     marks: tuple[str, ...]  # why this row isn't an honest test, or deviates from the protocol
     dataset: Hdf5PoseDataset
-
-    @property
-    def euler(self) -> Tensor:
-        """(n, 3) absolute errors of pitch, yaw, roll; degrees."""
-        return metrics.euler_errors(self.prediction.rotation, self.truth.rotation)
+    euler: Tensor  # (n, 3) absolute errors of pitch, yaw, roll; degrees
 
     @property
     def geodesic(self) -> Tensor:
@@ -93,6 +91,7 @@ class Result:
             "nme2d": None,
             "box": self.box,
             "factor": self.factor,
+            "crop": self.crop,
             "labels": self.labels,
             "marks": list(self.marks),
         }
@@ -118,26 +117,49 @@ def evaluate(predictor: Predictor, name: str, options: Options) -> Result:
         raise EvaluationError(
             f"{dataset.path}: row {rows[int(bad[0])]} (of {len(bad)}) has no box for protocol {name}."
         )
+    framing = protocol.framing
+    if options.factor is not None and framing.default_factor_only:
+        raise EvaluationError(f"protocol {name} has a crop of its own; leave out --roi-expansion for it.")
     factor = protocol.factor if options.factor is None else options.factor
-    squares = square_crop_box(boxes, factor)
-    prediction = to_pixels(predict_rows(predictor, dataset, rows, squares, options), squares)
+    rectangles = framing.rectangles(boxes, factor)
+    prediction = predict_rows(predictor, dataset, rows, rectangles, framing, options)
+    prediction = to_pixels(prediction, framing.shown(rectangles))
     truth = _truth(dataset, rows)
     scheme = options.alignment or protocol.alignment
     rotation = align(prediction, truth, dataset, rows, scheme, protocol.horizontal_fov)
     prediction = replace(prediction, rotation=rotation)
     label = name if scheme == "none" else f"{name} ({scheme})"
     marks = _marks(predictor, dataset, options, factor != protocol.factor)
-    return Result(predictor.name, label, what, factor, protocol.labels, rows, truth, prediction, boxes, marks, dataset)
+    return Result(
+        model=predictor.name,
+        protocol=label,
+        box=what,
+        factor=factor,
+        crop=framing.words.format(factor),
+        labels=protocol.labels,
+        rows=rows,
+        truth=truth,
+        prediction=prediction,
+        boxes=boxes,
+        marks=marks,
+        dataset=dataset,
+        euler=protocol.euler(prediction.rotation, truth.rotation),
+    )
 
 
 def predict_rows(
-    predictor: Predictor, dataset: Hdf5PoseDataset, rows: np.ndarray, squares: Tensor, options: Options
+    predictor: Predictor,
+    dataset: Hdf5PoseDataset,
+    rows: np.ndarray,
+    rectangles: Tensor,
+    framing: Framing,
+    options: Options,
 ) -> Prediction:
-    """Predictions for crops of the given rows, in [-1, 1] of each crop."""
+    """Predictions for crops of the given rows, in [-1, 1] of each crop. rectangles: (n, 4), made by the framing."""
     if options.preprocess == "opentrack" and predictor.channels != 1:
         raise EvaluationError(f"{predictor.path}: takes colour crops; OpenTrack's preprocessing is for grey ones.")
     prepare = PREPROCESSING[options.preprocess]
-    crops = EvaluationCrops(dataset, rows, squares, predictor.input_size, predictor.channels)
+    crops = EvaluationCrops(dataset, rows, rectangles, framing, predictor.input_size, predictor.channels)
     batches = tqdm(
         iter_crops(crops, options.workers), total=len(crops), desc=predictor.name, unit=" batches", leave=False,
         disable=not options.progress,

@@ -96,7 +96,7 @@ def error_table(results: Sequence[Result]) -> str:
             cells.append(f"<td{mark}>{row[key]:.{digits}f}{interval}</td>")
         lines.append(f"<tr>{''.join(cells)}</tr>")
     notes = [
-        f"{r['protocol']}: n = {r['n']}, box: {r['box']}, × {r['factor']:g} square, labels: {r['labels']}"
+        f"{r['protocol']}: n = {r['n']}, box: {r['box']}, {r['crop']}, labels: {r['labels']}"
         + (f" — {r['model']}: {', '.join(r['marks'])}" if r["marks"] else "")
         for r in rows
     ]

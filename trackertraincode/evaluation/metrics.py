@@ -30,6 +30,12 @@ def euler_errors(predicted: Tensor, true: Tensor) -> Tensor:
     return torch.rad2deg(wrapped_difference(a, b))
 
 
+def folded_euler_errors(predicted: Tensor, true: Tensor) -> Tensor:
+    """As `euler_errors`, with the historical folding."""
+    a, b = (matrix_to_aflw(quat_to_matrix(q.double())) for q in (predicted, true))
+    return torch.rad2deg(folded_difference(a, b))
+
+
 def geodesic_errors(predicted: Tensor, true: Tensor) -> Tensor:
     """(B, 4) unit quaternions -> (B,) degrees; exactly 0 for q and ±q, exactly 180 for opposite rotations."""
     return torch.rad2deg(quat_geodesic_angle(predicted.double(), true.double()))

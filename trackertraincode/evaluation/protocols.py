@@ -1,6 +1,6 @@
 """Evaluation protocols: complete recipes, one table. Nothing is compared across protocols.
 
-labels --keep--> rows --box--> (n, 4) --× factor, square--> crops
+labels --keep--> rows --box--> (n, 4) --framing--> crops --network, errors--> table
 """
 
 from collections.abc import Callable
@@ -14,6 +14,8 @@ from torch import Tensor
 
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.errors import EvaluationError
+from trackertraincode.evaluation.framing import SIXD, SIXD_K, SQUARE, Framing
+from trackertraincode.evaluation.metrics import euler_errors, folded_euler_errors
 from trackertraincode.facemodel.embedded import embedded_head
 from trackertraincode.facemodel.head_model import COEFFICIENT_COUNT, HeadModel, load_head_model
 from trackertraincode.geometry.boxes import box_from_center, box_hull
@@ -51,7 +53,9 @@ class Protocol:
     dataset: str  # name in the catalog
     keep: Callable[[Hdf5PoseDataset], np.ndarray]  # rows that are evaluated
     box: Callable[[Context, np.ndarray], Boxes]
-    factor: float  # crop edge / longer box side
+    factor: float  # crop edge / longer box side, or what its framing makes of it
+    framing: Framing = SQUARE
+    euler: Callable[[Tensor, Tensor], Tensor] = euler_errors  # (n, 4) predicted, true -> (n, 3) degrees
     labels: str  # where the labels come from
     alignment: str = "none"  # default of --alignment-scheme
     horizontal_fov: float | None = None  # degrees, where labels are relative to the camera
@@ -119,6 +123,17 @@ def stored_box(context: Context, rows: np.ndarray) -> Boxes:
     return torch.from_numpy(boxes[rows]), "the file's"
 
 
+def points_box(context: Context, rows: np.ndarray) -> Boxes:
+    """Hull of the .mat files' `pt2d`. Raises EvaluationError for files that were converted before it was kept."""
+    boxes = context.dataset.labels.get("points_box")
+    if boxes is None:
+        raise EvaluationError(
+            f"{context.dataset.path}: has no 'rois_pt2d', the hull of the .mat files' pt2d; convert the archive again "
+            "with scripts/dsprocess_aflw2k.py."
+        )
+    return torch.from_numpy(boxes[rows]), "hull of pt2d with its −1 entries"
+
+
 def center_box(context: Context, rows: np.ndarray) -> Boxes:
     """A square in the middle of the picture."""
     sizes = [image_size(context.dataset.images([row])[0]) for row in rows]
@@ -146,6 +161,7 @@ def _posed_hull(context: Context, model: HeadModel, rows: np.ndarray, shapes: np
 
 
 _AFLW: dict[str, Any] = {"dataset": "aflw2k", "keep": aflw_rows, "labels": "AFLW2000-3D .mat"}
+_SIXD: dict[str, Any] = {**_AFLW, "box": points_box, "factor": SIXD_K, "framing": SIXD}
 _BIWI: dict[str, Any] = {
     "dataset": "biwi", "keep": all_rows, "box": stored_box, "labels": "BIWI, colour camera", "horizontal_fov": 57.0,
 }  # fmt: skip
@@ -155,6 +171,8 @@ PROTOCOLS: dict[str, Protocol] = {  # adding a protocol is adding an entry
     "aflw2k3d-published": Protocol(box=mean_mesh_box, factor=1.1, **_AFLW),
     "aflw2k3d-landmarks": Protocol(box=landmark_box, factor=1.1, **_AFLW),
     "aflw2k3d-centercrop": Protocol(box=center_box, factor=1.0, **_AFLW),
+    "aflw2k3d-6drepnet": Protocol(**_SIXD),
+    "aflw2k3d-6drepnet-folded": Protocol(euler=folded_euler_errors, **_SIXD),
     "aflw2k3d-grimaces": Protocol(box=mesh_box, factor=1.1, **(_AFLW | {"keep": grimace_rows})),
     "aflw2k3d-closedeyes": Protocol(box=mesh_box, factor=1.1, **(_AFLW | {"dataset": "aflw2k_closedeyes"})),
     "biwi": Protocol(factor=1.1, **_BIWI),

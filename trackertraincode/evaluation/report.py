@@ -39,7 +39,7 @@ def format_table(rows: Sequence[dict[str, Any]]) -> str:
         line[0] = str(line[0]) + "".join("*" * (marks.index(mark) + 1) for mark in row["marks"])
         cells.append(line)
     text = tabulate(cells, [heading for heading, _ in COLUMNS.values()], disable_numparse=True, stralign="right")
-    notes = [f"{row['protocol']}: n = {row['n']}, box: {row['box']}, × {row['factor']:g} square, labels: {row['labels']}"
+    notes = [f"{row['protocol']}: n = {row['n']}, box: {row['box']}, {row['crop']}, labels: {row['labels']}"
              for row in rows]  # fmt: skip
     notes += [f"{'*' * (i + 1)} {mark}" for i, mark in enumerate(marks)]
     return text + "\n\n" + "\n".join(dict.fromkeys(notes))

@@ -35,6 +35,7 @@ FIELDS = {  # HDF5 name -> one row of it
     "quats": Field("rotation", Kind.ROTATION, (4,), "float32", "q", "unit quaternion i, j, k, w; head to image frame"),
     "coords": Field("head", Kind.HEAD, (3,), "float32", "xys", "head centre x, y and head radius; pixels"),
     "rois": Field("face_box", Kind.BOX, (4,), "float32", "roi", "face box x0, y0, x1, y1; pixels"),
+    "rois_pt2d": Field("points_box", Kind.BOX, (4,), "float32", "roi", "hull of AFLW2000-3D's pt2d, -1 entries too"),
     "pt3d_68": Field("landmarks", Kind.POINTS, (68, 3), "float32", "pts", "iBUG landmarks; pixels, z into the screen"),
     "pt2d_68": Field("landmarks_2d", Kind.POINTS, (68, 2), "float32", "pts", "iBUG landmarks; pixels"),
     "shapeparams": Field("shape", Kind.COEFFICIENTS, (50,), "float32", "", "40 shape + 10 expression coefficients"),

@@ -23,6 +23,7 @@ class Sample:
     rotation: Array | None = None  # (4,) unit quaternion i, j, k, w; head to image frame
     head: Array | None = None  # (3,) x, y, radius; pixels
     face_box: Array | None = None  # (4,) x0, y0, x1, y1; pixels
+    points_box: Array | None = None  # (4,) as face_box: hull of AFLW2000-3D's `pt2d`, which 6DRepNet crops by
     landmarks: Array | None = None  # (68, 3) pixels; z into the screen, mean z of the eye corners is 0
     landmarks_2d: Array | None = None  # (68, 2) pixels
     shape: Array | None = None  # (50,) coefficients of the file's face model
