@@ -61,7 +61,7 @@ def test_resume_takes_the_options_of_the_run(tmp_path: Path) -> None:
         (["--recipe", "sixt"], "recipe 'sixt' is unknown; choose one of sixd"),
         (["--rampup-nll-losses"], "add --with-nll-loss"),
         (["--resume"], "--resume needs --outdir"),
-        (["--batchsize", "10", "--devices", "4"], "can't be split evenly over 4"),
+        (["--batchsize", "10", "--devices", "4", "--outdir", "x"], "can't be split evenly over 4"),
         (["--extra", "cutuot"], "extra 'cutuot' is unknown; choose among cutout"),
         (["--best", "nothing"], "best='nothing': choose one of"),
     ],

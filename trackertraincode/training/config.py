@@ -149,10 +149,11 @@ class TrainConfig:
                 )
         if self.rampup_nll_losses and not self.with_nll_loss:
             raise ConfigError("rampup_nll_losses has nothing to raise; add --with-nll-loss.")
-        if self.batchsize % (self.devices * self.nodes):
+        if self.world_size > 1 and self.outdir is None:
+            raise ConfigError(f"devices={self.devices}, nodes={self.nodes}: several processes need --outdir in common.")
+        if self.batchsize % self.world_size:
             raise ConfigError(
-                f"batchsize={self.batchsize} can't be split evenly over {self.devices * self.nodes} processes; "
-                "choose a multiple."
+                f"batchsize={self.batchsize} can't be split evenly over {self.world_size} processes; choose a multiple."
             )
 
     @property

@@ -47,8 +47,8 @@ class PoseData(L.LightningDataModule):
             return []
         return make_loader(self.validation_batches(), min(self.workers, 2), pin_memory=self._pinned())
 
-    def train_batches(self) -> TrainBatches:
-        """The random batches of this process."""
+    def train_batches(self, *, whole: bool = False) -> TrainBatches:
+        """The random batches, of which this process takes its part, or all where it works alone (`whole`)."""
         config = self.config
         return TrainBatches(
             self.training_members,
@@ -57,20 +57,21 @@ class PoseData(L.LightningDataModule):
             samples_per_epoch=config.samples_per_epoch,
             seed=config.seed,
             face_model=self.face_model,
-            rank=self._rank,
-            world_size=self._world_size,
+            rank=0 if whole else self._rank,
+            world_size=1 if whole else self._world_size,
         )
 
-    def validation_batches(self) -> ValidationBatches:
-        """The fixed batches of this process."""
+    def validation_batches(self, *, whole: bool = False) -> ValidationBatches:
+        """The fixed batches, of which this process takes its part, or all (`whole`, or fewer rows than processes)."""
         preset = Preset(
             size=self.config.input_size, color=self.config.rgb, roi_override=self.config.roi_override, geometry=None,
             intensity=False,
         )  # fmt: skip
+        alone = whole or sum(len(m.rows) for m in self.validation_members) < self._world_size
         size = max(1, self.config.batchsize // self._world_size)
         return ValidationBatches(
-            self.validation_members, preset, batchsize=size, face_model=self.face_model, rank=self._rank,
-            world_size=self._world_size,
+            self.validation_members, preset, batchsize=size, face_model=self.face_model, rank=0 if alone else self._rank,
+            world_size=1 if alone else self._world_size,
         )  # fmt: skip
 
     face_model: str | None = None  # the network's; set by the run before the loaders are made

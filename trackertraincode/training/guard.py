@@ -25,18 +25,27 @@ class NanGuard(L.Callback):
         self._pending: tuple[Tensor, dict[str, Tensor], Batch, int] | None = None
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        self._check(trainer.current_epoch)
+        self._check(trainer)
         self._pending = (outputs["loss"].detach(), outputs["parts"], batch, batch_idx)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        self._check(trainer.current_epoch)
+        self._check(trainer)
 
-    def _check(self, epoch: int) -> None:
+    def _check(self, trainer: L.Trainer) -> None:
+        """All processes stop together; those whose loss is not finite say so."""
         pending, self._pending = self._pending, None
-        if pending is None or bool(torch.isfinite(pending[0])):
+        if pending is None:
             return
-        _, parts, batch, step = pending
-        path = self.outdir / BATCH_FILE
+        loss, parts, batch, step = pending
+        total = (
+            torch.as_tensor(trainer.strategy.reduce(loss.clone(), reduce_op="sum")) if trainer.world_size > 1 else loss
+        )
+        if bool(torch.isfinite(total)):
+            return
+        epoch = trainer.current_epoch
+        if bool(torch.isfinite(loss)):
+            raise TrainingDiverged(f"epoch {epoch + 1}, step {step + 1}: another process's loss is not finite.")
+        path = self.outdir / (BATCH_FILE if trainer.is_global_zero else f"rank{trainer.global_rank}_{BATCH_FILE}")
         torch.save({k: v.cpu() for k, v in vars(batch).items()} | {"parts": parts}, path)
         bad = [name for name, value in parts.items() if not bool(torch.isfinite(value))]
         raise TrainingDiverged(

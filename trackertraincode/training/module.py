@@ -18,13 +18,13 @@ from trackertraincode.errors import UserError
 from trackertraincode.models.pose_network import PoseNetwork
 from trackertraincode.sample.sample import Batch, Prediction
 from trackertraincode.training.config import TrainConfig
+from trackertraincode.training.distributed import BATCH_NORM
 from trackertraincode.training.schedule import SCHEDULES
 from trackertraincode.training.validation import ValidationErrors
 
 Objective = Callable[[Prediction, Batch, int], tuple[Tensor, dict[str, Tensor]]]  # third: epoch; loss, weighted terms
 Augment = Callable[[Batch, bool], Batch]  # pixels -> network input; second: whether to change intensities
 
-BATCH_NORM = nn.modules.batchnorm._BatchNorm
 UNCERTAINTY_LR, TRANSFORMER_LR = 0.1, 0.01  # factors of the learning rate (published recipe)
 
 
@@ -50,6 +50,9 @@ class PoseTraining(L.LightningModule):
         self._steps = 0
         self._errors = ValidationErrors()
         self._peak_lrs: list[float] = []
+        self._frozen = [m for m in network.modules() if isinstance(m, BATCH_NORM)] if config.freeze_batchnorm else []
+        for layer in self._frozen:
+            layer.requires_grad_(False)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         groups = parameter_groups(self.network, self.config)
@@ -65,10 +68,8 @@ class PoseTraining(L.LightningModule):
             group["lr"] = peak * factor
         torch.manual_seed(seed_of(self.config.seed, epoch, self.global_rank))  # dropout
         self._sums, self._steps = {}, 0
-        if self.config.freeze_batchnorm:
-            for layer in self.network.modules():
-                if isinstance(layer, BATCH_NORM):
-                    layer.eval()
+        for layer in self._frozen:
+            layer.eval()
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor | dict[str, Tensor]]:
         batch = self._augment(batch, True)
@@ -130,7 +131,7 @@ def parameter_groups(network: PoseNetwork, config: TrainConfig) -> list[dict[str
     uncertain = {id(p) for p in network.uncertainty_parameters()}
     transformer = {id(p) for m in network.modules() if isinstance(m, Block) for p in m.parameters()}
     chosen: dict[str, list[nn.Parameter]] = {"all": [], "uncertainty": [], "transformer": []}
-    for parameter in network.parameters():
+    for parameter in (p for p in network.parameters() if p.requires_grad):
         kind = "transformer" if id(parameter) in transformer else "uncertainty" if id(parameter) in uncertain else "all"
         chosen[kind].append(parameter)
     decay = config.weight_decay if config.optimizer == "adamw" else 0.0

@@ -41,6 +41,7 @@ from trackertraincode.training.checkpoints import RESUME_FILE, RunCheckpoints
 from trackertraincode.training.config import TrainConfig
 from trackertraincode.training.data import PoseData, describe_members, open_data
 from trackertraincode.training.device_augmentation import DeviceAugmentation
+from trackertraincode.training.distributed import SharedStatistics, SyncBatchNorm, ending_together, make_strategy, say
 from trackertraincode.training.environment import describe_environment, fingerprints
 from trackertraincode.training.guard import NanGuard
 from trackertraincode.training.module import PoseTraining, seed_of
@@ -52,7 +53,6 @@ from trackertraincode.training.schedule import nll_rampup
 from trackertraincode.training.teachers import Teachers
 
 BATCH_NORM_SAMPLES = 2560  # that statistics of averaged weights are measured on
-ACCELERATORS = {"auto": "auto", "cpu": "cpu", "cuda": "cuda", "mps": "mps"}
 _HINTS = (
     ".*does not have many workers.*", ".*LeafSpec.*", ".*smaller than the logging interval.*", ".*on_before_batch_transfer.*",
     ".*srun.*", ".*infer the `batch_size`.*", ".*val_dataloader.*",
@@ -79,6 +79,7 @@ def train(request: Request) -> Path:
         averages.append(ExponentialMovingAverage(network, config.ema))
     saver = _Saver(outdir, config, data)
     trainer.callbacks[:0] = [  # type: ignore[attr-defined]
+        SharedStatistics(),
         Recorder(outdir, plot=config.save_plot),
         NanGuard(outdir),
         *averages,
@@ -95,13 +96,14 @@ def train(request: Request) -> Path:
         write_toml(config, outdir / CONFIG_FILE)
         environment = describe_environment() | {"data": fingerprints(data.files), "intensity": intensity}
         (outdir / "environment.json").write_text(json.dumps(environment, indent=1), encoding="utf-8")
-        print(f"{outdir}: {config.backbone}, {sum(p.numel() for p in network.parameters()):,} parameters, on "
-              f"{trainer.strategy.root_device}, face model {face_model.name}")  # fmt: skip
-        print("\n".join(describe_members(data.training_members, data.validation_members) + objective.notes), flush=True)
+        say(f"{outdir}: {config.backbone}, {sum(p.numel() for p in network.parameters()):,} parameters, on "
+            f"{config.world_size} × {trainer.strategy.root_device.type}, face model {face_model.name}")  # fmt: skip
+        say("\n".join(describe_members(data.training_members, data.validation_members) + objective.notes))
     resume = outdir / RESUME_FILE if request.resume and (outdir / RESUME_FILE).is_file() else None
-    trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+    with ending_together(trainer):
+        trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
+        if trainer.interrupted:
+            raise KeyboardInterrupt
     if trainer.is_global_zero:
         finish(config, outdir, data, network, averages, augment, saver)
     return outdir
@@ -115,10 +117,11 @@ def make_trainer(config: TrainConfig, outdir: Path) -> L.Trainer:
         raise ConfigError(f"device={config.device}: this machine has none that torch {torch.__version__} can use.")
     try:
         trainer = L.Trainer(
-            accelerator=ACCELERATORS[config.device],
+            accelerator=config.device,
             devices=config.devices,
             num_nodes=config.nodes,
-            strategy="ddp" if config.world_size > 1 else "auto",
+            strategy=make_strategy(config),
+            plugins=[SyncBatchNorm()] if config.world_size > 1 and config.device != "cpu" and devices["cuda"] else None,
             precision=PRECISIONS[config.precision],  # type: ignore[arg-type]
             max_epochs=config.epochs,
             gradient_clip_val=config.gradient_clip or None,
@@ -128,7 +131,6 @@ def make_trainer(config: TrainConfig, outdir: Path) -> L.Trainer:
             enable_model_summary=False,
             num_sanity_val_steps=0,
             use_distributed_sampler=False,
-            sync_batchnorm=config.world_size > 1 and config.device != "cpu" and torch.cuda.is_available(),
             benchmark=torch.cuda.is_available(),
         )
     except (MisconfigurationException, ValueError) as error:
@@ -200,10 +202,12 @@ def finish(
     device = next(network.parameters()).device
     for average in averages:
         if not average.started:
-            print(f"{average.name}.ckpt: no epoch lies past 2/3 of training, so it holds the last weights")
+            say(f"{average.name}.ckpt: no epoch lies past 2/3 of training, so it holds the last weights")
             saver.save(average.name, network)
             continue
-        refresh_batch_norm(average.network, (batch.image for batch in _batches(data, augment, device, config.epochs)))
+        if not config.freeze_batchnorm:
+            images = (batch.image for batch in _batches(data, augment, device, config.epochs))
+            refresh_batch_norm(average.network, images)
         saver.save(average.name, average.network)
     for name in dict.fromkeys(["last", "best", *(a.name for a in averages)]):
         path = outdir / f"{name}.ckpt"
@@ -214,11 +218,11 @@ def finish(
             final.to(device)
             factors = calibrate(final, _validation(data, augment, device))
             save_network(path, final.cpu(), about)
-            print(f"{name}: uncertainties scaled, " + ", ".join(f"{k} × {v:.2f}" for k, v in factors.items()))
+            say(f"{name}: uncertainties scaled, " + ", ".join(f"{k} × {v:.2f}" for k, v in factors.items()))
         if config.onnx:
             export = export_opentrack if final.config.channels == 1 else export_full
             export(final, path.with_suffix(".onnx"), about)
-    print(f"{outdir}: done")
+    say(f"{outdir}: done")
 
 
 class _Saver:
@@ -243,7 +247,7 @@ class _Saver:
 
 def _batches(data: PoseData, augment: DeviceAugmentation, device: torch.device, epoch: int) -> Iterator[Batch]:
     """Training batches of an epoch that was never trained, for batch-norm statistics."""
-    loader = make_loader(data.train_batches(), data.workers, epoch_now=lambda: epoch)
+    loader = make_loader(data.train_batches(whole=True), data.workers, epoch_now=lambda: epoch)
     augment.to(device)
     count = max(1, BATCH_NORM_SAMPLES // data.config.batchsize)
     for _, item in zip(range(count), loader):
@@ -252,7 +256,7 @@ def _batches(data: PoseData, augment: DeviceAugmentation, device: torch.device, 
 
 def _validation(data: PoseData, augment: DeviceAugmentation, device: torch.device) -> Iterator[Batch]:
     augment.to(device)
-    for item in make_loader(data.validation_batches(), min(2, data.workers)):
+    for item in make_loader(data.validation_batches(whole=True), min(2, data.workers)):
         yield augment(checked(item).to(device), False)
 
 
@@ -273,7 +277,7 @@ def _choose_face_model(config: TrainConfig, data: PoseData) -> HeadModel:
     others = sorted({m.dataset.face_model for m in data.training_members if "shape" in m.dataset.labels} - {model.name})
     if config.pointhead and others:
         hint = f"; --face-model {BFM_NAME}.pkl would use them" if BFM_NAME in others else ""
-        print(f"shape labels of {', '.join(others)} aren't trained: the network's face model is {model.name}{hint}")
+        say(f"shape labels of {', '.join(others)} aren't trained: the network's face model is {model.name}{hint}")
     return model
 
 
@@ -286,7 +290,7 @@ def _take_weights(network: PoseNetwork, path: Path) -> None:
     if not any(name.startswith("backbone.") for name in fitting):
         raise ConfigError(f"--pretrained {path}: no weights of its backbone fit this network.")
     network.load_state_dict(own | fitting)
-    print(f"{len(fitting)} of {len(own)} tensors start from {path}")
+    say(f"{len(fitting)} of {len(own)} tensors start from {path}")
 
 
 def _quieten() -> None:
