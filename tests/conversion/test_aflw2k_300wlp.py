@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from archive_damage import check_damage, write_folder, write_zip
 from scipy.io import loadmat, savemat
 from scipy.spatial.transform import Rotation
 
@@ -251,3 +252,13 @@ def test_a_truncated_zip_a_wrong_path_and_a_wrong_archive_are_named(archives: Pa
 def test_mistyped_options_are_answered_with_usage(archives: Path, tmp_path: Path) -> None:
     output = convert("300wlp", archives / "300W-LP.zip", tmp_path / "a.h5", "--subset", "larg", expect=2)
     assert "invalid choice: 'larg'" in output
+
+
+@pytest.mark.parametrize(("script", "archive"), [("300wlp", "300W-LP.zip"), ("aflw2k", "AFLW2000-3D.zip")])
+@pytest.mark.parametrize("build", [lambda p, m: write_zip(p.with_suffix(".zip"), m), write_folder])
+def test_damaged_archives_are_named_and_leave_nothing(
+    script: str, archive: str, build, archives: Path, tmp_path: Path
+) -> None:
+    with zipfile.ZipFile(archives / archive) as whole:
+        members = {info.filename: whole.read(info) for info in whole.infolist() if not info.is_dir()}
+    check_damage(f"dsprocess_{script}.py", members, build, tmp_path, count=10)
