@@ -21,6 +21,7 @@ from trackertraincode.evaluation.html_report import result_sections, write_repor
 from trackertraincode.evaluation.predictor import Ensemble, load_predictor, mean_quaternion
 from trackertraincode.evaluation.protocols import GRIMACES, PROTOCOLS, Context, aflw_rows
 from trackertraincode.evaluation.report import format_table, write_csv, write_predictions
+from trackertraincode.export.onnx import export_full, metadata
 from trackertraincode.facemodel.embedded import embedded_head
 from trackertraincode.geometry.euler import aflw_to_matrix
 from trackertraincode.geometry.rotation import (
@@ -31,7 +32,7 @@ from trackertraincode.geometry.rotation import (
     random_quats,
     rotvec_to_matrix,
 )
-from trackertraincode.models.checkpoint import About, save_network
+from trackertraincode.models.checkpoint import About, load_network, save_network
 from trackertraincode.models.pose_network import NetworkConfig, build_network
 from trackertraincode.rendering.generate import Request
 from trackertraincode.sample.sample import Prediction, Sample
@@ -99,9 +100,6 @@ def test_a_constant_turn_is_measured(faces: Path) -> None:
 
 
 def test_checkpoint_file_and_ensemble_of_one_agree(faces: Path, checkpoint: Path) -> None:
-    from trackertraincode.export.onnx import export_full
-    from trackertraincode.models.checkpoint import load_network
-
     onnx = checkpoint.with_suffix(".onnx")
     export_full(*load_network(checkpoint)[:1], onnx, About())
     predictors = [load_predictor(checkpoint), load_predictor(onnx), Ensemble([load_predictor(checkpoint)])]
@@ -152,8 +150,6 @@ def test_grimaces_need_the_whole_archive(faces: Path, checkpoint: Path) -> None:
 
 
 def test_rows_of_models_that_saw_the_pictures_are_marked(faces: Path, checkpoint: Path, tmp_path: Path) -> None:
-    from trackertraincode.models.checkpoint import load_network
-
     save_network(tmp_path / "seen.ckpt", load_network(checkpoint)[0], About(training_files=["aflw2k.h5"]))
     options = Options(file=faces, progress=False, factor=1.3)
     result = evaluate(load_predictor(tmp_path / "seen.ckpt"), "aflw2k3d", options)
@@ -164,6 +160,52 @@ def test_rows_of_models_that_saw_the_pictures_are_marked(faces: Path, checkpoint
     write_csv([result.row()], tmp_path / "rows.csv")
     write_predictions([result], tmp_path / "pictures.csv")
     assert len((tmp_path / "pictures.csv").read_text().splitlines()) == 1 + len(result.rows)
+
+
+@pytest.mark.parametrize(
+    ("about", "marks"),
+    [
+        (About(trained_on=["aflw2k"]), ["trained on this file"]),
+        (About(trained_on=["300wlp"], selected_on=["aflw2k"]), ["selected on this file"]),  # on its rows 0…399
+        (About(trained_on=["300wlp"], selected_on=["300wlp", "wflw"]), []),
+        (About(trained_on=["mine"], selected_on=["mine"]), ["trained on this file", "selected on this file"]),
+        (About(trained_on=["long gone"]), []),
+    ],
+)
+def test_marks_follow_from_what_checkpoints_and_their_exports_say(
+    faces: Path, checkpoint: Path, tmp_path: Path, about: About, marks: list[str]
+) -> None:
+    (tmp_path / "my.toml").write_text('[mine]\nfile = "aflw2k.h5"\nlabels = ["pose"]\n')
+    network = load_network(checkpoint)[0]
+    save_network(tmp_path / "a.ckpt", network, about)
+    one, other = load_predictor(tmp_path / "a.ckpt"), load_predictor(tmp_path / "a.ckpt")
+    other.about = metadata(network, about)  # of exported files
+    options = Options(file=faces, progress=False, catalog=tmp_path / "my.toml")
+    for predictor in (one, other, Ensemble([load_predictor(checkpoint), one])):
+        assert evaluate(predictor, "aflw2k3d-landmarks", options).row()["marks"] == marks
+
+
+@pytest.mark.slow
+def test_marks_of_training_are_made_by_training(faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that validates on rows of the file that is evaluated afterwards, from the script's arguments on."""
+    monkeypatch.setenv("DATADIR", str(faces.parent))
+    catalog = tmp_path / "c.toml"
+    catalog.write_text(f'[other]\nfile = "{faces}"\nlabels = ["pose"]\nrows = [40]\nvalidation_rows = [0, 30]\n')
+    run_script(
+        "train_poseestimator.py", "--ds", "other", "--val", "other", "--catalog", catalog, "--outdir", tmp_path / "run",
+        "--backbone", "repvgg_az", "--width", 0.25, "--input-size", 33, "--augmentation", "none", "-e", 1, "-b", 16,
+        "--samples-per-epoch", 32, "--workers", 0, "--no-onnx", "--no-save-plot", "--no-tensorboard",
+    )  # fmt: skip
+    options = Options(catalog=catalog, progress=False)
+    rows = [
+        evaluate(load_predictor(tmp_path / "run" / f"{name}.ckpt"), "aflw2k3d-landmarks", options).row()
+        for name in ("best", "last")
+    ]
+    assert rows[0]["marks"] == ["trained on this file", "selected on this file"]
+    assert rows[1]["marks"] == ["trained on this file"]
+    text = format_table(rows)
+    assert "best.ckpt***" in text
+    assert "** selected on this file" in text
 
 
 def test_report_is_one_file(faces: Path, checkpoint: Path, tmp_path: Path) -> None:

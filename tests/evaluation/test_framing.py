@@ -41,7 +41,7 @@ def published_crop(picture: Image.Image, pt2d: np.ndarray) -> tuple[Image.Image,
     width, height = part.size
     size = (256, int(256 * height / width)) if width <= height else (int(256 * width / height), 256)
     part = part.resize(size, Image.Resampling.BILINEAR)
-    top, left = int(round((size[1] - 224) / 2.0)), int(round((size[0] - 224) / 2.0))
+    top, left = round((size[1] - 224) / 2.0), round((size[0] - 224) / 2.0)
     return part.crop((left, top, left + 224, top + 224)), box
 
 

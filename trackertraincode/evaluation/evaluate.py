@@ -4,6 +4,7 @@ Predictor, Protocol --predict_rows--> Predictions --score--> Result --row--> {"m
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from trackertraincode.datasets.catalog import dataset_path, find_dataset, load_catalog
+from trackertraincode.datasets.catalog import DatasetSpec, dataset_path, find_dataset, load_catalog
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.errors import EvaluationError
 from trackertraincode.evaluation import metrics
@@ -21,7 +22,7 @@ from trackertraincode.evaluation.alignment import align
 from trackertraincode.evaluation.crops import PREPROCESSING, EvaluationCrops, iter_crops, to_pixels
 from trackertraincode.evaluation.framing import Framing
 from trackertraincode.evaluation.predictor import Predictor
-from trackertraincode.evaluation.protocols import HALF_PIXEL, PROTOCOLS, Context
+from trackertraincode.evaluation.protocols import HALF_PIXEL, PROTOCOLS, Context, Protocol
 from trackertraincode.geometry.boxes import box_size
 from trackertraincode.geometry.euler import matrix_to_aflw
 from trackertraincode.geometry.rotation import quat_to_matrix
@@ -106,7 +107,8 @@ class Result:
 def evaluate(predictor: Predictor, name: str, options: Options) -> Result:
     """Raises CatalogError, SampleFormatError, EvaluationError."""
     protocol = PROTOCOLS[name]
-    spec = find_dataset(protocol.dataset, load_catalog(options.catalog))
+    catalog = load_catalog(options.catalog)
+    spec = find_dataset(protocol.dataset, catalog)
     dataset = Hdf5PoseDataset(options.file or dataset_path(protocol.dataset, spec.file, spec.made_by))
     rows = protocol.keep(dataset)
     if not len(rows):
@@ -129,7 +131,7 @@ def evaluate(predictor: Predictor, name: str, options: Options) -> Result:
     rotation = align(prediction, truth, dataset, rows, scheme, protocol.horizontal_fov)
     prediction = replace(prediction, rotation=rotation)
     label = name if scheme == "none" else f"{name} ({scheme})"
-    marks = _marks(predictor, dataset, options, factor != protocol.factor)
+    marks = [*_seen(predictor, protocol, dataset, options, catalog), *_deviations(protocol, factor, options)]
     return Result(
         model=predictor.name,
         protocol=label,
@@ -141,7 +143,7 @@ def evaluate(predictor: Predictor, name: str, options: Options) -> Result:
         truth=truth,
         prediction=prediction,
         boxes=boxes,
-        marks=marks,
+        marks=tuple(marks),
         dataset=dataset,
         euler=protocol.euler(prediction.rotation, truth.rotation),
     )
@@ -177,14 +179,25 @@ def _truth(dataset: Hdf5PoseDataset, rows: np.ndarray) -> Prediction:
     return Prediction(**values)
 
 
-def _marks(predictor: Predictor, dataset: Hdf5PoseDataset, options: Options, other_factor: bool) -> tuple[str, ...]:
-    marks = []
-    if dataset.path.name in predictor.about.get("training_files", []):
-        marks.append("trained on this file")
-    if predictor.about.get("selected_on") and dataset.path.name in predictor.about.get("selection_files", []):
-        marks.append("selected on this file")
-    if other_factor:
-        marks.append("other crop factor than the protocol's")
+def _seen(
+    predictor: Predictor,
+    protocol: Protocol,
+    dataset: Hdf5PoseDataset,
+    options: Options,
+    catalog: dict[str, DatasetSpec],
+) -> Iterator[str]:
+    """Marks of a model that was trained, or whose checkpoint was chosen, on this file or data set, on whatever rows."""
+    about = predictor.about
+    trained, chosen = about.get("trained_on", []), about.get("selected_on", [])
+    trained_files = {Path(catalog[n].file).name for n in trained if n in catalog} | {*about.get("training_files", [])}
+    chosen_files = {Path(catalog[n].validation_file or catalog[n].file).name for n in chosen if n in catalog}
+    for verb, names, files in (("trained", trained, trained_files), ("selected", chosen, chosen_files)):
+        if dataset.path.name in files or (options.file is None and protocol.dataset in names):
+            yield f"{verb} on this file"
+
+
+def _deviations(protocol: Protocol, factor: float, options: Options) -> Iterator[str]:
+    if factor != protocol.factor:
+        yield "other crop factor than the protocol's"
     if options.preprocess != "training":
-        marks.append(f"{options.preprocess} preprocessing")
-    return tuple(marks)
+        yield f"{options.preprocess} preprocessing"
