@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from trackertraincode.errors import ModelFileError
-from trackertraincode.models.onnx_model import KNOWN_VERSIONS, open_session
+from trackertraincode.models.onnx_model import KNOWN_VERSIONS, METADATA_KEY, OUTPUT_NAMES, open_session
+from trackertraincode.models.onnx_model import REQUIRED as REQUIRED_FIELDS
 
 MAX_IR, MAX_OPSET = 11, 23
 REQUIRED = {"pos_size": (1, 3), "quat": (1, 4), "box": (1, 4)}
@@ -24,6 +25,8 @@ OPTIONAL = {
 }
 LOCALIZER = {"logit_box": (1, 5)}
 LOCALIZER_INPUT = (1, 1, 224, 288)
+FULL_REQUIRED = tuple(OUTPUT_NAMES[field][0] for field in REQUIRED_FIELDS)  # of the full model
+ANY_BATCH = 3  # crops that models of any batch size are tried with
 FLOAT = 1  # TensorProto.FLOAT
 
 
@@ -41,6 +44,28 @@ def opentrack_faults(path: Path) -> list[str]:
     if faults:
         return faults
     return _run_faults(path)
+
+
+def full_faults(path: Path) -> list[str]:
+    """Everything that keeps other tools from running a full model as its metadata says; empty for a good file.
+
+    Raises ModelFileError when the file is no ONNX model at all.
+    """
+    model = _load(path)
+    faults = _file_faults(model)
+    if METADATA_KEY not in {entry.key for entry in model.metadata_props}:
+        faults.append(f"metadata {METADATA_KEY!r} is missing: no tool could know what the numbers mean")
+    inputs = _inputs(model)
+    shape = _shape(inputs[0]) if len(inputs) == 1 else ()
+    if len(shape) != 4 or isinstance(shape[0], int) or shape[1] not in (1, 3) or not isinstance(shape[2], int):
+        found = ", ".join(f"{value.name} {_text(_shape(value))}" for value in inputs)
+        faults.append(f"inputs are {found}, expected one, [batch, 1 or 3, H, H], of any number of crops")
+    names = {value.name for value in model.graph.output}
+    faults += [f"output {name!r} is missing" for name in FULL_REQUIRED if name not in names]
+    for value in model.graph.output:
+        if value.type.tensor_type.elem_type != FLOAT or isinstance(_shape(value)[0], int):
+            faults.append(f"output {value.name!r} isn't float32 with any number of rows")
+    return faults or _run_faults(path)
 
 
 def _load(path: Path) -> Any:
@@ -85,8 +110,7 @@ def _uses(model: Any, domain: str) -> bool:
 
 
 def _input_faults(model: Any, is_localizer: bool) -> list[str]:
-    weights = {i.name for i in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in weights]
+    inputs = _inputs(model)
     if len(inputs) != 1:
         return [f"{len(inputs)} inputs ({', '.join(v.name for v in inputs)}), expected one"]
     value = inputs[0]
@@ -123,11 +147,12 @@ def _run_faults(path: Path) -> list[str]:
     """Values for grey noise, a black and a white picture."""
     try:
         session = open_session(path)
-        shape = session.get_inputs()[0].shape
+        shape = [n if isinstance(n, int) else ANY_BATCH for n in session.get_inputs()[0].shape]
+        feed = session.get_inputs()[0].name
         noise = np.random.default_rng(0).uniform(-0.5, 0.5, shape)
         pictures = [noise, np.full(shape, -0.5), np.full(shape, 0.5)]
         names = [output.name for output in session.get_outputs()]
-        answers = [dict(zip(names, session.run(names, {"x": p.astype(np.float32)}))) for p in pictures]
+        answers = [dict(zip(names, session.run(names, {feed: p.astype(np.float32)}))) for p in pictures]
     except Exception as error:  # ONNX Runtime's errors have no common base class
         return [f"doesn't run: {(str(error).splitlines() or ['unknown reason'])[0][:200]}"]
     faults = []
@@ -140,9 +165,14 @@ def _run_faults(path: Path) -> list[str]:
                 faults.append(f"output {name!r} is not lower triangular")
             if (np.diagonal(values, axis1=-2, axis2=-1) <= 0).any():
                 faults.append(f"output {name!r} has diagonal elements that aren't above 0")
-        elif name == "quat" and np.abs(np.linalg.norm(values, axis=-1) - 1).max() > 1e-3:
-            faults.append("output 'quat' has not the length 1")
+        elif name in OUTPUT_NAMES["rotation"] and np.abs(np.linalg.norm(values, axis=-1) - 1).max() > 1e-3:
+            faults.append(f"output {name!r} has not the length 1")
     return faults
+
+
+def _inputs(model: Any) -> list[Any]:
+    weights = {i.name for i in model.graph.initializer}
+    return [value for value in model.graph.input if value.name not in weights]
 
 
 def _shape(value: Any) -> tuple:

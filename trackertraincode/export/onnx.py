@@ -4,14 +4,15 @@ PoseNetwork --export_opentrack--> one crop, plugin's names       --export_full--
 Localizer   --export_localizer--> one picture, logit_box
 """
 
+import ast
 import contextlib
 import io
 import json
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -19,11 +20,14 @@ from torch import Tensor, nn
 
 from trackertraincode import __version__
 from trackertraincode.errors import ModelFileError
+from trackertraincode.export.contract import full_faults, opentrack_faults
 from trackertraincode.models.checkpoint import About
 from trackertraincode.models.localizer import LOCALIZER_HEIGHT, LOCALIZER_WIDTH, Localizer
 from trackertraincode.models.onnx_model import METADATA_KEY, OUTPUT_NAMES, open_session
 from trackertraincode.models.pose_network import PoseNetwork
 from trackertraincode.sample.sample import Prediction
+
+T = TypeVar("T")
 
 OPSET, IR_VERSION, MODEL_VERSION = 18, 10, 4
 INPUT_NAME, BATCH_AXIS = "x", "batch"
@@ -63,34 +67,35 @@ class _Outputs(nn.Module):
 def export_opentrack(network: PoseNetwork, path: Path, about: About) -> float:
     """Write the file that OpenTrack's NeuralNet tracker loads. Returns the largest difference to the network.
 
-    Raises ModelFileError for colour networks and when file and network differ by more than 1e-4.
+    Raises ModelFileError for colour networks, when file and network differ by more than 1e-4 and when the file breaks
+    the tracker's contract; nothing is written then.
     """
-    if network.config.channels != 1:
-        raise ModelFileError(f"{path}: OpenTrack gives its models grey crops; this network takes colour.")
-    return _export_pose(network, path, about, OPENTRACK_OUTPUTS, dynamic=False)
+    return _export_pose(network, path, about, full=False)
 
 
 def export_full(network: PoseNetwork, path: Path, about: About) -> float:
     """Write every output, for any number of crops. Returns the largest difference to the network.
 
-    Raises ModelFileError when file and network differ by more than 1e-4.
+    Raises ModelFileError when file and network differ by more than 1e-4; nothing is written then.
     """
-    return _export_pose(network, path, about, FULL_OUTPUTS, dynamic=True)
+    return _export_pose(network, path, about, full=True)
 
 
 def export_localizer(localizer: Localizer, path: Path) -> float:
     """Write the localizer for OpenTrack. Returns the largest difference to the network."""
     image = torch.rand(1, 1, LOCALIZER_HEIGHT, LOCALIZER_WIDTH) - 0.5
-    _write(localizer.eval(), image, ["logit_box"], path, {}, dynamic=False)
     with torch.no_grad():
-        return _compare(path, {"logit_box": localizer(image)}, image)
+        expected = {"logit_box": localizer.eval()(image)}
+    model = seal(_convert(localizer, image, ["logit_box"], dynamic=False), {})
+    return save_checked(model, path, lambda file: _compare(file, path, expected, image))
 
 
-def metadata(network: PoseNetwork, about: About) -> dict[str, Any]:
-    """What a file says about itself, so that no tool has to be told."""
+def metadata(network: PoseNetwork, about: About, precision: str = "fp32") -> dict[str, Any]:
+    """What a file says about itself, so that no tool has to be told. precision: fp32, fp16 or int8."""
     grey = network.config.channels == 1
     return {
         "library": f"trackertraincode {__version__}",
+        "precision": precision,
         "input": "pixel / 256 - 0.5" if grey else "(pixel / 255 - mean) / std, ImageNet's, RGB",
         "conventions": CONVENTIONS,
         **network.config.to_dict(),
@@ -98,23 +103,48 @@ def metadata(network: PoseNetwork, about: About) -> dict[str, Any]:
     }
 
 
-def _export_pose(network: PoseNetwork, path: Path, about: About, names: dict[str, str], *, dynamic: bool) -> float:
-    deployed = network.deployed().to("cpu")
+def pose_model(network: PoseNetwork, path: Path, *, full: bool) -> Any:
+    """A network as ModelProto in float32, before `seal`. Nodes carry the names of their modules: backbone…/Conv_0.
+
+    network: `deployed`, on the CPU. path: for messages. Raises ModelFileError when OpenTrack can't run such a network.
+    """
     config = network.config
-    images = sample_images(config.channels, config.input_size, 3)
+    if not full and config.channels != 1:
+        raise ModelFileError(f"{path}: OpenTrack gives its models grey crops; this network takes colour.")
+    images = sample_images(config.channels, config.input_size, 2 if full else 1)
+    known = output_names(network, full=full)
+    return _convert(_Outputs(network, list(known)).eval(), images, list(known.values()), dynamic=full)
+
+
+def output_names(network: PoseNetwork, *, full: bool) -> dict[str, str]:
+    """Field of Prediction -> name in the file, of those that the network gives."""
     with torch.no_grad():
-        prediction = deployed(images)
-    known = {field: name for field, name in names.items() if getattr(prediction, field) is not None}
-    content = metadata(network, about)
-    _write(
-        _Outputs(deployed, list(known)).eval(),
-        images[: 2 if dynamic else 1],
-        list(known.values()),
-        path,
-        content,
-        dynamic=dynamic,
-    )
-    return _compare(path, outputs_of(prediction, known), images)
+        prediction = network(sample_images(network.config.channels, network.config.input_size, 1))
+    names = FULL_OUTPUTS if full else OPENTRACK_OUTPUTS
+    return {field: name for field, name in names.items() if getattr(prediction, field) is not None}
+
+
+def refuse_faults(file: Path, path: Path, *, full: bool) -> None:
+    """Raises ModelFileError when a file breaks its contract. path: its name to be."""
+    faults = full_faults(file) if full else opentrack_faults(file)
+    if faults:
+        whom = "other tools" if full else "OpenTrack"
+        raise ModelFileError(f"{path}: {whom} would not run it: {'; '.join(faults)}; not written.")
+
+
+def _export_pose(network: PoseNetwork, path: Path, about: About, *, full: bool) -> float:
+    deployed = network.deployed().to("cpu")
+    model = seal(pose_model(deployed, path, full=full), metadata(network, about))
+    images = sample_images(network.config.channels, network.config.input_size, 3)
+    with torch.no_grad():
+        expected = outputs_of(deployed(images), output_names(deployed, full=full))
+
+    def check(file: Path) -> float:
+        difference = _compare(file, path, expected, images)
+        refuse_faults(file, path, full=full)
+        return difference
+
+    return save_checked(model, path, check)
 
 
 def outputs_of(prediction: Prediction, names: dict[str, str]) -> dict[str, Tensor]:
@@ -130,37 +160,68 @@ def sample_images(channels: int, size: int, count: int) -> Tensor:
     return smooth + 0.05 * torch.randn(smooth.shape, generator=generator)
 
 
-def _write(
-    module: nn.Module, image: Tensor, names: list[str], path: Path, about: dict[str, Any], *, dynamic: bool
-) -> None:
-    """Convert, set versions, metadata and exact zeros, read back; the file has its name only when all is right."""
-    import onnx
-    from onnx import numpy_helper
-
+def _convert(module: nn.Module, image: Tensor, names: list[str], *, dynamic: bool) -> Any:
+    """A ModelProto with exact zeros, whose nodes are named after their modules."""
     shapes = ({0: torch.export.Dim(BATCH_AXIS)},) if dynamic else None
-    with _silence(), torch.no_grad():
+    with silence(), torch.no_grad():
         program = torch.onnx.export(
             module, (image,), dynamo=True, opset_version=OPSET, input_names=[INPUT_NAME], output_names=names,
             dynamic_shapes=shapes, verbose=False,
         )  # fmt: skip
     assert program is not None, "without a file name, the exporter returns a program"
     model = program.model_proto
-    model.ir_version, model.model_version = IR_VERSION, MODEL_VERSION
-    model.producer_name, model.producer_version = "trackertraincode", __version__
-    del model.metadata_props[:]
     model.graph.doc_string = ""
-    for node in model.graph.node:  # the exporter writes source paths and stack traces here
+    scope = ""
+    for index, node in enumerate(model.graph.node):  # the exporter writes source paths and stack traces here
+        scope = _module_of(node) or scope  # what the optimiser made has none: it belongs to the node before
+        node.name = f"{scope}/{node.op_type}_{index}"
         del node.metadata_props[:]
         node.doc_string = ""
     for value in [*model.graph.value_info, *model.graph.input, *model.graph.output]:
         del value.metadata_props[:]
-    if about:
-        onnx.helper.set_model_props(model, {METADATA_KEY: json.dumps(about)})
+    _clear_tiny(model)
+    return model
+
+
+def _module_of(node: Any) -> str:
+    """Such as backbone.blocks.0.conv; the scopes that the exporter notes go from the whole to the operator."""
+    entries = {entry.key: entry.value for entry in node.metadata_props}
+    scopes = ast.literal_eval(entries.get("pkg.torch.onnx.name_scopes", "[]"))
+    return scopes[-2].removeprefix("network").removeprefix(".") if len(scopes) > 1 else ""
+
+
+def _clear_tiny(model: Any) -> None:
+    from onnx import numpy_helper
+
     for initializer in model.graph.initializer:
         values = numpy_helper.to_array(initializer)
         if values.dtype == np.float32 and ((values != 0) & (np.abs(values) < TINY)).any():
             cleared = np.where(np.abs(values) < TINY, np.float32(0), values)
             initializer.CopyFrom(numpy_helper.from_array(cleared, initializer.name))
+
+
+def seal(model: Any, content: dict[str, Any]) -> Any:
+    """Set versions, producer and metadata of a converted model; returns it."""
+    import onnx
+
+    model.ir_version, model.model_version = IR_VERSION, MODEL_VERSION
+    model.producer_name, model.producer_version = "trackertraincode", __version__
+    used = {node.domain for node in model.graph.node}
+    for entry in [e for e in model.opset_import if e.domain and e.domain not in used]:
+        model.opset_import.remove(entry)
+    del model.metadata_props[:]
+    if content:
+        onnx.helper.set_model_props(model, {METADATA_KEY: json.dumps(content)})
+    return model
+
+
+def save_checked(model: Any, path: Path, check: Callable[[Path], T]) -> T:
+    """Write, read back and check a file; it has its name only when all is right. Returns what `check` does.
+
+    check: gets the file under its temporary name and raises ModelFileError when it is wrong.
+    """
+    import onnx
+
     onnx.checker.check_model(model, full_check=True)
     temporary = path.with_name(path.name + ".tmp")
     try:
@@ -172,14 +233,16 @@ def _write(
                 f"{path}: the exporter wrote IR {again.ir_version}, opset {opsets}, expected IR {IR_VERSION}, opset "
                 f"{OPSET}; install the tested versions of constraints.txt."
             )
+        result = check(temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+    return result
 
 
-def _compare(path: Path, expected: dict[str, Tensor], images: Tensor) -> float:
-    """The largest difference between the file's outputs and the expected ones. Raises ModelFileError above 1e-4."""
-    session = open_session(path)
+def _compare(file: Path, path: Path, expected: dict[str, Tensor], images: Tensor) -> float:
+    """The largest difference between a file's outputs and the expected ones. Raises ModelFileError above 1e-4."""
+    session = open_session(file)
     names = list(expected)
     static = isinstance(session.get_inputs()[0].shape[0], int)
     parts = images.split(1) if static else [images]
@@ -189,14 +252,13 @@ def _compare(path: Path, expected: dict[str, Tensor], images: Tensor) -> float:
         found = np.concatenate([value[i] for value in values])
         difference = float(np.abs(found - expected[name].numpy()).max())
         if not difference <= MAX_DIFFERENCE:
-            path.unlink()
             raise ModelFileError(f"{path}: output {name} differs by {difference:.2g} from the network; not written.")
         worst = max(worst, difference)
     return worst
 
 
 @contextlib.contextmanager
-def _silence() -> Any:
+def silence() -> Iterator[None]:
     """The exporter's progress and hints speak to programmers."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
