@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from trackertraincode.conversion.archive import open_archive
+from trackertraincode.conversion.closed_eyes import close_eyes
 from trackertraincode.conversion.matfile import numbers, read_mat
 from trackertraincode.conversion.pose_para import (
     HOW_TO_GET_BFM,
@@ -24,6 +25,7 @@ from trackertraincode.conversion.run import Source
 from trackertraincode.errors import ArchiveError
 from trackertraincode.facemodel.embedded import embedded_head
 from trackertraincode.facemodel.head_model import COEFFICIENT_COUNT
+from trackertraincode.sample.images import decode, encode_jpeg
 from trackertraincode.sample.sample import Sample
 
 _PICTURE = re.compile(r"^(?:.*/)?image\d+\.jpg$", re.IGNORECASE)
@@ -36,10 +38,14 @@ class Settings:
     archive: Path
     models: FaceModels
     coefficients_of: str  # name of the face model whose coefficients the archive has
+    close_eyes: bool = False
 
 
-def make_source(archive: Path, face_model: Path | None) -> Source:
-    """List the archive. Raises ArchiveError when it is none, ModelFileError for a bad face model."""
+def make_source(archive: Path, face_model: Path | None, close_eyes: bool = False) -> Source:
+    """List the archive; with `close_eyes`, pictures get shut eyes as they are converted.
+
+    Raises ArchiveError when it is none, ModelFileError for a bad face model.
+    """
     opened = open_archive(archive)
     stems = sorted((n[:-4] for n in opened.names if _PICTURE.match(n)), key=lambda stem: stem.rsplit("/", 1)[-1])
     if not stems:
@@ -55,7 +61,7 @@ def make_source(archive: Path, face_model: Path | None) -> Source:
     model = models.for_coefficients(coefficients_of)
     return Source(
         items=stems,
-        convert=partial(convert_item, Settings(archive, models, coefficients_of)),
+        convert=partial(convert_item, Settings(archive, models, coefficients_of, close_eyes)),
         face_model=None if model is None else model.name,
         notes=(HOW_TO_GET_BFM.replace("shape and 3-D landmarks are", "shape is"),) if model is None else (),
     )
@@ -74,6 +80,9 @@ def convert_item(settings: Settings, stem: str) -> list[Sample]:
     coefficients = read_coefficients(mat, name)
     model = settings.models.for_coefficients(settings.coefficients_of)
     landmarks = numbers(mat, name, "pt3d_68", (3, 68)).T * [1.0, 1.0, -1.0]  # theirs points towards the viewer
+    if settings.close_eyes:
+        shut, landmarks = close_eyes(decode(image, color=True), landmarks, pose.quat)
+        image = encode_jpeg(shut)
     if model is None:
         box = head_box(pose, embedded_head(), np.zeros(COEFFICIENT_COUNT))
     else:

@@ -73,10 +73,11 @@ DATASETS = {  # adding a data set is adding an entry; training, evaluation and m
     "biwi": DatasetSpec(file="biwi-v3.h5", weight=1_000, labels=("pose", "box"), made_by="scripts/dsprocess_biwi.py"),
     "aflw2k": DatasetSpec(
         file="aflw2k.h5", weight=1_000, labels=_FULL, rows=(400, None), validation_rows=(0, 400),
-        made_by="scripts/dsprocess_aflw2k.py",
+        made_by="scripts/dsprocess_aflw2k.py", variant_of="AFLW2000-3D",
     ),
     "aflw2k_closedeyes": DatasetSpec(
-        file="aflw2k_closedeyes.h5", weight=1_000, labels=_FULL, made_by="is made by closing the eyes of aflw2k.h5",
+        file="aflw2k_closedeyes.h5", weight=1_000, labels=_FULL, variant_of="AFLW2000-3D",
+        made_by="scripts/dsprocess_aflw2k.py --close-eyes",
     ),
     "pointing04": DatasetSpec(
         file="pointing04.h5", weight=1_000, labels=("pose", "box"), made_by="scripts/dsprocess_pointing04.py"

@@ -186,14 +186,22 @@ def _seen(
     options: Options,
     catalog: dict[str, DatasetSpec],
 ) -> Iterator[str]:
-    """Marks of a model that was trained, or whose checkpoint was chosen, on this file or data set, on whatever rows."""
+    """Marks of a model that was trained, or whose checkpoint was chosen, on this data set, on whatever rows of it."""
     about = predictor.about
-    trained, chosen = about.get("trained_on", []), about.get("selected_on", [])
-    trained_files = {Path(catalog[n].file).name for n in trained if n in catalog} | {*about.get("training_files", [])}
-    chosen_files = {Path(catalog[n].validation_file or catalog[n].file).name for n in chosen if n in catalog}
-    for verb, names, files in (("trained", trained, trained_files), ("selected", chosen, chosen_files)):
-        if dataset.path.name in files or (options.file is None and protocol.dataset in names):
-            yield f"{verb} on this file"
+    here = _same_pictures({protocol.dataset} if options.file is None else set(), {dataset.path.name}, catalog)
+    if here & _same_pictures({*about.get("trained_on", [])}, {*about.get("training_files", [])}, catalog):
+        yield "trained on these pictures"
+    if here & _same_pictures({*about.get("selected_on", [])}, set(), catalog):
+        yield "selected on these pictures"
+
+
+def _same_pictures(names: set[str], files: set[str], catalog: dict[str, DatasetSpec]) -> set[str]:
+    """Data sets and files -> these, and those that the catalog says to show the same pictures."""
+    own = {n: {Path(spec.file).name, Path(spec.validation_file or spec.file).name} for n, spec in catalog.items()}
+    known = {n for n in catalog if n in names or own[n] & files}
+    variants = {catalog[n].variant_of for n in known} - {None}
+    known |= {n for n in catalog if catalog[n].variant_of in variants}
+    return names | files | known | {file for n in known for file in own[n]}
 
 
 def _deviations(protocol: Protocol, factor: float, options: Options) -> Iterator[str]:
