@@ -20,6 +20,7 @@ from trackertraincode.evaluation.alignment import SCHEMES
 from trackertraincode.evaluation.crops import PREPROCESSING
 from trackertraincode.evaluation.evaluate import Options, evaluate
 from trackertraincode.evaluation.html_report import result_sections, write_report
+from trackertraincode.evaluation.pages import page_through
 from trackertraincode.evaluation.predictor import Ensemble, choose_device, load_predictor
 from trackertraincode.evaluation.protocols import PROTOCOLS
 from trackertraincode.evaluation.report import format_table, write_csv, write_json, write_predictions
@@ -40,6 +41,12 @@ def main() -> int:
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write the rows as CSV")
     parser.add_argument("--predictions", type=Path, metavar="FILE", help="write a CSV line per picture")
     parser.add_argument("--report", type=Path, metavar="FILE", help="write tables, curves and pictures as HTML")
+    parser.add_argument(
+        "--vis", action="store_true", help="page through the pictures, worst first: left and right keys"
+    )
+    parser.add_argument(
+        "--vis-folder", type=Path, default=Path("pages"), metavar="DIR", help="for the pages where there is no display"
+    )
     parser.add_argument("--roi-expansion", type=float, metavar="X", help="crop factor instead of the protocol's")
     parser.add_argument("--comprehensive-roi", action="store_true", help=f"crop factors {COMPREHENSIVE}, a row each")
     parser.add_argument("--alignment-scheme", choices=SCHEMES, help="instead of the protocol's")
@@ -86,6 +93,8 @@ def main() -> int:
         write_csv(rows, options.csv)
     if options.predictions is not None:
         write_predictions(results, options.predictions)
+    if options.vis:
+        print(page_through(results, options.vis_folder))
     if options.report is not None:
         write_report(options.report, f"Head pose: {options.ds}", result_sections(results))
     return 0

@@ -12,19 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from trackertraincode.evaluation.evaluate import Result
 from trackertraincode.evaluation.metrics import bootstrap_interval
-from trackertraincode.evaluation.protocols import HALF_PIXEL
+from trackertraincode.evaluation.pages import LEGEND, sheet, spread, worst
 from trackertraincode.evaluation.report import COLUMNS
-from trackertraincode.sample.images import decode, encode_jpeg
-from trackertraincode.sample.sample import Prediction
-from trackertraincode.visualize import contact_sheet, cut_out, draw_prediction, draw_text
+from trackertraincode.sample.images import encode_jpeg
 
 YAW_EDGES = np.arange(0, 100, 10)
 MAX_SHOWN_ERROR = 30.0  # degrees, right end of the cumulative curves
-SHEET_COLUMNS, CROP_EDGE, CROP_FACTOR = 4, 256, 1.4
+SHOWN = 8  # pictures per sheet
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1d2733; max-width: 1080px; margin: 2em auto; padding: 0 1em; }
@@ -60,13 +57,11 @@ def result_sections(results: Sequence[Result]) -> list[Section]:
     """Tables, curves and pictures of one or several models under one or several protocols."""
     sections = [Section("Errors", error_table(results)), Section("Curves", figure_image(_curves(results)))]
     for result in results:
-        for name, order in (("worst", -1), ("typical", 0)):
+        for name, indices in (("worst", worst(result, SHOWN)), ("typical", spread(result, SHOWN))):
             title = f"{result.model}, {result.protocol}: {name} pictures"
-            sections.append(Section(title, _image_bytes(encode_jpeg(_pictures(result, order), 88)) + _LEGEND))
+            picture = _image_bytes(encode_jpeg(sheet(result, indices), 88))
+            sections.append(Section(title, f'{picture}<p class="note">{LEGEND}</p>'))
     return sections
-
-
-_LEGEND = '<p class="note">Orange and coloured axes: predicted. Green: labels. Number: geodesic error in degrees.</p>'
 
 
 def error_table(results: Sequence[Result]) -> str:
@@ -146,36 +141,6 @@ def _curves(results: Sequence[Result]) -> Any:
         axis.grid(alpha=0.3)
         axis.legend(fontsize=8)
     return figure
-
-
-def _pictures(result: Result, order: int, count: int = 8) -> np.ndarray:
-    """Contact sheet. order: -1 for the largest errors, 0 for evenly spaced rows."""
-    if order < 0:
-        chosen = result.geodesic.argsort(descending=True)[:count]
-    else:
-        chosen = torch.linspace(0, len(result.rows) - 1, min(count, len(result.rows))).long()
-    pictures = []
-    for index in chosen.tolist():
-        data = result.dataset.images([result.rows[index]])[0]
-        labels = [_stored(values, index) for values in (result.prediction, result.truth)]
-        labels[1]["face_box"] = result.boxes[index].numpy()
-        picture, truth = cut_out(decode(data, color=True), labels[1], CROP_EDGE, CROP_FACTOR)
-        labels[0]["face_box"] = labels[1]["face_box"]  # both cut out alike
-        _, predicted = cut_out(decode(data), labels[0], CROP_EDGE, CROP_FACTOR)
-        del truth["face_box"], predicted["face_box"]
-        drawn = draw_prediction(picture, predicted, truth)
-        pictures.append(draw_text(drawn, [f"{result.geodesic[index]:.1f}, row {result.rows[index]}"], 0.5))
-    return contact_sheet(pictures, SHEET_COLUMNS)
-
-
-def _stored(values: Prediction, index: int) -> dict[str, np.ndarray]:
-    """One row in the convention of stored samples."""
-    found = {"rotation": values.rotation[index].numpy(), "head": values.head[index].numpy().copy()}
-    found["head"][:2] -= HALF_PIXEL
-    if values.landmarks is not None:
-        found["landmarks"] = values.landmarks[index].numpy().copy()
-        found["landmarks"][:, :2] -= HALF_PIXEL
-    return found
 
 
 def pyplot() -> Any:

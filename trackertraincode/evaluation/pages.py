@@ -1,0 +1,146 @@
+"""Look at results: pictures with truth and prediction drawn, as sheets, as pages in a window or as files.
+
+Result, rows --draw_row--> pictures --Pages--> contact sheets --show_window or write_pages-->
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from trackertraincode.errors import SampleFormatError
+from trackertraincode.evaluation.evaluate import Result
+from trackertraincode.evaluation.protocols import HALF_PIXEL
+from trackertraincode.sample.images import ImageDecodeError, decode
+from trackertraincode.sample.sample import Prediction
+from trackertraincode.visualize import contact_sheet, cut_out, draw_prediction, draw_text, write_picture
+
+COLUMNS, ROWS = 4, 3  # of a page
+EDGE, FACTOR = 256, 1.4  # of each picture: pixels, and its edge / longer box side
+LEGEND = "Orange and coloured axes: predicted. Green: labels. Number: geodesic error in degrees."
+KEYS = {"right": 1, "pagedown": 1, " ": 1, "left": -1, "pageup": -1, "home": -(10**9), "end": 10**9}
+
+
+def draw_row(result: Result, index: int) -> np.ndarray:
+    """(EDGE, EDGE, 3) square around the index-th evaluated face. Raises SampleFormatError."""
+    row = int(result.rows[index])
+    try:
+        whole = decode(result.dataset.images([row])[0], color=True)
+    except ImageDecodeError as error:
+        raise SampleFormatError(f"{result.dataset.path}: data set 'images', row {row}: {error}.") from error
+    labels = [_stored(values, index) for values in (result.prediction, result.truth)]
+    moved = []
+    for values in labels:
+        values["face_box"] = result.boxes[index].numpy()  # both cut out alike
+        picture, inside = cut_out(whole, values, EDGE, FACTOR)
+        del inside["face_box"]
+        moved.append(inside)
+    return draw_text(draw_prediction(picture, *moved), [f"{result.geodesic[index]:.1f}, row {row}"], 0.5)
+
+
+def worst(result: Result, count: int) -> list[int]:
+    """Indices of the largest geodesic errors, largest first."""
+    return result.geodesic.argsort(descending=True)[:count].tolist()
+
+
+def spread(result: Result, count: int) -> list[int]:
+    """Indices of rows evenly spread over the evaluated ones."""
+    return torch.linspace(0, len(result.rows) - 1, min(count, len(result.rows))).long().tolist()
+
+
+def sheet(result: Result, indices: Sequence[int], columns: int = COLUMNS) -> np.ndarray:
+    """Contact sheet (H, W, 3) of evaluated faces."""
+    return contact_sheet([draw_row(result, index) for index in indices], columns)
+
+
+class Pages:
+    """All faces of all results, worst first, a sheet at a time."""
+
+    def __init__(self, results: Sequence[Result]) -> None:
+        per_page = COLUMNS * ROWS
+        self._pages = [
+            (result, order[start : start + per_page])
+            for result in results
+            for order in [worst(result, len(result.rows))]
+            for start in range(0, len(order), per_page)
+        ]
+
+    def __len__(self) -> int:
+        return len(self._pages)
+
+    def title(self, number: int) -> str:
+        """Model, protocol, page."""
+        result, _ = self._pages[number]
+        return f"{result.model}, {result.protocol}: page {number + 1} of {len(self)}, worst first"
+
+    def picture(self, number: int) -> np.ndarray:
+        """(H, W, 3). Raises SampleFormatError."""
+        return sheet(*self._pages[number])
+
+
+def has_display() -> bool:
+    """Whether matplotlib can open windows here."""
+    from matplotlib import pyplot as plt
+    from matplotlib.backends import BackendFilter, backend_registry
+
+    return plt.get_backend().lower() in backend_registry.list_builtin(BackendFilter.INTERACTIVE)
+
+
+def open_window(pages: Pages) -> Any:
+    """A matplotlib figure that turns pages at left, right, page up, page down, home, end; q closes it."""
+    from matplotlib import pyplot as plt
+
+    figure, axis = plt.subplots(figsize=(10.5, 8.2), layout="constrained")
+    axis.set_axis_off()
+    number = 0
+
+    def show(wanted: int) -> None:
+        nonlocal number
+        number = min(max(wanted, 0), len(pages) - 1)
+        axis.clear()
+        axis.set_axis_off()
+        axis.imshow(pages.picture(number))
+        axis.set_title(f"{pages.title(number)}\n{LEGEND}", fontsize=9)
+        figure.canvas.draw_idle()
+
+    for name in ("keymap.back", "keymap.forward", "keymap.home"):  # left and right are matplotlib's otherwise
+        plt.rcParams[name] = []
+    figure.canvas.mpl_connect("key_press_event", lambda event: show(number + KEYS.get(str(event.key), 0)))
+    show(0)
+    return figure
+
+
+def write_pages(pages: Pages, folder: Path) -> list[Path]:
+    """page_0001.jpg and so on; returns what was written. Raises SampleFormatError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for number in range(len(pages)):
+        path = folder / f"page_{number + 1:04d}.jpg"
+        write_picture(path, draw_text(pages.picture(number), [pages.title(number)], 0.5))
+        written.append(path)
+    return written
+
+
+def page_through(results: Sequence[Result], folder: Path) -> str:
+    """In a window, until it is closed; without a display, write all pages to a folder. Returns what was done, in words."""
+    pages = Pages(results)
+    if has_display():
+        from matplotlib import pyplot as plt
+
+        open_window(pages)
+        plt.show()
+        return f"{len(pages)} pages shown"
+    written = write_pages(pages, folder)
+    return f"no display for a window: {len(written)} pages written to {folder}, worst pictures first"
+
+
+def _stored(values: Prediction, index: int) -> dict[str, np.ndarray]:
+    """One row in the convention of stored samples."""
+    found = {"rotation": values.rotation[index].numpy(), "head": values.head[index].numpy().copy()}
+    found["head"][:2] -= HALF_PIXEL
+    if values.landmarks is not None:
+        found["landmarks"] = values.landmarks[index].numpy().copy()
+        found["landmarks"][:, :2] -= HALF_PIXEL
+    return found
