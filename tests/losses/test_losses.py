@@ -99,20 +99,6 @@ def test_rotation_gradients_are_finite_at_perfect_and_opposite(loss, angle: floa
     assert torch.isfinite(predicted.grad).all()
 
 
-@pytest.mark.parametrize("name", TERMS)
-def test_gradients_of_every_term(name: str) -> None:
-    term = TERMS[name]
-    prediction, batch = double(make_prediction(3)), double(full_batch(3))
-    wanted = [need for need in term.needs if not (name == "nll_shape" and need == "shape")]
-    values = [getattr(prediction, need).requires_grad_() for need in wanted]
-
-    def loss(*inputs: torch.Tensor) -> torch.Tensor:
-        known = {k: v for k, v in vars(prediction).items() if v is not None}
-        return term.loss(Prediction(**(known | dict(zip(wanted, inputs)))), batch)
-
-    assert torch.autograd.gradcheck(loss, values, fast_mode=True)
-
-
 def make_prediction(count: int) -> Prediction:
     torch.manual_seed(0)
     return Prediction(
@@ -130,10 +116,6 @@ def full_batch(count: int) -> Batch:
     labels["rotation"] = random_quats(count)
     zeros = torch.zeros(count, dtype=torch.long)
     return make_batch(torch.zeros(count, 1, 5, 5), zeros, zeros, **labels)
-
-
-def double(value):
-    return value._map(lambda x: x.double() if x.is_floating_point() else x)
 
 
 def test_total_is_divided_by_the_batch_not_by_the_labelled_rows() -> None:
