@@ -136,6 +136,19 @@ def test_alignment_takes_out_constant_turns() -> None:
     assert geodesic_angle(opal(true @ turn, true), true).max() > 0.1
 
 
+@pytest.mark.parametrize("offset", [(100.0, 0.0), (0.0, -100.0)])
+def test_perspective_alignment_turns_by_the_viewing_ray(
+    tmp_path: Path, make_sample: Callable[..., Sample], offset: tuple[float, float]
+) -> None:
+    """9.63 degrees at 100 px off the centre of 640 × 480 px, along either axis, with a field of view of 57 degrees."""
+    with PoseWriter(tmp_path / "a.h5", source={}, face_model="embedded-v1") as writer:
+        writer.write(make_sample(0, image=np.zeros((480, 640), np.uint8)))
+    head = torch.tensor([[320.0 + offset[0], 240.0 + offset[1], 50.0]])
+    answer = Prediction(rotation=torch.tensor([[0.0, 0.0, 0.0, 1.0]]), head=head)
+    turned = align(answer, answer, Hdf5PoseDataset(tmp_path / "a.h5"), np.arange(1), "perspective", 57.0)
+    assert torch.rad2deg(quat_geodesic_angle(turned, answer.rotation)).item() == pytest.approx(9.63, abs=0.005)
+
+
 def test_alignment_needs_a_camera(faces: Path) -> None:
     dataset = Hdf5PoseDataset(faces)
     answer = Prediction(rotation=random_quats(2), head=torch.ones(2, 3))
