@@ -10,6 +10,7 @@ import io
 import json
 import logging
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -171,10 +172,11 @@ def _convert(module: nn.Module, image: Tensor, names: list[str], *, dynamic: boo
     assert program is not None, "without a file name, the exporter returns a program"
     model = program.model_proto
     model.graph.doc_string = ""
-    scope = ""
-    for index, node in enumerate(model.graph.node):  # the exporter writes source paths and stack traces here
+    scope, counts = "", Counter[str]()
+    for node in model.graph.node:  # the exporter writes source paths and stack traces here
         scope = _module_of(node) or scope  # what the optimiser made has none: it belongs to the node before
-        node.name = f"{scope}/{node.op_type}_{index}"
+        node.name = f"{scope}/{node.op_type}_{counts[node.op_type]}"
+        counts[node.op_type] += 1
         del node.metadata_props[:]
         node.doc_string = ""
     for value in [*model.graph.value_info, *model.graph.input, *model.graph.output]:
@@ -187,7 +189,7 @@ def _module_of(node: Any) -> str:
     """Such as backbone.blocks.0.conv; the scopes that the exporter notes go from the whole to the operator."""
     entries = {entry.key: entry.value for entry in node.metadata_props}
     scopes = ast.literal_eval(entries.get("pkg.torch.onnx.name_scopes", "[]"))
-    return scopes[-2].removeprefix("network").removeprefix(".") if len(scopes) > 1 else ""
+    return scopes[-2].removeprefix("network").removeprefix(".") if len(scopes) > 2 else ""
 
 
 def _clear_tiny(model: Any) -> None:

@@ -1,0 +1,242 @@
+"""Smaller numbers inside: static int8 (QDQ, as OpenTrack's released model has it) or float16; float32 outside.
+
+pose_model --_Quantiser-> convolutions in int8, sensitive ones and heads in float32 --parity--> file, or a refusal
+pose_model --halve-----> backbone in float16, heads in float32                     --parity--> file, or a refusal
+"""
+
+import math
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from trackertraincode.errors import ModelFileError
+from trackertraincode.export.onnx import INPUT_NAME, metadata, pose_model, refuse_faults, save_checked, seal, silence
+from trackertraincode.export.parity import BATCH, LIMITS, Parity, measure
+from trackertraincode.models.checkpoint import About
+from trackertraincode.models.pose_network import PoseNetwork
+from trackertraincode.sample.sample import concatenate_predictions
+
+BACKBONE = "backbone"  # nodes with this name are quantised or halved; heads are cheap, and geometry needs float32
+SEARCH_CROPS = 48  # that differences are measured on while layers are tried one by one
+MAX_KEPT_SHARE = 0.5  # of the layers may stay in float32, else int8 isn't worth its name
+
+QUANTISED: dict[str, tuple[str, ...]] = {  # start of a backbone's name -> operators; the last one that fits counts
+    # Without Sigmoid and Mul, EfficientNet-B0 in int8 took 1.9 ms instead of 1.3 (65 px, one thread; 1.4 in float32).
+    "": ("Conv", "Add", "Mul", "Relu", "Clip", "Sigmoid", "MaxPool"),
+    # Attention, LayerNormalization, Softmax and GELU in float; of products, those with constant factors.
+    "hybrid_vit": ("Conv", "Relu", "MatMul"),
+}
+KEPT_IN_FLOAT: dict[
+    str, tuple[str, ...]
+] = {  # start of a backbone's name -> patterns of node names; all that fit count
+    # The first convolution: its bright pixels overflow the 16 bit sums of CPUs without VNNI instructions. MobileNetV1's
+    # 95th percentile on such a CPU was 11.9° with it in int8, 3.7° without (trained briefly; limits were off).
+    "": (rf"^{BACKBONE}\S*/Conv_0$",),
+}
+LAYERS = ("Conv", "MatMul")  # operators with weights
+NON_NEGATIVE = ("Relu", "Clip", "Sigmoid")
+
+
+@dataclass(frozen=True)
+class Quantised:
+    """What became of a network."""
+
+    parity: Parity
+    layers: int  # with weights, in the backbone
+    kept: tuple[str, ...]  # of them in float32
+
+
+def export_int8(network: PoseNetwork, path: Path, about: About, crops: Tensor, *, full: bool = False) -> Quantised:
+    """Write a model in static int8. Layers that it hurts most stay in float32, as many as the limits need.
+
+    crops: (n, C, S, S) real ones; every second one gives the ranges of values, the others measure the difference.
+    Raises ModelFileError when half the layers in float32 don't suffice; nothing is written then.
+    """
+    deployed = network.deployed().to("cpu")
+    model = pose_model(deployed, path, full=full)
+    checks = crops[1::2]
+    units = _units(model, network.config.backbone)
+    quantiser = _Quantiser(model, crops[::2], network.config.backbone)
+    content = metadata(network, about, "int8")
+    with torch.inference_mode():
+        expected = concatenate_predictions([deployed(part) for part in checks.split(BATCH)])
+
+    def attempt(kept: list[list[str]], count: int) -> tuple[Any, Parity]:
+        quantised = seal(quantiser.quantise([name for unit in units if unit not in kept for name in unit]), content)
+        return quantised, measure(quantised, checks[:count], expected.select(torch.arange(min(count, len(checks)))))
+
+    kept = always = [unit for unit in units if _is_kept(unit[0], network.config.backbone)]
+    found, parity = attempt(kept, len(checks))
+    if not parity.within(LIMITS["int8"]):
+        ranked = _by_damage(units, always, lambda others: attempt(others, SEARCH_CROPS)[1])
+        for more in _growing(int(MAX_KEPT_SHARE * len(units)) - len(always)):
+            kept = always + ranked[:more]
+            found, parity = attempt(kept, len(checks))
+            if parity.within(LIMITS["int8"]):
+                break
+    _write(found, path, parity, "int8", full=full)
+    return Quantised(parity, len(units), tuple(unit[0] for unit in kept))
+
+
+def export_fp16(network: PoseNetwork, path: Path, about: About, crops: Tensor, *, full: bool = False) -> Quantised:
+    """Write a model whose backbone has float16 weights and values.
+
+    crops: (n, C, S, S), that measure the difference. Raises ModelFileError when it is too large; nothing is written then.
+    """
+    deployed = network.deployed().to("cpu")
+    model = seal(halve(pose_model(deployed, path, full=full)), metadata(network, about, "fp16"))
+    with torch.inference_mode():
+        expected = concatenate_predictions([deployed(part) for part in crops.split(BATCH)])
+    parity = measure(model, crops, expected)
+    _write(model, path, parity, "fp16", full=full)
+    return Quantised(parity, len(_units(model, network.config.backbone)), ())
+
+
+def halve(model: Any) -> Any:
+    """A ModelProto with the backbone in float16; inputs, outputs and heads stay in float32."""
+    from onnxruntime.quantization.onnx_model import ONNXModel
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    heads = [node.name for node in model.graph.node if not node.name.startswith(BACKBONE)]
+    with silence():
+        halved = convert_float_to_float16(model, keep_io_types=True, node_block_list=heads)
+        ONNXModel(halved).topological_sort()  # the casts were put at the end
+    return halved
+
+
+class _Quantiser:
+    """Quantises any choice of a model's nodes: values to uint8, weights to int8 per channel.
+
+    Weights of convolutions whose input has both signs get 7 bits: zero lies in the middle of uint8 there, and sums of
+    two products with 8 bits overflow 16 bits on CPUs without VNNI instructions. EfficientNet-Lite0's 95th percentile
+    on such a CPU was 10.0° without, 3.4° with this.
+    """
+
+    def __init__(self, model: Any, crops: Tensor, backbone: str) -> None:
+        """crops: (n, C, S, S), whose ranges of values are taken."""
+        import onnx
+        from onnxruntime.quantization import create_calibrator
+
+        self._operators = _last_fit(QUANTISED, backbone)
+        with tempfile.TemporaryDirectory() as folder, silence():
+            source = Path(folder) / "float.onnx"
+            onnx.save_model(onnx.shape_inference.infer_shapes(model), source)
+            self._model = onnx.load_model(source)
+            calibrator = create_calibrator(source, self._operators, str(Path(folder) / "augmented.onnx"))
+            for part in crops.split(BATCH):  # results are kept until they are reduced
+                calibrator.collect_data(_Reader(part))
+            self._ranges = calibrator.compute_data()
+
+    def quantise(self, names: list[str]) -> Any:
+        """A ModelProto with the named nodes in int8."""
+        import onnx
+        from onnxruntime.quantization import QDQQuantizer, QuantType
+
+        narrow = {"axis": 0, "reduce_range": True, "quant_type": QuantType.QInt8, "symmetric": True}
+        signed = {
+            node.input[1]: [narrow]
+            for node in self._model.graph.node
+            if node.name in names and node.op_type == "Conv" and not _is_non_negative(self._model, node.input[0])
+        }
+        source = onnx.ModelProto()
+        source.CopyFrom(self._model)
+        options = {"TensorQuantOverrides": signed, "QDQOpTypePerChannelSupportToAxis": {"MatMul": 1}}
+        with silence():
+            quantiser = QDQQuantizer(
+                source, True, False, QuantType.QInt8, QuantType.QUInt8, self._ranges, names, [], list(self._operators),
+                options,
+            )  # fmt: skip
+            quantiser.quantize_model()
+            quantiser.model.topological_sort()
+        return quantiser.model.model
+
+
+class _Reader:
+    """Crops one by one, as onnxruntime's CalibrationDataReader."""
+
+    def __init__(self, crops: Tensor) -> None:
+        self._crops = iter(crops.split(1))
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        crop = next(self._crops, None)
+        return None if crop is None else {INPUT_NAME: crop.numpy()}
+
+
+def _units(model: Any, backbone: str) -> list[list[str]]:
+    """Names of the nodes that can be quantised: each list is a layer with weights and what follows until the next."""
+    operators = _last_fit(QUANTISED, backbone)
+    weights = {initializer.name for initializer in model.graph.initializer}
+    units: list[list[str]] = []
+    for node in model.graph.node:
+        if not node.name.startswith(BACKBONE) or node.op_type not in operators:
+            continue
+        if node.op_type in LAYERS and node.input[1] in weights:
+            units.append([node.name])
+        elif units and node.op_type not in LAYERS:
+            units[-1].append(node.name)
+    assert units, "nodes carry the names of their modules"
+    return units
+
+
+def _is_kept(name: str, backbone: str) -> bool:
+    patterns = [p for start, group in KEPT_IN_FLOAT.items() if backbone.startswith(start) for p in group]
+    return any(re.search(pattern, name) for pattern in patterns)
+
+
+def _last_fit(table: dict[str, tuple[str, ...]], backbone: str) -> tuple[str, ...]:
+    return [value for start, value in table.items() if backbone.startswith(start)][-1]
+
+
+def _is_non_negative(model: Any, value: str) -> bool:
+    producers = {output: node for node in model.graph.node for output in node.output}
+    while value in producers:
+        node = producers[value]
+        if node.op_type != "MaxPool":
+            return node.op_type in NON_NEGATIVE
+        value = node.input[0]
+    return False
+
+
+def _by_damage(
+    units: list[list[str]], always: list[list[str]], try_kept: Callable[[list[list[str]]], Parity]
+) -> list[list[str]]:
+    """Units without those that are always kept; first that which moves the answers most when it alone is quantised."""
+    candidates = [unit for unit in units if unit not in always]
+    damage = {
+        unit[0]: try_kept([other for other in units if other is not unit]).p95_degrees
+        for unit in tqdm(candidates, desc="int8, layer by layer", unit=" layers", leave=False)
+    }
+    return sorted(candidates, key=lambda unit: -damage[unit[0]])
+
+
+def _growing(most: int) -> Iterator[int]:
+    """1, 2, 3, 4, 5, 7, 9… up to `most`."""
+    count = 1
+    while count <= most:
+        yield count
+        count = max(count + 1, math.floor(count * 1.3))
+
+
+def _write(model: Any, path: Path, parity: Parity, precision: str, *, full: bool) -> None:
+    limit = LIMITS[precision]
+    if not parity.within(limit):
+        raise ModelFileError(
+            f"{path}: in {precision} its answers move too far: {parity}; at most {math.degrees(limit.rotation):.2f}° and "
+            f"{100 * limit.position:.2g} % are allowed. Not written; use float32"
+            f"{' or --fp16' if precision == 'int8' else ''}, or train longer."
+        )
+    save_checked(model, path, lambda file: refuse_faults(file, path, full=full))
+
+
+def describe(result: Quantised) -> str:
+    """One line for people."""
+    kept = f", {len(result.kept)} of {result.layers} layers in float32" if result.kept else ""
+    return f"moves answers by {result.parity}{kept}"
