@@ -26,6 +26,7 @@ class About:
     trained_on: list[str] = field(default_factory=list)  # data set names
     selected_on: list[str] = field(default_factory=list)  # data sets whose errors chose this checkpoint
     training_files: list[str] = field(default_factory=list)  # names of the files with the rows that were trained on
+    regions: dict[str, list[float]] = field(default_factory=dict)  # by field: radii that hold 50, 90, 95 % of errors
     epoch: int = 0
     library: str = __version__
 

@@ -1,46 +1,57 @@
-"""After training: one factor per predicted uncertainty, so that its regions hold their share of validation errors.
+"""After training: how large the regions are that hold 50, 90 and 95 % of the errors, measured on validation rows.
 
-Scaled errors are squared Mahalanobis lengths, so the 50, 90 and 95 % quantiles of chi² say how long they should be. The
-factor is the geometric mean of the three ratios: it can't fix the shape of the distribution, only its width.
+errors / predicted uncertainty --quantiles--> one factor per uncertainty, in the weights: the best Gaussian widths
+                                          +--> radii of the regions, in `About.regions`: exact for any distribution
+
+Scaled errors would be squared Mahalanobis lengths with chi² quantiles if they were Gaussian; the factor is the geometric
+mean of the three ratios. It can't fix the tails of the distribution, so each level has its own radius too (split
+conformal prediction, Papadopoulos et al. 2002: valid for new rows of the same kind, whatever their distribution).
 """
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import torch
 from scipy.stats import chi2
-from torch import Tensor
+from torch import Tensor, nn
 
 from trackertraincode.losses.likelihood import rotation_error
-from trackertraincode.models.pose_network import PoseNetwork
 from trackertraincode.sample.sample import Batch, Prediction
 
 LEVELS = (0.5, 0.9, 0.95)
 MIN_ROWS = 50  # fewer errors say nothing of their 95 % quantile
 
 
-@torch.no_grad()
-def calibrate(network: PoseNetwork, batches: Iterable[Batch]) -> dict[str, float]:
-    """Set the calibration factors of a network by normalised batches on its device; returns them by field.
+@dataclass(frozen=True)
+class Calibration:
+    """By field of Prediction; what had too few labelled rows is missing."""
 
-    What has too few labelled rows keeps its factor.
-    """
+    factors: dict[str, float]  # that the uncertainties were multiplied with
+    regions: dict[str, list[float]]  # radii of LEVELS in units of the new uncertainties (Mahalanobis length)
+
+
+@torch.no_grad()
+def calibrate(network: nn.Module, batches: Iterable[Batch]) -> Calibration:
+    """Set the calibration factors of a network by normalised batches on its device that it wasn't trained on."""
     network.eval()
     errors: dict[str, list[Tensor]] = {}
     for batch in batches:
         for name, values in scaled_errors(network(batch.image), batch).items():
             errors.setdefault(name, []).append(values.cpu())
-    factors = {}
+    factors, regions = {}, {}
     for name, parts in errors.items():
         values = torch.cat(parts)
-        if len(values) < MIN_ROWS:
+        count, freedom = values.shape
+        if count < MIN_ROWS:
             continue
-        freedom = values.shape[1]
-        squared = values.square().sum(-1).double()
-        ratios = [squared.quantile(level).item() / chi2.ppf(level, freedom) for level in LEVELS]
-        factors[name] = math.exp(sum(math.log(max(r, 1e-12)) for r in ratios) / len(ratios) / 2)
+        lengths = values.double().norm(dim=-1)
+        radii = [lengths.quantile(min(1.0, level * (count + 1) / count)).item() for level in LEVELS]
+        ratios = [radius / math.sqrt(chi2.ppf(level, freedom)) for radius, level in zip(radii, LEVELS)]
+        factors[name] = math.exp(sum(math.log(max(r, 1e-6)) for r in ratios) / len(ratios))
+        regions[name] = [radius / factors[name] for radius in radii]
         getattr(network, name).calibration *= factors[name]
-    return factors
+    return Calibration(factors, regions)
 
 
 def scaled_errors(prediction: Prediction, batch: Batch) -> dict[str, Tensor]:

@@ -9,9 +9,7 @@ import logging
 import os
 import time
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import lightning as L
 import torch
@@ -20,29 +18,22 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor, nn
 
 from trackertraincode.augmentation.extras import PLUGIN_BRIGHTNESS
-from trackertraincode.augmentation.loader import checked, make_loader
 from trackertraincode.errors import ConfigError
-from trackertraincode.export.onnx import export_full, export_opentrack
 from trackertraincode.facemodel.bfm import NAME as BFM_NAME
 from trackertraincode.facemodel.head_model import HeadModel, load_head_model
 from trackertraincode.losses.objective import make_terms, total_loss
 from trackertraincode.losses.shape_prior import ShapePrior, prior_path
-from trackertraincode.models.checkpoint import About, load_network, save_network
+from trackertraincode.models.checkpoint import load_network
 from trackertraincode.models.pose_network import NetworkConfig, PoseNetwork, build_network
 from trackertraincode.sample.sample import Batch, Prediction
-from trackertraincode.training.averaging import (
-    ExponentialMovingAverage,
-    StochasticWeightAverage,
-    WeightAverage,
-    refresh_batch_norm,
-)
-from trackertraincode.training.calibration import calibrate
+from trackertraincode.training.averaging import ExponentialMovingAverage, StochasticWeightAverage, WeightAverage
 from trackertraincode.training.checkpoints import RESUME_FILE, RunCheckpoints
 from trackertraincode.training.config import TrainConfig
 from trackertraincode.training.data import PoseData, describe_members, open_data
 from trackertraincode.training.device_augmentation import DeviceAugmentation
 from trackertraincode.training.distributed import SharedStatistics, SyncBatchNorm, ending_together, make_strategy, say
 from trackertraincode.training.environment import describe_environment, fingerprints
+from trackertraincode.training.finish import Saver, finish
 from trackertraincode.training.guard import NanGuard
 from trackertraincode.training.module import PoseTraining, seed_of
 from trackertraincode.training.options import CONFIG_FILE, Request, write_toml
@@ -52,7 +43,6 @@ from trackertraincode.training.records import Recorder
 from trackertraincode.training.schedule import nll_rampup
 from trackertraincode.training.teachers import Teachers
 
-BATCH_NORM_SAMPLES = 2560  # that statistics of averaged weights are measured on
 _HINTS = (
     ".*does not have many workers.*", ".*LeafSpec.*", ".*smaller than the logging interval.*", ".*on_before_batch_transfer.*",
     ".*srun.*", ".*infer the `batch_size`.*", ".*val_dataloader.*",
@@ -77,7 +67,7 @@ def train(request: Request) -> Path:
         averages.append(StochasticWeightAverage(network))
     if config.ema:
         averages.append(ExponentialMovingAverage(network, config.ema))
-    saver = _Saver(outdir, config, data)
+    saver = Saver(outdir, config, data)
     trainer.callbacks[:0] = [  # type: ignore[attr-defined]
         SharedStatistics(),
         Recorder(outdir, plot=config.save_plot),
@@ -187,77 +177,6 @@ class Objective:
             parts["teachers"] = self._config.teacher_weight * self._teachers.loss(prediction, batch)
             total = total + parts["teachers"]
         return total, parts
-
-
-def finish(
-    config: TrainConfig,
-    outdir: Path,
-    data: PoseData,
-    network: PoseNetwork,
-    averages: list[WeightAverage],
-    augment: DeviceAugmentation,
-    saver: "_Saver",
-) -> None:
-    """Averaged weights, calibration of uncertainties, ONNX files."""
-    device = next(network.parameters()).device
-    for average in averages:
-        if not average.started:
-            say(f"{average.name}.ckpt: no epoch lies past 2/3 of training, so it holds the last weights")
-            saver.save(average.name, network)
-            continue
-        if not config.freeze_batchnorm:
-            images = (batch.image for batch in _batches(data, augment, device, config.epochs))
-            refresh_batch_norm(average.network, images)
-        saver.save(average.name, average.network)
-    for name in dict.fromkeys(["last", "best", *(a.name for a in averages)]):
-        path = outdir / f"{name}.ckpt"
-        if not path.is_file():
-            continue
-        final, about = load_network(path)
-        if config.with_nll_loss and config.calibrate and data.validation_members:
-            final.to(device)
-            factors = calibrate(final, _validation(data, augment, device))
-            save_network(path, final.cpu(), about)
-            say(f"{name}: uncertainties scaled, " + ", ".join(f"{k} × {v:.2f}" for k, v in factors.items()))
-        if config.onnx:
-            export = export_opentrack if final.config.channels == 1 else export_full
-            export(final, path.with_suffix(".onnx"), about)
-    say(f"{outdir}: done")
-
-
-class _Saver:
-    """Writes checkpoints with where they come from."""
-
-    def __init__(self, outdir: Path, config: TrainConfig, data: PoseData) -> None:
-        self._outdir, self._data = outdir, data
-        self._recipe: dict[str, Any] = {k: str(v) if isinstance(v, Path) else v for k, v in vars(config).items()}
-        self.epoch = 0
-
-    def save(self, name: str, network: nn.Module, epoch: int = 0) -> None:
-        assert isinstance(network, PoseNetwork)
-        about = About(
-            recipe=self._recipe,
-            trained_on=[m.name for m in self._data.training_members],
-            selected_on=[m.name for m in self._data.validation_members] if name == "best" else [],
-            training_files=sorted({m.dataset.path.name for m in self._data.training_members}),
-            epoch=epoch or self._recipe["epochs"],
-        )
-        save_network(self._outdir / f"{name}.ckpt", network, about)
-
-
-def _batches(data: PoseData, augment: DeviceAugmentation, device: torch.device, epoch: int) -> Iterator[Batch]:
-    """Training batches of an epoch that was never trained, for batch-norm statistics."""
-    loader = make_loader(data.train_batches(whole=True), data.workers, epoch_now=lambda: epoch)
-    augment.to(device)
-    count = max(1, BATCH_NORM_SAMPLES // data.config.batchsize)
-    for _, item in zip(range(count), loader):
-        yield augment(checked(item).to(device), True)
-
-
-def _validation(data: PoseData, augment: DeviceAugmentation, device: torch.device) -> Iterator[Batch]:
-    augment.to(device)
-    for item in make_loader(data.validation_batches(whole=True), min(2, data.workers)):
-        yield augment(checked(item).to(device), False)
 
 
 def _prepare_folder(request: Request) -> Path:
