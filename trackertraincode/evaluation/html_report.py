@@ -155,10 +155,15 @@ def pyplot() -> Any:
 
 def figure_image(figure: Any) -> str:
     """HTML image of a matplotlib figure, which is closed."""
+    return _image_bytes(figure_png(figure))
+
+
+def figure_png(figure: Any) -> bytes:
+    """PNG file of a matplotlib figure, which is closed."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     pyplot().close(figure)
-    return _image_bytes(buffer.getvalue())
+    return buffer.getvalue()
 
 
 def _image_bytes(data: bytes) -> str:
