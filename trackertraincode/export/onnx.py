@@ -174,7 +174,7 @@ def _convert(module: nn.Module, image: Tensor, names: list[str], *, dynamic: boo
     model.graph.doc_string = ""
     scope, counts = "", Counter[str]()
     for node in model.graph.node:  # the exporter writes source paths and stack traces here
-        scope = _module_of(node) or scope  # what the optimiser made has none: it belongs to the node before
+        scope = _module_of(node, scope)
         node.name = f"{scope}/{node.op_type}_{counts[node.op_type]}"
         counts[node.op_type] += 1
         del node.metadata_props[:]
@@ -185,11 +185,17 @@ def _convert(module: nn.Module, image: Tensor, names: list[str], *, dynamic: boo
     return model
 
 
-def _module_of(node: Any) -> str:
-    """Such as backbone.blocks.0.conv; the scopes that the exporter notes go from the whole to the operator."""
+def _module_of(node: Any, before: str) -> str:
+    """Such as backbone.blocks.0.conv, empty in heads. before: of the previous node, whose module is this one's too when
+    the optimiser made it.
+
+    The scopes that the exporter notes go from the whole to the operator: "", "network", "network.backbone", …, "conv2d".
+    """
     entries = {entry.key: entry.value for entry in node.metadata_props}
     scopes = ast.literal_eval(entries.get("pkg.torch.onnx.name_scopes", "[]"))
-    return scopes[-2].removeprefix("network").removeprefix(".") if len(scopes) > 2 else ""
+    if len(scopes) < 2 or scopes[0] != "":
+        return before
+    return scopes[-2].removeprefix("network").removeprefix(".")
 
 
 def _clear_tiny(model: Any) -> None:

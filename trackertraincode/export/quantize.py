@@ -26,6 +26,7 @@ from trackertraincode.sample.sample import concatenate_predictions
 
 BACKBONE = "backbone"  # nodes with this name are quantised or halved; heads are cheap, and geometry needs float32
 SEARCH_CROPS = 48  # that differences are measured on while layers are tried one by one
+MAX_HALF = float(np.finfo(np.float16).max)
 MAX_KEPT_SHARE = 0.5  # of the layers may stay in float32, else int8 isn't worth its name
 
 QUANTISED: dict[str, tuple[str, ...]] = {  # start of a backbone's name -> operators; the last one that fits counts
@@ -101,15 +102,46 @@ def export_fp16(network: PoseNetwork, path: Path, about: About, crops: Tensor, *
 
 
 def halve(model: Any) -> Any:
-    """A ModelProto with the backbone in float16; inputs, outputs and heads stay in float32."""
-    from onnxruntime.quantization.onnx_model import ONNXModel
-    from onnxruntime.transformers.float16 import convert_float_to_float16
+    """A ModelProto with the backbone in float16; inputs, outputs and heads stay in float32.
 
-    heads = [node.name for node in model.graph.node if not node.name.startswith(BACKBONE)]
-    with silence():
-        halved = convert_float_to_float16(model, keep_io_types=True, node_block_list=heads)
-        ONNXModel(halved).topological_sort()  # the casts were put at the end
-    return halved
+    By hand: onnxruntime's converter gives two casts the same name where a backbone's output feeds several heads.
+    """
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    graph = onnx.shape_inference.infer_shapes(model).graph
+    floats = {v.name for v in [*graph.value_info, *graph.input] if v.type.tensor_type.elem_type == TensorProto.FLOAT}
+    weights = {i.name: i for i in graph.initializer if i.data_type == TensorProto.FLOAT}
+    inside = {output for node in graph.node if node.name.startswith(BACKBONE) for output in node.output}
+    nodes: list[Any] = []
+    made: dict[str, Any] = {}  # name -> half copy of a weight, or cast
+
+    def replaced(value: str, is_inside: bool) -> str:
+        name = f"{value}_{'half' if is_inside else 'float'}"
+        if is_inside and value in weights:
+            half = np.clip(numpy_helper.to_array(weights[value]), -MAX_HALF, MAX_HALF).astype(np.float16)
+            made.setdefault(name, numpy_helper.from_array(half, name))
+        elif value in floats and is_inside != (value in inside):
+            if name not in made:
+                kind = TensorProto.FLOAT16 if is_inside else TensorProto.FLOAT
+                made[name] = helper.make_node("Cast", [value], [name], name=f"/{name}", to=kind)
+                nodes.append(made[name])
+        else:
+            return value
+        return name
+
+    for node in graph.node:
+        node.input[:] = [replaced(value, node.name.startswith(BACKBONE)) for value in node.input]
+        nodes.append(node)
+    used = {value for node in nodes for value in node.input}
+    known = [*(entry for entry in made.values() if isinstance(entry, TensorProto)), *graph.initializer]
+    outside = [value for value in graph.value_info if value.name not in inside]
+    return helper.make_model(
+        helper.make_graph(
+            nodes, graph.name, graph.input, graph.output, [i for i in known if i.name in used], value_info=outside
+        ),
+        opset_imports=model.opset_import,
+    )
 
 
 class _Quantiser:
