@@ -12,7 +12,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from conftest import PROJECT
+from conftest import PROJECT, run_script
 from trackertraincode.errors import ModelFileError
 from trackertraincode.export.contract import opentrack_faults
 from trackertraincode.sample.images import encode_png
@@ -223,3 +223,41 @@ def test_the_script_refuses_an_empty_box(
 ) -> None:
     assert run_door(monkeypatch, saved(), tmp_path / "any.png", 40, 20, 0, 30) == 1
     assert "at least 1" in capsys.readouterr().err
+
+
+def cut(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+def not_finite(path: Path) -> None:
+    onnx.save_model(build_model(outputs=GOOD | {"quat": np.full((1, 4), np.nan)}), path)
+
+
+BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
+    "cut off": (cut, "can't load it|no ONNX file"),
+    "opset": (lambda path: onnx.save_model(build_model(opset=99), path), "can't load it"),
+    "missing output": (lambda path: onnx.save_model(build_model(outputs=without("quat")), path), "quat is missing"),
+    "free size": (
+        lambda path: onnx.save_model(build_model(input_shape=(1, 1, "h", "w")), path), "with fixed H = W"
+    ),
+    "NaN": (not_finite, "output quat has values that are not finite"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_evaluation_names_a_broken_model_in_one_line(name: str, saved: Callable[..., Path], tmp_path: Path) -> None:
+    from trackertraincode.conversion.synthetic import write_faces
+    from trackertraincode.rendering.generate import Request
+
+    faces = tmp_path / "faces.h5"
+    write_faces(Request(2, 64, 5, "hdf5"), faces, 0)
+    path = saved()
+    damage, message = BROKEN[name]
+    damage(path)
+    text = run_script("evaluate_pose_network.py", path, "--data", faces, "--workers", 0, expect=1)
+    lines = [line for line in text.splitlines() if "error: " in line]
+    assert len(lines) == 1
+    assert "model.onnx: " in lines[0]
+    assert re.search(message, lines[0]), lines[0]
+    assert "Traceback" not in text
