@@ -5,7 +5,14 @@ import torch
 from torch import nn
 
 from trackertraincode.errors import ConfigError
-from trackertraincode.models.backbones import BACKBONES, BackboneOptions, build_backbone, feature_count, reparameterize
+from trackertraincode.models.backbones import (
+    BACKBONES,
+    BackboneOptions,
+    Residual,
+    build_backbone,
+    feature_count,
+    reparameterize,
+)
 
 SMALL = ("mobilenetv1", "resnet18", "repvgg_az", "efficientnet_lite0", "hybrid_vit")
 
@@ -30,6 +37,18 @@ def test_published_sizes() -> None:
     count = {n: sum(p.numel() for p in build_backbone(n, BackboneOptions()).parameters()) for n in SMALL}
     assert count["mobilenetv1"] == pytest.approx(3.2e6, rel=0.01)
     assert count["resnet18"] == pytest.approx(11.2e6, rel=0.01)
+
+
+def test_mobilenet_has_residual_connections() -> None:
+    """With their weights at zero, the eight blocks that keep their shape hand on what they get."""
+    blocks = [
+        m for m in build_backbone("mobilenetv1", BackboneOptions(width=0.25)).modules() if isinstance(m, Residual)
+    ]
+    assert len(blocks) == 8
+    for residual in blocks:
+        nn.init.zeros_(residual.block.bn2.weight)
+        x = torch.rand(2, residual.block.conv_pw.in_channels, 4, 4)
+        assert torch.equal(residual(x), x)
 
 
 def test_full_width_tables_equal_timm() -> None:
@@ -79,6 +98,7 @@ def test_blurpool_suppresses_aliases() -> None:
         ("timm:lcnet_050", {"width": 0.5}, False, "timm:lcnet_050 has one width"),
         ("repvgg_a0", {}, True, "repvgg_a0 can't have --blurpool"),
         ("hybrid_vit", {"pretrained": True}, False, "no ImageNet weights"),
+        ("mobilenetv1", {"pretrained": True}, False, "timm:mobilenetv1_100"),
     ],
 )
 def test_what_cannot_be_is_said(name: str, options: dict, blurpool: bool, message: str) -> None:

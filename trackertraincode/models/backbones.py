@@ -3,6 +3,7 @@
 Names come from the published pipelines; `timm:NAME` takes any other network of timm. `width` scales all channels.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -89,10 +90,37 @@ def _only_full_width(name: str, options: BackboneOptions) -> None:
         raise ConfigError(f"backbone {name} has one width; leave --width out, or choose a smaller network.")
 
 
+class Residual(nn.Module):
+    """relu(x + block(x)) around a depth-wise separable block that keeps its shape."""
+
+    def __init__(self, block: Any) -> None:
+        super().__init__()
+        self.block = block
+        block.bn2.act = nn.Identity()  # comes after the sum
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> the same shape."""
+        return torch.relu(x + self.block(x))
+
+
 def _mobilenet_v1(options: BackboneOptions) -> nn.Module:
-    return efficientnet._gen_mobilenet_v1(
-        "mobilenetv1_100", options.width, pretrained=options.pretrained, **_timm_arguments(options)
+    """OpNet's: 5 × 5 stem, ReLU, residual connections; without these it learns little in the first 10,000 samples."""
+    if options.pretrained:
+        raise ConfigError(
+            "mobilenetv1 has residual connections as OpNet's, for which there are no ImageNet weights; leave --pretrained "
+            "out, or choose --backbone timm:mobilenetv1_100."
+        )
+    network = efficientnet._gen_mobilenet_v1(
+        "mobilenetv1_100", options.width, stem_kernel_size=5, act_layer=nn.ReLU, **_timm_arguments(options)
     )
+    for stage in network.blocks:
+        for index, block in enumerate(stage):
+            if block.conv_dw.stride == (1, 1) and block.conv_pw.in_channels == block.conv_pw.out_channels:
+                stage[index] = Residual(block)
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d):  # small depth-wise weights, which Adam can turn round in a few steps
+            nn.init.normal_(layer.weight, 0.0, math.sqrt(2 / (layer.kernel_size[0] ** 2 * layer.out_channels)))
+    return network
 
 
 def _efficientnet(kind: str, width: float, depth: float, options: BackboneOptions) -> nn.Module:
