@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from trackertraincode.datasets.dshdf5pose import PoseWriter
+from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset, PoseWriter
 from trackertraincode.errors import EvaluationError
 from trackertraincode.evaluation.html_report import write_report
 from trackertraincode.evaluation.stability import (
@@ -31,7 +32,7 @@ from trackertraincode.evaluation.stability_report import score_sections, score_t
 from trackertraincode.geometry.euler import aflw_to_matrix
 from trackertraincode.geometry.rotation import matrix_to_quat, quat_multiply, random_quats, rotvec_to_quat
 from trackertraincode.sample.images import encode_png
-from trackertraincode.sample.sample import Prediction
+from trackertraincode.sample.sample import Prediction, Sample
 
 SIZE = 16
 QUIET: dict[str, Any] = {"progress": False}
@@ -202,3 +203,17 @@ def test_rows_are_spread_over_a_file(tmp_path: Path, make_sample: Any) -> None:
             writer.write(make_sample(seed, rotation=np.array([0, 0, 0, 1], np.float32)))
     assert len(faces_of_file(path, 4)) == 4
     assert len(faces_of_file(path, 100)) == 9
+
+
+def test_faces_are_those_of_every_kth_row(tmp_path: Path, make_sample: Callable[..., Sample]) -> None:
+    """Row 3 of 9 has a pose beyond ±99 degrees: with three faces wanted, rows 0 and 6 alone would be too few."""
+    angles = torch.zeros(9, 3)
+    angles[4] = torch.tensor([0.0, np.radians(120.0), 0.0])
+    for name, wrong in (("a.h5", 4), ("b.h5", 3)):
+        quats = matrix_to_quat(aflw_to_matrix(angles.roll(wrong - 4, 0))).numpy()
+        with PoseWriter(tmp_path / name, source={}, face_model="embedded-v1") as writer:
+            for i, quat in enumerate(quats):
+                writer.write(make_sample(i, rotation=quat))
+    images = {name: Hdf5PoseDataset(tmp_path / name).images(range(9)) for name in ("a.h5", "b.h5")}
+    assert list(faces_of_file(tmp_path / "a.h5", 3).images) == [images["a.h5"][i] for i in (0, 3, 6)]
+    assert list(faces_of_file(tmp_path / "b.h5", 3).images) == [images["b.h5"][i] for i in (0, 2, 5)]

@@ -54,7 +54,7 @@ def cut(picture: np.ndarray, box: Tensor, factor: float, size: int, shift: Seque
 
 
 def faces_of_file(path: Path, count: int) -> Faces:
-    """At most `count` rows evenly spread over those with all angles within ±99 degrees.
+    """At most `count` faces with all angles within ±99 degrees: those of every k-th row of the file, k = rows // count.
 
     Boxes are hulls of the landmarks, or the file's own where it has no landmarks. Raises SampleFormatError,
     EvaluationError.
@@ -67,8 +67,10 @@ def faces_of_file(path: Path, count: int) -> Faces:
         rows, boxes = rows[known], boxes[torch.from_numpy(known)]
         if not len(rows):
             raise EvaluationError(f"{path}: none of its {len(dataset)} rows has both a pose within ±99° and a box.")
-        step = max(1, len(rows) // count)
-        rows, boxes = rows[::step][:count], boxes[::step][:count]
+        regular = np.flatnonzero(rows % max(1, len(dataset) // count) == 0)
+        if len(regular) < count:  # too many of these rows have no usable face
+            regular = np.arange(0, len(rows), max(1, len(rows) // count))
+        rows, boxes = rows[regular[:count]], boxes[torch.from_numpy(regular[:count])]
         rotations = torch.from_numpy(dataset.labels["rotation"][rows].copy())
         return Faces(f"{path.name}, box: {what}", tuple(dataset.images(rows)), boxes, rotations)
 
