@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from conftest import run_script
 from trackertraincode.errors import CatalogError, ConfigError
 from trackertraincode.evaluation.predictor import load_predictor
 from trackertraincode.models.checkpoint import load_network
@@ -144,3 +145,21 @@ def test_teachers_are_learned_from(run: Run) -> None:
     assert read_metrics(out / "metrics.csv")[0]["train/teachers"] > 0
     with pytest.raises(ConfigError, match=r"takes 1 × 33² crops, the network to be trained 1 × 65²"):
         run("other", epochs=1, teachers=str(first / "last.onnx"), input_size=65)
+
+
+@pytest.mark.slow
+def test_the_published_options_train_together(faces: Path, tmp_path: Path) -> None:
+    words = (
+        "--lr 1e-3 --epochs 2 --ds 300wlp:92 --batchsize 16 --with-swa --with-nll-loss --rampup-nll-losses "
+        "--backbone mobilenetv1 --no-onnx --roi-override landmarks --no-blurpool --no-imgaug --no-pointhead --raug 20 "
+        "--save-plot --ds-weighting --width 0.25 --input-size 33 --samples-per-epoch 32 --device cpu --no-tensorboard"
+    )
+    text = run_script(
+        "train_poseestimator.py", *words.split(), "--outdir", tmp_path / "run", DATADIR=str(faces), NUM_WORKERS="0"
+    )
+    assert "epoch 2/2" in text
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert names >= {"last.ckpt", "best.ckpt", "swa.ckpt", "train.pdf", "config.toml"}
+    assert not any(name.endswith(".onnx") for name in names)
+    network, about = load_network(tmp_path / "run" / "swa.ckpt")
+    assert (network.config.landmarks, network.config.uncertainty, about.recipe["raug"]) == (False, True, 20.0)
