@@ -1,39 +1,70 @@
 """Head poses in a picture, a folder, a video or a camera: drawn, and as CSV or JSON.
 
 python scripts/track.py video.mp4 --model pose.onnx --localizer loc.onnx --output drawn.mp4 --csv poses.csv
-python scripts/track.py 0 --model pose.onnx --localizer loc.onnx --show
+python scripts/track.py 0 --show      the first camera, with model.onnx of this folder, $DATADIR or demo/
 """
 
 import argparse
+import contextlib
 import time
 from pathlib import Path
 
 import cv2
 from tqdm import tqdm
 
-from trackertraincode.cli import run_main
+from trackertraincode.cli import data_dir, run_main
+from trackertraincode.errors import UserError
 from trackertraincode.tracking.tracker import HeadPoseTracker
-from trackertraincode.tracking.video import AnnotatedOutput, draw_pose, iter_frames, pose_row, write_rows
+from trackertraincode.tracking.video import (
+    AnnotatedOutput,
+    draw_pose,
+    is_camera,
+    iter_frames,
+    pose_row,
+    write_rows,
+)
+
+MODEL, LOCALIZER = "model.onnx", "localizer.onnx"
+
+
+def find_file(name: str) -> Path | None:
+    """Where the user most likely has it."""
+    folders = [Path(), data_dir(), Path("demo")]
+    return next((folder / name for folder in folders if folder is not None and (folder / name).is_file()), None)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", help="picture, folder of pictures, video, or the number of a camera")
-    parser.add_argument("--model", type=Path, required=True, help="pose network, .onnx")
-    parser.add_argument("--localizer", type=Path, required=True, help="face localizer, .onnx")
-    parser.add_argument("--output", type=Path, help="annotated video (.mp4, .avi) or picture (.jpg, .png)")
+    parser.add_argument(
+        "--model", type=Path, help=f"pose network, .onnx (default: {MODEL} of this folder, $DATADIR or demo/)"
+    )
+    parser.add_argument(
+        "--localizer", type=Path, help=f"face localizer, .onnx (default: {LOCALIZER} of the same places, else MTCNN)"
+    )
+    parser.add_argument(
+        "--output", type=Path, help="annotated video (.mp4, .avi), picture (.jpg, .png), or folder of pictures"
+    )
     parser.add_argument("--json", type=Path, help="poses as JSON")
     parser.add_argument("--csv", type=Path, help="poses as CSV")
-    parser.add_argument("--show", action="store_true", help="open a window; q closes it")
+    parser.add_argument("--show", action="store_true", help="open a window; q closes it (Ctrl-C ends a camera)")
     parser.add_argument("--fov", type=float, default=56.0, help="diagonal field of view of the camera, degrees")
     parser.add_argument("--independent", action="store_true", help="frames are unrelated pictures: find each face anew")
     options = parser.parse_args()
 
-    tracker = HeadPoseTracker(options.model, options.localizer, diagonal_fov_deg=options.fov)
+    model = options.model or find_file(MODEL)
+    if model is None:
+        raise UserError(
+            f"no --model is given, and there is no {MODEL} here, in $DATADIR or in demo/; make one with `make demo` or "
+            "scripts/export_model.py, or give a model of OpenTrack."
+        )
+    tracker = HeadPoseTracker(model, options.localizer or find_file(LOCALIZER), diagonal_fov_deg=options.fov)
     independent = options.independent or Path(options.source).is_dir()
     rows, found = [], 0
-    output = AnnotatedOutput(options.output) if options.output else None
-    try:
+    with contextlib.ExitStack() as stack:
+        output = stack.enter_context(AnnotatedOutput(options.output)) if options.output else None
+        if is_camera(options.source):  # which has no other end
+            stack.enter_context(contextlib.suppress(KeyboardInterrupt))
         for frame in tqdm(iter_frames(options.source), unit=" frames"):
             if independent:
                 tracker.reset()
@@ -46,14 +77,11 @@ def main() -> int:
                 continue
             drawn = draw_pose(frame.image, pose, fps)
             if output is not None:
-                output.write(drawn)
+                output.write(frame._replace(image=drawn))
             if options.show:
                 cv2.imshow("head pose", drawn[..., ::-1])
                 if cv2.waitKey(1) & 0xFF == ord("q"):
                     break
-    finally:
-        if output is not None:
-            output.close()
     write_rows(rows, json_file=options.json, csv_file=options.csv)
     print(f"{found} of {len(rows)} frames show a face")
     if len(rows) == 1 and found:

@@ -10,11 +10,11 @@ import cv2
 import numpy as np
 import pytest
 
-from conftest import PROJECT
+from conftest import PROJECT, run_script
 from trackertraincode.errors import ModelFileError, UserError
 from trackertraincode.sample.images import decode, encode_png
 from trackertraincode.tracking.tracker import HeadPoseTracker
-from trackertraincode.tracking.video import iter_frames, pose_row, write_rows
+from trackertraincode.tracking.video import AnnotatedOutput, Frame, iter_frames, pose_row, write_rows
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +96,54 @@ def test_sources_that_cannot_be_opened_are_named(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"junk")
     with pytest.raises(UserError, match=r"a\.png: 4 bytes, not a readable"):
         next(iter_frames(str(tmp_path / "a.png")))
+
+
+def small_frames(*sizes: tuple[int, int]) -> list[Frame]:
+    return [
+        Frame(f"{i}.jpg", np.full((height, width, 3), 40 * i, np.uint8), 12.0)
+        for i, (width, height) in enumerate(sizes)
+    ]
+
+
+def test_videos_keep_their_rate_and_size(tmp_path: Path) -> None:
+    with AnnotatedOutput(tmp_path / "a.avi") as output:
+        for frame in small_frames((64, 48), (32, 48), (100, 20)):
+            output.write(frame)
+    again = list(iter_frames(str(tmp_path / "a.avi")))
+    assert [frame.image.shape for frame in again] == [(48, 64, 3)] * 3
+    assert again[0].fps == pytest.approx(12.0)
+    assert [p.name for p in tmp_path.iterdir()] == ["a.avi"]
+
+
+def test_a_name_without_suffix_is_a_folder_of_pictures(tmp_path: Path) -> None:
+    with AnnotatedOutput(tmp_path / "drawn") as output:
+        for frame in small_frames((64, 48), (32, 48)):
+            output.write(frame)
+    assert sorted(p.name for p in (tmp_path / "drawn").iterdir()) == ["0.png", "1.png"]
+
+
+@pytest.mark.parametrize("name", ["a.avi", "a.png"])
+def test_an_interrupted_output_leaves_nothing(name: str, tmp_path: Path) -> None:
+    def interrupted() -> None:
+        with AnnotatedOutput(tmp_path / name) as output:
+            output.write(small_frames((64, 48))[0])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_localizer_mtcnn_finds_the_faces(shared_data: Path, pictures: list[np.ndarray]) -> None:
+    tracker = HeadPoseTracker(shared_data / "opentrack" / "head-pose-0.4-small-int8.onnx")
+    poses = [(tracker.reset(), tracker.update(picture))[1] for picture in pictures[:4]]
+    assert all(pose is not None for pose in poses)
+
+
+def test_without_a_model_the_script_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DATADIR", raising=False)
+    assert "make one with `make demo`" in run_script("track.py", "face.png", expect=1)
 
 
 def test_frames_without_a_face_keep_their_row(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from trackertraincode.conversion.faces import MtcnnDetector
 from trackertraincode.errors import ModelFileError
 from trackertraincode.models.onnx_model import OnnxPoseModel, open_session
 
@@ -45,6 +46,22 @@ class LocalizerModel:
         logit, *box = output[0]
         corners = (np.asarray(box) + 1.0) / 2.0 * [width, height, width, height]
         return FoundFace(float(1.0 / (1.0 + np.exp(-logit))), corners)
+
+
+class MtcnnLocalizer:
+    """MTCNN in place of a localizer: the largest face of a frame. Slow, but needs no file."""
+
+    def __init__(self) -> None:
+        """Raises ConfigError when facenet-pytorch, whose networks these are, isn't installed."""
+        self._detector = MtcnnDetector(min_face=2 * MIN_FACE_SIDE, max_edge=640)
+        self._detector.check()
+
+    def __call__(self, frame: np.ndarray) -> FoundFace:
+        """(H, W) uint8 grey -> score and box."""
+        found = self._detector(cv2.cvtColor(frame, cv2.COLOR_GRAY2RGB))
+        if not len(found.boxes):
+            return FoundFace(0.0, np.zeros(4))
+        return FoundFace(float(found.confidences[0]), found.boxes[0])
 
 
 class PoseModel:

@@ -17,7 +17,7 @@ from trackertraincode.geometry.boxes import box_iou
 from trackertraincode.geometry.euler import matrix_to_aflw
 from trackertraincode.geometry.rotation import quat_to_matrix
 from trackertraincode.tracking import opentrack_client as client
-from trackertraincode.tracking.networks import LocalizerModel, PoseModel
+from trackertraincode.tracking.networks import LocalizerModel, MtcnnLocalizer, PoseModel
 
 LOST_IOU = 0.25  # overlap of localizer and tracked box under which the localizer's is taken
 LOST_SCORE = 0.1  # localizer score under which a tracked head counts as gone; profiles score low but above
@@ -49,7 +49,7 @@ class HeadPoseTracker:
     def __init__(
         self,
         model: str | Path,
-        localizer: str | Path,
+        localizer: str | Path | None = None,
         *,
         diagonal_fov_deg: float = 56.0,
         zoom: float = 1.0,
@@ -57,11 +57,12 @@ class HeadPoseTracker:
         threads: int = 1,
     ) -> None:
         """
-        zoom: factor of the tracked box, 1.0 as in the plugin. localize_every: frames between checks whether the tracked
-        box still holds a face. Raises ModelFileError for files that can't be used.
+        localizer: .onnx file; None looks for faces with MTCNN. zoom: factor of the tracked box, 1.0 as in the plugin.
+        localize_every: frames between checks whether the tracked box still holds a face. Raises ModelFileError for files
+        that can't be used.
         """
         self._model = PoseModel(Path(model), threads)
-        self._localizer = LocalizerModel(Path(localizer), threads)
+        self._localizer = MtcnnLocalizer() if localizer is None else LocalizerModel(Path(localizer), threads)
         self._diagonal_fov = math.radians(diagonal_fov_deg)
         self._zoom = zoom
         self._localize_every = localize_every

@@ -15,6 +15,7 @@ from trackertraincode.tracking.tracker import HeadPose
 from trackertraincode.visualize import draw_sample, draw_text
 
 PICTURES = (".jpg", ".jpeg", ".png")
+USUAL_FPS = 30.0  # where a source doesn't say
 
 
 class Frame(NamedTuple):
@@ -22,6 +23,12 @@ class Frame(NamedTuple):
 
     name: str
     image: np.ndarray  # (H, W, 3) RGB uint8
+    fps: float = USUAL_FPS  # of the video
+
+
+def is_camera(source: str) -> bool:
+    """Whether a source is the number of a camera."""
+    return source.isdigit() and not Path(source).exists()
 
 
 def iter_frames(source: str) -> Iterator[Frame]:
@@ -30,7 +37,7 @@ def iter_frames(source: str) -> Iterator[Frame]:
     Raises UserError when the source can't be opened.
     """
     path = Path(source)
-    if source.isdigit() and not path.exists():
+    if is_camera(source):
         yield from _video_frames(cv2.VideoCapture(int(source)), f"camera {source}")
     elif path.is_dir():
         pictures = sorted(p for p in path.iterdir() if p.suffix.lower() in PICTURES)
@@ -58,11 +65,12 @@ def _video_frames(capture: cv2.VideoCapture, name: str) -> Iterator[Frame]:
         raise UserError(f"{name}: can't be opened as a video; give a picture, a video or a camera number.")
     try:
         index = 0
+        fps = capture.get(cv2.CAP_PROP_FPS) or USUAL_FPS
         while True:
             found, image = capture.read()
             if not found:
                 return
-            yield Frame(f"{index:06d}", cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+            yield Frame(f"{index:06d}", cv2.cvtColor(image, cv2.COLOR_BGR2RGB), fps)
             index += 1
     finally:
         capture.release()
@@ -88,31 +96,59 @@ def _stored_labels(pose: HeadPose) -> dict[str, np.ndarray]:
 
 
 class AnnotatedOutput:
-    """Writes drawn frames: a picture for .jpg or .png (the last frame), else a video."""
+    """Writes drawn frames: a picture for .jpg or .png (the last frame), a folder of pictures for a name without
+    suffix, else a video. A context manager; pictures and videos have their name only when all went well.
+    """
 
-    def __init__(self, path: Path, fps: float = 30.0) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
-        self._fps = fps
+        self._temporary = path.with_name(f"{path.stem}.tmp{path.suffix}")
         self._video: cv2.VideoWriter | None = None
+        self._size = (0, 0)
 
-    def write(self, image: np.ndarray) -> None:
-        """(H, W, 3) RGB; all frames of a video have the first one's size. Raises UserError when it can't be written."""
+    def write(self, frame: Frame) -> None:
+        """All frames of a video are fitted into the first one's size. Raises UserError when it can't be written."""
         suffix = self._path.suffix.lower()
-        if suffix in PICTURES:
-            self._path.write_bytes(encode_png(image) if suffix == ".png" else encode_jpeg(image))
-            return
-        if self._video is None:
-            height, width = image.shape[:2]
-            code = cv2.VideoWriter.fourcc(*("mp4v" if suffix == ".mp4" else "MJPG"))
-            self._video = cv2.VideoWriter(str(self._path), code, self._fps, (width, height))
-            if not self._video.isOpened():
-                raise UserError(f"{self._path}: can't be written as a video; name it .mp4, .avi, .jpg or .png.")
-        self._video.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+        if not suffix:
+            self._path.mkdir(parents=True, exist_ok=True)
+            (self._path / f"{Path(frame.name).stem}.png").write_bytes(encode_png(frame.image))
+        elif suffix in PICTURES:
+            data = encode_png(frame.image) if suffix == ".png" else encode_jpeg(frame.image)
+            self._temporary.write_bytes(data)
+        else:
+            if self._video is None:
+                self._video = self._open(frame)
+            self._video.write(cv2.cvtColor(_fitted(frame.image, self._size), cv2.COLOR_RGB2BGR))
 
-    def close(self) -> None:
-        """Finish the video."""
+    def _open(self, frame: Frame) -> cv2.VideoWriter:
+        height, width = frame.image.shape[:2]
+        self._size = (width, height)
+        code = cv2.VideoWriter.fourcc(*("mp4v" if self._path.suffix.lower() == ".mp4" else "MJPG"))
+        video = cv2.VideoWriter(str(self._temporary), code, frame.fps, self._size)
+        if not video.isOpened():
+            raise UserError(f"{self._path}: can't be written as a video; name it .mp4, .avi, .jpg or .png.")
+        return video
+
+    def __enter__(self) -> "AnnotatedOutput":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self._video is not None:
             self._video.release()
+        if kind is None and self._temporary.is_file():
+            self._temporary.replace(self._path)
+        self._temporary.unlink(missing_ok=True)
+
+
+def _fitted(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The (H, W, 3) picture scaled into width and height of `size`, with black margins."""
+    height, width = image.shape[:2]
+    if (width, height) == size:
+        return image
+    scale = min(size[0] / width, size[1] / height)
+    scaled = cv2.resize(image, (max(1, int(width * scale)), max(1, int(height * scale))), interpolation=cv2.INTER_AREA)
+    right, bottom = size[0] - scaled.shape[1], size[1] - scaled.shape[0]
+    return cv2.copyMakeBorder(scaled, 0, bottom, 0, right, cv2.BORDER_CONSTANT)
 
 
 def pose_row(name: str, pose: HeadPose | None) -> dict[str, object]:
