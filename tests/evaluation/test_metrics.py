@@ -82,6 +82,12 @@ def test_coverage_of_right_uncertainties() -> None:
     assert metrics.coverage(3 * scaled)[2] < 0.5
 
 
+def test_coverage_of_regions_with_their_own_radii() -> None:
+    scaled = torch.distributions.StudentT(3.0).sample((20_000, 3))
+    radii = scaled.norm(dim=-1).quantile(torch.tensor([0.5, 0.9])).tolist()
+    assert metrics.coverage(scaled, (0.5, 0.9), radii) == pytest.approx([0.5, 0.9], abs=1e-3)
+
+
 def test_bootstrap_interval_holds_the_mean() -> None:
     values = torch.randn(400, generator=torch.Generator().manual_seed(1)) + 5.0
     low, high = metrics.bootstrap_interval(values)

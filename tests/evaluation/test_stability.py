@@ -131,6 +131,7 @@ def test_honest_uncertainty_covers_what_it_says() -> None:
         head=torch.zeros(4000, 3),
         rotation_tril=tril.expand(4000, 3, 3),
     )
+    assert calibration(prediction, truth, radii=(0.0, 1e9, 1e9)) == {0.5: 0.0, 0.9: 1.0, 0.95: 1.0}
     found = calibration(prediction, truth)
     assert list(found.values()) == pytest.approx([0.5, 0.9, 0.95], abs=0.03)
 

@@ -1,6 +1,7 @@
 """Error measures as pure functions, one value per sample, and their summaries."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -72,12 +73,18 @@ def rmse(values: Tensor) -> float:
     return values.square().mean().sqrt().item()
 
 
-def coverage(scaled: Tensor, levels: tuple[float, ...] = (0.5, 0.9, 0.95)) -> list[float]:
-    """Share of errors inside the predicted regions. scaled: (B, k) errors in units of their uncertainty, L⁻¹ e."""
+def coverage(
+    scaled: Tensor, levels: Sequence[float] = (0.5, 0.9, 0.95), radii: Sequence[float] | None = None
+) -> list[float]:
+    """Share of errors inside the predicted regions. scaled: (B, k) errors in units of their uncertainty, L⁻¹ e.
+
+    radii: of the regions of these levels, as a model tells them; None: those of a Gaussian.
+    """
     from scipy.stats import chi2
 
-    squared = scaled.double().square().sum(-1)
-    return [(squared <= chi2.ppf(level, scaled.shape[-1])).double().mean().item() for level in levels]
+    lengths = scaled.double().norm(dim=-1)
+    limits = [math.sqrt(chi2.ppf(level, scaled.shape[-1])) for level in levels] if radii is None else radii
+    return [(lengths <= limit).double().mean().item() for limit in limits]
 
 
 def bootstrap_interval(values: Tensor, draws: int = 1000, seed: int = 0) -> tuple[float, float]:

@@ -5,7 +5,7 @@ Faces --perturb--> crops --Predictor--> rotations --spread, errors, slopes--> Sc
 
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -114,7 +114,7 @@ def measure(predictor: Predictor, faces: Faces, scenes: RenderedScenes, settings
         blink=blink_leakage(probe.predict_all(scenes.open_eyes), probe.predict_all(scenes.closed_eyes)),
         **_crosstalk(probe.predict_all(scenes.sweeps)),
         latency=_latencies(predictor, settings),
-        coverage=None if certain else calibration(base, faces.rotations),
+        coverage=None if certain else calibration(base, faces.rotations, _radii(predictor)),
         nll=None if certain else _mean_nll(base, faces.rotations),
     )
 
@@ -141,12 +141,15 @@ def pitch_slopes(pitch: Tensor, yaw: Tensor) -> dict[str, float]:
     return found
 
 
-def calibration(prediction: Prediction, truth: Tensor) -> dict[float, float]:
-    """Share of rotation errors inside the predicted 50, 90 and 95 % regions. truth: (B, 4)."""
+def calibration(prediction: Prediction, truth: Tensor, radii: Sequence[float] | None = None) -> dict[float, float]:
+    """Share of rotation errors inside the predicted 50, 90 and 95 % regions. truth: (B, 4).
+
+    radii: of these regions, as measured after training; None: those of a Gaussian.
+    """
     assert prediction.rotation_tril is not None, "only for models with uncertainty"
     error = rotation_error(prediction.rotation, truth).double()
     scaled = torch.linalg.solve_triangular(prediction.rotation_tril.double(), error[..., None], upper=False)
-    return dict(zip(LEVELS, metrics.coverage(scaled[..., 0], LEVELS)))
+    return dict(zip(LEVELS, metrics.coverage(scaled[..., 0], LEVELS, radii)))
 
 
 def latency(path: Path, threads: int, runs: int) -> float:
@@ -235,6 +238,12 @@ class _Probe:
         stacked = torch.from_numpy(crops)
         images = stacked[:, None] if stacked.ndim == 3 else stacked.permute(0, 3, 1, 2).contiguous()
         return self.predictor.predict(PREPROCESSING[self.settings.preprocess](images))
+
+
+def _radii(predictor: Predictor) -> list[float] | None:
+    """Of LEVELS, where training has measured them."""
+    regions: dict[str, list[float]] = predictor.about.get("regions") or {}
+    return regions.get("rotation_tril")
 
 
 def _errors(prediction: Prediction, faces: Faces) -> dict[str, float]:
