@@ -45,7 +45,7 @@ def main() -> int:
     parser.add_argument("--outdir", type=Path, default=Path("demo"), help="where everything is written")
     parser.add_argument("--faces", type=int, default=4000, help="synthetic training faces")
     parser.add_argument("--test-faces", type=int, default=300, help="synthetic faces that are only evaluated")
-    parser.add_argument("--epochs", type=int, default=24, help="epochs of --samples-per-epoch samples")
+    parser.add_argument("--epochs", type=int, default=72, help="epochs of --samples-per-epoch samples")
     parser.add_argument("--samples-per-epoch", type=int, default=2560)
     options = parser.parse_args()
 
@@ -63,8 +63,9 @@ def main() -> int:
     commands.run("dsprocess_aflw2k.py", test_zip, data / "aflw2k.h5")
     commands.run(
         "train_poseestimator.py", "--ds", "300wlp", "--backbone", "repvgg_az", "--input-size", 65, "--crop", "tight",
+        "--raug", 0, "--augmentation", "none", "--batchsize", 32, "--lr", 3e-3, "--schedule", "cosine",
         "--with-nll-loss", "--with-swa", "--epochs", options.epochs, "--samples-per-epoch", options.samples_per_epoch,
-        "--lr", 3e-3, "--schedule", "cosine", "--seed", 1, "--no-onnx", "--outdir", run,
+        "--seed", 1, "--no-onnx", "--outdir", run,
     )  # fmt: skip
     checkpoint, model = run / "swa.ckpt", out / "model.onnx"
     commands.run("export_model.py", checkpoint, "--opentrack", "--output", model)
