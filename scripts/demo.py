@@ -43,9 +43,9 @@ class Commands:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--outdir", type=Path, default=Path("demo"), help="where everything is written")
-    parser.add_argument("--faces", type=int, default=4000, help="synthetic training faces")
+    parser.add_argument("--faces", type=int, default=3200, help="synthetic training faces")
     parser.add_argument("--test-faces", type=int, default=300, help="synthetic faces that are only evaluated")
-    parser.add_argument("--epochs", type=int, default=64, help="epochs of --samples-per-epoch samples")
+    parser.add_argument("--epochs", type=int, default=60, help="epochs of --samples-per-epoch samples")
     parser.add_argument("--samples-per-epoch", type=int, default=2560)
     options = parser.parse_args()
 
