@@ -109,10 +109,11 @@ def training_section(rows: Sequence[dict[str, float]]) -> Section:
         (axes[1], ("val/geodesic", "val/mae"), "validation error, degrees"),
         (axes[2], ("lr",), "learning rate"),
     ):
-        for name in names:
-            if all(name in row for row in rows):
-                axis.plot(epochs, [row[name] for row in rows], marker=".", label=name)
-        axis.set(title=title, xlabel="epoch", yscale="log")
+        lines = {name: [row[name] for row in rows] for name in names if all(name in row for row in rows)}
+        for name, values in lines.items():
+            axis.plot(epochs, values, marker=".", label=name)
+        positive = all(value > 0 for values in lines.values() for value in values)  # likelihoods can be below 0
+        axis.set(title=title, xlabel="epoch", yscale="log" if positive else "linear")
         axis.grid(alpha=0.3)
         axis.legend()
     return Section("Training", figure_image(figure))
