@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import torch
 from tabulate import tabulate
 from torch import Tensor
@@ -29,13 +30,12 @@ from trackertraincode.export.onnx import export_opentrack, sample_images
 from trackertraincode.export.quantize import export_fp16, export_int8
 from trackertraincode.facemodel.embedded import embedded_head
 from trackertraincode.models.checkpoint import About, load_network
-from trackertraincode.models.onnx_model import open_session
 from trackertraincode.models.pose_network import NetworkConfig, PoseNetwork, build_network
 
 BACKBONES = ("mobilenetv1", "resnet18", "efficientnet_b0", "repvgg_a0", "efficientnet_lite0")
 PRECISIONS: dict[str, Callable[..., Any]] = {"fp32": export_opentrack, "fp16": export_fp16, "int8": export_int8}
 THREADS = (1, 2)
-SHARED = Path(os.environ.get("TRACKERTRAINCODE_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
+SHARED = Path(os.environ.get("TRACKERTRAINCODE_SHARED_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 RELEASED = SHARED / "opentrack" / "head-pose-0.4-small-int8.onnx"
 WARM_UP = 10
 
@@ -70,7 +70,11 @@ def export_all(name: str, network: PoseNetwork, crops: Tensor, folder: Path) -> 
 
 def median_times(paths: list[Path], threads: int, runs: int) -> list[float]:
     """Milliseconds of one crop each."""
-    sessions = [open_session(path, threads) for path in paths]
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = threads
+    settings.log_severity_level = 3
+    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle models would take others' cores
+    sessions = [onnxruntime.InferenceSession(path, settings, providers=["CPUExecutionProvider"]) for path in paths]
     feeds = [np.zeros(session.get_inputs()[0].shape, np.float32) for session in sessions]
     times = np.zeros((runs + WARM_UP, len(paths)))
     for row in times:
