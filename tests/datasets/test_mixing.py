@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conftest import PROJECT
+from conftest import PROJECT, run_script
 from trackertraincode.datasets.catalog import DATASETS, DatasetSpec, load_catalog, parse_mixture
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset, PoseWriter
 from trackertraincode.datasets.mixing import Member, epoch_counts, epoch_plan, open_mixture, split_rows
@@ -99,7 +99,10 @@ def test_missing_files_say_how_to_make_them(tmp_path: Path, monkeypatch: pytest.
 
 @pytest.mark.parametrize("script", sorted({s.made_by for s in DATASETS.values() if s.made_by.startswith("scripts/")}))
 def test_every_script_in_the_catalog_exists(script: str) -> None:
-    assert (PROJECT / script).is_file()
+    name, *options = script.split()
+    assert (PROJECT / name).is_file()
+    text = run_script(Path(name).name, "--help")
+    assert all(option in text for option in options)
 
 
 def test_own_catalog_adds_and_changes(
