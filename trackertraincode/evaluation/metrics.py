@@ -9,6 +9,7 @@ from torch import Tensor
 from trackertraincode.geometry.euler import matrix_to_aflw
 from trackertraincode.geometry.rotation import quat_geodesic_angle, quat_to_matrix
 
+LEVELS = (0.5, 0.9, 0.95)  # of predicted regions whose coverage is counted, and whose radii models tell
 YAW_BINS = ((0.0, 30.0), (30.0, 60.0), (60.0, 90.0))  # degrees, of the NME in the picture
 
 
@@ -73,9 +74,7 @@ def rmse(values: Tensor) -> float:
     return values.square().mean().sqrt().item()
 
 
-def coverage(
-    scaled: Tensor, levels: Sequence[float] = (0.5, 0.9, 0.95), radii: Sequence[float] | None = None
-) -> list[float]:
+def coverage(scaled: Tensor, levels: Sequence[float] = LEVELS, radii: Sequence[float] | None = None) -> list[float]:
     """Share of errors inside the predicted regions. scaled: (B, k) errors in units of their uncertainty, L⁻¹ e.
 
     radii: of the regions of these levels, as a model tells them; None: those of a Gaussian.

@@ -27,7 +27,6 @@ from trackertraincode.models.onnx_model import OnnxPoseModel
 from trackertraincode.sample.sample import Prediction, concatenate_predictions
 
 DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1))  # that a box is moved in
-LEVELS = (0.5, 0.9, 0.95)  # of the regions whose coverage is counted
 WARM_UP = 20  # runs before latency is measured
 
 
@@ -149,7 +148,7 @@ def calibration(prediction: Prediction, truth: Tensor, radii: Sequence[float] | 
     assert prediction.rotation_tril is not None, "only for models with uncertainty"
     error = rotation_error(prediction.rotation, truth).double()
     scaled = torch.linalg.solve_triangular(prediction.rotation_tril.double(), error[..., None], upper=False)
-    return dict(zip(LEVELS, metrics.coverage(scaled[..., 0], LEVELS, radii)))
+    return dict(zip(metrics.LEVELS, metrics.coverage(scaled[..., 0], radii=radii)))
 
 
 def latency(path: Path, threads: int, runs: int) -> float:
@@ -241,7 +240,7 @@ class _Probe:
 
 
 def _radii(predictor: Predictor) -> list[float] | None:
-    """Of LEVELS, where training has measured them."""
+    """Of metrics.LEVELS, where training has measured them."""
     regions: dict[str, list[float]] = predictor.about.get("regions") or {}
     return regions.get("rotation_tril")
 

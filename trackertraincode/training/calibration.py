@@ -16,10 +16,10 @@ import torch
 from scipy.stats import chi2
 from torch import Tensor, nn
 
+from trackertraincode.evaluation.metrics import LEVELS
 from trackertraincode.losses.likelihood import rotation_error
 from trackertraincode.sample.sample import Batch, Prediction
 
-LEVELS = (0.5, 0.9, 0.95)
 MIN_ROWS = 50  # fewer errors say nothing of their 95 % quantile
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from tabulate import tabulate
 
 from trackertraincode.errors import ConfigError
+from trackertraincode.evaluation.html_report import pyplot
 from trackertraincode.export.onnx import sample_images
 from trackertraincode.models.checkpoint import load_network
 from trackertraincode.models.onnx_model import open_session
@@ -157,10 +158,7 @@ def draw_comparison(runs: Sequence[RunSummary], path: Path, error: str = "geodes
 
     Raises ConfigError when the ending of `path` is none that matplotlib writes.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
+    plt = pyplot()
     from matplotlib import ticker
 
     figure, axes = plt.subplots(1, 4, figsize=(16, 4.4), layout="constrained")

@@ -29,7 +29,6 @@ class Saver:
     def __init__(self, outdir: Path, config: TrainConfig, data: PoseData) -> None:
         self._outdir, self._data = outdir, data
         self._recipe: dict[str, Any] = {k: str(v) if isinstance(v, Path) else v for k, v in vars(config).items()}
-        self.epoch = 0
 
     def save(self, name: str, network: nn.Module, epoch: int = 0) -> None:
         assert isinstance(network, PoseNetwork)

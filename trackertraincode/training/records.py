@@ -11,6 +11,8 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from trackertraincode.evaluation.html_report import pyplot
+
 METRICS_FILE = "metrics.csv"
 PLOT_FILE = "train.pdf"
 
@@ -86,10 +88,7 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
 
 def plot_metrics(rows: list[dict[str, float]], path: Path) -> None:
     """Curves of all losses, the errors and the learning rate over epochs."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
+    plt = pyplot()
 
     columns = list(dict.fromkeys(key for row in rows for key in row))
     losses = [c.removeprefix("train/") for c in columns if c.startswith("train/")]
