@@ -2,6 +2,7 @@
 
 import argparse
 import errno
+import hashlib
 import os
 import signal
 import subprocess
@@ -151,7 +152,17 @@ def test_provenance_is_in_the_file(tmp_path: Path) -> None:
     source = Hdf5PoseDataset(tmp_path / "out.h5").source
     assert source["converter"] == "dsprocess_test"
     assert source["archive"] == "x.zip"
-    assert len(source["sha256"]) == 64
+    assert source["sha256"] == hashlib.sha256(b"archive").hexdigest()
+
+
+def test_an_archive_that_changed_is_not_resumed(tmp_path: Path) -> None:
+    (tmp_path / "x.zip").write_bytes(b"archive")
+    interrupted = Source(items=range(40), convert=partial(make, fail_at=30, error=KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        run_converter(options(tmp_path), "test", interrupted)
+    (tmp_path / "x.zip").write_bytes(b"another archive")
+    with pytest.raises(ConfigError, match="from another archive"):
+        run_converter(options(tmp_path, resume=True), "test", Source(items=range(40), convert=make))
 
 
 @pytest.mark.parametrize("name", ["/etc/passwd", "../up.jpg", "a/../../up.jpg", "C:\\up.jpg", "..\\up.jpg"])

@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -72,15 +73,17 @@ class Journal:
         """Write what is in memory as one part."""
         if not self._samples and not self._skips:
             return
+        files = {a: [getattr(s, a) or b"" for s in self._samples] for a in ("image", "segmentation")}
         arrays: dict[str, np.ndarray] = {
+            f"{name}_ends": np.cumsum([len(data) for data in contents], dtype=np.int64)
+            for name, contents in files.items()
+        }
+        arrays |= {
             "done_items": np.array(self.done_items),
             "skips": np.array(json.dumps([[s.name, s.reason] for s in self._skips])),
             "names": np.array([s.name for s in self._samples], dtype=np.str_),
             "sequences": np.array([json.dumps(s.sequence) for s in self._samples], dtype=np.str_),
         }
-        for attribute in ("image", "segmentation"):
-            values = [getattr(s, attribute) for s in self._samples]
-            arrays |= _blob(attribute, [v if v is not None else b"" for v in values])
         for attribute, label in LABELS.items():
             values = [getattr(s, attribute) for s in self._samples]
             present = np.array([v is not None for v in values], dtype=bool)
@@ -89,13 +92,18 @@ class Journal:
                 arrays[attribute] = np.stack([np.asarray(v, dtype=label.dtype) for v in values if v is not None])
         path = self.folder / f"{len(self._parts()):06d}.npz"
         temporary = path.with_suffix(".unfinished")
-        with temporary.open("wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
+        with zipfile.ZipFile(temporary, "w") as part:
+            for name, array in arrays.items():
+                with part.open(f"{name}.npy", "w") as member:
+                    np.lib.format.write_array(member, array, allow_pickle=False)
+            for name, contents in files.items():
+                with part.open(name, "w") as member:  # bytes, one file after the other
+                    member.writelines(contents)
         temporary.replace(path)
         self._samples, self._skips, self._bytes = [], [], 0
 
     def replay(self) -> Iterator[Sample]:
-        """All samples, in order."""
+        """The samples of the parts that there are when it begins, in order."""
         for path in self._parts():
             with np.load(path) as part:
                 yield from _samples_of(dict(part))
@@ -106,7 +114,7 @@ class Journal:
         for path in self._parts():
             with np.load(path) as part:
                 found += [Skip(*pair) for pair in json.loads(str(part["skips"]))]
-        return found
+        return found + self._skips
 
     def remove(self) -> None:
         """Delete the parts."""
@@ -120,19 +128,14 @@ class Journal:
         return parts
 
 
-def _blob(name: str, values: list[bytes]) -> dict[str, np.ndarray]:
-    ends = np.cumsum([len(v) for v in values], dtype=np.int64)
-    return {f"{name}_bytes": np.frombuffer(b"".join(values), np.uint8), f"{name}_ends": ends}
-
-
-def _samples_of(part: dict[str, np.ndarray]) -> Iterator[Sample]:
+def _samples_of(part: dict[str, Any]) -> Iterator[Sample]:
     count = len(part["names"])
     labels: list[dict[str, object]] = [{} for _ in range(count)]
     for attribute in LABELS:
         for place, row in enumerate(np.flatnonzero(part[f"{attribute}_present"]).tolist()):
             labels[row][attribute] = part[attribute][place]
     for row in range(count):
-        image, segmentation = (_slice(part, name, row) for name in ("image", "segmentation"))
+        image, segmentation = (_file(part, name, row) for name in ("image", "segmentation"))
         yield Sample(
             image=image,
             segmentation=segmentation or None,
@@ -142,7 +145,7 @@ def _samples_of(part: dict[str, np.ndarray]) -> Iterator[Sample]:
         )
 
 
-def _slice(part: dict[str, np.ndarray], name: str, row: int) -> bytes:
+def _file(part: dict[str, Any], name: str, row: int) -> bytes:
     ends = part[f"{name}_ends"]
-    start = ends[row - 1] if row else 0
-    return part[f"{name}_bytes"][start : ends[row]].tobytes()
+    data: bytes = part[name]
+    return data[ends[row - 1] if row else 0 : ends[row]]

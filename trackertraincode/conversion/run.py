@@ -1,16 +1,18 @@
 """The one engine of all converters: options, worker processes, progress, resuming, summary, provenance.
 
 Source(items, convert) --run_converter--> DESTINATION        order is that of the items, whatever the workers
+
+Samples go into the journal, for a run that resumes, and into the unfinished file at the same time.
 """
 
 import argparse
-import hashlib
 import json
 import signal
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -21,6 +23,7 @@ from tqdm import tqdm
 
 from trackertraincode import __version__
 from trackertraincode.cli import add_workers_option, default_workers, positive_int
+from trackertraincode.conversion.digest import Digest
 from trackertraincode.conversion.journal import Journal, Skip
 from trackertraincode.datasets.dshdf5pose import PoseWriter
 from trackertraincode.errors import ArchiveError, UserError
@@ -66,11 +69,13 @@ def run_converter(options: argparse.Namespace, name: str, source: Source) -> int
         raise UserError(f"{destination}: is a folder; give the name of the .h5 file to write.")
     destination.parent.mkdir(parents=True, exist_ok=True)
     provenance = _provenance(options, name)
-    journal = Journal(destination.with_name(destination.name + ".parts"), json.dumps(provenance, sort_keys=True))
+    fingerprint = provenance | {"size and time": _size_and_time(options.source)}
+    journal = Journal(destination.with_name(destination.name + ".parts"), json.dumps(fingerprint, sort_keys=True))
     journal.start(options.resume)
+    digest = Digest(options.source)
     try:
-        _convert_items(options, source, journal)
-        journal.flush()
+        with closing(_all_samples(options, source, journal, digest)) as samples:
+            written = _write(destination, islice(samples, options.count), provenance, digest, source, journal)
     except BaseException as error:
         if isinstance(error, UserError) or not journal.done_items:
             journal.remove()
@@ -78,36 +83,31 @@ def run_converter(options: argparse.Namespace, name: str, source: Source) -> int
             print(f"{journal.folder} keeps what is done; the same command with --resume goes on from there.")
         raise
     skips = journal.skips()
-    samples = journal.replay() if options.count is None else islice(journal.replay(), options.count)
-    try:
-        written = _write(destination, samples, provenance, source, skips)
-    except UserError:
-        journal.remove()
-        raise
     journal.remove()
     print_summary(destination, written, skips)
     return 0
 
 
-def _convert_items(options: argparse.Namespace, source: Source, journal: Journal) -> None:
-    """Run what isn't in the journal yet."""
+def _all_samples(
+    options: argparse.Namespace, source: Source, journal: Journal, digest: Digest
+) -> Generator[Sample, None, None]:
+    """What an earlier run left in the journal, then what isn't in it yet."""
+    begun = journal.done_items
+    yield from journal.replay()
     workers = default_workers() if options.workers is None else options.workers
-    remaining = list(source.items[journal.done_items :])
+    remaining = list(source.items[begun:])
     tasks = [remaining[i : i + ITEMS_PER_TASK] for i in range(0, len(remaining), ITEMS_PER_TASK)]
     total = len(source.items) if options.count is None else min(options.count, len(source.items))
-    made = sum(1 for _ in journal.replay()) if journal.done_items else 0
-    begun = min(journal.done_items, total)
-    with tqdm(total=total, initial=begun, unit=" samples", desc=options.destination.name) as bar:
+    with tqdm(total=total, initial=min(begun, total), unit=" samples", desc=options.destination.name) as bar:
         for task, outcome in zip(tasks, _in_order(source.convert, tasks, workers)):
+            digest.begin()  # not before the workers are there: a process with threads must not fork
             samples = [sample for item_samples, _ in outcome for sample in item_samples]
             skips = [skip for _, skip in outcome if skip is not None]
             if options.strict and skips:
                 raise UserError(f"{skips[0].name}: {skips[0].reason} (stopped by --strict)")
             journal.add(samples, skips, journal.done_items + len(task))
             bar.update(len(task))
-            made += len(samples)
-            if options.count is not None and made >= options.count:
-                return
+            yield from samples
 
 
 Outcome = list[tuple[list[Sample], Skip | None]]
@@ -176,14 +176,21 @@ def check_labels(sample: Sample) -> None:
 
 
 def _write(
-    destination: Path, samples: Iterator[Sample], provenance: dict[str, Any], source: Source, skips: list[Skip]
+    destination: Path,
+    samples: Iterator[Sample],
+    provenance: dict[str, Any],
+    digest: Digest,
+    source: Source,
+    journal: Journal,
 ) -> int:
     with PoseWriter(destination, source=provenance, face_model=source.face_model, optional=source.optional) as writer:
         for sample in samples:
             writer.write(sample)
         if writer.count == 0:
+            skips = journal.skips()
             reason = f" The first of {len(skips)} reasons: {skips[0].reason}" if skips else ""
             raise ArchiveError(f"{provenance['archive']}: not one sample could be converted; nothing written.{reason}")
+        provenance["sha256"] = digest.result()
     return writer.count
 
 
@@ -195,14 +202,16 @@ def _provenance(options: argparse.Namespace, name: str) -> dict[str, Any]:
         "converter": name,
         "version": __version__,
         "archive": path.name,
-        "sha256": _sha256(path) if path.is_file() else None,
         "options": {key: str(value) for key, value in sorted(given.items())},
     }
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _size_and_time(path: Path) -> list[int] | None:
+    """What tells cheaply that an archive is the one of an interrupted run; None for a folder."""
+    if not path.is_file():
+        return None
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns]
 
 
 def print_summary(destination: Path, written: int, skips: list[Skip]) -> None:

@@ -40,7 +40,8 @@ class PoseWriter:
         compress: bool = False,
     ) -> None:
         """
-        source: what made the file; stored as JSON. face_model: of `shape` coefficients, required with them.
+        source: what made the file; stored as JSON when the file is closed, so that it may change until then.
+        face_model: of `shape` coefficients, required with them.
         optional: attributes that some samples lack; neither pictures nor flags, which have no value for "absent".
         """
         never = (Kind.IMAGE, Kind.SEGMENTATION, Kind.FLAG)
@@ -49,6 +50,7 @@ class PoseWriter:
         self.path = Path(path)
         self.count = 0
         self._temporary = self.path.with_name(self.path.name + ".tmp")
+        self._source = source
         self._face_model = face_model
         self._optional = tuple(optional)
         self._compress = compress
@@ -58,7 +60,6 @@ class PoseWriter:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._file = h5py.File(self._temporary, "w")
         self._file.attrs["format_version"] = FORMAT_VERSION
-        self._file.attrs["source"] = json.dumps(source)
 
     def __enter__(self) -> "PoseWriter":
         return self
@@ -101,6 +102,7 @@ class PoseWriter:
                 column.flush()
             if self._starts:
                 dshdf5.write_array(self._file, SEQUENCE_STARTS, [*self._starts, self.count])
+            self._file.attrs["source"] = json.dumps(self._source)
             self._file.close()
             self._temporary.replace(self.path)
         except BaseException:
