@@ -44,6 +44,11 @@ def convert(script: str, *arguments: object) -> None:
         assert runpy.run_path(str(PROJECT / "scripts" / script))["main"]() == 0
 
 
+def damage_count(usual: int) -> int:
+    """How many damaged archives a test makes: TRACKERTRAINCODE_DAMAGE when that is set."""
+    return int(os.environ.get("TRACKERTRAINCODE_DAMAGE", usual))
+
+
 def check_damage(
     script: str,
     members: Members,
@@ -58,7 +63,7 @@ def check_damage(
     What is written is what the sample format says (`dscheck`). TRACKERTRAINCODE_DAMAGE overrides the count.
     Zip files have checksums, so what is converted from a damaged one must be undamaged samples.
     """
-    count = int(os.environ.get("TRACKERTRAINCODE_DAMAGE", count))
+    count = damage_count(count)
     outcomes = set()
     whole = tmp_path / "whole.h5"
     convert(script, build(tmp_path / "whole", members), whole, *options)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from archive_damage import Members, check_damage, convert, write_folder, write_zip
+from archive_damage import Members, check_damage, convert, damage_count, write_folder, write_zip
 from scipy.spatial.transform import Rotation
 
 from trackertraincode.conversion import biwi
@@ -280,7 +280,7 @@ def test_options_that_do_not_fit_fsanets_file(tmp_path: Path) -> None:
 
 def test_damaged_fsanet_files(tmp_path: Path) -> None:
     data = write_fsanet(tmp_path / "a.npz").read_bytes()
-    for seed in range(20):
+    for seed in range(damage_count(20)):
         rng = np.random.default_rng(seed)
         damaged = bytearray(data[: rng.integers(len(data))] if seed % 2 else data)
         for place in rng.integers(len(damaged), size=3):
