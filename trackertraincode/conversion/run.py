@@ -106,7 +106,7 @@ def _all_samples(
             if options.strict and skips:
                 raise UserError(f"{skips[0].name}: {skips[0].reason} (stopped by --strict)")
             journal.add(samples, skips, journal.done_items + len(task))
-            bar.update(len(task))
+            bar.update(min(len(task), total - bar.n))
             yield from samples
 
 
