@@ -7,7 +7,6 @@
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -27,6 +26,7 @@ from trackertraincode.augmentation.extras import apply_extras
 from trackertraincode.augmentation.intensity import augment_picture
 from trackertraincode.augmentation.presets import Preset
 from trackertraincode.augmentation.warp import warp_crop
+from trackertraincode.cli import start_worker
 from trackertraincode.datasets.mixing import Member, epoch_plan
 from trackertraincode.errors import SampleFormatError, UserError
 from trackertraincode.facemodel.head_model import mirror_order
@@ -140,7 +140,7 @@ def make_loader(
         batch_size=None,
         sampler=sampler,
         num_workers=workers,
-        worker_init_fn=_start_worker,
+        worker_init_fn=start_worker,
         persistent_workers=workers > 0 and sampler is not None,
         pin_memory=pin_memory,
         generator=torch.Generator(),  # its own, so that starting an epoch doesn't move torch's random numbers
@@ -263,9 +263,3 @@ def _plan(members: tuple[Member, ...], samples: int, seed: int, epoch: int) -> n
 @lru_cache
 def _order(face_model: str | None) -> np.ndarray:
     return mirror_order(face_model or "")
-
-
-def _start_worker(_: int) -> None:
-    """One thread per worker: the workers themselves fill the cores."""
-    torch.set_num_threads(1)
-    cv2.setNumThreads(0)

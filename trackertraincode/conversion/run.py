@@ -22,7 +22,7 @@ import numpy as np
 from tqdm import tqdm
 
 from trackertraincode import __version__
-from trackertraincode.cli import add_workers_option, default_workers, positive_int
+from trackertraincode.cli import add_workers_option, default_workers, positive_int, start_worker
 from trackertraincode.conversion.digest import Digest
 from trackertraincode.conversion.journal import Journal, Skip
 from trackertraincode.datasets.dshdf5pose import PoseWriter
@@ -136,13 +136,8 @@ def _in_order(convert: Callable[[Any], list[Sample]], tasks: list[list[Any]], wo
 
 
 def _start_worker() -> None:
-    """Ctrl-C is the parent's business; one thread per process, since the processes are the parallelism."""
-    import cv2
-    import torch
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    cv2.setNumThreads(1)
-    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
+    start_worker()
 
 
 def _run_task(convert: Callable[[Any], list[Sample]], items: list[Any]) -> Outcome:

@@ -5,7 +5,6 @@ rows, rectangles --Framing.cut, batch by batch--> (B, C, S, S) uint8 --network--
 
 from collections.abc import Callable, Iterator
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -13,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from trackertraincode.augmentation.extras import plugin_brightness
 from trackertraincode.augmentation.units import normalize
+from trackertraincode.cli import start_worker
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.errors import SampleFormatError, UserError
 from trackertraincode.evaluation.framing import Framing
@@ -69,7 +69,7 @@ class EvaluationCrops(Dataset):
 
 def iter_crops(crops: EvaluationCrops, workers: int) -> Iterator[Tensor]:
     """All batches in order. Raises the UserError of a batch that can't be made."""
-    loader = DataLoader(crops, batch_size=None, num_workers=min(workers, len(crops)), worker_init_fn=_start_worker)
+    loader = DataLoader(crops, batch_size=None, num_workers=min(workers, len(crops)), worker_init_fn=start_worker)
     for item in loader:
         if isinstance(item, UserError):
             raise item
@@ -91,8 +91,3 @@ def to_pixels(prediction: Prediction, shown: Tensor) -> Prediction:
         xy = prediction.landmarks[..., :2] * half[:, None] + center[:, None]
         moved["landmarks"] = torch.cat([xy, prediction.landmarks[..., 2:] * edge[:, None]], dim=-1)
     return Prediction(rotation=prediction.rotation, rotation_tril=prediction.rotation_tril, **moved)
-
-
-def _start_worker(_: int) -> None:
-    torch.set_num_threads(1)
-    cv2.setNumThreads(0)

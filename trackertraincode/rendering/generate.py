@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from trackertraincode.cli import start_worker
 from trackertraincode.rendering.archives import LAYOUTS, Face
 from trackertraincode.rendering.scene import FaceScene, Person, render_scene
 
@@ -44,17 +45,8 @@ def iter_faces(request: Request, workers: int) -> Iterator[Face]:
     if workers == 0:
         yield from (make_face(request, index) for index in indices)
         return
-    with ProcessPoolExecutor(workers, initializer=_start_worker) as pool:
+    with ProcessPoolExecutor(workers, initializer=start_worker) as pool:
         step = 16 * workers
         for start in range(0, request.count, step):
             chunk = indices[start : start + step]
             yield from pool.map(make_face, [request] * len(chunk), chunk, chunksize=8)
-
-
-def _start_worker() -> None:
-    """One thread per process: the processes are the parallelism."""
-    import cv2
-    import torch
-
-    cv2.setNumThreads(1)
-    torch.set_num_threads(1)

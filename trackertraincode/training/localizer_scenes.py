@@ -11,12 +11,11 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import cv2
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from trackertraincode import __version__
+from trackertraincode.cli import start_worker
 from trackertraincode.datasets.dshdf5pose import PoseWriter
 from trackertraincode.models.localizer import LOCALIZER_HEIGHT, LOCALIZER_WIDTH
 from trackertraincode.rendering.background import draw_background
@@ -68,13 +67,7 @@ def _iter_scenes(count: int, seed: int, workers: int) -> Iterator[Sample]:
     if workers == 0:
         yield from map(make, range(count))
         return
-    with ProcessPoolExecutor(workers, initializer=_start_worker) as pool:
+    with ProcessPoolExecutor(workers, initializer=start_worker) as pool:
         step = 64 * workers  # what is made ahead stays bounded
         for start in range(0, count, step):
             yield from pool.map(make, range(start, min(start + step, count)), chunksize=8)
-
-
-def _start_worker() -> None:
-    """One thread per process: the processes are the parallelism."""
-    cv2.setNumThreads(1)
-    torch.set_num_threads(1)
