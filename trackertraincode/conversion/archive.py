@@ -4,7 +4,7 @@ import os
 import zipfile
 import zlib
 from functools import cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from trackertraincode.errors import ArchiveError
 
@@ -83,14 +83,13 @@ class Archive:
 
 def check_name(path: Path, name: str) -> None:
     """Raise ArchiveError for a member that points outside the archive."""
-    parts = PurePosixPath(name)
-    if parts.is_absolute() or ".." in parts.parts or (len(name) > 1 and name[1] == ":"):
+    if name.startswith("/") or ".." in name.split("/") or name[1:2] == ":":
         raise ArchiveError(f"{path}: member '{name}' points outside the archive; refused.")
 
 
 def is_junk(name: str) -> bool:
     """What macOS and Windows add to archives."""
-    parts = PurePosixPath(name).parts
+    parts = name.split("/")
     return "__MACOSX" in parts or parts[-1].startswith("._") or parts[-1] in (".DS_Store", "Thumbs.db")
 
 
