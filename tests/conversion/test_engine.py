@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import zipfile
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 
@@ -16,9 +17,8 @@ import numpy as np
 import pytest
 
 from conftest import PROJECT, run_script
-from trackertraincode.conversion import journal as journal_module
 from trackertraincode.conversion.archive import Archive
-from trackertraincode.conversion.journal import Journal, Skip
+from trackertraincode.conversion.journal import Outcome, Skip, load_part, save_part
 from trackertraincode.conversion.run import Source, run_converter
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset, PoseWriter
 from trackertraincode.errors import ArchiveError, ConfigError, UserError
@@ -35,6 +35,12 @@ def make(number: int, fail_at: int | None = None, error: type[BaseException] = A
             image=image, name=f"item {number}", face_box=np.array([0, 0, number + 1, 5.0]), sequence=str(number // 10)
         )
     ]
+
+
+def die_at(fatal: int, number: int) -> list[Sample]:
+    if number == fatal:
+        os._exit(1)
+    return make(number)
 
 
 def options(tmp_path: Path, **changes: object) -> argparse.Namespace:
@@ -58,8 +64,7 @@ def test_count_limits_samples(tmp_path: Path) -> None:
     assert widths(tmp_path / "out.h5") == list(range(7))
 
 
-def test_an_interrupted_run_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journal_module, "SAMPLES_PER_PART", 16)
+def test_an_interrupted_run_goes_on_where_it_was(tmp_path: Path) -> None:
     interrupted = Source(items=range(100), convert=partial(make, fail_at=50, error=KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         run_converter(options(tmp_path), "test", interrupted)
@@ -80,19 +85,61 @@ def test_resuming_another_run_is_refused(tmp_path: Path) -> None:
         run_converter(options(tmp_path, resume=True), "another", Source(items=range(40), convert=make))
 
 
-def test_a_part_that_was_cut_short_is_made_again(tmp_path: Path) -> None:
-    first = Journal(tmp_path / "parts", "same")
-    first.start(resume=False)
-    for number in range(3):
-        first.add(make(number), [Skip(f"{number}", "why")] if number == 1 else [], number + 1)
-        first.flush()
-    last = sorted((tmp_path / "parts").glob("*.npz"))[-1]
-    last.write_bytes(last.read_bytes()[:100])
-    second = Journal(tmp_path / "parts", "same")
-    second.start(resume=True)
-    assert second.done_items == 2
-    assert [s.name for s in second.replay()] == ["item 0", "item 1"]
-    assert second.skips() == [Skip("1", "why")]
+EVERYTHING = Sample(
+    image=b"\xff\xd8\xff picture",
+    name="a/ü.jpg",
+    sequence="7",
+    rotation=np.array([0.1, 0, 0, 1]),
+    landmarks=np.full((68, 3), np.nan, np.float32),
+    has_face=False,
+    individual=np.int64(3),
+    segmentation=np.zeros((2, 3), np.uint8),
+)
+
+
+def test_a_part_keeps_every_value_and_type(tmp_path: Path) -> None:
+    save_part(tmp_path / "0.part", Outcome([*make(1), EVERYTHING], [Skip("item 2", "why")]))
+    outcome = load_part(tmp_path / "0.part")
+    assert outcome is not None
+    assert outcome.skips == [Skip("item 2", "why")]
+    assert [s.name for s in outcome.samples] == ["item 1", "a/ü.jpg"]
+    for field in fields(Sample):
+        before, after = (getattr(s, field.name) for s in (EVERYTHING, outcome.samples[1]))
+        np.testing.assert_array_equal(before, after)
+        if isinstance(before, np.ndarray):
+            assert before.dtype == after.dtype
+
+
+@pytest.mark.parametrize("size", [0, 5, 100, -1])
+def test_a_part_that_was_cut_short_is_none(tmp_path: Path, size: int) -> None:
+    part = tmp_path / "0.part"
+    save_part(part, Outcome(make(1), []))
+    part.write_bytes(part.read_bytes()[:size])
+    assert load_part(part) is None
+
+
+def test_a_damaged_part_is_made_again(tmp_path: Path) -> None:
+    interrupted = Source(items=range(100), convert=partial(make, fail_at=70, error=KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        run_converter(options(tmp_path), "test", interrupted)
+    second = sorted((tmp_path / "out.h5.parts").glob("*.part"))[1]
+    damaged = bytearray(second.read_bytes())
+    damaged[200] ^= 1
+    second.write_bytes(damaged)
+    seen = []
+    run_converter(
+        options(tmp_path, resume=True), "test", Source(items=range(100), convert=lambda n: seen.append(n) or make(n))
+    )
+    assert seen == [*range(16, 32), *range(64, 100)]
+    assert widths(tmp_path / "out.h5") == list(range(100))
+
+
+def test_a_worker_that_dies_is_named_and_what_is_done_stays(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="a worker process died"):
+        run_converter(options(tmp_path, workers=1), "test", Source(items=range(100), convert=partial(die_at, 50)))
+    assert list((tmp_path / "out.h5.parts").glob("*.part"))
+    run_converter(options(tmp_path, resume=True), "test", Source(items=range(100), convert=make))
+    assert widths(tmp_path / "out.h5") == list(range(100))
 
 
 @pytest.mark.slow

@@ -1,8 +1,8 @@
 """The one engine of all converters: options, worker processes, progress, resuming, summary, provenance.
 
-Source(items, convert) --run_converter--> DESTINATION        order is that of the items, whatever the workers
+Source(items, convert) --tasks in worker processes--> parts of the journal --in order--> DESTINATION
 
-Samples go into the journal, for a run that resumes, and into the unfinished file at the same time.
+A part stays until the file is complete, for a run that resumes; tasks with a part aren't run again.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from tqdm import tqdm
 from trackertraincode import __version__
 from trackertraincode.cli import add_workers_option, default_workers, positive_int, start_worker
 from trackertraincode.conversion.digest import Digest
-from trackertraincode.conversion.journal import Journal, Skip
+from trackertraincode.conversion.journal import Journal, Outcome, Skip, load_part, save_part
 from trackertraincode.datasets.dshdf5pose import PoseWriter
 from trackertraincode.errors import ArchiveError, UserError
 from trackertraincode.sample.images import ImageDecodeError
@@ -32,6 +32,10 @@ from trackertraincode.sample.sample import Sample
 
 ITEMS_PER_TASK = 16
 SHOWN_SKIPS = 5
+
+
+class StoppedError(UserError):
+    """Something other than the data stopped a run; what is done stays for --resume."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,64 +77,88 @@ def run_converter(options: argparse.Namespace, name: str, source: Source) -> int
     journal = Journal(destination.with_name(destination.name + ".parts"), json.dumps(fingerprint, sort_keys=True))
     journal.start(options.resume)
     digest = Digest(options.source)
+    skips: list[Skip] = []
     try:
-        with closing(_all_samples(options, source, journal, digest)) as samples:
-            written = _write(destination, islice(samples, options.count), provenance, digest, source, journal)
+        with closing(_all_samples(options, source, journal, digest, skips)) as samples:
+            written = _write(destination, islice(samples, options.count), provenance, digest, source, skips)
     except BaseException as error:
-        if isinstance(error, UserError) or not journal.done_items:
+        if journal.is_empty() or (isinstance(error, UserError) and not isinstance(error, StoppedError)):
             journal.remove()
         else:
             print(f"{journal.folder} keeps what is done; the same command with --resume goes on from there.")
         raise
-    skips = journal.skips()
     journal.remove()
     print_summary(destination, written, skips)
     return 0
 
 
 def _all_samples(
-    options: argparse.Namespace, source: Source, journal: Journal, digest: Digest
+    options: argparse.Namespace, source: Source, journal: Journal, digest: Digest, skips: list[Skip]
 ) -> Generator[Sample, None, None]:
-    """What an earlier run left in the journal, then what isn't in it yet."""
-    begun = journal.done_items
-    yield from journal.replay()
-    workers = default_workers() if options.workers is None else options.workers
-    remaining = list(source.items[begun:])
-    tasks = [remaining[i : i + ITEMS_PER_TASK] for i in range(0, len(remaining), ITEMS_PER_TASK)]
+    """The samples of all tasks in their order; skipped items are appended to `skips`."""
+    tasks = [
+        Task(source.convert, source.items[start : start + ITEMS_PER_TASK], journal.part(number))
+        for number, start in enumerate(range(0, len(source.items), ITEMS_PER_TASK))
+    ]
     total = len(source.items) if options.count is None else min(options.count, len(source.items))
-    with tqdm(total=total, initial=min(begun, total), unit=" samples", desc=options.destination.name) as bar:
-        for task, outcome in zip(tasks, _in_order(source.convert, tasks, workers)):
+    workers = default_workers() if options.workers is None else options.workers
+    with tqdm(total=total, unit=" samples", desc=options.destination.name) as bar:
+        for task in _in_order(tasks, workers):
             digest.begin()  # not before the workers are there: a process with threads must not fork
-            samples = [sample for item_samples, _ in outcome for sample in item_samples]
-            skips = [skip for _, skip in outcome if skip is not None]
-            if options.strict and skips:
-                raise UserError(f"{skips[0].name}: {skips[0].reason} (stopped by --strict)")
-            journal.add(samples, skips, journal.done_items + len(task))
-            bar.update(min(len(task), total - bar.n))
-            yield from samples
+            outcome = load_part(task.part)
+            if outcome is None:
+                raise StoppedError(f"{task.part}: was removed or damaged before it was used; is the disk all right?")
+            if options.strict and outcome.skips:
+                raise UserError(f"{outcome.skips[0].name}: {outcome.skips[0].reason} (stopped by --strict)")
+            skips += outcome.skips
+            bar.update(min(len(task.items), total - bar.n))
+            yield from outcome.samples
 
 
-Outcome = list[tuple[list[Sample], Skip | None]]
+@dataclass(frozen=True)
+class Task:
+    """Some items for one worker, and the journal's part for what they give."""
+
+    convert: Callable[[Any], list[Sample]]
+    items: Sequence[Any]
+    part: Path
+
+    def run(self) -> None:
+        """Convert the items and write the part, unless an earlier run did."""
+        if load_part(self.part) is not None:
+            return
+        outcome = Outcome([], [])
+        for item in self.items:
+            try:
+                samples = self.convert(item)
+                for sample in samples:
+                    check_labels(sample)
+                outcome.samples.extend(samples)
+            except (ArchiveError, ImageDecodeError) as error:
+                outcome.skips.append(Skip(str(item), str(error)))
+        save_part(self.part, outcome)
 
 
-def _in_order(convert: Callable[[Any], list[Sample]], tasks: list[list[Any]], workers: int) -> Iterator[Outcome]:
-    """Outcomes of the tasks in their order; at most a few tasks per worker are under way or waiting."""
+def _in_order(tasks: list[Task], workers: int) -> Iterator[Task]:
+    """Run the tasks and yield them in their order, each when it is done; only a few are ahead of that."""
     if workers == 0:
         for task in tasks:
-            yield _run_task(convert, task)
+            task.run()
+            yield task
         return
     with ProcessPoolExecutor(workers, initializer=_start_worker) as pool:
-        waiting: deque[Future[Outcome]] = deque()
+        waiting: deque[tuple[Task, Future[None]]] = deque()
         queue = iter(tasks)
         try:
             for task in islice(queue, 3 * workers):
-                waiting.append(pool.submit(_run_task, convert, task))
+                waiting.append((task, pool.submit(task.run)))
             while waiting:
-                yield waiting.popleft().result()
-                for task in islice(queue, 1):
-                    waiting.append(pool.submit(_run_task, convert, task))
+                task, future = waiting.popleft()
+                future.result()
+                yield task
+                waiting.extend((task, pool.submit(task.run)) for task in islice(queue, 1))
         except BrokenProcessPool as error:
-            raise UserError("a worker process died, perhaps for lack of memory; try fewer --workers.") from error
+            raise StoppedError("a worker process died, perhaps for lack of memory; try fewer --workers.") from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
@@ -138,19 +166,6 @@ def _in_order(convert: Callable[[Any], list[Sample]], tasks: list[list[Any]], wo
 def _start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
     start_worker()
-
-
-def _run_task(convert: Callable[[Any], list[Sample]], items: list[Any]) -> Outcome:
-    outcome: Outcome = []
-    for item in items:
-        try:
-            samples = convert(item)
-            for sample in samples:
-                check_labels(sample)
-            outcome.append((samples, None))
-        except (ArchiveError, ImageDecodeError) as error:
-            outcome.append(([], Skip(str(item), str(error))))
-    return outcome
 
 
 def check_labels(sample: Sample) -> None:
@@ -176,13 +191,12 @@ def _write(
     provenance: dict[str, Any],
     digest: Digest,
     source: Source,
-    journal: Journal,
+    skips: list[Skip],
 ) -> int:
     with PoseWriter(destination, source=provenance, face_model=source.face_model, optional=source.optional) as writer:
         for sample in samples:
             writer.write(sample)
         if writer.count == 0:
-            skips = journal.skips()
             reason = f" The first of {len(skips)} reasons: {skips[0].reason}" if skips else ""
             raise ArchiveError(f"{provenance['archive']}: not one sample could be converted; nothing written.{reason}")
         provenance["sha256"] = digest.result()

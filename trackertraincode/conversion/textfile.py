@@ -24,14 +24,12 @@ def number_rows(lines: Sequence[str], name: str, columns: int, *, first: int = 1
 
     first: number of the first line, for messages. Raises ArchiveError naming file and line.
     """
-    rows = []
-    for number, line in enumerate(lines, first):
-        words = line.split()
+    rows = [line.split() for line in lines]
+    for number, words in enumerate(rows, first):
         if len(words) != columns:
             raise ArchiveError(f"{name}: line {number} has {len(words)} numbers, expected {columns}.")
-        rows.append(words)
     try:
-        values = np.array([[float(word) for word in words] for words in rows], dtype=np.float64)
+        values = np.array([float(word) for words in rows for word in words], dtype=np.float64)
     except ValueError:
         values = np.array([np.nan])
     if not np.isfinite(values).all():
