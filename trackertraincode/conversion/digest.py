@@ -11,13 +11,11 @@ class Digest:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._thread = Thread(target=self._run, daemon=True)
-        self._begun = False
         self._outcome: str | OSError | None = None
 
     def begin(self) -> None:
         """Start reading; nothing when that is done already."""
-        if not self._begun:
-            self._begun = True
+        if self._thread.ident is None:
             self._thread.start()
 
     def result(self) -> str | None:
