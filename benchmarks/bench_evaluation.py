@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from trackertraincode.augmentation.warp import cut_and_resize
-from trackertraincode.cli import positive_int, run_main, usable_cores
+from trackertraincode.cli import positive_int, run_main
 from trackertraincode.conversion.synthetic import write_faces
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.evaluation.crops import BATCH, PREPROCESSING
@@ -30,6 +30,7 @@ from trackertraincode.models.checkpoint import About, save_network
 from trackertraincode.models.pose_network import NetworkConfig, build_network
 from trackertraincode.rendering.generate import Request
 from trackertraincode.sample.images import decode
+from trackertraincode.workers import usable_cores
 
 PROTOCOL = "aflw2k3d-landmarks"
 

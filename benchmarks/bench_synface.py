@@ -60,6 +60,7 @@ def transcode(archive: Path, with_labels: bool, stems: Sequence[str]) -> None:
     opened = open_archive(archive)
     for stem in stems:
         picture = cv2.imdecode(np.frombuffer(opened.read(f"{stem}.png"), np.uint8), cv2.IMREAD_COLOR)
+        assert picture is not None
         cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 95])
         if with_labels:
             cv2.imdecode(np.frombuffer(opened.read(f"{stem}_seg.png"), np.uint8), cv2.IMREAD_UNCHANGED)

@@ -11,12 +11,13 @@ import sys
 import time
 from pathlib import Path
 
-from trackertraincode.cli import default_workers, run_main
+from trackertraincode.cli import run_main
 from trackertraincode.errors import UserError
 from trackertraincode.evaluation.evaluate import Options, evaluate
 from trackertraincode.evaluation.html_report import commands_section, result_sections, training_section, write_report
 from trackertraincode.evaluation.predictor import load_predictor
 from trackertraincode.training.records import METRICS_FILE, read_metrics
+from trackertraincode.workers import default_workers
 
 SCRIPTS = Path(__file__).resolve().parent
 

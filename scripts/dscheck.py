@@ -11,8 +11,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from trackertraincode.cli import add_face_model_option, add_workers_option, default_workers, run_main
+from trackertraincode.cli import add_face_model_option, add_workers_option, run_main
 from trackertraincode.datasets.checks import check_file, head_model_for
+from trackertraincode.workers import default_workers
 
 
 def main() -> int:

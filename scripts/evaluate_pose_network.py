@@ -12,7 +12,6 @@ from trackertraincode.cli import (
     add_face_model_option,
     add_workers_option,
     closest_first,
-    default_workers,
     run_main,
 )
 from trackertraincode.errors import EvaluationError
@@ -24,6 +23,7 @@ from trackertraincode.evaluation.pages import page_through
 from trackertraincode.evaluation.predictor import Ensemble, choose_device, load_predictor
 from trackertraincode.evaluation.protocols import PROTOCOLS
 from trackertraincode.evaluation.report import format_table, write_csv, write_json, write_predictions
+from trackertraincode.workers import default_workers
 
 COMPREHENSIVE = (0.8, 0.95, 1.1, 1.3, 1.6)  # crop factors of --comprehensive-roi
 

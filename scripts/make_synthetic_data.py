@@ -7,9 +7,10 @@ python scripts/make_synthetic_data.py 300W-LP.zip -n 2000 --format 300wlp
 import argparse
 from pathlib import Path
 
-from trackertraincode.cli import add_workers_option, default_workers, positive_int, run_main
+from trackertraincode.cli import add_workers_option, positive_int, run_main
 from trackertraincode.conversion.synthetic import write_faces
 from trackertraincode.rendering.generate import FORMATS, Request
+from trackertraincode.workers import default_workers
 
 
 def main() -> int:

@@ -11,6 +11,7 @@ LIBRARY = PROJECT / "trackertraincode"
 
 RANK = {
     "errors": 0,
+    "workers": 0,
     "cli": 0,
     "geometry": 0,
     "facemodel": 1,
@@ -27,7 +28,12 @@ RANK = {
     "export": 5,
     "training": 6,
 }
-BELOW = {("cli", "errors"), ("geometry", "errors")}  # errors is below even its own layer
+BELOW = {
+    ("workers", "errors"),
+    ("cli", "errors"),
+    ("cli", "workers"),
+    ("geometry", "errors"),
+}  # within the lowest layer
 
 
 def package_of(path: Path) -> str:

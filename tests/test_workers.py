@@ -1,5 +1,6 @@
 """Worker processes, of all who start some."""
 
+import os
 import platform
 from concurrent.futures import ProcessPoolExecutor
 
@@ -8,8 +9,8 @@ import pytest
 import torch
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from trackertraincode.cli import default_workers, start_worker
-from trackertraincode.errors import ConfigError
+from trackertraincode.errors import ConfigError, WorkerError
+from trackertraincode.workers import default_workers, map_in_order, start_worker
 
 
 def _threads() -> list[int]:
@@ -41,6 +42,22 @@ def _new_pages(rounds: int) -> int:
 def test_a_worker_uses_freed_memory_again() -> None:
     with ProcessPoolExecutor(1, initializer=start_worker) as pool:
         assert pool.submit(_new_pages, 10).result() < 1000  # 128 MB have 31,250
+
+
+def _die(number: int) -> int:
+    if number == 5:
+        os._exit(1)
+    return number
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_results_come_in_the_order_of_the_items(workers: int) -> None:
+    assert list(map_in_order(abs, range(0, -50, -1), workers)) == list(range(50))
+
+
+def test_a_worker_that_dies_is_named() -> None:
+    with pytest.raises(WorkerError, match="a worker process died"):
+        list(map_in_order(_die, range(20), 2))
 
 
 def test_the_number_of_workers_is_that_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,6 @@ Exit codes: 0 fine, 1 an error of the input or the machine, 2 wrong usage (argpa
 """
 
 import argparse
-import ctypes
 import errno
 import os
 import sys
@@ -12,9 +11,8 @@ from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
-from trackertraincode.errors import ConfigError, UserError
-
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # glibc's malloc.h
+from trackertraincode.errors import UserError
+from trackertraincode.workers import keep_freed_memory
 
 
 def run_main(main: Callable[[], int | None]) -> None:
@@ -52,50 +50,6 @@ def closest_first(word: str, known: Sequence[str]) -> list[str]:
     """The known words, those most like `word` first."""
     close = get_close_matches(word, known, n=len(known), cutoff=0.5)
     return close + [k for k in known if k not in close]
-
-
-def default_workers() -> int:
-    """NUM_WORKERS where it is set, else the number of usable cores, 8 at most.
-
-    Raises ConfigError when NUM_WORKERS is no whole number.
-    """
-    text = os.environ.get("NUM_WORKERS")
-    if text is None:
-        return min(8, usable_cores())
-    if not text.isdigit():
-        raise ConfigError(f"NUM_WORKERS={text!r}: expected a whole number of worker processes, such as 2.")
-    return int(text)
-
-
-def usable_cores() -> int:
-    """Cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-
-
-def keep_freed_memory() -> None:
-    """Let this process use freed memory again instead of giving it back and asking for it anew.
-
-    glibc maps each large array and unmaps it when it is freed, so that pictures and activations touch new pages all the
-    time. On Linux with glibc only (mallopt(3), malloc.h); elsewhere nothing happens.
-    """
-    if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)):
-        mallopt(_M_MMAP_MAX, 0)
-        mallopt(_M_TRIM_THRESHOLD, -1)
-
-
-def start_worker(_index: int = 0) -> None:
-    """Begin a worker process with one thread, also for matrix products: the processes are the parallelism.
-
-    Otherwise the threads of all workers wait for each other, which made conversions three times slower.
-    """
-    import cv2
-    import torch
-    from threadpoolctl import threadpool_limits
-
-    torch.set_num_threads(1)
-    cv2.setNumThreads(0)
-    threadpool_limits(1)
-    keep_freed_memory()
 
 
 def add_workers_option(parser: argparse.ArgumentParser) -> None:

@@ -30,3 +30,7 @@ class ModelFileError(UserError):
 
 class EvaluationError(UserError):
     """A protocol can't be applied to the given data or model."""
+
+
+class WorkerError(UserError):
+    """A worker process died, or what it made is gone."""

@@ -26,13 +26,13 @@ from trackertraincode.augmentation.extras import apply_extras
 from trackertraincode.augmentation.intensity import augment_picture
 from trackertraincode.augmentation.presets import Preset
 from trackertraincode.augmentation.warp import warp_crop
-from trackertraincode.cli import start_worker
 from trackertraincode.datasets.mixing import Member, epoch_plan
 from trackertraincode.errors import SampleFormatError, UserError
 from trackertraincode.facemodel.head_model import mirror_order
 from trackertraincode.geometry.affine2d import compose, pixels_to_normalized
 from trackertraincode.sample.images import ImageDecodeError
 from trackertraincode.sample.sample import BATCH_LABELS, Batch, make_batch
+from trackertraincode.workers import start_worker
 
 GEOMETRY, PICTURE = 10, 11  # what a seed is used for (datasets.mixing uses smaller numbers)
 

@@ -7,11 +7,8 @@ A part stays until the file is complete, for a run that resumes; tasks with a pa
 
 import argparse
 import json
-import signal
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
@@ -22,20 +19,17 @@ import numpy as np
 from tqdm import tqdm
 
 from trackertraincode import __version__
-from trackertraincode.cli import add_workers_option, default_workers, positive_int, start_worker
+from trackertraincode.cli import add_workers_option, positive_int
 from trackertraincode.conversion.digest import Digest
 from trackertraincode.conversion.journal import Journal, Outcome, Skip, load_part, save_part
 from trackertraincode.datasets.dshdf5pose import PoseWriter
-from trackertraincode.errors import ArchiveError, UserError
+from trackertraincode.errors import ArchiveError, UserError, WorkerError
 from trackertraincode.sample.images import ImageDecodeError
 from trackertraincode.sample.sample import Sample
+from trackertraincode.workers import default_workers, map_in_order
 
 ITEMS_PER_TASK = 16
 SHOWN_SKIPS = 5
-
-
-class StoppedError(UserError):
-    """Something other than the data stopped a run; what is done stays for --resume."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +76,7 @@ def run_converter(options: argparse.Namespace, name: str, source: Source) -> int
         with closing(_all_samples(options, source, journal, digest, skips)) as samples:
             written = _write(destination, islice(samples, options.count), provenance, digest, source, skips)
     except BaseException as error:
-        if journal.is_empty() or (isinstance(error, UserError) and not isinstance(error, StoppedError)):
+        if journal.is_empty() or (isinstance(error, UserError) and not isinstance(error, WorkerError)):
             journal.remove()
         else:
             print(f"{journal.folder} keeps what is done; the same command with --resume goes on from there.")
@@ -103,11 +97,11 @@ def _all_samples(
     total = len(source.items) if options.count is None else min(options.count, len(source.items))
     workers = default_workers() if options.workers is None else options.workers
     with tqdm(total=total, unit=" samples", desc=options.destination.name) as bar:
-        for task in _in_order(tasks, workers):
+        for task, _ in zip(tasks, map_in_order(Task.run, tasks, workers)):
             digest.begin()  # not before the workers are there: a process with threads must not fork
             outcome = load_part(task.part)
             if outcome is None:
-                raise StoppedError(f"{task.part}: was removed or damaged before it was used; is the disk all right?")
+                raise WorkerError(f"{task.part}: was removed or damaged before it was used; is the disk all right?")
             if options.strict and outcome.skips:
                 raise UserError(f"{outcome.skips[0].name}: {outcome.skips[0].reason} (stopped by --strict)")
             skips += outcome.skips
@@ -137,35 +131,6 @@ class Task:
             except (ArchiveError, ImageDecodeError) as error:
                 outcome.skips.append(Skip(str(item), str(error)))
         save_part(self.part, outcome)
-
-
-def _in_order(tasks: list[Task], workers: int) -> Iterator[Task]:
-    """Run the tasks and yield them in their order, each when it is done; only a few are ahead of that."""
-    if workers == 0:
-        for task in tasks:
-            task.run()
-            yield task
-        return
-    with ProcessPoolExecutor(workers, initializer=_start_worker) as pool:
-        waiting: deque[tuple[Task, Future[None]]] = deque()
-        queue = iter(tasks)
-        try:
-            for task in islice(queue, 3 * workers):
-                waiting.append((task, pool.submit(task.run)))
-            while waiting:
-                task, future = waiting.popleft()
-                future.result()
-                yield task
-                waiting.extend((task, pool.submit(task.run)) for task in islice(queue, 1))
-        except BrokenProcessPool as error:
-            raise StoppedError("a worker process died, perhaps for lack of memory; try fewer --workers.") from error
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
-    start_worker()
 
 
 def check_labels(sample: Sample) -> None:

@@ -12,13 +12,13 @@ from torch.utils.data import DataLoader, Dataset
 
 from trackertraincode.augmentation.extras import plugin_brightness
 from trackertraincode.augmentation.units import normalize
-from trackertraincode.cli import start_worker
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.errors import SampleFormatError, UserError
 from trackertraincode.evaluation.framing import Framing
 from trackertraincode.geometry.boxes import box_center, box_size
 from trackertraincode.sample.images import ImageDecodeError, decode
 from trackertraincode.sample.sample import Prediction
+from trackertraincode.workers import start_worker
 
 BATCH = 64
 

@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trackertraincode.cli import usable_cores
 from trackertraincode.errors import EvaluationError, ModelFileError
 from trackertraincode.geometry.rotation import quat_positive_real
 from trackertraincode.models.checkpoint import load_network
 from trackertraincode.models.onnx_model import OnnxPoseModel
 from trackertraincode.sample.sample import Prediction
+from trackertraincode.workers import usable_cores
 
 AVERAGED = ("head", "face_box", "landmarks")  # by an ensemble, besides the rotation
 MERGED = ("trained_on", "selected_on", "training_files")

@@ -1,14 +1,14 @@
 """Many synthetic faces, in a fixed order for a seed, whatever the number of workers."""
 
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
-from trackertraincode.cli import start_worker
 from trackertraincode.rendering.archives import LAYOUTS, Face
 from trackertraincode.rendering.scene import FaceScene, Person, render_scene
+from trackertraincode.workers import map_in_order
 
 PICTURES_PER_PERSON = 4  # of one person with one expression, as 300W-LP has several poses of one picture
 ORIGINAL_SPREAD = 0.4  # of the first picture's angles: the others are the large poses
@@ -41,12 +41,4 @@ def make_face(request: Request, index: int) -> Face:
 
 def iter_faces(request: Request, workers: int) -> Iterator[Face]:
     """All faces in order, made by `workers` processes (0: this one), with a bounded number ahead."""
-    indices = range(request.count)
-    if workers == 0:
-        yield from (make_face(request, index) for index in indices)
-        return
-    with ProcessPoolExecutor(workers, initializer=start_worker) as pool:
-        step = 16 * workers
-        for start in range(0, request.count, step):
-            chunk = indices[start : start + step]
-            yield from pool.map(make_face, [request] * len(chunk), chunk, chunksize=8)
+    return map_in_order(partial(make_face, request), range(request.count), workers)

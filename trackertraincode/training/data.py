@@ -13,10 +13,10 @@ from trackertraincode.augmentation.crop import FACTORS, GeometryOptions
 from trackertraincode.augmentation.extras import EXTRAS
 from trackertraincode.augmentation.loader import TrainBatches, ValidationBatches, make_loader
 from trackertraincode.augmentation.presets import Preset
-from trackertraincode.cli import default_workers
 from trackertraincode.datasets.catalog import load_catalog, parse_mixture
 from trackertraincode.datasets.mixing import Member, open_mixture, open_whole
 from trackertraincode.training.config import TrainConfig
+from trackertraincode.workers import default_workers
 
 MIXED_FACTORS = (0.9, 1.6)  # of --crop mixed
 TIGHT = {"factor_std": 0.05, "shift_std": 0.1}  # of --crop tight: learns fast, wants good boxes

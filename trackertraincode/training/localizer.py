@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from trackertraincode.augmentation.loader import EpochSampler
-from trackertraincode.cli import default_workers
 from trackertraincode.errors import ConfigError, ModelFileError, UserError
 from trackertraincode.export.onnx import export_localizer
 from trackertraincode.geometry.boxes import box_iou
@@ -36,6 +35,7 @@ from trackertraincode.training.progress import Progress
 from trackertraincode.training.records import Recorder
 from trackertraincode.training.run import make_trainer
 from trackertraincode.visualize import contact_sheet, draw_prediction, draw_text, write_picture
+from trackertraincode.workers import default_workers
 
 SCENES_FILE, CHECKPOINT_FILE, EVALUATION_FILE, PICTURES_FILE = (
     "scenes.h5", "localizer.ckpt", "evaluation.json", "pictures.png",

@@ -5,8 +5,6 @@
 Pictures without a face are backgrounds with clutter, some with the shoulders of somebody whose head is above the picture.
 """
 
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,7 +13,6 @@ import numpy as np
 from tqdm import tqdm
 
 from trackertraincode import __version__
-from trackertraincode.cli import start_worker
 from trackertraincode.datasets.dshdf5pose import PoseWriter
 from trackertraincode.models.localizer import LOCALIZER_HEIGHT, LOCALIZER_WIDTH
 from trackertraincode.rendering.background import draw_background
@@ -23,6 +20,7 @@ from trackertraincode.rendering.camera_effects import CameraEffects, apply_camer
 from trackertraincode.rendering.scene import FaceScene, render_scene
 from trackertraincode.sample.images import encode_jpeg
 from trackertraincode.sample.sample import Sample
+from trackertraincode.workers import map_in_order
 
 FACE_SHARE = 2 / 3  # of the scenes have a face
 HEADLESS_SHARE = 0.3  # of those without a face show a body
@@ -58,16 +56,6 @@ def write_scenes(path: Path, count: int, seed: int, workers: int) -> None:
     """Scenes 0 … count - 1 as a sample file; it has its name only when it is complete. workers: 0 for this process."""
     source = {"converter": "train_localizer", "version": __version__, "seed": seed}
     with PoseWriter(path, source=source) as writer:
-        for sample in tqdm(_iter_scenes(count, seed, workers), total=count, unit=" scenes", desc=path.name):
+        scenes = map_in_order(partial(make_scene, seed), range(count), workers)
+        for sample in tqdm(scenes, total=count, unit=" scenes", desc=path.name):
             writer.write(sample)
-
-
-def _iter_scenes(count: int, seed: int, workers: int) -> Iterator[Sample]:
-    make = partial(make_scene, seed)
-    if workers == 0:
-        yield from map(make, range(count))
-        return
-    with ProcessPoolExecutor(workers, initializer=start_worker) as pool:
-        step = 64 * workers  # what is made ahead stays bounded
-        for start in range(0, count, step):
-            yield from pool.map(make, range(start, min(start + step, count)), chunksize=8)

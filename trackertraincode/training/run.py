@@ -18,7 +18,6 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor, nn
 
 from trackertraincode.augmentation.extras import PLUGIN_BRIGHTNESS
-from trackertraincode.cli import usable_cores
 from trackertraincode.errors import ConfigError
 from trackertraincode.facemodel.bfm import NAME as BFM_NAME
 from trackertraincode.facemodel.head_model import HeadModel, load_head_model
@@ -43,6 +42,7 @@ from trackertraincode.training.progress import Progress
 from trackertraincode.training.records import Recorder
 from trackertraincode.training.schedule import nll_rampup
 from trackertraincode.training.teachers import Teachers
+from trackertraincode.workers import usable_cores
 
 _HINTS = (
     ".*does not have many workers.*", ".*LeafSpec.*", ".*smaller than the logging interval.*", ".*on_before_batch_transfer.*",

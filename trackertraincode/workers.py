@@ -1,0 +1,88 @@
+"""Worker processes: how many, how they begin, and work done by them in order."""
+
+import ctypes
+import os
+import signal
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
+from typing import TypeVar
+
+from trackertraincode.errors import ConfigError, WorkerError
+
+AHEAD = 3  # items per worker that are under way or wait to be taken
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # glibc's malloc.h
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def default_workers() -> int:
+    """NUM_WORKERS where it is set, else the number of usable cores, 8 at most.
+
+    Raises ConfigError when NUM_WORKERS is no whole number.
+    """
+    text = os.environ.get("NUM_WORKERS")
+    if text is None:
+        return min(8, usable_cores())
+    if not text.isdigit():
+        raise ConfigError(f"NUM_WORKERS={text!r}: expected a whole number of worker processes, such as 2.")
+    return int(text)
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+
+
+def keep_freed_memory() -> None:
+    """Let this process use freed memory again instead of giving it back and asking for it anew.
+
+    glibc maps each large array and unmaps it when it is freed, so that pictures and activations touch new pages all the
+    time. On Linux with glibc only (mallopt(3), malloc.h); elsewhere nothing happens.
+    """
+    if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)):
+        mallopt(_M_MMAP_MAX, 0)
+        mallopt(_M_TRIM_THRESHOLD, -1)
+
+
+def start_worker(_index: int = 0) -> None:
+    """Begin a worker process with one thread, also for matrix products: the processes are the parallelism.
+
+    Otherwise the threads of all workers wait for each other, which made conversions three times slower. Ctrl-C is the
+    parent's business.
+    """
+    import cv2
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)
+    threadpool_limits(1)
+    keep_freed_memory()
+
+
+def map_in_order(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
+    """function(item) of each item in their order, by worker processes, a few ahead; workers=0: by this process.
+
+    Raises WorkerError when a worker process dies, and what the function raises.
+    """
+    if workers == 0:
+        yield from map(function, items)
+        return
+    with ProcessPoolExecutor(workers, initializer=start_worker) as pool:
+        waiting: deque[Future[Result]] = deque()
+        queue = iter(items)
+        try:
+            waiting.extend(pool.submit(function, item) for item in islice(queue, AHEAD * workers))
+            while waiting:
+                yield waiting.popleft().result()
+                waiting.extend(pool.submit(function, item) for item in islice(queue, 1))
+        except BrokenProcessPool as error:
+            raise WorkerError("a worker process died, perhaps for lack of memory; try fewer --workers.") from error
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
