@@ -10,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from trackertraincode.cli import positive_int
+from trackertraincode.cli import positive_int, run_main
 from trackertraincode.conversion import aflw2k, w300lp
 from trackertraincode.conversion.archive import Archive
 from trackertraincode.conversion.run import Source, run_converter
@@ -57,4 +57,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

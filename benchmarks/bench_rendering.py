@@ -5,6 +5,7 @@ import time
 
 import numpy as np
 
+from trackertraincode.cli import run_main
 from trackertraincode.facemodel.embedded import embedded_head
 from trackertraincode.rendering.rasterizer import Surface, rasterize
 from trackertraincode.rendering.scene import FaceScene, render_scene
@@ -32,4 +33,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

@@ -25,7 +25,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from trackertraincode.cli import non_negative_int, positive_int
+from trackertraincode.cli import non_negative_int, positive_int, run_main
 from trackertraincode.conversion.archive import open_archive
 from trackertraincode.conversion.run import run_converter
 from trackertraincode.conversion.synface import make_source
@@ -120,4 +120,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)
