@@ -28,12 +28,8 @@ RANK = {
     "export": 5,
     "training": 6,
 }
-BELOW = {
-    ("workers", "errors"),
-    ("cli", "errors"),
-    ("cli", "workers"),
-    ("geometry", "errors"),
-}  # within the lowest layer
+# Within the lowest layer: errors, then workers, then the others.
+BELOW = {("workers", "errors"), ("cli", "errors"), ("cli", "workers"), ("geometry", "errors")}
 
 
 def package_of(path: Path) -> str:

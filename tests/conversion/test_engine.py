@@ -165,9 +165,11 @@ def test_kill_and_resume_gives_the_same_file(tmp_path: Path) -> None:
             assert all(np.array_equal(x, y) for x, y in zip(a, b))
 
 
-def test_strict_stops_and_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", [0, 2])
+def test_strict_stops_and_leaves_nothing(tmp_path: Path, workers: int) -> None:
+    failing = Source(items=range(300), convert=partial(make, fail_at=3))  # other tasks are under way when it stops
     with pytest.raises(UserError, match="item 3: broken"):
-        run_converter(options(tmp_path, strict=True), "test", Source(items=range(9), convert=partial(make, fail_at=3)))
+        run_converter(options(tmp_path, strict=True, workers=workers), "test", failing)
     assert list(tmp_path.iterdir()) == []
 
 
