@@ -7,14 +7,8 @@ python scripts/evaluate_pose_network.py --ds aflw2k3d+biwi runs/a/swa.ckpt runs/
 import argparse
 from pathlib import Path
 
-from trackertraincode.cli import (
-    add_device_option,
-    add_face_model_option,
-    add_workers_option,
-    closest_first,
-    run_main,
-)
-from trackertraincode.errors import EvaluationError
+from trackertraincode.cli import add_device_option, add_face_model_option, add_workers_option, run_main
+from trackertraincode.errors import EvaluationError, closest_first
 from trackertraincode.evaluation.alignment import SCHEMES
 from trackertraincode.evaluation.crops import PREPROCESSING
 from trackertraincode.evaluation.evaluate import Options, evaluate

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from trackertraincode.cli import data_dir, positive_int, run_main
+from trackertraincode.cli import positive_int, run_main
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.errors import ConfigError, SampleFormatError
+from trackertraincode.files import data_dir
 
 COMPONENTS = 10
 MIN_VARIANCE = 1e-4

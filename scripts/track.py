@@ -12,8 +12,9 @@ from pathlib import Path
 import cv2
 from tqdm import tqdm
 
-from trackertraincode.cli import data_dir, run_main
+from trackertraincode.cli import run_main
 from trackertraincode.errors import UserError
+from trackertraincode.files import data_dir
 from trackertraincode.tracking.tracker import HeadPoseTracker
 from trackertraincode.tracking.video import (
     AnnotatedOutput,

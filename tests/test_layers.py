@@ -12,6 +12,7 @@ LIBRARY = PROJECT / "trackertraincode"
 RANK = {
     "errors": 0,
     "workers": 0,
+    "files": 0,
     "cli": 0,
     "geometry": 0,
     "facemodel": 1,
@@ -29,7 +30,7 @@ RANK = {
     "training": 6,
 }
 # Within the lowest layer: errors, then workers, then the others.
-BELOW = {("workers", "errors"), ("cli", "errors"), ("cli", "workers"), ("geometry", "errors")}
+BELOW = {("workers", "errors"), ("files", "errors"), ("cli", "errors"), ("cli", "workers"), ("geometry", "errors")}
 
 
 def package_of(path: Path) -> str:

@@ -5,10 +5,8 @@ Exit codes: 0 fine, 1 an error of the input or the machine, 2 wrong usage (argpa
 
 import argparse
 import errno
-import os
 import sys
-from collections.abc import Callable, Sequence
-from difflib import get_close_matches
+from collections.abc import Callable
 from pathlib import Path
 
 from trackertraincode.errors import UserError
@@ -44,12 +42,6 @@ def describe_os_error(error: OSError) -> str:
     if isinstance(error, PermissionError):
         return f"{where}not permitted to read or write here; check the rights or choose another path."
     return f"{where}{error.strerror or error}"
-
-
-def closest_first(word: str, known: Sequence[str]) -> list[str]:
-    """The known words, those most like `word` first."""
-    close = get_close_matches(word, known, n=len(known), cutoff=0.5)
-    return close + [k for k in known if k not in close]
 
 
 def add_workers_option(parser: argparse.ArgumentParser) -> None:
@@ -89,9 +81,3 @@ def positive_int(text: str) -> int:
     if value <= 0:
         raise ValueError(text)
     return value
-
-
-def data_dir() -> Path | None:
-    """$DATADIR as a path, None where it isn't set."""
-    text = os.environ.get("DATADIR")
-    return Path(text) if text else None

@@ -3,6 +3,9 @@
 A message is one clear line that names file, field and row, says what was found, what is right and what to do.
 """
 
+from collections.abc import Sequence
+from difflib import get_close_matches
+
 
 class UserError(Exception):
     """Base of all errors that the command line reports as one line, without a traceback."""
@@ -34,3 +37,9 @@ class EvaluationError(UserError):
 
 class WorkerError(UserError):
     """A worker process died, or what it made is gone."""
+
+
+def closest_first(word: str, known: Sequence[str]) -> list[str]:
+    """The known words, those most like `word` first."""
+    close = get_close_matches(word, known, n=len(known), cutoff=0.5)
+    return close + [k for k in known if k not in close]

@@ -16,12 +16,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from trackertraincode.cli import closest_first
 from trackertraincode.conversion.archive import open_archive
 from trackertraincode.conversion.pose_para import centered_depth, check_picture
 from trackertraincode.conversion.run import Source
 from trackertraincode.conversion.textfile import finite_number, read_lines
-from trackertraincode.errors import ArchiveError
+from trackertraincode.errors import ArchiveError, closest_first
 from trackertraincode.facemodel.landmarks68 import COUNT
 from trackertraincode.geometry.euler import aflw_to_matrix
 from trackertraincode.geometry.rotation import matrix_to_quat

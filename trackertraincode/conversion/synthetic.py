@@ -7,6 +7,7 @@ from tqdm import tqdm
 
 from trackertraincode import __version__
 from trackertraincode.datasets.dshdf5pose import PoseWriter
+from trackertraincode.files import whole_file
 from trackertraincode.rendering.archives import LAYOUTS
 from trackertraincode.rendering.generate import Request, iter_faces
 from trackertraincode.rendering.scene import FACE_MODEL
@@ -22,13 +23,7 @@ def write_faces(request: Request, destination: Path, workers: int) -> None:
             for face in faces:
                 writer.write(face.sample)
         return
-    temporary = destination.with_name(destination.name + ".tmp")
-    try:
-        with zipfile.ZipFile(temporary, "w") as archive:  # pictures and .mat files are compressed already
-            for member in LAYOUTS[request.format](iter(faces)):
-                info = zipfile.ZipInfo(member.name, date_time=(2020, 1, 1, 0, 0, 0))  # the same bytes at any time
-                archive.writestr(info, member.data)
-        temporary.replace(destination)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with whole_file(destination) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        for member in LAYOUTS[request.format](iter(faces)):  # pictures and .mat files are compressed already
+            info = zipfile.ZipInfo(member.name, date_time=(2020, 1, 1, 0, 0, 0))  # the same bytes at any time
+            archive.writestr(info, member.data)

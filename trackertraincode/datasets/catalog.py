@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trackertraincode.cli import closest_first, data_dir
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
-from trackertraincode.errors import CatalogError
+from trackertraincode.errors import CatalogError, closest_first
+from trackertraincode.files import data_dir
 
 USER_CATALOG = "datasets.toml"  # in $DATADIR
 

@@ -3,6 +3,7 @@
 import contextlib
 import json
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 
 from trackertraincode.datasets import dshdf5, layout
 from trackertraincode.errors import SampleFormatError
+from trackertraincode.files import whole_file
 from trackertraincode.sample.fields import BY_ATTRIBUTE, FIELDS, SEQUENCE_STARTS, Kind
 from trackertraincode.sample.images import encode_jpeg, encode_png, sniff
 from trackertraincode.sample.sample import Sample
@@ -49,7 +51,6 @@ class PoseWriter:
             raise ValueError(f"optional={tuple(optional)}: pictures and flags can't be absent in some rows only")
         self.path = Path(path)
         self.count = 0
-        self._temporary = self.path.with_name(self.path.name + ".tmp")
         self._source = source
         self._face_model = face_model
         self._optional = tuple(optional)
@@ -58,7 +59,8 @@ class PoseWriter:
         self._starts: list[int] = []
         self._last_sequence: str | None = None
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = h5py.File(self._temporary, "w")
+        self._whole = ExitStack()
+        self._file = h5py.File(self._whole.enter_context(whole_file(self.path)), "x")
         self._file.attrs["format_version"] = FORMAT_VERSION
 
     def __enter__(self) -> "PoseWriter":
@@ -69,8 +71,10 @@ class PoseWriter:
     ) -> None:
         if kind is None:
             self.close()
-        else:
-            self.abort()
+            return
+        with contextlib.suppress(Exception):  # closing flushes, which fails again on a full disk
+            self._file.close()
+        self._whole.__exit__(kind, error, trace)
 
     def write(self, sample: Sample) -> None:
         """Append one sample. Raises SampleFormatError when its fields or shapes aren't those of the file."""
@@ -97,23 +101,12 @@ class PoseWriter:
 
     def close(self) -> None:
         """Finish the file and give it its name."""
-        try:
+        with self._whole, self._file:
             for column in self._columns.values():
                 column.flush()
             if self._starts:
                 dshdf5.write_array(self._file, SEQUENCE_STARTS, [*self._starts, self.count])
             self._file.attrs["source"] = json.dumps(self._source)
-            self._file.close()
-            self._temporary.replace(self.path)
-        except BaseException:
-            self.abort()
-            raise
-
-    def abort(self) -> None:
-        """Throw away what was written."""
-        with contextlib.suppress(Exception):  # closing flushes, which fails again on a full disk
-            self._file.close()
-        self._temporary.unlink(missing_ok=True)
 
     def _create_columns(self, sample: Sample) -> None:
         for name, field in FIELDS.items():

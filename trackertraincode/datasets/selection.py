@@ -18,11 +18,10 @@ from typing import Any
 import numpy as np
 
 from trackertraincode import __version__
-from trackertraincode.cli import closest_first
 from trackertraincode.datasets import dshdf5, layout
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset, PoseWriter
 from trackertraincode.datasets.statistics import QUANTITIES
-from trackertraincode.errors import ConfigError, SampleFormatError
+from trackertraincode.errors import ConfigError, SampleFormatError, closest_first
 from trackertraincode.sample.fields import LABELS, Kind
 from trackertraincode.sample.sample import Sample
 

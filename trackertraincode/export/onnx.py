@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from trackertraincode import __version__
 from trackertraincode.errors import ModelFileError
 from trackertraincode.export.contract import full_faults, opentrack_faults
+from trackertraincode.files import whole_file
 from trackertraincode.models.checkpoint import About
 from trackertraincode.models.localizer import LOCALIZER_HEIGHT, LOCALIZER_WIDTH, Localizer
 from trackertraincode.models.onnx_model import METADATA_KEY, OUTPUT_NAMES, open_session
@@ -231,8 +232,7 @@ def save_checked(model: Any, path: Path, check: Callable[[Path], T]) -> T:
     import onnx
 
     onnx.checker.check_model(model, full_check=True)
-    temporary = path.with_name(path.name + ".tmp")
-    try:
+    with whole_file(path) as temporary:
         onnx.save_model(model, temporary, save_as_external_data=False)
         again = onnx.load_model(temporary, load_external_data=False)
         opsets = {entry.domain: entry.version for entry in again.opset_import}
@@ -241,11 +241,7 @@ def save_checked(model: Any, path: Path, check: Callable[[Path], T]) -> T:
                 f"{path}: the exporter wrote IR {again.ir_version}, opset {opsets}, expected IR {IR_VERSION}, opset "
                 f"{OPSET}; install the tested versions of constraints.txt."
             )
-        result = check(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return result
+        return check(temporary)
 
 
 def _compare(file: Path, path: Path, expected: dict[str, Tensor], images: Tensor) -> float:

@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trackertraincode.cli import data_dir
 from trackertraincode.errors import ModelFileError
 from trackertraincode.facemodel.head_model import COEFFICIENT_COUNT
+from trackertraincode.files import data_dir
 
 PACKAGED = Path(__file__).parent
 SCALE = 1e-3  # of the negative log density, per component

@@ -16,8 +16,7 @@ from timm.models import byobnet, efficientnet, resnet, vision_transformer
 from timm.utils import reparameterize_model
 from torch import Tensor, nn
 
-from trackertraincode.cli import closest_first
-from trackertraincode.errors import ConfigError
+from trackertraincode.errors import ConfigError, closest_first
 
 FREE_PREFIX = "timm:"  # of any network of timm
 

@@ -12,6 +12,7 @@ import torch
 
 from trackertraincode import __version__
 from trackertraincode.errors import ConfigError, ModelFileError
+from trackertraincode.files import whole_file
 from trackertraincode.models.localizer import Localizer, LocalizerConfig
 from trackertraincode.models.pose_network import NetworkConfig, PoseNetwork
 
@@ -40,12 +41,8 @@ def save_network(path: Path, network: PoseNetwork | Localizer, about: About) -> 
         "state": {name: value.detach().cpu() for name, value in network.state_dict().items()},
         "about": dict(vars(about)),
     }
-    temporary = path.with_name(path.name + ".tmp")
-    try:
+    with whole_file(path) as temporary:
         torch.save(content, temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def load_network(path: Path) -> tuple[PoseNetwork, About]:

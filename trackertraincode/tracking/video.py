@@ -3,13 +3,16 @@
 import csv
 import json
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from types import TracebackType
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from trackertraincode.errors import UserError
+from trackertraincode.files import whole_file
 from trackertraincode.sample.images import ImageDecodeError, decode, encode_jpeg, encode_png
 from trackertraincode.tracking.tracker import HeadPose
 from trackertraincode.visualize import draw_sample, draw_text
@@ -102,7 +105,8 @@ class AnnotatedOutput:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._temporary = path.with_name(f"{path.stem}.tmp{path.suffix}")
+        self._whole = ExitStack()
+        self._temporary = path
         self._video: cv2.VideoWriter | None = None
         self._size = (0, 0)
 
@@ -130,14 +134,16 @@ class AnnotatedOutput:
         return video
 
     def __enter__(self) -> "AnnotatedOutput":
+        if self._path.suffix:
+            self._temporary = self._whole.enter_context(whole_file(self._path))
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._video is not None:
             self._video.release()
-        if kind is None and self._temporary.is_file():
-            self._temporary.replace(self._path)
-        self._temporary.unlink(missing_ok=True)
+        self._whole.__exit__(kind, error, trace)
 
 
 def _fitted(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

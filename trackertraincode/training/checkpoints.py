@@ -7,12 +7,15 @@ every random number is a function of seed and epoch, with the same result.
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import Checkpoint
 from torch import nn
+
+from trackertraincode.files import whole_file
 
 RESUME_FILE = "resume.ckpt"
 
@@ -51,7 +54,6 @@ class RunCheckpoints(Checkpoint):
             self._save("last", network)
             if better:
                 self._save("best", network)
-        temporary = self.outdir / (RESUME_FILE + ".tmp")
-        trainer.save_checkpoint(temporary)  # all ranks take part
-        if trainer.is_global_zero:
-            temporary.replace(self.outdir / RESUME_FILE)
+        path = self.outdir / RESUME_FILE
+        with whole_file(path) if trainer.is_global_zero else nullcontext(path) as temporary:
+            trainer.save_checkpoint(temporary)  # all ranks take part, the first one writes

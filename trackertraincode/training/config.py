@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from trackertraincode.augmentation.extras import NAMES as EXTRA_NAMES
-from trackertraincode.cli import closest_first
-from trackertraincode.errors import ConfigError
+from trackertraincode.errors import ConfigError, closest_first
 from trackertraincode.models.backbones import BACKBONES
 
 FREE_BACKBONE = "timm:"  # prefix of any network of timm

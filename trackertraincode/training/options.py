@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trackertraincode.cli import closest_first
-from trackertraincode.errors import ConfigError
+from trackertraincode.errors import ConfigError, closest_first
 from trackertraincode.training.config import TrainConfig
 
 RECIPES = Path(__file__).parent / "recipes"

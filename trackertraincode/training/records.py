@@ -12,6 +12,7 @@ import lightning as L
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from trackertraincode.evaluation.html_report import pyplot
+from trackertraincode.files import whole_file
 
 METRICS_FILE = "metrics.csv"
 PLOT_FILE = "train.pdf"
@@ -72,12 +73,10 @@ class Recorder(L.Callback):
 def write_metrics(rows: list[dict[str, float]], path: Path) -> None:
     """One line per epoch; columns are all that any epoch has."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", newline="", encoding="utf-8") as file:
+    with whole_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns, restval="")
         writer.writeheader()
         writer.writerows(rows)
-    temporary.replace(path)
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:
