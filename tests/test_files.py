@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from trackertraincode.errors import UserError
-from trackertraincode.files import whole_file
+from trackertraincode.files import check_outputs, whole_file
 
 KILLED = """
 import os, sys
 from pathlib import Path
-from trackertraincode.files import whole_file
+from trackertraincode.files import check_outputs, whole_file
 with whole_file(Path(sys.argv[1])) as temporary:
     temporary.write_text("half")
     os._exit(9)
@@ -77,7 +77,81 @@ def test_a_foreign_file_under_the_temporary_name_is_not_touched(tmp_path: Path, 
     assert foreign.read_text() == "mine"
 
 
-def test_a_missing_folder_is_named_with_the_file_that_was_asked_for(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError) as error, whole_file(tmp_path / "no" / "a.csv"):
-        pass
-    assert error.value.filename == str(tmp_path / "no" / "a.csv")
+def test_a_missing_folder_is_made(tmp_path: Path) -> None:
+    with whole_file(tmp_path / "new" / "a.csv") as temporary:
+        temporary.write_text("whole")
+    assert [p.name for p in (tmp_path / "new").iterdir()] == ["a.csv"]
+
+
+def test_a_link_stays_and_what_it_points_to_is_replaced(tmp_path: Path) -> None:
+    target = tmp_path / "a.csv"
+    target.write_text("old")
+    link = linked(tmp_path / "link.csv", target)
+    with whole_file(link) as temporary:
+        temporary.write_text("new")
+    assert link.is_symlink()
+    assert target.read_text() == "new"
+
+
+@pytest.mark.skipif(not Path("/dev/null").exists(), reason="needs /dev/null")
+def test_a_device_is_written_to_and_not_replaced() -> None:
+    with whole_file(Path("/dev/null")) as temporary:
+        assert temporary == Path("/dev/null")
+    check_outputs([Path("/dev/null"), Path("/dev/null")], [])
+
+
+def linked(link: Path, target: Path) -> Path:
+    try:
+        link.symlink_to(target)
+    except OSError:
+        pytest.skip("links can't be made here")
+    return link
+
+
+def test_an_output_that_is_an_input_under_any_name_is_refused(tmp_path: Path) -> None:
+    data = tmp_path / "a.h5"
+    data.write_bytes(b"\x89HDF\r\n\x1a\n")
+    names = [data, tmp_path / "x" / ".." / "a.h5", linked(tmp_path / "link.h5", data), tmp_path / "twin.h5"]
+    names[-1].hardlink_to(data)
+    (tmp_path / "x").mkdir()
+    for name in names:
+        with pytest.raises(UserError, match=r"\.h5: is also an input, which would be destroyed"):
+            check_outputs([name], [None, data])
+    with pytest.raises(UserError, match="is also an input"):
+        check_outputs([], [tmp_path], folders=[tmp_path / "x" / ".."])
+
+
+def test_two_outputs_of_one_name_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="two outputs have this name"):
+        check_outputs([tmp_path / "a.csv", None, tmp_path / "." / "a.csv"], [])
+
+
+def test_files_and_folders_are_not_taken_for_each_other(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="is a folder; name a file in it"):
+        check_outputs([tmp_path], [])
+    with pytest.raises(UserError, match="file: is a file; the output is a folder"):
+        check_outputs([], [], folders=[tmp_path / "file"])
+    with pytest.raises(UserError, match="file: is a file and no folder"):
+        check_outputs([tmp_path / "file" / "a.csv"], [])
+    check_outputs([tmp_path / "new" / "deep" / "a.csv"], [], folders=[tmp_path / "run"])
+
+
+def test_a_folder_without_the_right_to_write_is_named_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with pytest.raises(UserError, match="not permitted to write in this folder"):
+        check_outputs([tmp_path / "new" / "a.csv"], [])
+
+
+def test_a_file_that_is_not_what_its_name_says_is_replaced_only_when_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "thesis.h5"
+    path.write_bytes(b"%PDF-1.7")
+    with pytest.raises(
+        UserError, match=r"thesis\.h5: exists and is no \.h5 file; choose another name, or .*--overwrite"
+    ):
+        check_outputs([path], [])
+    check_outputs([path], [], overwrite=True)
+    path.write_bytes(b"\x89HDF\r\n\x1a\n and more")
+    check_outputs([path], [])

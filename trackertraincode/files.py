@@ -1,16 +1,28 @@
-"""Files that are whole or not there at all, and where data lies. Nothing here knows what is in a file."""
+"""Files that are whole or not there at all, outputs that destroy nothing, and where data lies."""
 
 import os
-import shutil
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 from trackertraincode.errors import UserError
 
-_LOCK = "trackertraincode.lock"  # in the folder of a temporary file: held by the process that writes it
+_LOCK = "trackertraincode.lock"  # in the folder of a temporary file
+_FIRST_BYTES = {  # of files that are replaced without a question
+    ".h5": (b"\x89HDF\r\n\x1a\n",),
+    ".ckpt": (b"PK",),
+    ".zip": (b"PK",),
+    ".npz": (b"PK",),
+    ".png": (b"\x89PNG",),
+    ".jpg": (b"\xff\xd8",),
+    ".jpeg": (b"\xff\xd8",),
+    ".pdf": (b"%PDF",),
+    ".avi": (b"RIFF",),
+    ".json": (b"{", b"["),
+    ".html": (b"<",),
+}
 
 
 def data_dir() -> Path | None:
@@ -19,51 +31,135 @@ def data_dir() -> Path | None:
     return Path(text) if text else None
 
 
+def check_outputs(
+    outputs: Iterable[Path | None],
+    inputs: Iterable[Path | None],
+    *,
+    folders: Iterable[Path | None] = (),
+    overwrite: bool = False,
+) -> None:
+    """Raise UserError, before any work, when files that will be written destroy something or can't be written.
+
+    None stands for an option that isn't given. outputs, folders: files and folders that will be written. overwrite: also
+    files that aren't what their names say. An output must be neither an input (links resolved) nor another output, and
+    its folder, or the nearest that exists, must be one in which this process may write.
+    """
+    sources = [path for path in inputs if path is not None]
+    written: list[Path] = []
+    for path, is_folder in [*((p, False) for p in outputs), *((p, True) for p in folders)]:
+        if path is None or is_stream(path):
+            continue
+        if any(_same(path, source) for source in sources):
+            raise UserError(f"{path}: is also an input, which would be destroyed; choose another name for the output.")
+        if any(_same(path, other) for other in written):
+            raise UserError(f"{path}: two outputs have this name; choose another one for one of them.")
+        written.append(path)
+        if is_folder and path.is_file():
+            raise UserError(f"{path}: is a file; the output is a folder, choose another name.")
+        if not is_folder and path.is_dir():
+            raise UserError(f"{path}: is a folder; name a file in it.")
+        _check_writable(path if is_folder else path.parent)
+        if not is_folder and not overwrite and path.is_file() and not _is_as_named(path):
+            raise UserError(
+                f"{path}: exists and is no {path.suffix} file; choose another name, or replace it with --overwrite."
+            )
+
+
+def is_stream(path: Path) -> bool:
+    """Whether a path is a device or a pipe, such as /dev/stdout, that can't be replaced by a file."""
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
+def _same(one: Path, other: Path) -> bool:
+    if one.exists() and other.exists():
+        return one.samefile(other)
+    return os.path.normcase(one.resolve()) == os.path.normcase(other.resolve())
+
+
+def _check_writable(folder: Path) -> None:
+    existing = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    if not existing.is_dir():
+        raise UserError(f"{existing}: is a file and no folder, so that nothing can be written there; check the path.")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise UserError(f"{existing}: not permitted to write in this folder; check the rights or choose another path.")
+
+
+def _is_as_named(path: Path) -> bool:
+    """Whether a file is empty or begins as files of its suffix do."""
+    with path.open("rb") as file:
+        start = file.read(16)
+    return not start or start.lstrip().startswith(_FIRST_BYTES.get(path.suffix.lower(), start))
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """A temporary path to write to, NAME.tmp/NAME beside `path`: the file has its name only when it is complete.
 
-    At the end it is on the disk before it replaces an older one; where nothing was written, nothing is replaced. After
-    an exception, Ctrl-C included, nothing is left, and what a killed process left goes with the next one. Raises
-    UserError when another process is writing this file, or when NAME.tmp is something else.
+    Folders are made. At the end the file is on the disk before it replaces an older one (or what a link points to); where
+    nothing was written, nothing is replaced. After an exception, Ctrl-C included, nothing is left, and what a killed
+    process left goes with the next one. Raises UserError when another process is writing this file, or when NAME.tmp is
+    something else.
     """
-    with _claimed(path) as folder:
-        temporary = folder / path.name
-        yield temporary
-        if temporary.is_file():
-            with temporary.open("rb+") as file:
-                os.fsync(file.fileno())
-            temporary.replace(path)
-
-
-@contextmanager
-def _claimed(path: Path) -> Iterator[Path]:
-    """The folder NAME.tmp, empty but for its lock and of this process alone; it is removed at the end."""
+    if is_stream(path):
+        yield path
+        return
+    path = path.resolve() if path.is_symlink() else path
+    path.parent.mkdir(parents=True, exist_ok=True)
     folder = path.with_name(path.name + ".tmp")
+    busy = f"{path}: another process is writing this file; wait for its end or choose another name."
+    try:
+        _make_own(folder, path)
+        with locked(folder / _LOCK, busy), ExitStack() as stack:
+            _empty(folder)
+            stack.callback(_empty, folder)
+            temporary = folder / path.name
+            yield temporary
+            if temporary.is_file():
+                with temporary.open("rb+") as file:
+                    os.fsync(file.fileno())
+                temporary.replace(path)
+    finally:
+        with suppress(OSError):
+            folder.rmdir()  # fails where another process or something else is in it
+
+
+def _make_own(folder: Path, path: Path) -> None:
+    """Make the folder for temporary files of `path`; one that a killed process left is taken."""
     try:
         folder.mkdir()
     except FileExistsError:
-        if not folder.is_dir() or ({_LOCK} - {p.name for p in folder.iterdir()} and any(folder.iterdir())):
+        if not folder.is_dir() or (any(folder.iterdir()) and not (folder / _LOCK).is_file()):
             raise UserError(f"{folder}: is needed for a temporary file; move what is there out of the way.") from None
     except OSError as error:
         error.filename = str(path)
         raise
-    with (folder / _LOCK).open("a") as lock:
-        if not _locked(lock) or not (folder / _LOCK).is_file():
-            raise UserError(f"{path}: another process is writing this file; wait for its end or choose another name.")
+
+
+def _empty(folder: Path) -> None:
+    for left in folder.iterdir():
+        if left.name != _LOCK:
+            left.unlink()
+
+
+@contextmanager
+def locked(path: Path, busy: str) -> Iterator[None]:
+    """Hold a lock file, which is removed at the end. Raises UserError with the text `busy` when another process has it.
+
+    The lock of a process ends with it, however it ends.
+    """
+    with path.open("a") as file:
+        if not _lock(file) or not path.is_file():  # its owner may just have finished
+            raise UserError(busy)
         try:
-            for left in folder.iterdir():
-                if left.name != _LOCK:
-                    left.unlink()
-            yield folder
+            yield
         finally:
             if sys.platform == "win32":
-                lock.close()  # an open file can't be removed there
-            shutil.rmtree(folder, ignore_errors=True)
+                file.close()  # an open file can't be removed there
+            path.unlink(missing_ok=True)
 
 
-def _locked(file: IO[str]) -> bool:
-    """Lock an open file for this process; False when another one has it. Without support for locks: True."""
+def _lock(file: IO[str]) -> bool:
+    """Lock an open file for this process; False when another one has it. Where a disk knows no locks: True."""
     try:
         if sys.platform == "win32":
             import msvcrt

@@ -16,7 +16,6 @@ from trackertraincode.rendering.scene import FACE_MODEL
 def write_faces(request: Request, destination: Path, workers: int) -> None:
     """Make a sample file or an archive; it has its name only when it is complete."""
     faces = tqdm(iter_faces(request, workers), total=request.count, unit=" faces", desc=destination.name)
-    destination.parent.mkdir(parents=True, exist_ok=True)
     if request.format == "hdf5":
         source = {"converter": "make_synthetic_data", "version": __version__, "seed": request.seed}
         with PoseWriter(destination, source=source, face_model=FACE_MODEL) as writer:

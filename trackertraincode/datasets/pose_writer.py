@@ -58,7 +58,6 @@ class PoseWriter:
         self._columns: dict[str, dshdf5.RowAppender] = {}
         self._starts: list[int] = []
         self._last_sequence: str | None = None
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         self._whole = ExitStack()
         self._file = h5py.File(self._whole.enter_context(whole_file(self.path)), "x")
         self._file.attrs["format_version"] = FORMAT_VERSION
