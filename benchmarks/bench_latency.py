@@ -10,13 +10,10 @@ checkpoint, networks are untrained; with one, errors under the protocol aflw2k3d
 import argparse
 import os
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import onnxruntime
 import torch
 from tabulate import tabulate
 from torch import Tensor
@@ -30,6 +27,7 @@ from trackertraincode.export.onnx import export_opentrack, sample_images
 from trackertraincode.export.quantize import export_fp16, export_int8
 from trackertraincode.facemodel.embedded import embedded_head
 from trackertraincode.models.checkpoint import About, load_network
+from trackertraincode.models.onnx_model import latencies
 from trackertraincode.models.pose_network import NetworkConfig, PoseNetwork, build_network
 
 BACKBONES = ("mobilenetv1", "resnet18", "efficientnet_b0", "repvgg_a0", "efficientnet_lite0")
@@ -37,7 +35,6 @@ PRECISIONS: dict[str, Callable[..., Any]] = {"fp32": export_opentrack, "fp16": e
 THREADS = (1, 2)
 SHARED = Path(os.environ.get("TRACKERTRAINCODE_SHARED_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 RELEASED = SHARED / "opentrack" / "head-pose-0.4-small-int8.onnx"
-WARM_UP = 10
 
 
 def untrained(backbone: str) -> PoseNetwork:
@@ -68,23 +65,6 @@ def export_all(name: str, network: PoseNetwork, crops: Tensor, folder: Path) -> 
     return found
 
 
-def median_times(paths: list[Path], threads: int, runs: int) -> list[float]:
-    """Milliseconds of one crop each."""
-    settings = onnxruntime.SessionOptions()
-    settings.intra_op_num_threads = threads
-    settings.log_severity_level = 3
-    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle models would take others' cores
-    sessions = [onnxruntime.InferenceSession(path, settings, providers=["CPUExecutionProvider"]) for path in paths]
-    feeds = [np.zeros(session.get_inputs()[0].shape, np.float32) for session in sessions]
-    times = np.zeros((runs + WARM_UP, len(paths)))
-    for row in times:
-        for i, (session, feed) in enumerate(zip(sessions, feeds)):
-            start = time.perf_counter()
-            session.run(None, {"x": feed})
-            row[i] = 1000 * (time.perf_counter() - start)
-    return np.median(times[WARM_UP:], axis=0).tolist()
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("backbones", nargs="*", metavar="BACKBONE", help=f"default: {' '.join(BACKBONES)}")
@@ -110,7 +90,7 @@ def main() -> int:
         if RELEASED.is_file():
             moved[RELEASED] = "released"
         paths = list(moved)
-        columns = [median_times(paths, threads, options.runs) for threads in THREADS]
+        columns = [latencies(paths, threads, options.runs) for threads in THREADS]
         for path, *times in zip(paths, *columns):
             rows[path] = [path.stem, f"{path.stat().st_size / 1e6:.2f}", moved[path], *(f"{t:.2f}" for t in times)]
             if options.data is not None:

@@ -14,7 +14,7 @@ import torch
 
 from trackertraincode.cli import run_main
 from trackertraincode.errors import ConfigError, SampleFormatError
-from trackertraincode.export.contract import opentrack_faults
+from trackertraincode.export.contract import judge
 from trackertraincode.geometry.euler import matrix_to_aflw
 from trackertraincode.geometry.rotation import quat_to_matrix
 from trackertraincode.sample.images import ImageDecodeError, decode
@@ -33,12 +33,12 @@ def main() -> int:
     if len(options.picture) not in (0, 5):
         parser.error("a picture needs its box: IMAGE x y w h")
 
-    faults = opentrack_faults(options.model)
-    for fault in faults:
-        print(f"{options.model}: {fault}")
-    if faults:
+    verdict = judge(options.model)
+    for line in (*verdict.faults, *(f"warning: {line}" for line in verdict.warnings)):
+        print(f"{options.model}: {line}")
+    if verdict.faults:
         return 1
-    print(f"{options.model}: OpenTrack runs it")
+    print(f"{options.model}: OpenTrack runs it" + (" as its localizer" if verdict.is_localizer else ""))
     if options.picture:
         print(describe_pose(options.model, Path(options.picture[0]), read_box(options.picture[1:]), options.fov))
     return 0

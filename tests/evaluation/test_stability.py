@@ -22,7 +22,6 @@ from trackertraincode.evaluation.stability import (
     _Probe,
     blink_leakage,
     calibration,
-    latency,
     measure,
     pitch_slopes,
     rms_spread,
@@ -31,6 +30,7 @@ from trackertraincode.evaluation.stability_faces import YAWS, Faces, blink_pairs
 from trackertraincode.evaluation.stability_report import score_sections, score_table, write_json
 from trackertraincode.geometry.euler import aflw_to_matrix
 from trackertraincode.geometry.rotation import matrix_to_quat, quat_multiply, random_quats, rotvec_to_quat
+from trackertraincode.models.onnx_model import latencies
 from trackertraincode.sample.images import encode_png
 from trackertraincode.sample.sample import Prediction, Sample
 
@@ -194,7 +194,8 @@ def test_colour_models_refuse_the_plugins_preprocessing() -> None:
 
 
 def test_latency_of_the_released_model_is_a_time(shared_data: Path) -> None:
-    assert latency(shared_data / "opentrack" / "head-pose-0.4-small-int8.onnx", threads=1, runs=2) > 0
+    (found,) = latencies([shared_data / "opentrack" / "head-pose-0.4-small-int8.onnx"], threads=1, runs=2)
+    assert found > 0
 
 
 def test_rows_are_spread_over_a_file(tmp_path: Path, make_sample: Any) -> None:

@@ -14,7 +14,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from conftest import PROJECT, run_script
 from trackertraincode.errors import ModelFileError
-from trackertraincode.export.contract import opentrack_faults
+from trackertraincode.export import trial
+from trackertraincode.export.contract import judge, opentrack_faults
+from trackertraincode.models.onnx_model import OUTPUTS, OnnxPoseModel, Output
 from trackertraincode.sample.images import encode_png
 
 EDGE = 9
@@ -90,6 +92,103 @@ def test_a_file_without_uncertainty_has_no_fault(saved: Callable[..., Path]) -> 
     assert opentrack_faults(saved(outputs={name: GOOD[name] for name in ("pos_size", "quat", "box")})) == []
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"stored_shapes": {"box": ["n", 4]}},
+        {"stored_shapes": {"box": [1, 3]}},
+        {"outputs": GOOD | {"eyes": np.zeros((1, 2))}, "stored_shapes": {"eyes": ["n", 2]}},
+        {"outputs": GOOD | {"rotaxis_std": np.eye(3)[None], "pos_size_std": np.ones((1, 3))}},
+    ],
+    ids=["free batch", "wrong number", "another output", "old names"],
+)
+def test_the_shapes_that_count_are_those_that_onnx_runtime_infers(
+    changes: dict[str, Any], saved: Callable[..., Path]
+) -> None:
+    assert opentrack_faults(saved(**changes)) == []
+
+
+def extended(path: Path, nodes: list[Any], shape: list[int] | None, *, domains: tuple[str, ...] = ()) -> Path:
+    """Give the good model of a file an output `more` that the nodes make."""
+    model = build_model()
+    model.graph.node.extend(nodes)
+    model.graph.output.append(helper.make_tensor_value_info("more", TensorProto.FLOAT, shape))
+    model.opset_import.extend(helper.make_opsetid(domain, 1) for domain in domains)
+    onnx.save_model(model, path)
+    return path
+
+
+COUNTED = [  # an output with as many columns as the input has numbers that aren't 0
+    helper.make_node("NonZero", ["x"], ["places"]),
+    helper.make_node("Shape", ["places"], ["size"]),
+    helper.make_node("ConstantOfShape", ["size"], ["more"]),
+]
+
+
+@pytest.mark.parametrize(
+    ("shape", "fault"),
+    [
+        ([4, 81], "output 'more' has the shape [4, 81] in the file, [4, 0] when it runs"),
+        (None, "output 'more' has no fixed shape"),
+    ],
+    ids=["stored", "not stored"],
+)
+def test_shapes_that_depend_on_the_image_are_a_fault(shape: list[int] | None, fault: str, tmp_path: Path) -> None:
+    nodes = [helper.make_node("Relu", ["x"], ["positive"]), *COUNTED]
+    nodes[1] = helper.make_node("NonZero", ["positive"], ["places"])
+    faults = opentrack_faults(extended(tmp_path / "model.onnx", nodes, shape))
+    assert [re.sub(r"\[4, \d+\] when", "[4, 0] when", found) for found in faults] == [fault]
+
+
+def test_a_single_number_as_another_output_is_fine(tmp_path: Path) -> None:
+    node = helper.make_node("ReduceMean", ["x"], ["more"], keepdims=0)
+    assert opentrack_faults(extended(tmp_path / "model.onnx", [node], [])) == []
+
+
+def test_operators_of_microsoft_are_a_warning(tmp_path: Path) -> None:
+    node = helper.make_node("Gelu", ["x"], ["more"], domain="com.microsoft")
+    verdict = judge(extended(tmp_path / "model.onnx", [node], [1, 1, EDGE, EDGE], domains=("com.microsoft",)))
+    assert verdict.faults == ()
+    assert verdict.warnings == ("operators of the domain 'com.microsoft', which OpenTrack's Windows builds don't have",)
+
+
+def test_operators_that_a_model_defines_itself_are_fine(tmp_path: Path) -> None:
+    path = extended(tmp_path / "model.onnx", [helper.make_node("Own", ["x"], ["more"], domain="own")], None)
+    model = onnx.load_model(path)
+    body = [helper.make_node("Neg", ["a"], ["b"])]
+    model.functions.append(helper.make_function("own", "Own", ["a"], ["b"], body, [helper.make_opsetid("", 18)]))
+    model.opset_import.append(helper.make_opsetid("own", 1))
+    onnx.save_model(model, path)
+    assert opentrack_faults(path) == []
+
+
+def test_a_model_that_loops_for_ever_is_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial, "TIME_LIMIT", 1.0)
+    kinds = {"i": TensorProto.INT64, "go": TensorProto.BOOL, "in": TensorProto.FLOAT, "out": TensorProto.FLOAT}
+    ports = {name: helper.make_tensor_value_info(name, kind, []) for name, kind in kinds.items()}
+    results = [helper.make_tensor_value_info("on", TensorProto.BOOL, []), ports.pop("out")]
+    steps = [helper.make_node("Identity", ["go"], ["on"]), helper.make_node("Identity", ["in"], ["out"])]
+    body = helper.make_graph(steps, "body", list(ports.values()), results)
+    nodes = [
+        helper.make_node("ReduceMean", ["x"], ["sum"], keepdims=0),
+        helper.make_node("Equal", ["sum", "sum"], ["start"]),
+        helper.make_node("Loop", ["", "start", "sum"], ["more"], body=body),
+    ]
+    (fault,) = opentrack_faults(extended(tmp_path / "model.onnx", nodes, []))
+    assert fault == "doesn't run: no answer within 1 s, as if it looped for ever"
+
+
+def test_a_model_that_takes_all_memory_is_a_fault(tmp_path: Path) -> None:
+    size = numpy_helper.from_array(np.array([1 << 20, 1 << 20], np.int64))
+    nodes = [
+        helper.make_node("Constant", [], ["size"], value=size),
+        helper.make_node("ConstantOfShape", ["size"], ["huge"]),
+        helper.make_node("ReduceMax", ["huge"], ["more"], keepdims=0),
+    ]
+    (fault,) = opentrack_faults(extended(tmp_path / "model.onnx", nodes, []))
+    assert fault.startswith("doesn't run: ")
+
+
 FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "dynamic batch": ({"input_shape": ("batch", 1, EDGE, EDGE)}, r"shape \[batch, 1, 9, 9\], expected \[1, 1, H, H\]"),
     "batch of two": ({"input_shape": (2, 1, EDGE, EDGE)}, r"shape \[2, 1, 9, 9\]"),
@@ -113,15 +212,14 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
         {"outputs": GOOD | {"pos_size": np.full((1, 3), np.nan)}}, "'pos_size' has values that are not finite"
     ),
     "length": ({"outputs": GOOD | {"quat": np.array([[0.0, 0, 0, 1.1]])}}, "'quat' has not the length 1"),
-    "stored shape": (
-        {"stored_shapes": {"box": ["n", 4]}}, r"'box' has the stored shape \[n, 4\], expected \[1, 4\]"
+    "wrong size": (
+        {"outputs": GOOD | {"box": np.zeros((1, 5))}}, r"'box' has the shape \[1, 5\], expected \[1, 4\]"
     ),
-    "wrong size": ({"outputs": GOOD | {"box": np.zeros((1, 5))}}, r"'box' has the stored shape \[1, 5\]"),
-    "extra of unknown size": (
-        {"outputs": GOOD | {"more": np.zeros((1, 2))}, "stored_shapes": {"more": ["n", 2]}}, "'more' has no fixed shape"
+    "wrong size, stored as if it were right": (
+        {"outputs": GOOD | {"box": np.zeros((1, 5))}, "stored_shapes": {"box": [1, 4]}}, r"'box' has the shape \[1, 5\]"
     ),
-    "old extra of unknown size": (
-        {"outputs": GOOD | {"eyes": np.zeros((1, 2))}, "stored_shapes": {"eyes": ["n", 2]}}, "'eyes' has no fixed shape"
+    "old name of the rotation's factor with three numbers": (
+        {"outputs": GOOD | {"rotaxis_std": np.ones((1, 3))}}, r"'rotaxis_std' has the shape \[1, 3\], expected \[1, 3, 3\]"
     ),
     "version 0": ({"model_version": 0}, "model_version 0, expected 4"),
     "version 1": ({"model_version": 1}, "model_version 1, expected 4"),
@@ -198,6 +296,18 @@ def test_the_script_ends_with_1_and_a_line_per_fault(
     assert all(line.startswith(f"{path}: ") for line in lines)
 
 
+def test_the_script_calls_a_localizer_one_and_takes_it_for_no_pose_model(
+    shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = shared_data / "opentrack" / "head-localizer.onnx"
+    assert run_door(monkeypatch, path) == 0
+    assert capsys.readouterr().out == f"{path}: OpenTrack runs it as its localizer\n"
+    image = tmp_path / "grey.png"
+    image.write_bytes(encode_png(np.full((100, 120), 128, np.uint8)))
+    assert run_door(monkeypatch, path, image, 40, 20, 50, 30) == 1
+    assert f"{path}: is a localizer" in capsys.readouterr().err
+
+
 def test_the_script_takes_one_line_for_what_is_no_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -261,3 +371,18 @@ def test_evaluation_names_a_broken_model_in_one_line(name: str, saved: Callable[
     assert "model.onnx: " in lines[0]
     assert re.search(message, lines[0]), lines[0]
     assert "Traceback" not in text
+
+
+def test_an_output_more_is_an_entry_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from trackertraincode.export.onnx import export_full, outputs_of, sample_images
+    from trackertraincode.facemodel.embedded import embedded_head
+    from trackertraincode.models.checkpoint import About
+    from trackertraincode.models.pose_network import NetworkConfig, build_network
+
+    more = Output("up", {"up_axis": (1, 3)}, value=lambda prediction: prediction.rotation[:, :3].neg())
+    monkeypatch.setitem(OUTPUTS, "up", more)
+    network = build_network(NetworkConfig(backbone="repvgg_az", width=0.25, input_size=33), embedded_head()).eval()
+    export_full(network, tmp_path / "full.onnx", About())
+    assert "up" in {output.name for output in onnx.load_model(tmp_path / "full.onnx").graph.output}
+    assert OnnxPoseModel(tmp_path / "full.onnx").fields == ("head", "rotation", "face_box", "landmarks", "shape")
+    assert "up_axis" in outputs_of(network(sample_images(1, 33, 1)), full=False)

@@ -13,13 +13,13 @@ from trackertraincode.errors import ConfigError
 from trackertraincode.export.onnx import export_opentrack
 from trackertraincode.facemodel.embedded import embedded_head
 from trackertraincode.models.checkpoint import About, save_network
+from trackertraincode.models.onnx_model import latencies
 from trackertraincode.models.pose_network import NetworkConfig, build_network
 from trackertraincode.sample.images import decode
 from trackertraincode.training.compare import (
     draw_families,
     family_of,
     format_runs,
-    measure_latency,
     read_run,
     read_runs,
     write_comparison,
@@ -76,7 +76,7 @@ def test_size_and_latency_are_those_of_the_files(make_run: Callable[..., Path], 
     assert run.parameters is not None
     assert 4e-6 * run.parameters > 0.2 * run.megabytes
     assert run.latency > 0
-    assert measure_latency(folder / "last.onnx", 1) > 0
+    assert latencies([folder / "last.onnx"], 1, 1)[0] > 0
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,8 @@ Faces --perturb--> crops --Predictor--> rotations --spread, errors, slopes--> Sc
 """
 
 import statistics
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,11 +21,10 @@ from trackertraincode.evaluation.stability_faces import YAWS, Faces, blink_pairs
 from trackertraincode.geometry.euler import matrix_to_aflw
 from trackertraincode.geometry.rotation import geodesic_angle, mean_rotation, quat_geodesic_angle, quat_to_matrix
 from trackertraincode.losses.likelihood import rotation_error, rotation_nll
-from trackertraincode.models.onnx_model import OnnxPoseModel
+from trackertraincode.models.onnx_model import latencies
 from trackertraincode.sample.sample import Prediction, concatenate_predictions
 
 DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1))  # that a box is moved in
-WARM_UP = 20  # runs before latency is measured
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,19 +148,6 @@ def calibration(prediction: Prediction, truth: Tensor, radii: Sequence[float] | 
     return dict(zip(metrics.LEVELS, metrics.coverage(scaled[..., 0], radii=radii)))
 
 
-def latency(path: Path, threads: int, runs: int) -> float:
-    """Median milliseconds of one crop through an ONNX file, after a warm-up."""
-    model = OnnxPoseModel(path, threads)
-    shape = (1, model.channels, model.input_size, model.input_size)
-    image = np.random.default_rng(0).uniform(-0.5, 0.5, shape).astype(np.float32)
-    times = []
-    for _ in range(WARM_UP + runs):
-        start = time.perf_counter()
-        model.run(image)
-        times.append(1000 * (time.perf_counter() - start))
-    return statistics.median(times[WARM_UP:])
-
-
 @dataclass
 class _Probe:
     """A model, and the pictures it was last shown, decoded."""
@@ -266,7 +250,7 @@ def _crosstalk(prediction: Prediction) -> dict[str, Any]:
 def _latencies(predictor: Predictor, settings: Settings) -> dict[int, float] | None:
     if not isinstance(predictor, OnnxPredictor):
         return None
-    return {threads: latency(predictor.path, threads, settings.latency_runs) for threads in settings.threads}
+    return {threads: latencies([predictor.path], threads, settings.latency_runs)[0] for threads in settings.threads}
 
 
 def _mean_nll(prediction: Prediction, truth: Tensor) -> float:

@@ -1,4 +1,4 @@
-"""Networks to ONNX files: the only place that knows the names of OpenTrack's plugin and of the full model.
+"""Networks to ONNX files, whose outputs stand in `models.onnx_model.OUTPUTS`.
 
 PoseNetwork --export_opentrack--> one crop, plugin's names       --export_full--> any number of crops, field names
 Localizer   --export_localizer--> one picture, logit_box
@@ -11,7 +11,7 @@ import json
 import logging
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,7 +25,7 @@ from trackertraincode.export.contract import full_faults, opentrack_faults
 from trackertraincode.files import whole_file
 from trackertraincode.models.checkpoint import About
 from trackertraincode.models.localizer import LOCALIZER_HEIGHT, LOCALIZER_WIDTH, Localizer
-from trackertraincode.models.onnx_model import METADATA_KEY, OUTPUT_NAMES, open_session
+from trackertraincode.models.onnx_model import LOCALIZER_OUTPUT, METADATA_KEY, OUTPUTS, open_session
 from trackertraincode.models.pose_network import PoseNetwork
 from trackertraincode.sample.sample import Prediction
 
@@ -35,15 +35,6 @@ OPSET, IR_VERSION, MODEL_VERSION = 18, 10, 4
 INPUT_NAME, BATCH_AXIS = "x", "batch"
 MAX_DIFFERENCE = 1e-4  # of any output between network and file
 TINY = 1e-20  # smaller weights become 0: denormal numbers are slow
-
-OPENTRACK_OUTPUTS = {  # field of Prediction -> name in the plugin, in its order
-    "head": "pos_size",
-    "rotation": "quat",
-    "face_box": "box",
-    "head_tril": "pos_size_scales_tril",
-    "rotation_tril": "rotaxis_scales_tril",
-}
-FULL_OUTPUTS = {field: names[0] for field, names in OUTPUT_NAMES.items()}
 
 CONVENTIONS = {
     "axes": "X right, Y down, Z into the screen; a head that looks into the camera has the identity rotation",
@@ -55,15 +46,14 @@ CONVENTIONS = {
 
 
 class _Outputs(nn.Module):
-    """The chosen fields of a network's prediction as a tuple."""
+    """What a file has of a network's prediction, as a tuple."""
 
-    def __init__(self, network: PoseNetwork, fields: Sequence[str]) -> None:
+    def __init__(self, network: PoseNetwork, *, full: bool) -> None:
         super().__init__()
-        self.network, self.fields = network, tuple(fields)
+        self.network, self.full = network, full
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        prediction = self.network(x)
-        return tuple(getattr(prediction, field) for field in self.fields)
+        return tuple(outputs_of(self.network(x), full=self.full).values())
 
 
 def export_opentrack(network: PoseNetwork, path: Path, about: About) -> float:
@@ -87,8 +77,8 @@ def export_localizer(localizer: Localizer, path: Path) -> float:
     """Write the localizer for OpenTrack. Returns the largest difference to the network."""
     image = torch.rand(1, 1, LOCALIZER_HEIGHT, LOCALIZER_WIDTH) - 0.5
     with torch.no_grad():
-        expected = {"logit_box": localizer.eval()(image)}
-    model = seal(_convert(localizer, image, ["logit_box"], dynamic=False), {})
+        expected = {LOCALIZER_OUTPUT: localizer.eval()(image)}
+    model = seal(_convert(localizer, image, [LOCALIZER_OUTPUT], dynamic=False), {})
     return save_checked(model, path, lambda file: _compare(file, path, expected, image))
 
 
@@ -114,16 +104,20 @@ def pose_model(network: PoseNetwork, path: Path, *, full: bool) -> Any:
     if not full and config.channels != 1:
         raise ModelFileError(f"{path}: OpenTrack gives its models grey crops; this network takes colour.")
     images = sample_images(config.channels, config.input_size, 2 if full else 1)
-    known = output_names(network, full=full)
-    return _convert(_Outputs(network, list(known)).eval(), images, list(known.values()), dynamic=full)
-
-
-def output_names(network: PoseNetwork, *, full: bool) -> dict[str, str]:
-    """Field of Prediction -> name in the file, of those that the network gives."""
     with torch.no_grad():
-        prediction = network(sample_images(network.config.channels, network.config.input_size, 1))
-    names = FULL_OUTPUTS if full else OPENTRACK_OUTPUTS
-    return {field: name for field, name in names.items() if getattr(prediction, field) is not None}
+        names = list(outputs_of(network(images), full=full))
+    return _convert(_Outputs(network, full=full).eval(), images, names, dynamic=full)
+
+
+def outputs_of(prediction: Prediction, *, full: bool) -> dict[str, Tensor]:
+    """Name in the file -> values, of those that the network gives."""
+    found = {}
+    for field, output in OUTPUTS.items():
+        names = [output.full] if full else [*output.opentrack][:1]
+        value = output.value(prediction) if output.value is not None else getattr(prediction, field)
+        if names and value is not None:
+            found[names[0]] = value
+    return found
 
 
 def refuse_faults(file: Path, path: Path, *, full: bool) -> None:
@@ -139,7 +133,7 @@ def _export_pose(network: PoseNetwork, path: Path, about: About, *, full: bool) 
     model = seal(pose_model(deployed, path, full=full), metadata(network, about))
     images = sample_images(network.config.channels, network.config.input_size, 3)
     with torch.no_grad():
-        expected = outputs_of(deployed(images), output_names(deployed, full=full))
+        expected = outputs_of(deployed(images), full=full)
 
     def check(file: Path) -> float:
         difference = _compare(file, path, expected, images)
@@ -147,11 +141,6 @@ def _export_pose(network: PoseNetwork, path: Path, about: About, *, full: bool) 
         return difference
 
     return save_checked(model, path, check)
-
-
-def outputs_of(prediction: Prediction, names: dict[str, str]) -> dict[str, Tensor]:
-    """Values by output name."""
-    return {name: getattr(prediction, field) for field, name in names.items()}
 
 
 def sample_images(channels: int, size: int, count: int) -> Tensor:

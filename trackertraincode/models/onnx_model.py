@@ -1,6 +1,10 @@
 """Pose networks in ONNX files, ours or OpenTrack's, old or new: one set of names for their outputs."""
 
 import json
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,26 +15,49 @@ from trackertraincode.errors import ModelFileError
 METADATA_KEY = "trackertraincode"  # JSON of what a file of ours says about itself
 KNOWN_VERSIONS = range(2, 5)  # `model_version`s that share today's axes (OpenTrack reads all others as version 1)
 
-OUTPUT_NAMES = {  # field of Prediction -> names in the full model and in OpenTrack's, old ones included
-    "rotation": ("pose", "quat"),
-    "head": ("coord", "pos_size"),
-    "face_box": ("roi", "box"),
-    "landmarks": ("pt3d_68",),
-    "shape": ("shapeparam",),
-    "rotation_tril": ("pose_scales_tril", "rotaxis_scales_tril", "rotaxis_std"),
-    "head_tril": ("coord_scales_tril", "pos_size_scales_tril", "pos_size_std", "pos_size_scales"),
-    "face_box_scale": ("roi_scales",),
-    "landmarks_scale": ("pt3d_68_scales",),
-    "shape_scale": ("shapeparam_scales",),
+
+@dataclass(frozen=True)
+class Output:
+    """One output of pose networks under its names in files."""
+
+    full: str  # in the full model
+    opentrack: dict[str, tuple[int, ...]] = field(
+        default_factory=dict
+    )  # in the plugin: today's name, old ones -> shape
+    required: bool = False  # by the plugin
+    value: Callable[[Any], Any] | None = None  # of a Prediction, for outputs that are no field of it; written, not read
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Under which it may stand in a file, those preferred first."""
+        return (self.full, *self.opentrack)
+
+
+OUTPUTS = {  # field of Prediction -> its names, in the order of files; an output more is an entry more
+    "head": Output("coord", {"pos_size": (1, 3)}, required=True),
+    "rotation": Output("pose", {"quat": (1, 4)}, required=True),
+    "face_box": Output("roi", {"box": (1, 4)}, required=True),
+    "landmarks": Output("pt3d_68"),
+    "shape": Output("shapeparam"),
+    "head_tril": Output(
+        "coord_scales_tril", {"pos_size_scales_tril": (1, 3, 3), "pos_size_std": (1, 3), "pos_size_scales": (1, 3)}
+    ),
+    "rotation_tril": Output("pose_scales_tril", {"rotaxis_scales_tril": (1, 3, 3), "rotaxis_std": (1, 3, 3)}),
+    "face_box_scale": Output("roi_scales"),
+    "landmarks_scale": Output("pt3d_68_scales"),
+    "shape_scale": Output("shapeparam_scales"),
 }
-REQUIRED = ("rotation", "head")
+LOCALIZER_OUTPUT = "logit_box"
+REQUIRED = ("rotation", "head")  # of files that can be read
+WARM_UP = 20  # runs before latency is measured
 
 
-def open_session(path: Path, threads: int = 1, *, exact: bool = False) -> Any:
+def open_session(path: Path, threads: int = 1, *, exact: bool = False, spin: bool = True) -> Any:
     """An ONNX Runtime session on the CPU. Raises ModelFileError for what is no runnable model.
 
     exact: quantised models are computed as they are written, in float between the roundings. The fused integer kernels
     of CPUs without VNNI instructions saturate their 16 bit sums: 0.13 degrees on OpenTrack's released model.
+    spin: whether idle threads wait busily, which is faster where nothing else runs.
     """
     import onnxruntime
 
@@ -39,6 +66,7 @@ def open_session(path: Path, threads: int = 1, *, exact: bool = False) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spin)))
     if exact and b"QuantizeLinear" in path.read_bytes():
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     try:
@@ -51,18 +79,20 @@ def open_session(path: Path, threads: int = 1, *, exact: bool = False) -> Any:
 class OnnxPoseModel:
     """Runs a pose network on crops. Raises ModelFileError when input or outputs aren't those of one."""
 
-    def __init__(self, path: Path, threads: int = 1, *, exact: bool = False) -> None:
+    def __init__(self, path: Path, threads: int = 1, *, exact: bool = False, spin: bool = True) -> None:
         self.path = path
-        self._session = open_session(path, threads, exact=exact)
+        self._session = open_session(path, threads, exact=exact, spin=spin)
         outputs = {output.name: output for output in self._session.get_outputs()}
         self._names = {
-            field: next(name for name in known if name in outputs)
-            for field, known in OUTPUT_NAMES.items()
-            if any(name in outputs for name in known)
+            key: next(name for name in output.names if name in outputs)
+            for key, output in OUTPUTS.items()
+            if output.value is None and any(name in outputs for name in output.names)
         }
-        for field in REQUIRED:
-            if field not in self._names:
-                known_names = " or ".join(OUTPUT_NAMES[field])
+        if LOCALIZER_OUTPUT in outputs:
+            raise ModelFileError(f"{path}: is a localizer, which finds faces; give the model that tells their pose.")
+        for key in REQUIRED:
+            if key not in self._names:
+                known_names = " or ".join(OUTPUTS[key].names)
                 raise ModelFileError(f"{path}: output {known_names} is missing; found {', '.join(sorted(outputs))}.")
         inputs = self._session.get_inputs()
         shape = inputs[0].shape
@@ -102,17 +132,36 @@ class OnnxPoseModel:
             padded = np.concatenate([chunk, np.repeat(chunk[-1:], missing, axis=0)]) if missing else chunk
             values = self._session.run(names, {self._input: np.ascontiguousarray(padded)})
             parts.append([value[: len(chunk)] for value in values])
-        result = {field: np.concatenate([part[i] for part in parts]) for i, field in enumerate(self._names)}
-        for field, values in result.items():
+        result = {key: np.concatenate([part[i] for part in parts]) for i, key in enumerate(self._names)}
+        for key, values in result.items():
             if not np.isfinite(values).all():
                 raise ModelFileError(
-                    f"{self.path}: output {self._names[field]} has values that are not finite; the model is damaged or was "
+                    f"{self.path}: output {self._names[key]} has values that are not finite; the model is damaged or was "
                     "exported wrongly."
                 )
-        for field in ("rotation_tril", "head_tril"):  # old files have three deviations instead of a factor
-            if field in result and result[field].ndim == 2:
-                result[field] = result[field][..., None] * np.eye(3, dtype=np.float32)
+        for key in ("rotation_tril", "head_tril"):  # old files have three deviations instead of a factor
+            if key in result and result[key].ndim == 2:
+                result[key] = result[key][..., None] * np.eye(3, dtype=np.float32)
         return result
+
+
+def latencies(paths: Sequence[Path], threads: int, runs: int) -> list[float]:
+    """Median milliseconds of one crop through each ONNX file, after a warm-up. Raises ModelFileError.
+
+    Files take turns, so that noise of the machine hits all alike.
+    """
+    models = [
+        OnnxPoseModel(path, threads, spin=len(paths) == 1) for path in paths
+    ]  # idle ones would take others' cores
+    rng = np.random.default_rng(0)
+    crops = [rng.uniform(-0.5, 0.5, (1, m.channels, m.input_size, m.input_size)).astype(np.float32) for m in models]
+    times: list[list[float]] = [[] for _ in models]
+    for _ in range(WARM_UP + runs):
+        for model, crop, taken in zip(models, crops, times):
+            start = time.perf_counter()
+            model.run(crop)
+            taken.append(1000 * (time.perf_counter() - start))
+    return [statistics.median(taken[WARM_UP:]) for taken in times]
 
 
 def _metadata(path: Path, entries: dict[str, str]) -> dict[str, Any]:

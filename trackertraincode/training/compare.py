@@ -8,7 +8,6 @@ the network. A run that was stopped early, or made without ONNX files, is compar
 
 import json
 import re
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,14 +18,13 @@ from tabulate import tabulate
 
 from trackertraincode.errors import ConfigError
 from trackertraincode.evaluation.html_report import pyplot
-from trackertraincode.export.onnx import sample_images
 from trackertraincode.models.checkpoint import load_network
-from trackertraincode.models.onnx_model import open_session
+from trackertraincode.models.onnx_model import latencies
 from trackertraincode.training.options import CONFIG_FILE, read_toml
 from trackertraincode.training.records import METRICS_FILE, read_metrics
 
 WEIGHTS = ("last", "best", "swa", "ema")  # of one network, so that the first that is there tells size and latency
-REPEATS, WARM_UP = 100, 10  # passes for the median, and before them
+REPEATS = 100  # passes for the median of latency
 ERRORS = {"geodesic": "geodesic error, degrees", "mae": "Euler MAE, degrees", "loss": "validation loss"}
 FAMILIES = ("efficientnet_lite", "hybrid_vit")  # whose names have more than one word
 
@@ -83,7 +81,7 @@ def read_run(folder: Path, *, error: str = "geodesic", repeats: int = REPEATS) -
         errors=errors,
         parameters=None if checkpoint is None else _parameters(checkpoint),
         megabytes=None if onnx is None else onnx.stat().st_size / 1e6,
-        latency=None if onnx is None else measure_latency(onnx, repeats),
+        latency=None if onnx is None else latencies([onnx], 1, repeats)[0],
     )
 
 
@@ -107,19 +105,6 @@ def family_of(backbone: str) -> str:
             return family
     found = re.match(r"[a-z]+?(?=v?\d|[^a-z]|$)", name)
     return found[0] if found else name
-
-
-def measure_latency(path: Path, repeats: int = REPEATS) -> float:
-    """Median milliseconds of one crop through an .onnx file on one thread. Raises ModelFileError."""
-    session = open_session(path, threads=1)
-    (entry,) = session.get_inputs()
-    crop = sample_images(entry.shape[1], entry.shape[2], 1).numpy()
-    taken = []
-    for _ in range(WARM_UP + repeats):
-        start = time.perf_counter()
-        session.run(None, {entry.name: crop})
-        taken.append(time.perf_counter() - start)
-    return 1000 * float(np.median(taken[WARM_UP:]))
 
 
 def format_runs(runs: Sequence[RunSummary], error: str = "geodesic") -> str:
