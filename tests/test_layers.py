@@ -19,6 +19,7 @@ RANK = {
     "sample": 2,
     "datasets": 3,
     "rendering": 3,
+    "detection": 3,
     "conversion": 4,
     "augmentation": 4,
     "models": 4,

@@ -10,8 +10,8 @@ from archive_damage import Members, check_damage, convert, damage_count, write_f
 from scipy.spatial.transform import Rotation
 
 from trackertraincode.conversion import biwi
-from trackertraincode.conversion.faces import Detections, MtcnnDetector
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
+from trackertraincode.detection.mtcnn import Detections, MtcnnDetector
 from trackertraincode.errors import ArchiveError, ConfigError, UserError
 from trackertraincode.sample.images import decode, encode_png
 

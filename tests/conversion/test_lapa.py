@@ -8,9 +8,9 @@ from archive_damage import Members, check_damage, convert, write_folder, write_z
 from slow_landmarks import annotations, slow_lapa
 
 from trackertraincode.conversion import lapa
-from trackertraincode.conversion.faces import Detections
 from trackertraincode.conversion.lapa import make_source, refine_box
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
+from trackertraincode.detection.mtcnn import Detections
 from trackertraincode.errors import ArchiveError, UserError
 from trackertraincode.sample.images import decode, decode_labels, encode_jpeg, encode_png
 

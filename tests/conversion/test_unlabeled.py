@@ -9,9 +9,9 @@ import pytest
 from archive_damage import Members, check_damage, convert, write_folder, write_zip
 
 from trackertraincode.conversion import unlabeled
-from trackertraincode.conversion.faces import Detections
 from trackertraincode.conversion.unlabeled import Video, make_source
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
+from trackertraincode.detection.mtcnn import Detections
 from trackertraincode.errors import ArchiveError, UserError
 from trackertraincode.sample.images import decode, encode_jpeg
 

@@ -8,8 +8,8 @@ import pytest
 from archive_damage import Members, check_damage, convert, write_folder, write_zip
 
 from trackertraincode.conversion import w300vw
-from trackertraincode.conversion.faces import Detections, MtcnnDetector
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
+from trackertraincode.detection.mtcnn import Detections, MtcnnDetector
 from trackertraincode.errors import ArchiveError, UserError
 from trackertraincode.sample.images import decode
 

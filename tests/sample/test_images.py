@@ -1,7 +1,13 @@
 """The image codec: sizes from headers, colour order, refusal of what is no picture."""
 
+import io
+import struct
+import zlib
+
+import cv2
 import numpy as np
 import pytest
+from PIL import Image, ImageOps
 
 from trackertraincode.sample import images
 
@@ -41,3 +47,90 @@ def test_sniffing_reads_bytes_not_names() -> None:
 def test_what_is_no_picture_is_refused(function, data: bytes) -> None:
     with pytest.raises(images.ImageDecodeError, match=r"not a|without a frame"):
         function(data)
+
+
+SMOOTH = cv2.GaussianBlur(RNG.integers(0, 255, (240, 320, 3), dtype=np.uint8), (0, 0), 2)
+JPEGS = {
+    "baseline": [],
+    "progressive": [cv2.IMWRITE_JPEG_PROGRESSIVE, 1],
+    "restarts": [cv2.IMWRITE_JPEG_RST_INTERVAL, 5],
+}
+
+
+@pytest.fixture(params=[*JPEGS, "grey", "CMYK", "png"])
+def whole(request: pytest.FixtureRequest) -> bytes:
+    """An image of 320 × 240 pixels as a file."""
+    if request.param == "png":
+        return images.encode_png(SMOOTH)
+    if request.param in JPEGS:
+        return cv2.imencode(".jpg", SMOOTH, JPEGS[request.param])[1].tobytes()
+    if request.param == "grey":
+        return images.encode_jpeg(SMOOTH[..., 0])
+    buffer = io.BytesIO()
+    Image.fromarray(SMOOTH).convert("CMYK").save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("tail", [b"", bytes(4096), b"\xff" * 100, b"\xff\xd8\xff\xe0 a film", b"x" * 500])
+def test_a_whole_file_may_have_bytes_behind_its_end(whole: bytes, tail: bytes) -> None:
+    assert images.check_image(whole + tail) == (320, 240)
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.98])
+def test_a_file_that_is_cut_is_not_whole_even_when_it_was_closed(whole: bytes, share: float) -> None:
+    cut = whole[: int(share * len(whole))]
+    for tail in (b"", b"\xff\xd9"):
+        with pytest.raises(
+            images.ImageDecodeError, match=r"\d+ bytes of (JPEG|PNG), (cut off before the end|damaged \()"
+        ):
+            images.check_image(cut + tail)
+
+
+@pytest.mark.parametrize("hole", [b"\x55" * 500, bytes(500), b""], ids=["flipped", "zero", "left out"])
+def test_a_file_with_a_hole_is_not_whole(whole: bytes, hole: bytes) -> None:
+    half = len(whole) // 2
+    with pytest.raises(images.ImageDecodeError, match=r"\d+ bytes.* (damaged \(Corrupt JPEG data|not a readable)"):
+        images.check_image(whole[:half] + hole + whole[half + 500 :])
+
+
+def test_an_image_of_too_many_pixels_is_refused_everywhere() -> None:
+    jpeg = bytearray(images.encode_jpeg(PICTURE))
+    frame = jpeg.index(b"\xff\xc0")
+    jpeg[frame + 5 : frame + 9] = struct.pack(">HH", 60_000, 60_000)
+    header = b"IHDR" + struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)
+    png = bytearray(images.encode_png(PICTURE))
+    png[12:33] = header + struct.pack(">I", zlib.crc32(header))
+    for function in (images.check_image, images.decode, images.decode_labels):
+        for data in (bytes(jpeg), bytes(png)):
+            with pytest.raises(images.ImageDecodeError, match="60000 × 60000 pixels, more than 1073741824; refused"):
+                function(data)
+
+
+@pytest.mark.parametrize(("bits", "shift"), [(8, 0), (10, 2), (12, 4), (14, 6), (16, 8)])
+def test_deep_values_are_scaled_by_the_range_of_their_sensor(bits: int, shift: int) -> None:
+    deep = RNG.integers(0, 2**bits, (40, 40), dtype=np.uint16)
+    deep[0, 0] = 2**bits - 1
+    assert np.array_equal(images.decode(images.encode_png(deep)), deep >> shift)
+    colour = images.decode(images.encode_png(np.stack([deep, deep // 2, deep // 4], axis=-1)), color=True)
+    assert np.array_equal(colour[..., 2], deep // 4 >> shift)
+
+
+@pytest.mark.parametrize("tag", range(1, 9))
+def test_upright_is_what_viewers_show(tag: int) -> None:
+    buffer = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0112] = "maker", tag
+    Image.fromarray(SMOOTH).save(buffer, "JPEG", quality=95, exif=exif)
+    assert images.orientation(buffer.getvalue()) == tag
+    shown = np.asarray(ImageOps.exif_transpose(Image.open(buffer)))
+    upright = images.decode(buffer.getvalue(), color=True, upright=True)
+    assert upright.shape == shown.shape
+    assert np.abs(upright.astype(int) - shown).mean() < 1
+    assert images.decode(buffer.getvalue()).shape == (240, 320)
+
+
+@pytest.mark.parametrize("exif", [b"", b"II*\0", b"II*\0\xff\xff\xff\xff", b"MM\0*\0\0\0\x08\xff\xff" + bytes(30)])
+def test_a_damaged_orientation_counts_as_upright(exif: bytes) -> None:
+    content = b"Exif\0\0" + exif
+    jpeg = images.encode_jpeg(PICTURE)
+    assert images.orientation(jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(content) + 2) + content + jpeg[2:]) == 1

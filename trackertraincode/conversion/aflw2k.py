@@ -7,15 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from trackertraincode.conversion.archive import open_archive
+from trackertraincode.conversion.archive import naming, open_archive
 from trackertraincode.conversion.closed_eyes import close_eyes
 from trackertraincode.conversion.matfile import numbers, read_mat
 from trackertraincode.conversion.pose_para import (
     HOW_TO_GET_BFM,
     MAT_VARIABLES,
     FaceModels,
-    centered_depth,
-    check_picture,
     coefficient_model,
     head_box,
     read_coefficients,
@@ -25,7 +23,8 @@ from trackertraincode.conversion.run import Source
 from trackertraincode.errors import ArchiveError
 from trackertraincode.facemodel.embedded import embedded_head
 from trackertraincode.facemodel.head_model import COEFFICIENT_COUNT
-from trackertraincode.sample.images import decode, encode_jpeg
+from trackertraincode.facemodel.landmarks68 import centered_depth
+from trackertraincode.sample.images import check_image, decode, encode_jpeg
 from trackertraincode.sample.sample import Sample
 
 _PICTURE = re.compile(r"^(?:.*/)?image\d+\.jpg$", re.IGNORECASE)
@@ -71,7 +70,8 @@ def convert_item(settings: Settings, stem: str) -> list[Sample]:
     """One picture -> one sample. Raises ArchiveError naming the member that is missing, damaged or wrong."""
     archive = open_archive(settings.archive)
     image = archive.read(f"{stem}.jpg")
-    size = check_picture(image, f"{stem}.jpg")
+    with naming(f"{stem}.jpg"):
+        size = check_image(image)
     name = f"{stem}.mat"
     mat = read_mat(archive.read(name), name, MAT_VARIABLES)
     if coefficient_model(mat) != settings.coefficients_of:

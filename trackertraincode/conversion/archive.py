@@ -3,10 +3,13 @@
 import os
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
 from trackertraincode.errors import ArchiveError
+from trackertraincode.sample.images import ImageDecodeError
 
 MAX_MEMBER_BYTES = 512 * 2**20
 MAX_RATIO = 200  # unpacked to packed; deflate reaches 1,000 on zeros, pictures and labels stay below 20
@@ -91,6 +94,15 @@ def is_junk(name: str) -> bool:
     """What macOS and Windows add to archives."""
     parts = name.split("/")
     return "__MACOSX" in parts or parts[-1].startswith("._") or parts[-1] in (".DS_Store", "Thumbs.db")
+
+
+@contextmanager
+def naming(name: str) -> Iterator[None]:
+    """Turn the ImageDecodeError of what is done inside into an ArchiveError that begins with the name."""
+    try:
+        yield
+    except ImageDecodeError as error:
+        raise ArchiveError(f"{name}: {error}") from error
 
 
 def open_archive(path: Path) -> Archive:

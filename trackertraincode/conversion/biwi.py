@@ -18,13 +18,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from trackertraincode.conversion.archive import Archive, open_archive
+from trackertraincode.conversion.archive import Archive, naming, open_archive
 from trackertraincode.conversion.run import Source
 from trackertraincode.conversion.textfile import finite_number, number_rows, read_lines
+from trackertraincode.detection.mtcnn import MtcnnDetector, best_overlap
 from trackertraincode.errors import ArchiveError
 from trackertraincode.geometry.camera import HEAD_RADIUS_MM, focal_length
 from trackertraincode.geometry.rotation import matrix_to_quat
-from trackertraincode.sample.images import ImageDecodeError, decode, encode_jpeg
+from trackertraincode.sample.images import decode, encode_jpeg
 from trackertraincode.sample.sample import Sample
 
 HEAD_ORIGIN = np.array([0.03, -0.35, -0.2])  # from the data base's head centre to ours, head radii; measured by eye
@@ -99,8 +100,6 @@ def make_source(archive: Path, opal_annotation: Path | None, published_projectio
         if not pictures:
             raise ArchiveError(f"{opal_annotation}: not one of its frames is in {archive}.")
     else:
-        from trackertraincode.conversion.faces import MtcnnDetector
-
         MtcnnDetector().check()
     items = [Item(name, frame[0], None if boxes is None else boxes[frame]) for frame, name in pictures.items()]
     uncalibrated = sorted({item.calibration for item in items if item.calibration not in opened})
@@ -154,7 +153,8 @@ def convert_item(settings: Settings, item: Item) -> list[Sample]:
     rotation, center = read_pose(archive.read(item.pose), item.pose)
     rotation = calibration.rotation @ rotation
     center = calibration.rotation @ center + calibration.translation
-    picture = _read_picture(archive, item.picture)
+    with naming(item.picture):
+        picture = decode(archive.read(item.picture), color=True)
     height, width = picture.shape[:2]
     if (width, height) != (calibration.width, calibration.height):
         found = f"{calibration.width:g} × {calibration.height:g}"
@@ -239,13 +239,6 @@ def _check_rotation(matrix: np.ndarray, name: str) -> None:
         raise ArchiveError(f"{name}: {matrix.round(4).tolist()} isn't a rotation.")
 
 
-def _read_picture(archive: Archive, name: str) -> np.ndarray:
-    try:
-        return decode(archive.read(name), color=True)
-    except ImageDecodeError as error:
-        raise ArchiveError(f"{name}: {error}") from error
-
-
 def _annotated(item: Item, width: int, height: int) -> np.ndarray:
     x0, y0, x1, y1 = item.box or (0.0, 0.0, 0.0, 0.0)
     if x1 <= x0 or y1 <= y0 or x0 >= width or y0 >= height or x1 <= 0 or y1 <= 0:
@@ -255,8 +248,6 @@ def _annotated(item: Item, width: int, height: int) -> np.ndarray:
 
 def _detect(picture: np.ndarray, projected: np.ndarray, name: str) -> np.ndarray:
     """The detected face that overlaps the projected head most."""
-    from trackertraincode.conversion.faces import MtcnnDetector, best_overlap
-
     boxes, confidences = MtcnnDetector()(picture)
     box = best_overlap(boxes[confidences > MIN_CONFIDENCE], projected, MIN_IOU)
     if box is None:

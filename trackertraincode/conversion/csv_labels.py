@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from trackertraincode.conversion.archive import open_archive
-from trackertraincode.conversion.pose_para import centered_depth, check_picture
+from trackertraincode.conversion.archive import naming, open_archive
 from trackertraincode.conversion.run import Source
 from trackertraincode.conversion.textfile import finite_number, read_lines
 from trackertraincode.errors import ArchiveError, closest_first
-from trackertraincode.facemodel.landmarks68 import COUNT
+from trackertraincode.facemodel.landmarks68 import COUNT, centered_depth
 from trackertraincode.geometry.euler import aflw_to_matrix
 from trackertraincode.geometry.rotation import matrix_to_quat
+from trackertraincode.sample.images import check_image
 from trackertraincode.sample.sample import Sample
 
 COLUMNS_HELP = """\
@@ -157,7 +157,8 @@ def convert_item(settings: Settings, row: Row) -> list[Sample]:
     named = {column: cell.strip() for column, cell in zip(settings.header, cells)}
     labels = dict(_read_labels(settings, named, where))
     image, picture = _read_picture(settings, named, where)
-    size = check_picture(image, f"{where}, column 'path': {picture}")
+    with naming(f"{where}, column 'path': {picture}"):
+        size = check_image(image)
     x0, y0, x1, y1 = labels["face_box"]
     if x0 >= size.width or y0 >= size.height or x1 <= 0 or y1 <= 0:
         raise ArchiveError(

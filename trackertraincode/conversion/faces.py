@@ -1,26 +1,19 @@
-"""Faces in pictures: MTCNN's boxes, and the crop of a large picture that a file keeps.
+"""The crop of a large image that a file keeps: image, box --store_crop--> JPEG of the face's surroundings, moved labels"""
 
-picture --MtcnnDetector--> boxes --best_overlap--> box --store_crop--> JPEG of the face's surroundings, moved labels
-"""
-
-import importlib.util
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
-import torch
 
-from trackertraincode.conversion.pose_para import check_picture
-from trackertraincode.errors import ArchiveError, ConfigError
-from trackertraincode.geometry.boxes import box_iou
+from trackertraincode.conversion.archive import naming
+from trackertraincode.errors import ArchiveError
 from trackertraincode.sample.fields import BY_ATTRIBUTE, FIELDS, Kind
 from trackertraincode.sample.images import (
-    ImageDecodeError,
     Size,
+    check_image,
     decode,
     decode_labels,
     encode_jpeg,
@@ -31,85 +24,16 @@ from trackertraincode.sample.images import (
 CROP_FACE_SIZE = 224  # pixels of the box's shorter side after scaling
 LARGEST_FACE = 1.5 * CROP_FACE_SIZE  # boxes with both sides above are scaled
 CROP_MARGIN = 10  # pixels, added to half of the box's longer side
-HOW_TO_INSTALL = (
-    "the face detector needs facenet-pytorch, which isn't installed or doesn't import ({reason}); install it with "
-    "'pip install trackertraincode[convert]', or switch the detector off where the converter has an option for it."
-)
 
 
-class Detections(NamedTuple):
-    """Faces found in one picture, the largest first."""
-
-    boxes: np.ndarray  # (N, 4) float64 x0, y0, x1, y1; pixels
-    confidences: np.ndarray  # (N,) float64 in [0, 1]
-
-
-@dataclass(frozen=True)
-class MtcnnDetector:
-    """MTCNN with the weights that facenet-pytorch 2.5.3 carries; nothing is downloaded.
-
-    Small and picklable: every process loads the networks when it detects for the first time.
-    """
-
-    min_face: int = 20  # pixels of the smallest face that is looked for
-    max_edge: int = 1280  # larger pictures are scaled down for the detection
-
-    def check(self) -> None:
-        """Raise ConfigError, which says what to install, when the detector can't work here."""
-        if importlib.util.find_spec("facenet_pytorch") is None:
-            raise ConfigError(HOW_TO_INSTALL.format(reason="no module named facenet_pytorch"))
-
-    def __call__(self, picture: np.ndarray) -> Detections:
-        """(H, W, 3) RGB uint8 -> faces. Raises ConfigError when facenet-pytorch is missing."""
-        height, width = picture.shape[:2]
-        scale = min(1.0, self.max_edge / max(height, width))
-        if scale < 1.0:
-            size = (max(1, round(width * scale)), max(1, round(height * scale)))
-            picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-        if min(picture.shape[:2]) < self.min_face:
-            return Detections(np.zeros((0, 4)), np.zeros(0))
-        boxes, confidences = _detect(_networks(self.min_face), np.ascontiguousarray(picture))
-        if boxes is None:
-            return Detections(np.zeros((0, 4)), np.zeros(0))
-        shrunk = np.array([width / picture.shape[1], height / picture.shape[0]] * 2)
-        return Detections(boxes.astype(np.float64) * shrunk, np.asarray(confidences, np.float64))
-
-
-def _detect(networks: Any, picture: np.ndarray) -> tuple[Any, Any]:
-    """Boxes and confidences, (None, None) without a face. One thread, so that results don't depend on their number."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        return networks.detect(picture)
-    except (RuntimeError, IndexError) as error:
-        if "allocate" in str(error):
-            raise
-        return None, None  # release 2.5.3 raises these when all of its proposals lie outside of the picture
-    finally:
-        torch.set_num_threads(threads)
-
-
-@cache
-def _networks(min_face: int) -> Any:
-    try:
-        from facenet_pytorch import MTCNN
-    except (ImportError, RuntimeError) as error:  # torchvision of another torch fails with RuntimeError
-        raise ConfigError(HOW_TO_INSTALL.format(reason=error)) from error
-    return MTCNN(keep_all=True, min_face_size=min_face).eval()
-
-
-def best_overlap(boxes: np.ndarray, box: np.ndarray, min_iou: float) -> np.ndarray | None:
-    """Of boxes (N, 4) the one with the largest intersection over union with `box` (4,), None unless > min_iou."""
-    if len(boxes) == 0:
-        return None
-    overlap = box_iou(torch.as_tensor(boxes, dtype=torch.float64), torch.as_tensor(box, dtype=torch.float64))
-    best = int(overlap.argmax())
-    return boxes[best] if overlap[best] > min_iou else None
+def box_around(points: np.ndarray) -> np.ndarray:
+    """(N, 2 or 3) -> (4,) x0, y0, x1, y1."""
+    return np.concatenate([points[:, :2].min(0), points[:, :2].max(0)])
 
 
 def check_on_face(points: np.ndarray, box: np.ndarray, where: str) -> None:
     """Raise ArchiveError, which begins with `where`, when landmarks (N, 2) and face box (4,) don't overlap at all."""
-    around = np.concatenate([points.min(0), points.max(0)])
+    around = box_around(points)
     if (np.maximum(around[:2], box[:2]) >= np.minimum(around[2:], box[2:])).any():
         found, expected = ([round(float(v), 1) for v in value] for value in (around, box))
         raise ArchiveError(f"{where}: landmarks in {found}, but the face box is {expected}; one of them is another's.")
@@ -180,7 +104,8 @@ def store_crop(
     as it is, all else becomes JPEG of quality 95. Label images are scaled without mixing classes.
     Raises ArchiveError, which begins with `name`, when the picture is damaged or the box lies outside of it.
     """
-    size = check_picture(picture, name) if isinstance(picture, bytes) else Size(picture.shape[1], picture.shape[0])
+    with naming(name):
+        size = check_image(picture) if isinstance(picture, bytes) else Size(picture.shape[1], picture.shape[0])
     placement = place_crop(size, box)
     if placement is None:
         found = [round(float(v), 1) for v in box]
@@ -203,10 +128,8 @@ def store_crop(
 
 
 def _move_classes(value: bytes | np.ndarray, placement: Placement, name: str) -> bytes:
-    try:
+    with naming(f"{name}: label image"):
         classes = decode_labels(value) if isinstance(value, bytes) else value
-    except ImageDecodeError as error:
-        raise ArchiveError(f"{name}: label image: {error}") from error
     if classes.shape != placement.picture[::-1]:
         found = f"{classes.shape[1]} × {classes.shape[0]}"
         raise ArchiveError(

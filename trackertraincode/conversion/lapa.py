@@ -13,14 +13,14 @@ from pathlib import Path
 
 import numpy as np
 
-from trackertraincode.conversion.archive import open_archive
-from trackertraincode.conversion.faces import MtcnnDetector, best_overlap, store_crop
+from trackertraincode.conversion.archive import naming, open_archive
+from trackertraincode.conversion.faces import box_around, store_crop
 from trackertraincode.conversion.landmark_schemes import LAPA_COUNT, lapa_to_68
-from trackertraincode.conversion.pose_para import check_picture, hull
 from trackertraincode.conversion.run import Source
 from trackertraincode.conversion.textfile import number_rows, read_lines
+from trackertraincode.detection.mtcnn import MtcnnDetector, best_overlap
 from trackertraincode.errors import ArchiveError
-from trackertraincode.sample.images import ImageDecodeError, decode, decode_labels
+from trackertraincode.sample.images import check_image, decode, decode_labels
 from trackertraincode.sample.sample import Sample
 
 SPLITS = ("train", "val", "test")
@@ -28,9 +28,9 @@ CLASSES = (
     "background", "skin", "left brow", "right brow", "left eye", "right eye", "nose", "upper lip", "inner mouth",
     "lower lip", "hair",
 )  # fmt: skip
-MIN_IOU = 0.25  # of the detection that replaces the landmarks' hull
+MIN_IOU = 0.25  # of the detection that replaces the landmarks' box
 DETECTOR_MIN_FACE = 20  # pixels, MTCNN's usual
-SMALLEST_SHARE = 0.4  # a detection with a smaller side, relative to the hull's, can't overlap enough
+SMALLEST_SHARE = 0.4  # a detection with a smaller side, relative to the landmarks', can't overlap enough
 _PICTURE = re.compile(rf"^(?P<root>(?:.*/)?(?P<split>{'|'.join(SPLITS)})/)images/(?P<name>[^/]+)\.jpg$", re.IGNORECASE)
 _MEGAFACE = re.compile(r"^[\d_]+$")  # names of the pictures that come from MegaFace
 
@@ -108,13 +108,14 @@ def convert_item(settings: Settings, item: Item) -> list[Sample]:
     archive = open_archive(settings.archive)
     points = read_landmarks(archive.read(item.landmarks), item.landmarks)
     image = archive.read(item.picture)
-    check_picture(image, item.picture)
+    with naming(item.picture):
+        check_image(image)
     labels: dict[str, object] = {"landmarks_2d": lapa_to_68(points)}
     if settings.segmentation:
         classes = archive.read(item.labels)
         _check_classes(classes, item.labels)
         labels["segmentation"] = classes
-    box = hull(points)
+    box = box_around(points)
     if settings.refine_boxes:
         box = refine_box(decode(image, color=True), box)
     return [Sample(name=item.picture, **store_crop(image, box, labels, name=item.picture))]
@@ -141,9 +142,7 @@ def refine_box(picture: np.ndarray, box: np.ndarray) -> np.ndarray:
 
 
 def _check_classes(data: bytes, name: str) -> None:
-    try:
+    with naming(name):
         largest = int(decode_labels(data).max())
-    except ImageDecodeError as error:
-        raise ArchiveError(f"{name}: {error}") from error
     if largest >= len(CLASSES):
         raise ArchiveError(f"{name}: class {largest}, expected 0 to {len(CLASSES) - 1}.")

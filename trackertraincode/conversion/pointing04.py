@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from trackertraincode.conversion.archive import Archive, open_archive
-from trackertraincode.conversion.pose_para import check_picture
+from trackertraincode.conversion.archive import Archive, naming, open_archive
 from trackertraincode.conversion.run import Source
 from trackertraincode.conversion.textfile import finite_number, read_lines
 from trackertraincode.errors import ArchiveError
 from trackertraincode.geometry.euler import pointing04_to_matrix
 from trackertraincode.geometry.rotation import matrix_to_quat
+from trackertraincode.sample.images import check_image
 from trackertraincode.sample.sample import Sample
 
 # The folder Front repeats the frontal pictures; the oldest copies spell "personne".
@@ -77,7 +77,8 @@ def convert_item(archive: Path, item: Item) -> list[Sample]:
             f"{item.picture}: tilt {item.tilt} and pan {item.pan} in its name; they go from -90 to 90 in steps of 15."
         )
     image = opened.read(item.picture)
-    size = check_picture(image, item.picture)
+    with naming(item.picture):
+        size = check_image(image)
     label = Path(item.picture).with_suffix(".txt").as_posix()
     box = read_box(opened.read(label), label, Path(item.picture).stem)
     if (box[:2] >= size).any() or (box[2:] <= 0).any():

@@ -12,14 +12,12 @@ import numpy as np
 import torch
 
 from trackertraincode.conversion.matfile import numbers, text
-from trackertraincode.errors import ArchiveError
 from trackertraincode.facemodel.embedded import NAME as EMBEDDED
 from trackertraincode.facemodel.embedded import embedded_head
 from trackertraincode.facemodel.head_model import EXPRESSION_COUNT, SHAPE_COUNT, HeadModel, load_head_model
-from trackertraincode.facemodel.landmarks68 import EYE_CORNERS
 from trackertraincode.geometry.euler import aflw_to_matrix
 from trackertraincode.geometry.rotation import matrix_to_quat
-from trackertraincode.sample.images import ImageDecodeError, Size, decode, image_size, sniff
+from trackertraincode.sample.images import Size
 
 ORIGIN_OFFSET = np.array([0.0, -0.26, -0.9])  # from the origin of `Pose_Para` to between the eyes, head radii
 MAT_VARIABLES = ("Pose_Para", "Shape_Para", "Exp_Para", "pt2d", "pt3d_68", "face_model")
@@ -83,34 +81,7 @@ def _load(path: str | None) -> HeadModel:
     return load_head_model(None if path is None else Path(path))
 
 
-def centered_depth(points: np.ndarray) -> np.ndarray:
-    """(68, 3) with the mean z of the four eye corners at 0."""
-    points = points.copy()
-    points[:, 2] -= points[list(EYE_CORNERS), 2].mean()
-    return points
-
-
 def head_box(pose: Pose, model: HeadModel, coefficients: np.ndarray) -> np.ndarray:
-    """(4,) hull of the posed face mesh: forehead to chin, ear to ear."""
+    """(4,) box of the posed face mesh: forehead to chin, ear to ear."""
     turned = (pose.matrix[:2] * pose.head[2]).astype(np.float32) @ model.face_hull_points(coefficients).T
     return np.concatenate([turned.min(1) + pose.head[:2], turned.max(1) + pose.head[:2]])
-
-
-def hull(points: np.ndarray) -> np.ndarray:
-    """(N, 2 or 3) -> (4,) x0, y0, x1, y1."""
-    return np.concatenate([points[:, :2].min(0), points[:, :2].max(0)])
-
-
-def check_picture(data: bytes, name: str) -> Size:
-    """Its size. Raises ArchiveError naming the file when it doesn't decode or ends early.
-
-    Decoding at an eighth of the size reads all of the file but computes little.
-    """
-    try:
-        size = image_size(data)
-        if sniff(data) == "jpeg" and b"\xff\xd9" not in data[-64:]:
-            raise ArchiveError(f"{name}: the picture ends early.")
-        decode(data, reduce=8)
-    except ImageDecodeError as error:
-        raise ArchiveError(f"{name}: {error}") from error
-    return size

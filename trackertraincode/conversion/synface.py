@@ -13,14 +13,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from trackertraincode.conversion.archive import open_archive
+from trackertraincode.conversion.archive import naming, open_archive
 from trackertraincode.conversion.faces import check_on_face
 from trackertraincode.conversion.run import Source
 from trackertraincode.conversion.textfile import number_rows, read_lines
 from trackertraincode.errors import ArchiveError
 from trackertraincode.facemodel.landmarks68 import COUNT
 from trackertraincode.rendering.labels import CLASSES
-from trackertraincode.sample.images import ImageDecodeError, decode, decode_labels, encode_jpeg
+from trackertraincode.sample.images import decode, decode_labels, encode_jpeg
 from trackertraincode.sample.sample import Sample
 
 LARGEST_CLASS = 18
@@ -56,16 +56,12 @@ def convert_item(settings: Settings, stem: str) -> list[Sample]:
     picture, labels, points = f"{stem}.png", f"{stem}_seg.png", f"{stem}_ldmks.txt"
     landmarks = read_landmarks(archive.read(points), points)
     label_file = archive.read(labels)
-    try:
+    with naming(labels):
         classes = decode_labels(label_file)
-    except ImageDecodeError as error:
-        raise ArchiveError(f"{labels}: {error}") from error
     box = face_box(classes, labels)
     check_on_face(landmarks, box, points)
-    try:
+    with naming(picture):
         pixels = decode(archive.read(picture), color=True)
-    except ImageDecodeError as error:
-        raise ArchiveError(f"{picture}: {error}") from error
     if pixels.shape[:2] != classes.shape:
         found = f"{pixels.shape[1]} × {pixels.shape[0]}"
         raise ArchiveError(f"{picture}: {found} pixels, its label image {classes.shape[1]} × {classes.shape[0]}.")
@@ -89,7 +85,7 @@ def read_landmarks(data: bytes, name: str) -> np.ndarray:
 
 
 def face_box(classes: np.ndarray, name: str) -> np.ndarray:
-    """(H, W) label image -> hull of skin and nose, or of all that isn't background where there is neither.
+    """(H, W) label image -> box of skin and nose, or of all that isn't background where there is neither.
 
     Raises ArchiveError when a class is unknown or the box is small.
     """

@@ -14,12 +14,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from trackertraincode.conversion.archive import VIDEO_EXTENSIONS, open_archive
-from trackertraincode.conversion.faces import MtcnnDetector, store_crop
-from trackertraincode.conversion.pose_para import check_picture
+from trackertraincode.conversion.archive import VIDEO_EXTENSIONS, naming, open_archive
+from trackertraincode.conversion.faces import store_crop
 from trackertraincode.conversion.run import Source
+from trackertraincode.detection.mtcnn import MtcnnDetector
 from trackertraincode.errors import ArchiveError
-from trackertraincode.sample.images import decode
+from trackertraincode.sample.images import check_image, decode
 from trackertraincode.sample.sample import Sample
 
 PICTURE_EXTENSIONS = (".jpg", ".jpeg", ".png")
@@ -100,7 +100,8 @@ def convert_item(settings: Settings, item: Item) -> list[Sample]:
     data: bytes | np.ndarray
     if item.frame is None:
         data = open_archive(settings.source).read(item.name)
-        check_picture(data, item.name)
+        with naming(item.name):
+            check_image(data)
         pixels = decode(data, color=True)
     else:
         data = pixels = _open_video(settings.path_of(item.name)).frame(item.frame)

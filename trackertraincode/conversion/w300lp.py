@@ -11,17 +11,15 @@ from pathlib import Path
 
 import numpy as np
 
-from trackertraincode.conversion.archive import Archive, open_archive
+from trackertraincode.conversion.archive import Archive, naming, open_archive
+from trackertraincode.conversion.faces import box_around
 from trackertraincode.conversion.matfile import numbers, read_mat
 from trackertraincode.conversion.pose_para import (
     HOW_TO_GET_BFM,
     MAT_VARIABLES,
     FaceModels,
-    centered_depth,
-    check_picture,
     coefficient_model,
     head_box,
-    hull,
     read_coefficients,
     read_pose,
 )
@@ -29,6 +27,8 @@ from trackertraincode.conversion.run import Source
 from trackertraincode.errors import ArchiveError
 from trackertraincode.facemodel.embedded import embedded_head
 from trackertraincode.facemodel.head_model import COEFFICIENT_COUNT
+from trackertraincode.facemodel.landmarks68 import centered_depth
+from trackertraincode.sample.images import check_image
 from trackertraincode.sample.sample import Sample
 
 SUBSETS = ("AFW", "HELEN", "IBUG", "LFPW")
@@ -117,7 +117,8 @@ def convert_item(settings: Settings, item: Item) -> list[Sample]:
     """One picture -> one sample. Raises ArchiveError naming the member that is missing, damaged or wrong."""
     archive = open_archive(settings.archive)
     image = archive.read(f"{item.stem}.jpg")
-    size = check_picture(image, f"{item.stem}.jpg")
+    with naming(f"{item.stem}.jpg"):
+        size = check_image(image)
     name = f"{item.stem}.mat"
     mat = read_mat(archive.read(name), name, MAT_VARIABLES)
     if coefficient_model(mat) != settings.coefficients_of:
@@ -141,7 +142,7 @@ def convert_item(settings: Settings, item: Item) -> list[Sample]:
             sequence=item.sequence,
             rotation=pose.quat,
             head=pose.head,
-            face_box=head_box(pose, stand_in, used) if settings.head_bbox else hull(points),
+            face_box=head_box(pose, stand_in, used) if settings.head_bbox else box_around(points),
             landmarks=None if model is None else points,
             landmarks_2d=landmarks_2d,
             shape=None if model is None else coefficients,

@@ -20,18 +20,18 @@ import cv2
 import numpy as np
 
 from trackertraincode.conversion.archive import Archive, open_archive
-from trackertraincode.conversion.faces import MtcnnDetector, Placement, best_overlap
-from trackertraincode.conversion.pose_para import hull
+from trackertraincode.conversion.faces import Placement, box_around
 from trackertraincode.conversion.run import Source
 from trackertraincode.conversion.textfile import number_rows, read_lines
+from trackertraincode.detection.mtcnn import MtcnnDetector, best_overlap
 from trackertraincode.errors import ArchiveError
 from trackertraincode.sample.fields import Kind
 from trackertraincode.sample.images import Size, encode_jpeg
 from trackertraincode.sample.sample import Sample
 
 LARGEST_FACE = 1.5 * 129  # pixels of a face box's longer side in stored pictures
-MIN_PADDING = 10  # pixels round the hull of all landmarks
-MIN_IOU = 0.25  # of the detection that replaces the landmarks' hull
+MIN_PADDING = 10  # pixels round the box of all landmarks
+MIN_IOU = 0.25  # of the detection that replaces the landmarks' box
 FRAMES_PER_ITEM = 32
 MAX_SIZE_RATIO = 4  # of a face's size to the median of its video
 _ANNOTATION = re.compile(r"^(?P<folder>(?:.*/)?\d{3})/annot/(?P<frame>\d+)\.pts$", re.IGNORECASE)
@@ -76,7 +76,7 @@ class Landmarks:
     """What can be read of a video's annotations."""
 
     points: dict[int, np.ndarray]  # frame -> (68, 2) pixels
-    hull: np.ndarray  # (4,) of all of them
+    around: np.ndarray  # (4,) box of all of them
     largest: float  # pixels, longest side of all faces
     damaged: tuple[str, ...]  # what is wrong with the others
 
@@ -144,7 +144,7 @@ def _sample(settings: Settings, video: Video, frame: int, picture: np.ndarray, l
     placement = shared_crop(Size(picture.shape[1], picture.shape[0]), landmarks, f"{video.member}")
     points = placement.move_label(landmarks.points[frame], Kind.POINTS)
     crop = placement.move_pixels(picture, cv2.INTER_AREA)
-    box = hull(points)
+    box = box_around(points)
     if settings.refine_boxes:
         detected = best_overlap(MtcnnDetector()(crop).boxes, box, MIN_IOU)
         box = box if detected is None else detected
@@ -159,13 +159,13 @@ def _sample(settings: Settings, video: Video, frame: int, picture: np.ndarray, l
 
 
 def shared_crop(size: Size, landmarks: Landmarks, name: str) -> Placement:
-    """The crop of all frames: the hull of all landmarks, padded by half its diagonal, within the picture.
+    """The crop of all frames: the box of all landmarks, padded by half its diagonal, within the picture.
 
-    Scaled so that the largest face isn't above `LARGEST_FACE`. Raises ArchiveError when the hull is outside.
+    Scaled so that the largest face isn't above `LARGEST_FACE`. Raises ArchiveError when the box is outside.
     """
     factor = min(1.0, LARGEST_FACE / landmarks.largest)
     scaled = Size(max(1, round(size.width * factor)), max(1, round(size.height * factor)))
-    low, high = landmarks.hull[:2] * scaled / size, landmarks.hull[2:] * scaled / size
+    low, high = landmarks.around[:2] * scaled / size, landmarks.around[2:] * scaled / size
     if (low >= scaled).any() or (high <= 0).any():
         raise ArchiveError(f"{name}: all landmarks lie outside its {size.width} × {size.height} pixels.")
     padding = max(MIN_PADDING, 0.5 * float(np.linalg.norm(high - low)))
@@ -210,7 +210,7 @@ def read_landmarks(archive: Path, folder: str) -> Landmarks:
             damaged.append(f"{name}: a face of {size:.0f} pixels, the other frames' are about {usual:.0f}.")
             del points[frame]
     largest = max((sizes[frame] for frame in points), default=0.0)
-    every = hull(np.concatenate(list(points.values()))) if points else np.zeros(4)
+    every = box_around(np.concatenate(list(points.values()))) if points else np.zeros(4)
     return Landmarks(points, every, largest, tuple(damaged))
 
 

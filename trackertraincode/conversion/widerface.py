@@ -18,12 +18,11 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from trackertraincode.conversion.archive import Archive, open_archive
-from trackertraincode.conversion.pose_para import check_picture
+from trackertraincode.conversion.archive import Archive, naming, open_archive
 from trackertraincode.conversion.run import Source
 from trackertraincode.conversion.textfile import number_rows, read_lines
 from trackertraincode.errors import ArchiveError
-from trackertraincode.sample.images import Size, decode, encode_jpeg
+from trackertraincode.sample.images import Size, check_image, decode, encode_jpeg
 from trackertraincode.sample.sample import Sample
 
 SUBSETS = ("train", "val")
@@ -154,7 +153,8 @@ def convert_item(settings: Settings, item: Item) -> list[Sample]:
     Raises ArchiveError naming the member that is missing, damaged or wrong.
     """
     data = open_archive(item.archive).read(item.picture)
-    size = check_picture(data, item.picture)
+    with naming(item.picture):
+        size = check_image(data)
     x0, y0, x1, y1 = item.box
     x0, y0, x1, y1 = max(x0, 0), max(y0, 0), min(x1, size.width), min(y1, size.height)
     if x1 <= x0 or y1 <= y0:

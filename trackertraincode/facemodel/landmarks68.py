@@ -1,5 +1,6 @@
 """The 68 iBUG 300W landmarks: groups and mirror order. "Right" is the subject's right, the image's left."""
 
+import numpy as np
 import torch
 
 JAW = range(17)
@@ -33,3 +34,10 @@ def _flip_order() -> torch.Tensor:
 
 
 FLIP_ORDER = _flip_order()  # (68,) long: row i of a mirrored picture is row FLIP_ORDER[i] of the original
+
+
+def centered_depth(points: np.ndarray) -> np.ndarray:
+    """(68, 3) with the mean z of the four eye corners at 0."""
+    points = points.copy()
+    points[:, 2] -= points[list(EYE_CORNERS), 2].mean()
+    return points

@@ -1,18 +1,28 @@
-"""JPEG and PNG bytes <-> arrays. Only the first bytes decide what a file is."""
+"""JPEG and PNG bytes <-> arrays. Only the first bytes decide what a file is; `check_image` says whether it is whole."""
 
 import struct
+from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
+import simplejpeg
 
 from trackertraincode.errors import UserError
 
 cv2.setNumThreads(0)  # the parallelism of this project is one process per core
 
+MAX_PIXELS = 2**30  # OpenCV's own limit; headers of a few bytes can claim more
+_HARMLESS = (
+    "Invalid SOS parameters",
+    "Unknown Adobe color",
+    "Warning: unknown JFIF",
+)  # libjpeg's warnings: all decodes
+_SENSOR_BITS = (8, 10, 12, 14, 16)  # that files of 16 bits per value hold
+
 
 class Size(NamedTuple):
-    """Picture size in pixels."""
+    """Image size in pixels."""
 
     width: int
     height: int
@@ -23,7 +33,7 @@ class ImageDecodeError(UserError):
 
 
 def sniff(data: bytes | np.ndarray) -> Literal["jpeg", "png"] | None:
-    """What kind of picture file these bytes begin, None when neither."""
+    """What kind of image file these bytes begin, None when neither."""
     head = bytes(data[:8])
     if head[:3] == b"\xff\xd8\xff":
         return "jpeg"
@@ -40,22 +50,40 @@ _REDUCED = {  # reduction -> OpenCV flags for grey and colour; scaling happens i
 }
 
 
-def decode(data: bytes | np.ndarray, *, color: bool = False, reduce: Literal[1, 2, 4, 8] = 1) -> np.ndarray:
-    """Picture file -> (H, W) grey or (H, W, 3) RGB uint8.
+def decode(
+    data: bytes | np.ndarray, *, color: bool = False, reduce: Literal[1, 2, 4, 8] = 1, upright: bool = False
+) -> np.ndarray:
+    """Image file -> (H, W) grey or (H, W, 3) RGB uint8.
 
     `reduce` divides the size, rounded up; pixel i of the result is what lay between i · reduce and (i + 1) · reduce.
-    JPEG files are reduced while they are decoded. The orientation tag is ignored, since labels count stored pixels.
-    Raises ImageDecodeError when the bytes are no picture.
+    JPEG files are reduced while they are decoded. The orientation tag is ignored, since labels count stored pixels, but
+    for `upright`. 16 bit values become 8 bit by the range of the sensor that fits them: 10, 12, 14 or 16 bits.
+    Raises ImageDecodeError when the bytes are no image.
     """
     buffer = np.frombuffer(data, dtype=np.uint8) if isinstance(data, bytes) else data
-    inside = reduce if sniff(buffer) == "jpeg" else 1  # other decoders would reduce to a rounded down size
-    flags = _REDUCED[inside][color] | cv2.IMREAD_IGNORE_ORIENTATION
-    image = cv2.imdecode(buffer, flags) if buffer.size else None
+    kind = sniff(buffer)
+    inside = reduce if kind == "jpeg" else 1  # other decoders would reduce to a rounded down size
+    deep = cv2.IMREAD_ANYDEPTH if kind == "png" and buffer.size > 24 and buffer[24] == 16 else 0
+    image = _decode(buffer, _REDUCED[inside][color] | deep | cv2.IMREAD_IGNORE_ORIENTATION)
     if image is None:
         raise ImageDecodeError(f"{buffer.size} bytes, not a readable JPEG or PNG file")
     if color and inside > 1:
         image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    if image.dtype == np.uint16:
+        bits = next(bits for bits in _SENSOR_BITS if int(image.max()) >> bits == 0)
+        image = np.right_shift(image, bits - 8).astype(np.uint8)
+    if upright:
+        image = np.ascontiguousarray(_turned(image, orientation(buffer)))
     return image if inside == reduce else _shrink(image, reduce)
+
+
+def _decode(buffer: np.ndarray, flags: int) -> np.ndarray | None:
+    """OpenCV's decoder. Raises ImageDecodeError for an image above MAX_PIXELS."""
+    try:
+        return cv2.imdecode(buffer, flags) if buffer.size else None
+    except cv2.error as error:
+        _check_pixels(image_size(buffer))
+        raise ImageDecodeError(f"{buffer.size} bytes, can't be decoded ({error.err})") from None
 
 
 def _shrink(image: np.ndarray, factor: int) -> np.ndarray:
@@ -69,7 +97,7 @@ def _shrink(image: np.ndarray, factor: int) -> np.ndarray:
 def decode_labels(data: bytes | np.ndarray) -> np.ndarray:
     """PNG file of a label image -> (H, W) uint8, values unchanged."""
     buffer = np.frombuffer(data, dtype=np.uint8) if isinstance(data, bytes) else data
-    image = cv2.imdecode(buffer, cv2.IMREAD_UNCHANGED) if buffer.size else None
+    image = _decode(buffer, cv2.IMREAD_UNCHANGED)
     if image is None or image.dtype != np.uint8:
         raise ImageDecodeError(f"{buffer.size} bytes, not a readable 8 bit label image")
     return image if image.ndim == 2 else np.ascontiguousarray(image[..., 0])
@@ -92,31 +120,99 @@ def _encode(extension: str, image: np.ndarray, parameters: list[int]) -> bytes:
     return data.tobytes()
 
 
+def check_image(data: bytes | np.ndarray) -> Size:
+    """Size of a whole file. Raises ImageDecodeError when it is damaged, cut off, too large or no JPEG or PNG.
+
+    Whole is what decodes to its last pixel without a warning that pixels are guessed; bytes behind the end don't matter.
+    JPEG files are decoded at an eighth of their size, which reads all of them but computes little.
+    """
+    data = bytes(data)
+    size = image_size(data)
+    _check_pixels(size)
+    if sniff(data) == "png":
+        if b"IEND" not in data:
+            raise ImageDecodeError(f"{len(data)} bytes of PNG, cut off before the end")
+        decode(data)
+        return size
+    try:
+        space = simplejpeg.decode_jpeg_header(data)[2]
+        simplejpeg.decode_jpeg(data, "CMYK" if space == "CMYK" else "GRAY", min_height=1, min_width=1, strict=True)
+    except ValueError as error:
+        if "Premature end of JPEG" in str(error):
+            raise ImageDecodeError(f"{len(data)} bytes of JPEG, cut off before the end") from None
+        if not str(error).startswith(_HARMLESS):
+            raise ImageDecodeError(f"{len(data)} bytes of JPEG, damaged ({error})") from None
+    return size
+
+
+def _check_pixels(size: Size) -> None:
+    if size.width * size.height > MAX_PIXELS:
+        raise ImageDecodeError(f"an image of {size.width} × {size.height} pixels, more than {MAX_PIXELS}; refused")
+
+
 def image_size(data: bytes | np.ndarray) -> Size:
     """Width and height from the header alone. Raises ImageDecodeError when there is none."""
     data = bytes(data)
     kind = sniff(data)
     if kind == "png" and len(data) >= 24:
         return Size(*struct.unpack(">II", data[16:24]))
-    if kind == "jpeg":
-        return _jpeg_size(data)
-    raise ImageDecodeError(f"{len(data)} bytes, not a JPEG or PNG file")
+    if kind != "jpeg":
+        raise ImageDecodeError(f"{len(data)} bytes, not a JPEG or PNG file")
+    for marker, start in _jpeg_segments(data):
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC) and len(data) >= start + 5:
+            height, width = struct.unpack(">HH", data[start + 1 : start + 5])
+            return Size(width, height)
+    raise ImageDecodeError(f"{len(data)} bytes of JPEG without a frame header")
 
 
-def _jpeg_size(data: bytes) -> Size:
-    """Walk the markers up to the frame header (ITU-T T.81, B.2.2)."""
+def orientation(data: bytes | np.ndarray) -> int:
+    """The EXIF orientation of a JPEG file, 1 to 8: 1 is upright, as are files without the tag."""
+    data = bytes(data)
+    if sniff(data) != "jpeg":
+        return 1
+    for marker, start in _jpeg_segments(data):
+        if marker == 0xE1 and data[start : start + 6] == b"Exif\0\0":
+            return _exif_orientation(data[start + 6 : start + 2**16])
+    return 1
+
+
+def _exif_orientation(tiff: bytes) -> int:
+    """Tag 0x0112 of the first directory (TIFF 6.0, section 2; Exif 2.3, 4.6.4)."""
+    order = {b"II": "<", b"MM": ">"}.get(tiff[:2], "<")
+    try:
+        (directory,) = struct.unpack_from(f"{order}I", tiff, 4)
+        (count,) = struct.unpack_from(f"{order}H", tiff, directory)
+        for entry in range(directory + 2, directory + 2 + 12 * count, 12):
+            tag, _, _, value = struct.unpack_from(f"{order}HHIH", tiff, entry)
+            if tag == 0x0112:
+                return value if 1 <= value <= 8 else 1
+    except struct.error:
+        pass
+    return 1
+
+
+def _turned(image: np.ndarray, tag: int) -> np.ndarray:
+    """(H, W, ...) as stored -> as it is shown."""
+    if tag >= 5:
+        image = image.swapaxes(0, 1)
+    if tag in (3, 4, 7, 8):
+        image = image[::-1]
+    if tag in (2, 3, 6, 7):
+        image = image[:, ::-1]
+    return image
+
+
+def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
+    """Markers up to the first scan, and where the contents of their segments begin (ITU-T T.81, B.1.1)."""
     position = 2
-    while position + 9 <= len(data):
-        if data[position] != 0xFF:
-            break
+    while position + 4 <= len(data) and data[position] == 0xFF:
         marker = data[position + 1]
         if marker == 0xFF:  # fill byte
             position += 1
         elif marker == 0x01 or 0xD0 <= marker <= 0xD7:  # markers without a length
             position += 2
-        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            height, width = struct.unpack(">HH", data[position + 5 : position + 9])
-            return Size(width, height)
         else:
+            yield marker, position + 4
+            if marker == 0xDA:
+                return
             position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
-    raise ImageDecodeError(f"{len(data)} bytes of JPEG without a frame header")

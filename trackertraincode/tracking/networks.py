@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from trackertraincode.conversion.faces import MtcnnDetector
+from trackertraincode.detection.mtcnn import MtcnnDetector
 from trackertraincode.errors import ModelFileError
 from trackertraincode.models.onnx_model import OnnxPoseModel, open_session
 

@@ -1,0 +1,1 @@
+"""Where faces are: image -> boxes. Converters label with it, the tracker starts with it."""
