@@ -1,5 +1,8 @@
 """Every backbone takes crops of any size and gives features."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -9,6 +12,7 @@ from trackertraincode.models.backbones import (
     BACKBONES,
     BackboneOptions,
     Residual,
+    StridedPointwise,
     build_backbone,
     feature_count,
     reparameterize,
@@ -104,6 +108,43 @@ def test_blurpool_suppresses_aliases() -> None:
 def test_what_cannot_be_is_said(name: str, options: dict, blurpool: bool, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         build_backbone(name, BackboneOptions(**options), blurpool=blurpool)
+
+
+THREE_STEPS = """
+import sys, torch
+from trackertraincode.models.backbones import BackboneOptions, build_backbone
+
+size, *names = sys.argv[1:]
+for name in names:
+    for channels in (1, 3) if "repvgg" in name else (3,):
+        options = BackboneOptions(channels=channels, size=int(size), width=0.25)
+        network = build_backbone(name, options).to(memory_format=torch.channels_last)
+        image = torch.rand(2, channels, int(size), int(size)).to(memory_format=torch.channels_last)
+        for _ in range(3):
+            print(name, channels, flush=True)
+            network(image).square().mean().backward()
+"""
+
+
+@pytest.mark.parametrize(
+    ("names", "size"),
+    [
+        (("repvgg_ax", "repvgg_a0"), 64),
+        *(pytest.param(tuple(BACKBONES), size, marks=pytest.mark.slow) for size in (64, 65, 129, 224)),
+    ],
+)
+def test_training_in_channels_last_does_not_harm_the_process(names: tuple[str, ...], size: int) -> None:
+    """In a process of its own: oneDNN's strided 1 × 1 convolutions of few channels end it."""
+    done = subprocess.run([sys.executable, "-c", THREE_STEPS, str(size), *names], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-200:] + done.stderr[-2000:]
+
+
+def test_strided_pointwise_convolutions_compute_the_same() -> None:
+    plain, safe = nn.Conv2d(3, 5, 1, stride=2), StridedPointwise(3, 5, 1, stride=2)
+    safe.load_state_dict(plain.state_dict())
+    image = torch.randn(2, 3, 8, 7)
+    assert torch.allclose(safe(image), plain(image), atol=1e-6)
+    assert torch.equal(safe.eval()(image), plain(image))
 
 
 def test_any_network_of_timm() -> None:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from trackertraincode.errors import ConfigError, closest_first
 
 FREE_PREFIX = "timm:"  # of any network of timm
+VECTOR = 16  # float32 values in the longest vector register of a CPU
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,12 +49,36 @@ def build_backbone(name: str, options: BackboneOptions, *, blurpool: bool = Fals
         ) from error
     if blurpool:
         _add_blurpool(name, backbone)
-    return backbone
+    return with_safe_strides(backbone)
 
 
 def feature_count(backbone: nn.Module) -> int:
     """F of the features (B, F) or (B, Q, F)."""
     return int(getattr(backbone, "head_hidden_size", None) or backbone.num_features)  # type: ignore[arg-type]
+
+
+def with_safe_strides(network: nn.Module) -> nn.Module:
+    """The same network; its strided 1 × 1 convolutions of few channels train on CPU without harm."""
+    for layer in network.modules():
+        few = isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1) and layer.in_channels < VECTOR
+        if few and layer.stride != (1, 1):
+            layer.__class__ = StridedPointwise
+    return network
+
+
+class StridedPointwise(nn.Conv2d):
+    """A 1 × 1 convolution that, while it trains on CPU, picks the values it needs before it multiplies.
+
+    oneDNN's own stride writes past its buffer in the backward pass in channels-last when there are fewer input channels
+    than its vectors hold. 1 × 1 weights are contiguous in both formats, so `contiguous()` doesn't keep it away.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C', H / stride, W / stride), rounded up."""
+        if not (self.training and x.is_cpu):
+            return super().forward(x)
+        down, across = self.stride
+        return nn.functional.conv2d(x[..., ::down, ::across], self.weight, self.bias, groups=self.groups)
 
 
 def check_backbone(name: str) -> None:
