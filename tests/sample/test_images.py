@@ -57,8 +57,8 @@ JPEGS = {
 }
 
 
-@pytest.fixture(params=[*JPEGS, "grey", "CMYK", "png"])
-def whole(request: pytest.FixtureRequest) -> bytes:
+@pytest.fixture(params=[*JPEGS, "grey", "CMYK", "png"], name="whole")
+def whole_file(request: pytest.FixtureRequest) -> bytes:
     """An image of 320 × 240 pixels as a file."""
     if request.param == "png":
         return images.encode_png(SMOOTH)
@@ -74,6 +74,21 @@ def whole(request: pytest.FixtureRequest) -> bytes:
 @pytest.mark.parametrize("tail", [b"", bytes(4096), b"\xff" * 100, b"\xff\xd8\xff\xe0 a film", b"x" * 500])
 def test_a_whole_file_may_have_bytes_behind_its_end(whole: bytes, tail: bytes) -> None:
     assert images.check_image(whole + tail) == (320, 240)
+
+
+@pytest.mark.parametrize("told", ["Could not determine subsampling level", "Invalid SOS parameters", "Warning: JFIF 9"])
+def test_what_the_strict_decoder_does_not_like_but_opencv_reads_is_whole(
+    told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: bytes) -> None:
+        raise ValueError(told)
+
+    monkeypatch.setattr(images.simplejpeg, "decode_jpeg_header", refuse)
+    jpeg = images.encode_jpeg(SMOOTH)
+    assert images.check_image(jpeg + b"tail") == (320, 240)
+    for cut in (400, 5000, -1):
+        with pytest.raises(images.ImageDecodeError, match="bytes of JPEG, cut off before the end"):
+            images.check_image(jpeg[:cut])
 
 
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.98])

@@ -13,11 +13,7 @@ from trackertraincode.errors import UserError
 cv2.setNumThreads(0)  # the parallelism of this project is one process per core
 
 MAX_PIXELS = 2**30  # OpenCV's own limit; headers of a few bytes can claim more
-_HARMLESS = (
-    "Invalid SOS parameters",
-    "Unknown Adobe color",
-    "Warning: unknown JFIF",
-)  # libjpeg's warnings: all decodes
+_DAMAGE = ("Corrupt JPEG data", "Inconsistent progression")  # libjpeg warns so when it guesses pixels
 _SENSOR_BITS = (8, 10, 12, 14, 16)  # that files of 16 bits per value hold
 
 
@@ -138,10 +134,11 @@ def check_image(data: bytes | np.ndarray) -> Size:
         space = simplejpeg.decode_jpeg_header(data)[2]
         simplejpeg.decode_jpeg(data, "CMYK" if space == "CMYK" else "GRAY", min_height=1, min_width=1, strict=True)
     except ValueError as error:
-        if "Premature end of JPEG" in str(error):
+        if "Premature end" in str(error) or b"\xff\xd9" not in data:
             raise ImageDecodeError(f"{len(data)} bytes of JPEG, cut off before the end") from None
-        if not str(error).startswith(_HARMLESS):
+        if str(error).startswith(_DAMAGE):
             raise ImageDecodeError(f"{len(data)} bytes of JPEG, damaged ({error})") from None
+        decode(data, reduce=8)  # a harmless warning, or unusual sampling, which only OpenCV reads
     return size
 
 
