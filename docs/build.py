@@ -1,0 +1,219 @@
+"""Build the documentation: tables that follow from code, help of all commands, API reference, then the site.
+
+    docs/*.md --tables--> docs/*.md + README… + help + API --> build/docs --zensical--> build/site/index.html
+
+python docs/build.py              all of it; any warning is an error
+python docs/build.py --tables     only write the tables into docs/*.md
+"""
+
+import argparse
+import ast
+import contextlib
+import io
+import os
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from unittest.mock import patch
+
+from trackertraincode.augmentation.extras import EXTRAS, plugin_brightness
+from trackertraincode.conversion.csv_labels import COLUMNS_HELP
+from trackertraincode.datasets.catalog import DATASETS, LABEL_SETS
+from trackertraincode.evaluation.protocols import PROTOCOLS
+from trackertraincode.models.backbones import BACKBONES
+from trackertraincode.sample.fields import FIELDS
+from trackertraincode.training.options import RECIPES
+
+PROJECT = Path(__file__).resolve().parent.parent
+PAGES, LIBRARY, SCRIPTS = PROJECT / "docs", PROJECT / "trackertraincode", PROJECT / "scripts"
+STAGE = PROJECT / "build" / "docs"
+ROOT_PAGES = {"README.md": "index.md", "CONTRIBUTING.md": "CONTRIBUTING.md", "SECURITY.md": "SECURITY.md"}
+BLOCK = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def table(head: tuple[str, ...], rows: Iterator[tuple[object, ...]]) -> str:
+    """A Markdown table."""
+    lines = [head, ("---",) * len(head), *rows]
+    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"
+
+
+def first_sentence(function: Callable) -> str:
+    """What a docstring begins with, without the full stop."""
+    text = " ".join((function.__doc__ or "").split("\n\n")[0].split())
+    return re.split(r"\.(?: |$)|: ", text)[0]
+
+
+def datasets_table() -> str:
+    def source(made_by: str) -> str:
+        script = made_by.removeprefix("scripts/")
+        return f"`{script}`" if script != made_by else made_by.split(";")[0].removeprefix("is ")
+
+    return table(
+        ("`--ds` name", "file in `$DATADIR`", "made by", "labels trained", "weight"),
+        (
+            (f"`{name}`", f"`{spec.file}`", source(spec.made_by), ", ".join(spec.labels), f"{spec.weight:,.0f}")
+            for name, spec in DATASETS.items()
+        ),
+    )
+
+
+def fields_table() -> str:
+    def shape(values: tuple[int, ...]) -> str:
+        return " × ".join(map(str, values)) or "–"
+
+    return table(
+        ("name", "shape of a row", "type", "meaning"),
+        ((f"`{name}`", shape(f.shape), f.dtype.replace("vlen uint8", "bytes"), f.doc) for name, f in FIELDS.items()),
+    )
+
+
+def protocols_table() -> str:
+    return table(
+        ("protocol", "data set", "rows", "box", "crop"),
+        (
+            (f"`{name}`", f"`{p.dataset}`", first_sentence(p.keep), first_sentence(p.box), p.framing.words.format(p.factor))
+            for name, p in PROTOCOLS.items()
+        ),
+    )  # fmt: skip
+
+
+def label_sets_table() -> str:
+    names = {field.attribute: f"`{name}`" for name, field in FIELDS.items()}
+    return table(
+        ("labels", "fields"), ((word, ", ".join(names[a] for a in fields)) for word, fields in LABEL_SETS.items())
+    )
+
+
+def backbones_list() -> str:
+    return ", ".join(f"`{name}`" for name in BACKBONES) + "\n"
+
+
+def extras_table() -> str:
+    extras = EXTRAS | {"plugin_brightness": plugin_brightness}
+    return table(("name", "what it does"), ((f"`{name}`", first_sentence(extra)) for name, extra in extras.items()))
+
+
+def recipes_text() -> str:
+    """Each recipe as it is written."""
+    return "\n".join(
+        f"### {path.stem}\n\n```toml\n{path.read_text(encoding='utf-8').strip()}\n```\n"
+        for path in sorted(RECIPES.glob("*.toml"))
+    )
+
+
+def csv_text() -> str:
+    return f"```text\n{COLUMNS_HELP.strip()}\n```\n"
+
+
+def layers_table() -> str:
+    rank = next(
+        ast.literal_eval(node.value)
+        for node in ast.parse((PROJECT / "tests" / "test_layers.py").read_text(encoding="utf-8")).body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "RANK"
+    )
+    return table(
+        ("layer", "package", "holds"),
+        ((layer, f"`{name}`", summary(name)) for name, layer in sorted(rank.items(), key=lambda item: item[1])),
+    )
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "datasets": datasets_table,
+    "label_sets": label_sets_table,
+    "fields": fields_table,
+    "csv": csv_text,
+    "protocols": protocols_table,
+    "recipes": recipes_text,
+    "backbones": backbones_list,
+    "extras": extras_table,
+    "layers": layers_table,
+}
+
+
+def summary(name: str) -> str:
+    """First line of the docstring of a package or module of the library."""
+    path = LIBRARY / f"{name}.py"
+    path = path if path.is_file() else LIBRARY / name / "__init__.py"
+    return (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").split("\n")[0]
+
+
+def with_tables(text: str) -> str:
+    """A page with its tables as the code has them now."""
+    return BLOCK.sub(lambda found: f"{found[1]}\n{TABLES[found[2]]()}\n{found[3]}", text)
+
+
+def write_tables() -> None:
+    for page in sorted(PAGES.glob("*.md")):
+        page.write_text(with_tables(page.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def help_page() -> str:
+    """What every command says to --help."""
+    parts = ["# Commands\n\nWhat each command says to `--help`.\n"]
+    for script in sorted(SCRIPTS.glob("*.py")):
+        output = io.StringIO()
+        with (
+            patch.object(sys, "argv", [script.name, "--help"]),
+            patch.dict(os.environ, {"COLUMNS": "100"}),
+            contextlib.redirect_stdout(output),
+            contextlib.suppress(SystemExit),
+        ):
+            runpy.run_path(str(script), run_name="__main__")
+        parts.append(f"## {script.name}\n\n```text\n{output.getvalue().strip()}\n```\n")
+    return "\n".join(parts)
+
+
+def api_pages() -> Iterator[tuple[str, str]]:
+    """Name and text of a page per package, made from docstrings."""
+    names = sorted({p.relative_to(LIBRARY).parts[0].removesuffix(".py") for p in LIBRARY.rglob("*.py")} - {"__init__"})
+    yield (
+        "index",
+        "# API reference\n\n"
+        + table(("package", "holds"), ((f"[`{name}`]({name}.md)", summary(name)) for name in names)),
+    )
+    for name in names:
+        modules = [LIBRARY / f"{name}.py", *sorted((LIBRARY / name).rglob("*.py"))]
+        paths = [m.relative_to(PROJECT).with_suffix("") for m in modules if m.is_file() and m.name != "__init__.py"]
+        yield name, f"# {name}\n\n{summary(name)}\n\n" + "\n\n".join(f"::: {'.'.join(path.parts)}" for path in paths)
+
+
+def stage() -> None:
+    """All pages of the site, in one folder, and its configuration."""
+    shutil.rmtree(STAGE, ignore_errors=True)
+    (STAGE / "api").mkdir(parents=True)
+    shutil.copy(PAGES / "style.css", STAGE)
+    for page in PAGES.glob("*.md"):
+        text = page.read_text(encoding="utf-8")
+        (STAGE / page.name).write_text(text.replace("](../", "]("), encoding="utf-8")
+    for name, staged in ROOT_PAGES.items():
+        text = (PROJECT / name).read_text(encoding="utf-8")
+        (STAGE / staged).write_text(
+            text.replace("](docs/", "](").replace("](README.md", "](index.md"), encoding="utf-8"
+        )
+    (STAGE / "commands.md").write_text(help_page(), encoding="utf-8")
+    navigation = ["  - API reference:"]
+    for name, text in api_pages():
+        (STAGE / "api" / f"{name}.md").write_text(text, encoding="utf-8")
+        navigation.append(f"      - {'Packages' if name == 'index' else name}: api/{name}.md")
+    configuration = (PROJECT / "mkdocs.yml").read_text(encoding="utf-8") + "\n".join(navigation) + "\n"
+    (STAGE.parent / "mkdocs.yml").write_text(configuration, encoding="utf-8")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tables", action="store_true", help="only write the tables into docs/*.md")
+    options = parser.parse_args()
+    write_tables()
+    if options.tables:
+        return 0
+    stage()
+    command = [sys.executable, "-m", "zensical", "build", "--strict", "--clean", "-f", str(STAGE.parent / "mkdocs.yml")]
+    return subprocess.run(command, check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,125 @@
+"""What the README and the pages show exists: commands, options, links, Python, and tables as the code has them."""
+
+import argparse
+import importlib.util
+import os
+import re
+import runpy
+import shlex
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+
+from conftest import PROJECT
+
+PAGES = [
+    *(PROJECT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
+    *sorted((PROJECT / "docs").glob("*.md")),
+]
+TEXTS = {path.name: path.read_text(encoding="utf-8") for path in PAGES}
+
+
+def blocks(language: str) -> list[tuple[str, str]]:
+    """Page and content of each fenced block in a language."""
+    fence = re.compile(rf"^```{language}\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+    return [(name, block) for name, text in TEXTS.items() for block in fence.findall(text)]
+
+
+COMMANDS = sorted(
+    {line for _, block in blocks("sh") for line in block.splitlines() if line.startswith("python scripts/")}
+)
+
+
+class Parsed(BaseException):
+    """A command line that was understood; nothing further runs."""
+
+
+def understand(line: str) -> None:
+    """Let a command read its command line and stop it there. Fails where it exits with a complaint."""
+    read = argparse.ArgumentParser.parse_known_args
+
+    def stop(self: argparse.ArgumentParser, *given: Any, **also: Any) -> None:
+        _, unknown = read(self, *given, **also)
+        assert not unknown, f"unknown options {unknown}"
+        raise Parsed
+
+    script, *words = shlex.split(line, comments=True)[1:]
+    words = [os.path.expandvars(word) for word in words]
+    with (
+        patch.object(sys, "argv", [script, *words]),
+        patch.object(argparse.ArgumentParser, "parse_known_args", stop),
+        pytest.raises(Parsed),
+    ):
+        runpy.run_path(str(PROJECT / script), run_name="__main__")
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_commands_of_the_pages_are_understood(line: str) -> None:
+    understand(line)
+
+
+def test_an_option_that_does_not_exist_is_found() -> None:
+    with pytest.raises(AssertionError, match="--gone"):
+        understand("python scripts/dsinfo.py faces.h5 --gone")
+
+
+@pytest.mark.parametrize("line", [c for c in COMMANDS if "train_poseestimator" in c and "--resume" not in c])
+def test_training_options_of_the_pages_have_possible_values(line: str, tmp_path: Path) -> None:
+    from trackertraincode.training.options import parse_options
+
+    words = [word for word in shlex.split(line, comments=True)[2:] if not word.endswith(".toml")]
+    parse_options([word for word in words if word != "--recipe" or "sixd" in words], None)
+
+
+def test_make_targets_of_the_pages_exist() -> None:
+    targets = re.findall(r"^([a-z]+):", (PROJECT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    for name, text in TEXTS.items():
+        assert set(re.findall(r"(?:^|`)make ([a-z]+)", text, re.MULTILINE)) <= set(targets), name
+
+
+def test_installable_parts_are_those_of_the_project() -> None:
+    with (PROJECT / "pyproject.toml").open("rb") as file:
+        parts = tomllib.load(file)["project"]["optional-dependencies"]
+    assert set(re.findall(r"^\| `(\w+)` \|", TEXTS["install.md"].split("## Env")[0], re.MULTILINE)) == set(parts) - {
+        "all"
+    }
+
+
+@pytest.mark.parametrize(("page", "block"), blocks("python"))
+def test_python_of_the_pages_names_what_exists(page: str, block: str) -> None:
+    for line in block.splitlines():
+        if line.startswith(("from ", "import ")):
+            exec(line, {})
+    compile(block, page, "exec")
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_links_between_pages_lead_somewhere(name: str) -> None:
+    page = next(path for path in PAGES if path.name == name)
+    for target in re.findall(r"\]\(([^)]+)\)", TEXTS[name]):
+        if not target.startswith(("http", "#")):
+            file, _, anchor = target.partition("#")
+            linked = page.parent / file
+            assert linked.is_file(), f"{name} links to {target}"
+            headings = re.findall(r"^#+ (.+)$", linked.read_text(encoding="utf-8"), re.MULTILINE)
+            slugs = [re.sub(r"[^\w -]", "", heading.lower()).strip().replace(" ", "-") for heading in headings]
+            assert not anchor or anchor in slugs, f"{name} links to {target}; there are {slugs}"
+
+
+def test_the_readme_is_short() -> None:
+    assert len(TEXTS["README.md"].splitlines()) <= 130
+
+
+def test_tables_of_the_pages_are_those_of_the_code() -> None:
+    spec = importlib.util.spec_from_file_location("docs_build", PROJECT / "docs" / "build.py")
+    assert spec is not None
+    assert spec.loader is not None
+    build = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(build)
+    assert set(build.TABLES) == {name for text in TEXTS.values() for _, name, _ in build.BLOCK.findall(text)}
+    for name, text in TEXTS.items():
+        assert build.with_tables(text) == text, f"{name}: run 'make docs', which writes the tables anew"
