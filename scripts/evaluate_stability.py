@@ -11,9 +11,10 @@ from trackertraincode.cli import add_device_option, positive_int, run_main
 from trackertraincode.evaluation.crops import PREPROCESSING
 from trackertraincode.evaluation.html_report import write_report
 from trackertraincode.evaluation.predictor import choose_device, load_predictor
+from trackertraincode.evaluation.report import write_json
 from trackertraincode.evaluation.stability import RenderedScenes, Settings, measure
 from trackertraincode.evaluation.stability_faces import faces_of_file, rendered_faces
-from trackertraincode.evaluation.stability_report import score_sections, score_table, write_json
+from trackertraincode.evaluation.stability_report import score_sections, score_table
 
 
 def main() -> int:
@@ -39,7 +40,7 @@ def main() -> int:
     cards = [measure(predictor, faces, scenes, settings) for predictor in predictors]
     print(score_table(cards))
     if options.json is not None:
-        write_json(cards, options.json)
+        write_json([card.to_dict() for card in cards], options.json)
     if options.report is not None:
         write_report(options.report, "What users feel", score_sections(cards))
     return 0

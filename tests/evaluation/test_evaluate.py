@@ -231,6 +231,15 @@ def test_report_is_one_file(faces: Path, checkpoint: Path, tmp_path: Path) -> No
     assert "http" not in text
 
 
+def test_dollar_signs_in_names_are_drawn_as_they_stand(faces: Path, checkpoint: Path, tmp_path: Path) -> None:
+    odd = tmp_path / "a$^{b$c"  # no formula
+    odd.mkdir()
+    (odd / "tiny.ckpt").write_bytes(checkpoint.read_bytes())
+    results = [evaluate(load_predictor(odd / "tiny.ckpt"), "aflw2k3d", Options(file=faces, progress=False))]
+    write_report(tmp_path / "r.html", "Test", result_sections(results))
+    assert "a$^{b$c/tiny.ckpt" in (tmp_path / "r.html").read_text()
+
+
 def test_every_protocol_has_a_known_data_set() -> None:
     assert {p.dataset for p in PROTOCOLS.values()} <= set(DATASETS)
 

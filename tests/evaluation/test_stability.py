@@ -15,6 +15,7 @@ from torch import Tensor
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset, PoseWriter
 from trackertraincode.errors import EvaluationError
 from trackertraincode.evaluation.html_report import write_report
+from trackertraincode.evaluation.report import write_json
 from trackertraincode.evaluation.stability import (
     RenderedScenes,
     ScoreCard,
@@ -27,7 +28,7 @@ from trackertraincode.evaluation.stability import (
     rms_spread,
 )
 from trackertraincode.evaluation.stability_faces import YAWS, Faces, blink_pairs, faces_of_file, rendered_faces
-from trackertraincode.evaluation.stability_report import score_sections, score_table, write_json
+from trackertraincode.evaluation.stability_report import score_sections, score_table
 from trackertraincode.geometry.euler import aflw_to_matrix
 from trackertraincode.geometry.rotation import matrix_to_quat, quat_multiply, random_quats, rotvec_to_quat
 from trackertraincode.models.onnx_model import latencies
@@ -178,7 +179,7 @@ def test_table_json_and_report_hold_the_same_models(cards: list[ScoreCard], tmp_
     text = score_table(cards)
     assert "jitter, noise σ = 16/255" in text
     assert "ms per crop" not in text
-    write_json(cards, tmp_path / "cards.json")
+    write_json([card.to_dict() for card in cards], tmp_path / "cards.json")
     read = json.loads((tmp_path / "cards.json").read_text(encoding="utf-8"))
     assert read[0]["noise"]["16"] == pytest.approx(cards[0].noise[16])
     write_report(tmp_path / "felt.html", "Felt", score_sections(cards))

@@ -10,6 +10,7 @@ import numpy as np
 from tabulate import tabulate
 
 from trackertraincode.evaluation.evaluate import Result
+from trackertraincode.files import whole_file
 from trackertraincode.geometry.euler import matrix_to_aflw
 from trackertraincode.geometry.rotation import quat_to_matrix
 
@@ -39,10 +40,14 @@ def format_table(rows: Sequence[dict[str, Any]]) -> str:
         line[0] = str(line[0]) + "".join("*" * (marks.index(mark) + 1) for mark in row["marks"])
         cells.append(line)
     text = tabulate(cells, [heading for heading, _ in COLUMNS.values()], disable_numparse=True, stralign="right")
-    notes = [f"{row['protocol']}: n = {row['n']}, box: {row['box']}, {row['crop']}, labels: {row['labels']}"
-             for row in rows]  # fmt: skip
+    notes = [describe_protocol(row) for row in rows]
     notes += [f"{'*' * (i + 1)} {mark}" for i, mark in enumerate(marks)]
     return text + "\n\n" + "\n".join(dict.fromkeys(notes))
+
+
+def describe_protocol(row: dict[str, Any]) -> str:
+    """In words: what was evaluated."""
+    return f"{row['protocol']}: n = {row['n']}, box: {row['box']}, {row['crop']}, labels: {row['labels']}"
 
 
 def _cell(value: Any, digits: int | None) -> str:
@@ -53,12 +58,13 @@ def _cell(value: Any, digits: int | None) -> str:
 
 def write_json(rows: Sequence[dict[str, Any]], path: Path) -> None:
     """A list of rows."""
-    path.write_text(json.dumps(list(rows), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    with whole_file(path) as temporary:
+        temporary.write_text(json.dumps(list(rows), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def write_csv(rows: Sequence[dict[str, Any]], path: Path) -> None:
     """One line per row."""
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with whole_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows({k: "; ".join(v) if isinstance(v, list) else v for k, v in row.items()} for row in rows)
@@ -68,7 +74,7 @@ def write_predictions(results: Sequence[Result], path: Path) -> None:
     """One line per picture: what was predicted, what is true, and the error."""
     names = ["model", "protocol", "row", "pitch", "yaw", "roll", "x", "y", "size", "geodesic"]
     names += [f"true_{name}" for name in names[3:9]]
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with whole_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(names)
         for result in results:

@@ -1,14 +1,11 @@
-"""Score cards as a table for terminals, as JSON, and as sections of an HTML report."""
+"""Score cards as a table for terminals and as sections of an HTML report."""
 
-import html
-import json
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from tabulate import tabulate
 
-from trackertraincode.evaluation.html_report import Section, figure_image, pyplot
+from trackertraincode.evaluation.html_report import Cell, Section, figure_png, plot_label, pyplot
 from trackertraincode.evaluation.stability import ScoreCard
 
 Line = tuple[str, list[str]]  # what was measured, one text per model
@@ -22,28 +19,21 @@ def score_table(cards: Sequence[ScoreCard]) -> str:
     return text + "\n\n" + "\n".join(_notes(cards))
 
 
-def write_json(cards: Sequence[ScoreCard], path: Path) -> None:
-    """A list of score cards."""
-    path.write_text(json.dumps([c.to_dict() for c in cards], indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
 def score_sections(cards: Sequence[ScoreCard]) -> list[Section]:
     """The table and the curves."""
-    head = "".join(f"<th>{html.escape(c.model)}</th>" for c in cards)
-    rows = "".join(
-        f"<tr><td>{html.escape(name)}</td>{''.join(f'<td>{value}</td>' for value in values)}</tr>"
-        for name, values in _lines(cards)
-    )
-    notes = "<br>".join(html.escape(note) for note in _notes(cards))
-    table = f'<table><tr><th>degrees</th>{head}</tr>{rows}</table><p class="note">{notes}</p>'
     sections = [
-        Section("Score card", table),
-        Section("Jitter of still faces", figure_image(_jitter(cards))),
-        Section("Sensitivity to the crop", figure_image(_sensitivity(cards))),
-        Section("Pitch while the head turns", figure_image(_sweeps(cards))),
+        Section(
+            title="Score card",
+            headings=["degrees", *(card.model for card in cards)],
+            rows=[[Cell(text) for text in (name, *values)] for name, values in _lines(cards)],
+            notes=_notes(cards),
+        ),
+        Section(title="Jitter of still faces", image=figure_png(_jitter(cards))),
+        Section(title="Sensitivity to the crop", image=figure_png(_sensitivity(cards))),
+        Section(title="Pitch while the head turns", image=figure_png(_sweeps(cards))),
     ]
     if any(card.coverage for card in cards):
-        sections.append(Section("Calibration of the uncertainty", figure_image(_coverages(cards))))
+        sections.append(Section(title="Calibration of the uncertainty", image=figure_png(_coverages(cards))))
     return sections
 
 
@@ -93,8 +83,8 @@ def _notes(cards: Sequence[ScoreCard]) -> list[str]:
 def _jitter(cards: Sequence[ScoreCard]) -> Any:
     figure, (left, right) = pyplot().subplots(1, 2, figsize=(11, 3.6), layout="constrained")
     for card in cards:
-        left.plot(list(card.noise), list(card.noise.values()), marker="o", label=card.model)
-        right.plot(list(card.shift), list(card.shift.values()), marker="o", label=card.model)
+        left.plot(list(card.noise), list(card.noise.values()), marker="o", label=plot_label(card.model))
+        right.plot(list(card.shift), list(card.shift.values()), marker="o", label=plot_label(card.model))
     left.set_xscale("log", base=2)
     left.set(title="sensor noise", xlabel="σ of 255 grey levels", ylabel="degrees RMS", ylim=(0, None))
     right.set(title="random box shifts", xlabel="± pixels", ylim=(0, None))
@@ -105,7 +95,7 @@ def _sensitivity(cards: Sequence[ScoreCard]) -> Any:
     figure, (left, right) = pyplot().subplots(1, 2, figsize=(11, 3.6), layout="constrained")
     for card in cards:
         for axis, curve in ((left, card.crop_factor), (right, {100 * k: v for k, v in card.box_move.items()})):
-            axis.plot(list(curve), [v["geodesic"] for v in curve.values()], marker="o", label=card.model)
+            axis.plot(list(curve), [v["geodesic"] for v in curve.values()], marker="o", label=plot_label(card.model))
     left.set(title="size of the crop", xlabel="crop edge / box side", ylabel="geodesic error, degrees", ylim=(0, None))
     right.set(title="box moved", xlabel="% of its side", ylim=(0, None))
     return _finish(figure)
@@ -114,7 +104,7 @@ def _sensitivity(cards: Sequence[ScoreCard]) -> Any:
 def _sweeps(cards: Sequence[ScoreCard]) -> Any:
     figure, axis = pyplot().subplots(figsize=(7, 3.6), layout="constrained")
     for card in cards:
-        axis.plot(list(card.pitch_by_yaw), list(card.pitch_by_yaw.values()), marker="o", label=card.model)
+        axis.plot(list(card.pitch_by_yaw), list(card.pitch_by_yaw.values()), marker="o", label=plot_label(card.model))
     axis.set(title="rendered heads that only turn", xlabel="yaw, degrees", ylabel="mean predicted pitch, degrees")
     axis.axhline(0, color="#5a6876", linewidth=0.8)
     return _finish(figure)
@@ -126,7 +116,7 @@ def _coverages(cards: Sequence[ScoreCard]) -> Any:
     for card in cards:
         if card.coverage:
             levels = [100 * level for level in card.coverage]
-            axis.plot(levels, [100 * v for v in card.coverage.values()], marker="o", label=card.model)
+            axis.plot(levels, [100 * v for v in card.coverage.values()], marker="o", label=plot_label(card.model))
     axis.set(xlabel="predicted region, %", ylabel="% of errors inside", xlim=(0, 100), ylim=(0, 100))
     return _finish(figure)
 

@@ -6,7 +6,6 @@ A run folder is what `training.run` writes: config.toml names the backbone, metr
 the network. A run that was stopped early, or made without ONNX files, is compared by what it has.
 """
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -17,7 +16,9 @@ import numpy as np
 from tabulate import tabulate
 
 from trackertraincode.errors import ConfigError
-from trackertraincode.evaluation.html_report import pyplot
+from trackertraincode.evaluation.html_report import plot_label, pyplot
+from trackertraincode.evaluation.report import write_json
+from trackertraincode.files import whole_file
 from trackertraincode.models.checkpoint import load_network
 from trackertraincode.models.onnx_model import latencies
 from trackertraincode.training.options import CONFIG_FILE, read_toml
@@ -121,8 +122,7 @@ def format_runs(runs: Sequence[RunSummary], error: str = "geodesic") -> str:
 
 def write_comparison(runs: Sequence[RunSummary], path: Path) -> None:
     """All numbers as JSON, a list of runs."""
-    rows = [asdict(run) | {"best": run.best} for run in runs]
-    path.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json([asdict(run) | {"best": run.best} for run in runs], path)
 
 
 def draw_families(runs: Sequence[RunSummary], path: Path, error: str = "geodesic") -> list[Path]:
@@ -153,13 +153,15 @@ def draw_comparison(runs: Sequence[RunSummary], path: Path, error: str = "geodes
     for i, run in enumerate(runs):
         style: dict[str, Any] = {"color": colors[i % len(colors)]}
         few = len(run.epochs) < 20
-        label = f"{run.name} ({run.backbone}, {run.input_size} px)"
+        label = plot_label(f"{run.name} ({run.backbone}, {run.input_size} px)")
         axes[0].plot(run.epochs, run.errors, marker="." if few else None, label=label, **style)
         for axis, (key, factor, _) in zip(axes[1:], panels):
             value = getattr(run, key)
             if value is not None:
                 axis.plot(value * factor, run.best, marker="o", markersize=8, linestyle="none", **style)
-                axis.annotate(run.name, (value * factor, run.best), (6, 5), textcoords="offset points", fontsize=8)
+                axis.annotate(
+                    plot_label(run.name), (value * factor, run.best), (6, 5), textcoords="offset points", fontsize=8
+                )
     axes[0].set(xlabel="epoch", ylabel=ERRORS[error])
     axes[0].xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
     if all(run.best > 0 for run in runs):  # losses with likelihoods may be negative
@@ -175,7 +177,8 @@ def draw_comparison(runs: Sequence[RunSummary], path: Path, error: str = "geodes
         axis.grid(alpha=0.3)
     figure.legend(loc="outside lower center", ncols=3, fontsize=9)
     try:
-        figure.savefig(path, dpi=110)
+        with whole_file(path) as temporary:
+            figure.savefig(temporary, dpi=110)
     except ValueError as problem:
         raise ConfigError(f"{path}: {problem}; end the name of --output with .png, .pdf or .svg.") from problem
     finally:
