@@ -1,9 +1,10 @@
 """Equality of samples."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 
+from trackertraincode.sample.moving import to_centres
 from trackertraincode.sample.sample import Sample
 
 
@@ -18,3 +19,8 @@ def assert_samples_equal(a: Sample, b: Sample) -> None:
             assert np.array_equal(left, right, equal_nan=True), field.name
         else:
             assert left == right, field.name
+
+
+def as_archives_count(sample: Sample) -> Sample:
+    """The same labels with points and heads counted from the centre of the first pixel."""
+    return replace(sample, **to_centres({f.name: getattr(sample, f.name) for f in fields(Sample)}))

@@ -39,15 +39,16 @@ def make_sample() -> Callable[..., Sample]:
         rng = np.random.default_rng(seed)
         quat = rng.normal(size=4)
         center = rng.uniform([30, 30], [60, 50])
+        grid = 64  # parts of a pixel: exact in float32, from the corner as well as from the first pixel's centre
         values: dict[str, object] = {
             "image": encode_jpeg(rng.integers(0, 255, (80, 96, 3), dtype=np.uint8)),
             "name": f"face_{seed}",
             "rotation": (quat / np.linalg.norm(quat)).astype(np.float32),
-            "head": np.array([*center, 20.0], np.float32),
+            "head": (np.array([*center, 20.0]) * grid).round().astype(np.float32) / grid,
             "face_box": np.array([*(center - 15), *(center + 18)], np.float32),
             "points_box": np.array([*(center - 12), *(center + 16)], np.float32),
-            "landmarks": rng.normal([*center, 0.0], 8.0, (68, 3)).astype(np.float32),
-            "landmarks_2d": (center + rng.normal(0, 8, (68, 2))).astype(np.float32),
+            "landmarks": (rng.normal([*center, 0.0], 8.0, (68, 3)) * grid).round().astype(np.float32) / grid,
+            "landmarks_2d": ((center + rng.normal(0, 8, (68, 2))) * grid).round().astype(np.float32) / grid,
             "shape": rng.normal(0, 0.1, 50).astype(np.float32),
             "has_face": True,
             "individual": seed,

@@ -69,7 +69,7 @@ def test_two_dimensional_landmarks_are_dots() -> None:
 def test_all_labels_move_with_the_picture_when_it_is_scaled(make_sample: Callable[..., Sample]) -> None:
     spot = np.zeros((80, 96, 3), np.uint8)
     spot[38:43, 48:53] = 255
-    head = np.array([50, 40, 12], np.float32)
+    head = np.array([50.5, 40.5, 12], np.float32)
     scaled = draw_sample(spot, {"head": head}, edge=384)
     assert scaled.shape == (320, 384, 3)
     white = extent(near(scaled, (255, 255, 255)))
@@ -84,14 +84,14 @@ def test_cut_out_keeps_the_spot_under_its_label(edge: int, size: int) -> None:
     picture = np.zeros((400, 600, 3), np.uint8)
     picture[300 - size // 2 : 300 + size // 2 + 1, 420 - size // 2 : 420 + size // 2 + 1] = 255
     labels = {
-        "head": np.array([420, 300, 100], np.float32),
+        "head": np.array([420.5, 300.5, 100], np.float32),
         "face_box": np.array([340, 240, 520, 380], np.float32),
-        "landmarks": np.full((68, 3), [420, 300, 10], np.float32),
+        "landmarks": np.full((68, 3), [420.5, 300.5, 10], np.float32),
         "rotation": FRONTAL["rotation"],
     }
     cut, moved = cut_out(picture, labels, edge)
     assert cut.shape == (edge, edge, 3)
-    ys, xs = np.mgrid[:edge, :edge]
+    ys, xs = np.mgrid[:edge, :edge] + 0.5
     weight = cut[..., 0] / cut[..., 0].sum()
     assert (xs * weight).sum() == pytest.approx(moved["head"][0], abs=0.1)
     assert (ys * weight).sum() == pytest.approx(moved["head"][1], abs=0.1)

@@ -3,8 +3,7 @@
     picture, labels --cut_out--> square around the face, moved labels --draw_sample--> picture --contact_sheet--> sheet
 
 All pictures are RGB uint8 arrays, (H, W, 3) or grey (H, W); nothing is drawn into an argument. Labels are a `Sample`,
-or a mapping from its attribute names to arrays, in the convention of stored samples: points and head centres count
-pixel centres from 0, boxes count from the image corner. What is None or NaN isn't drawn.
+or a mapping from its attribute names to arrays; all count from the image's corner. What is None or NaN isn't drawn.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,6 +22,7 @@ from trackertraincode.geometry.boxes import square_crop_box
 from trackertraincode.geometry.camera import project_weak_perspective
 from trackertraincode.sample.fields import LABELS, Kind
 from trackertraincode.sample.images import encode_jpeg, encode_png
+from trackertraincode.sample.moving import move
 from trackertraincode.sample.sample import Batch, Prediction, Sample
 
 Labels = Mapping[str, Any]
@@ -84,15 +84,14 @@ def draw_prediction(
 
 def draw_batch(batch: Batch, predicted: Prediction, *, edge: int = 256) -> list[np.ndarray]:
     """Crops of pixels 0…255 with truth and prediction, both in normalised crop coordinates; (edge, edge, 3) each."""
-    to_corners = affine2d.invert(affine2d.pixels_to_normalized(batch.image.shape[-1]))
-    to_centres = affine2d.compose(affine2d.translation(torch.tensor([-0.5, -0.5])), to_corners)
+    to_pixels = affine2d.invert(affine2d.pixels_to_normalized(batch.image.shape[-1]))
     drawn = []
     for i, image in enumerate(batch.image):
         picture = image.permute(1, 2, 0).clamp(0, 255).to(torch.uint8).numpy()
         picture = picture[..., 0] if picture.shape[-1] == 1 else picture
         rows = ({n: getattr(values, n)[i] for n in LABELS if getattr(values, n, None) is not None}
                 for values in (predicted, batch))  # fmt: skip
-        labels = [_move(_known(row), to_corners, to_centres) for row in rows]
+        labels = [_move(_known(row), to_pixels) for row in rows]
         drawn.append(draw_prediction(picture, labels[0], labels[1], edge=edge))
     return drawn
 
@@ -153,7 +152,7 @@ def cut_out(
     else:
         box, factor = torch.tensor([0.0, 0.0, width, height]), 1.0
     affine = affine2d.box_to_square(square_crop_box(box.float(), factor), edge)
-    return _warp(picture, affine, edge, edge), _move(known, affine, _around_corner(affine))
+    return _warp(picture, affine, edge, edge), _move(known, affine)
 
 
 def draw_histograms(
@@ -221,7 +220,7 @@ def _prepare(
     factor = edge / max(width, height)
     new_width, new_height = max(1, round(width * factor)), max(1, round(height * factor))
     affine = affine2d.scaling(torch.tensor([new_width / width, new_height / height]))
-    return _warp(picture, affine, new_width, new_height), _move(known, affine, _around_corner(affine))
+    return _warp(picture, affine, new_width, new_height), _move(known, affine)
 
 
 def _as_rgb(picture: np.ndarray) -> np.ndarray:
@@ -239,21 +238,9 @@ def _warp(picture: np.ndarray, affine: torch.Tensor, width: int, height: int) ->
     return cv2.warpAffine(source, affine2d.to_cv2(affine), (width, height), flags=cv2.INTER_LINEAR)
 
 
-def _around_corner(affine: torch.Tensor) -> torch.Tensor:
-    """A map of corner coordinates as a map of pixel centres that count from 0."""
-    half = affine2d.translation(torch.tensor([0.5, 0.5]))
-    return affine2d.compose(affine2d.invert(half), affine2d.compose(affine, half))
-
-
-def _move(known: dict[str, np.ndarray], corners: torch.Tensor, centres: torch.Tensor) -> dict[str, np.ndarray]:
-    """Labels under a map (2, 3) of boxes, and one of everything else."""
-    movers = {Kind.POINTS: affine2d.move_points, Kind.HEAD: affine2d.move_head, Kind.ROTATION: affine2d.move_rotation}
-    moved = {}
-    for name, value in known.items():
-        kind, tensor = LABELS[name].kind, torch.from_numpy(value)
-        result = affine2d.move_box(corners, tensor) if kind is Kind.BOX else movers[kind](centres, tensor)
-        moved[name] = result.numpy()
-    return moved
+def _move(known: dict[str, np.ndarray], affine: torch.Tensor) -> dict[str, np.ndarray]:
+    moved = move({name: torch.from_numpy(value) for name, value in known.items()}, affine)
+    return {name: value.numpy() for name, value in moved.items()}
 
 
 def _line_width(canvas: np.ndarray) -> int:
@@ -261,13 +248,15 @@ def _line_width(canvas: np.ndarray) -> int:
 
 
 def _fixed(points: np.ndarray) -> np.ndarray:
-    return np.round(np.clip(points[..., :2], -_FAR, _FAR) * (1 << _SHIFT)).astype(np.int32)
+    """Points (..., 2 or more) as OpenCV draws them: pixel centres from 0, fixed point numbers."""
+    centres = points[..., :2] - affine2d.HALF_PIXEL
+    return np.round(np.clip(centres, -_FAR, _FAR) * (1 << _SHIFT)).astype(np.int32)
 
 
 def _draw_box_and_head(canvas: np.ndarray, values: dict[str, np.ndarray], box_color: Color, head_color: Color) -> None:
     width = _line_width(canvas)
     if "face_box" in values:
-        (x0, y0), (x1, y1) = _fixed(values["face_box"].reshape(2, 2) - 0.5).tolist()  # to pixel centres
+        (x0, y0), (x1, y1) = _fixed(values["face_box"].reshape(2, 2)).tolist()
         cv2.rectangle(canvas, (x0, y0), (x1, y1), box_color, width, cv2.LINE_AA, _SHIFT)
     if "head" in values:
         x, y = _fixed(values["head"]).tolist()

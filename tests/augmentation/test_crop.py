@@ -13,10 +13,8 @@ from trackertraincode.augmentation.crop import (
     crop_maps,
     crop_squares,
     draw_geometry,
-    move_labels,
 )
 from trackertraincode.augmentation.warp import cut_and_resize, warp_array, warp_crop
-from trackertraincode.facemodel.landmarks68 import FLIP_ORDER
 from trackertraincode.geometry import affine2d
 from trackertraincode.geometry.boxes import square_crop_box
 from trackertraincode.sample.images import encode_jpeg, encode_png
@@ -86,21 +84,6 @@ def labels_of(count: int) -> dict[str, torch.Tensor]:
     labels = {name: torch.rand(count, *shape, generator=generator) for name, shape in BATCH_LABELS.items()}
     labels["face_box"][:, 2:] += 2.0
     return labels
-
-
-def test_mirroring_twice_changes_nothing() -> None:
-    labels = labels_of(3)
-    maps = affine2d.mirror(torch.full((3,), 10.0))
-    order = torch.arange(50)
-    again = move_labels(move_labels(labels, maps, order), maps, order)
-    for name, value in labels.items():
-        assert torch.allclose(again[name], value, atol=1e-5), name
-
-
-def test_mirroring_renames_the_landmarks() -> None:
-    labels = labels_of(1)
-    moved = move_labels(labels, affine2d.mirror(torch.tensor([10.0])), torch.arange(50))
-    assert torch.allclose(moved["landmarks"][0, :, 0], 10.0 - labels["landmarks"][0, FLIP_ORDER, 0])
 
 
 def test_draws_follow_the_published_recipe() -> None:

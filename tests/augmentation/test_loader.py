@@ -69,13 +69,13 @@ def test_validation_crop_is_centred_on_the_box(member: Member) -> None:
     assert box_size(batch.face_box).amax(-1).numpy() == pytest.approx(2 / 1.1, abs=1e-4)
 
 
-def test_stored_points_move_by_half_a_pixel(member: Member) -> None:
+def test_labels_move_into_the_crop(member: Member) -> None:
     batch = checked(ValidationBatches([member], VALIDATE, batchsize=20, face_model="embedded-v1")[0])
     stored = member.dataset.labels
     scale = 2 / (1.1 * box_size(torch.from_numpy(stored["face_box"])).amax(-1))
-    expected = (
-        torch.from_numpy(stored["head"][:, :2]) + 0.5 - box_center(torch.from_numpy(stored["face_box"]))
-    ) * scale[:, None]
+    expected = (torch.from_numpy(stored["head"][:, :2]) - box_center(torch.from_numpy(stored["face_box"]))) * scale[
+        :, None
+    ]
     assert torch.allclose(batch.head[:, :2], expected, atol=1e-4)
     assert torch.allclose(batch.head[:, 2], torch.from_numpy(stored["head"][:, 2]) * scale, atol=1e-4)
 

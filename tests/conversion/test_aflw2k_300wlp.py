@@ -11,6 +11,7 @@ from archive_damage import check_damage, write_folder, write_zip
 from scipy.io import loadmat, savemat
 from scipy.spatial.transform import Rotation
 
+from close import as_archives_count
 from conftest import run_script
 from trackertraincode.conversion.synthetic import write_faces
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
@@ -76,7 +77,7 @@ def test_real_aflw2000_labels_equal_their_definitions(shared_data: Path, tmp_pat
     bfm = load_array_pickle(model)
     with Hdf5PoseDataset(tmp_path / "a.h5") as data, zipfile.ZipFile(archive) as source:
         stems = sorted(n[:-4] for n in source.namelist() if n.endswith(".mat"))
-        for sample, stem in zip(data, stems):
+        for sample, stem in zip(map(as_archives_count, data), stems):
             assert sample.image == source.read(f"{stem}.jpg")
             mat = loadmat(io.BytesIO(source.read(f"{stem}.mat")))
             height, width = decode(source.read(f"{stem}.jpg")).shape
@@ -97,7 +98,7 @@ def test_real_300wlp_labels_equal_their_definitions(shared_data: Path, tmp_path:
     with Hdf5PoseDataset(tmp_path / "a.h5") as data, zipfile.ZipFile(archive) as source:
         stems = sorted(n[:-4] for n in source.namelist() if n.endswith(".mat"))
         assert len(data) == 2
-        for sample, stem in zip(data, stems):
+        for sample, stem in zip(map(as_archives_count, data), stems):
             mat = loadmat(io.BytesIO(source.read(f"{stem}.mat")))
             height, width = decode(source.read(f"{stem}.jpg")).shape
             expected = slow_labels(mat, width, height, load_array_pickle(model))

@@ -9,6 +9,7 @@ import pytest
 from archive_damage import Members, check_damage, convert, damage_count, write_folder, write_zip
 from scipy.spatial.transform import Rotation
 
+from close import as_archives_count
 from trackertraincode.conversion import biwi
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.detection.mtcnn import Detections, MtcnnDetector
@@ -104,7 +105,7 @@ def test_real_labels_equal_their_definitions(
     with Hdf5PoseDataset(tmp_path / "a.h5") as data:
         assert data.sequence_starts.tolist() == [0, 10]
         assert data.labels["individual"].tolist() == [0] * 10
-        for sample, (name, picture) in zip(data, frames.pictures.items()):
+        for sample, (name, picture) in zip(map(as_archives_count, data), frames.pictures.items()):
             turn = Rotation.from_quat(sample.rotation)
             assert (turn * frames.color[name].inv()).magnitude() < np.radians(0.02)  # published colour camera poses
             x, y, z = frames.calibration.apply(frames.centers[name]) + TRANSLATION
@@ -125,7 +126,7 @@ def test_published_projection_uses_65_degrees(frames: Frames, annotation: Path, 
     radius = focal * 100 / z
     xy = np.array([x / z * focal + 320, y / z * focal + 240])
     xy = xy + frames.color[name].apply([0.03, -0.35, -0.2])[:2] * radius
-    assert np.allclose(Hdf5PoseDataset(tmp_path / "a.h5").labels["head"], [[*xy, radius]], atol=1e-2)
+    assert np.allclose(Hdf5PoseDataset(tmp_path / "a.h5").labels["head"], [[*(xy + 0.5), radius]], atol=1e-2)
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ from archive_damage import Members, check_damage, convert, write_folder, write_z
 from scipy.io import loadmat
 from scipy.spatial.transform import Rotation
 
+from close import as_archives_count
 from conftest import run_script
 from trackertraincode.conversion.csv_labels import LABEL_COLUMNS, make_source
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
@@ -33,8 +34,9 @@ def synthetic(count: int, size: int) -> tuple[list, Members]:
     members: Members = {}
     for number, sample in enumerate(samples):
         members[f"pictures/face {number}.jpg"] = sample.image
+        counted = as_archives_count(sample)
         values = [
-            *sample.face_box, *angles_of(sample.rotation), *sample.head, *sample.landmarks.ravel(), number // 2,
+            *sample.face_box, *angles_of(sample.rotation), *counted.head, *counted.landmarks.ravel(), number // 2,
         ]  # fmt: skip
         lines.append(",".join([f'"pictures/face {number}.jpg"', f"clip{number // 2}", *(f"{v:.8g}" for v in values)]))
     members["labels.csv"] = ("\n".join(lines) + "\n").encode()
@@ -137,7 +139,7 @@ def test_two_dimensional_landmarks_and_centred_depths(tmp_path: Path) -> None:
     convert(DOOR, small(tmp_path, lines), tmp_path / "a.h5")
     data = Hdf5PoseDataset(tmp_path / "a.h5")
     assert set(data.fields) == {"image", "face_box", "landmarks_2d"}
-    assert data.labels["landmarks_2d"][0].ravel().tolist() == list(range(136))
+    assert data.labels["landmarks_2d"][0].ravel().tolist() == [i + 0.5 for i in range(136)]
     deep = [f"lm{i}_{axis}" for i in range(68) for axis in "xyz"]
     lines = [",".join(["path,x0,y0,x1,y1", *deep]), ",".join(["a.jpg,1,1,9,9", *map(str, range(204))])]
     convert(DOOR, small(tmp_path, lines), tmp_path / "b.h5")

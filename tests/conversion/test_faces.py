@@ -5,20 +5,19 @@ import pytest
 
 from trackertraincode.conversion.faces import place_crop, store_crop
 from trackertraincode.errors import ArchiveError
-from trackertraincode.sample.fields import Kind
 from trackertraincode.sample.images import Size, decode, decode_labels, encode_jpeg, encode_png, image_size
 
 
 def blob(width: int, height: int, x: float, y: float, sigma: float) -> np.ndarray:
-    """A bright spot centred at x, y, counted in pixel centres."""
-    cols, rows = np.arange(width), np.arange(height)[:, None]
+    """A bright spot centred at x, y, counted from the corner."""
+    cols, rows = np.arange(width) + 0.5, np.arange(height)[:, None] + 0.5
     grey = 255 * np.exp(-((cols - x) ** 2 + (rows - y) ** 2) / (2 * sigma**2))
     return np.repeat(grey[..., None], 3, axis=2).astype(np.uint8)
 
 
 def centroid(image: np.ndarray) -> np.ndarray:
     weights = np.where(image > 40, image, 0).astype(float)
-    rows, cols = np.indices(image.shape)
+    rows, cols = np.indices(image.shape) + 0.5
     return np.array([(cols * weights).sum(), (rows * weights).sum()]) / weights.sum()
 
 
@@ -26,20 +25,20 @@ def centroid(image: np.ndarray) -> np.ndarray:
     "box", [[300.0, 200.0, 1000.0, 760.0], [410.0, 250.0, 560.0, 420.0], [0.0, 0.0, 1200.0, 900.0]]
 )
 def test_points_stay_on_what_they_mark(box: list[float]) -> None:
-    point = np.array([[480.3, 330.7]])
+    point = np.tile([480.3, 330.7], (68, 1))
     picture = blob(1200, 900, *point[0], 25.0)
     kept = store_crop(encode_png(picture), np.array(box), {"landmarks_2d": point}, name="a.png")
     assert np.abs(centroid(decode(kept["image"])) - kept["landmarks_2d"][0]).max() < 0.05
 
 
-def test_boxes_count_from_the_corner_and_points_from_pixel_centres() -> None:
+def test_boxes_and_points_count_from_the_corner() -> None:
     size, box = Size(1344, 896), np.array([0.0, 0.0, 1344.0, 896.0])
     placement = place_crop(size, box)
     assert placement is not None
     assert placement.scaled == (336, 224)
-    assert np.allclose(placement.move_label(box, Kind.BOX), [0, 0, 336, 224])
-    ends = placement.move_label(np.array([[-0.5, -0.5], [1343.5, 895.5]]), Kind.POINTS)
-    assert np.allclose(ends, [[-0.5, -0.5], [335.5, 223.5]])
+    moved = placement.move_labels({"face_box": box, "landmarks_2d": np.tile([[0.0, 0.0], [1344.0, 896.0]], (34, 1))})
+    assert np.allclose(moved["face_box"], [0, 0, 336, 224])
+    assert np.allclose(moved["landmarks_2d"][:2], [[0, 0], [336, 224]])
 
 
 @pytest.mark.parametrize(
@@ -68,7 +67,7 @@ def test_head_size_and_depth_scale_with_the_picture() -> None:
     kept = store_crop(np.zeros((896, 896, 3), np.uint8), np.array([0.0, 0.0, 448.0, 448.0]), labels, name="a")
     assert kept["head"][2] == pytest.approx(50)
     assert np.allclose(kept["landmarks"][:, 2], 20)
-    assert np.allclose(kept["landmarks"][:, 0], 40.5 / 2 - 0.5)
+    assert np.allclose(kept["landmarks"][:, 0], 20)
     assert kept["rotation"].tolist() == [0, 0, 0, 1]
 
 

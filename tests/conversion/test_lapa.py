@@ -7,6 +7,7 @@ import pytest
 from archive_damage import Members, check_damage, convert, write_folder, write_zip
 from slow_landmarks import annotations, slow_lapa
 
+from close import as_archives_count
 from trackertraincode.conversion import lapa
 from trackertraincode.conversion.lapa import make_source, refine_box
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
@@ -58,7 +59,7 @@ def test_real_faces_and_their_landmarks_stay_together(real: Members, shared_data
     convert(DOOR, write_zip(tmp_path / "LaPa.zip", real), tmp_path / "a.h5", *PLAIN)
     data = Hdf5PoseDataset(tmp_path / "a.h5")
     assert set(data.fields) == {"image", "face_box", "landmarks_2d", "segmentation"}
-    for sample, (path, points) in zip(data, annotations(shared_data, "lapa"), strict=True):
+    for sample, (path, points) in zip(map(as_archives_count, data), annotations(shared_data, "lapa"), strict=True):
         assert sample.face_box is not None
         assert sample.landmarks_2d is not None
         assert isinstance(sample.segmentation, bytes)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from archive_damage import Members, check_damage, convert, write_folder, write_zip
 
+from close import as_archives_count
 from trackertraincode.conversion.synface import face_box, make_source
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.errors import ArchiveError
@@ -48,7 +49,7 @@ def test_labels_equal_an_independent_computation(members: Members, tmp_path: Pat
     data = Hdf5PoseDataset(tmp_path / "a.h5")
     assert set(data.fields) == {"image", "face_box", "landmarks", "segmentation"}
     assert len(data) == 4
-    for index, sample in enumerate(data):
+    for index, sample in enumerate(map(as_archives_count, data)):
         points = np.loadtxt(members[f"{index:06d}_ldmks.txt"].decode().splitlines())
         assert np.allclose(sample.landmarks[:, :2], points[:68], atol=1e-4)
         assert (sample.landmarks[:, 2] == 0).all()

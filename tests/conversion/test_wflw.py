@@ -8,6 +8,7 @@ import pytest
 from archive_damage import Members, check_damage, convert, write_folder, write_zip
 from slow_landmarks import annotations, slow_wflw
 
+from close import as_archives_count
 from trackertraincode.conversion.wflw import make_source
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.errors import ArchiveError, UserError
@@ -72,7 +73,7 @@ def test_real_faces_and_their_landmarks_stay_together(real: tuple[Members, list[
     data = Hdf5PoseDataset(tmp_path / "a.h5")
     assert set(data.fields) == {"image", "face_box", "landmarks_2d"}
     assert len(data) == len(faces) == 5
-    for sample, (picture, points, box) in zip(data, faces):
+    for sample, (picture, points, box) in zip(map(as_archives_count, data), faces):
         assert sample.face_box is not None
         assert sample.landmarks_2d is not None
         original = decode(members[f"WFLW_images/{picture}"])

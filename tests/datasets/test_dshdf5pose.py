@@ -101,6 +101,9 @@ def test_labels_of_every_width_are_read_as_float32(plain_file: Callable[..., Pat
         "shapeparams": RNG.normal(0, 1, (4, 50)),
     }
     dataset = Hdf5PoseDataset(plain_file(**{k: v.astype(dtype) for k, v in values.items()}))
+    values["coords"][:, :2] += 0.5  # points and heads are stored from the centre of the first pixel
+    values["pt3d_68"][..., :2] += 0.5
+    values["pt2d_68"] += 0.5
     assert {v.dtype for v in dataset.labels.values()} == {np.dtype(np.float32)}
     for name, stored in values.items():
         read = dataset.labels[FIELDS[name].attribute]
@@ -130,6 +133,7 @@ def test_quantised_labels_of_old_files_are_read(plain_file: Callable[..., Path])
             levels = ((value - low) / (high - low + 1) * 256).astype(np.uint8).ravel()
             dataset[row] = ((68, 2), low, high, levels)
     dataset = Hdf5PoseDataset(path)
+    points += 0.5  # from the corner
     assert dataset.labels["landmarks_2d"] == pytest.approx(points, abs=0.5)
     assert dataset.labels["landmarks_2d"].dtype == np.float32
     assert next(Hdf5PoseDataset(path).stream([2])).landmarks_2d == pytest.approx(points[2], abs=0.5)
@@ -243,7 +247,7 @@ def test_the_real_file_of_a_published_tool_opens(tmp_path: Path, shared_data: Pa
     assert len(dataset.sequence_starts) == 3
     with h5py.File(source) as file:
         names = [name.decode() for name in file["images"][...]]
-        assert np.array_equal(dataset.labels["landmarks"], file["pt3d_68"][...])
+        assert np.array_equal(dataset.labels["landmarks"], file["pt3d_68"][...] + np.float32([0.5, 0.5, 0]))
     with pytest.raises(SampleFormatError, match=rf"300wlp_reference_output\.h5: .*'images', row 5 names '{names[5]}"):
         dataset[5]
     copy = tmp_path / source.name

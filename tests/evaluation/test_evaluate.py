@@ -63,9 +63,9 @@ class Oracle:
         squares = PROTOCOLS[protocol].framing.rectangles(boxes, PROTOCOLS[protocol].factor)
         half, corner = (squares[:, 2:3] - squares[:, :1]) / 2, squares[:, :2]
         labels = {name: torch.from_numpy(values[rows]) for name, values in dataset.labels.items()}
-        xy = (labels["head"][:, :2] + 0.5 - corner) / half - 1
+        xy = (labels["head"][:, :2] - corner) / half - 1
         points = labels["landmarks"] / half[:, None]
-        points[..., :2] = (labels["landmarks"][..., :2] + 0.5 - corner[:, None]) / half[:, None] - 1
+        points[..., :2] = (labels["landmarks"][..., :2] - corner[:, None]) / half[:, None] - 1
         turned = rotvec_to_matrix(torch.tensor([0.0, np.radians(turn), 0.0])).float() @ quat_to_matrix(
             labels["rotation"]
         )

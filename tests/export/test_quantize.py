@@ -10,10 +10,14 @@ import torch
 from onnx import numpy_helper
 
 from conftest import run_script
+from trackertraincode.augmentation.units import normalize
 from trackertraincode.conversion.synthetic import write_faces
-from trackertraincode.datasets.dshdf5pose import PoseWriter
+from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset, PoseWriter
 from trackertraincode.errors import CatalogError, ModelFileError, SampleFormatError
-from trackertraincode.export.calibration import MIN_CROPS, calibration_crops
+from trackertraincode.evaluation.crops import EvaluationCrops, iter_crops
+from trackertraincode.evaluation.framing import SQUARE
+from trackertraincode.evaluation.protocols import Context, landmark_box
+from trackertraincode.export.calibration import CROP_FACTOR, MIN_CROPS, calibration_crops
 from trackertraincode.export.contract import full_faults, opentrack_faults
 from trackertraincode.export.onnx import TINY, export_full, export_opentrack, sample_images
 from trackertraincode.export.parity import LIMITS, Limit, Parity
@@ -184,6 +188,19 @@ def test_a_file_without_boxes_is_refused(tmp_path: Path, make_sample: Any) -> No
             writer.write(Sample(image=sample.image, name=sample.name, rotation=sample.rotation, head=sample.head))
     with pytest.raises(SampleFormatError, match=r"bare\.h5: has neither boxes \('rois'\) nor landmarks"):
         calibration_crops(str(path), NetworkConfig())
+
+
+def test_crops_are_those_that_evaluation_shows_the_network(tmp_path: Path, make_sample: Any) -> None:
+    path = tmp_path / "landmarks.h5"
+    with PoseWriter(path, source={"name": "test"}, face_model="embedded-v1") as writer:
+        for seed in range(MIN_CROPS):
+            writer.write(make_sample(seed, face_box=None))
+    rows = np.arange(MIN_CROPS)
+    with Hdf5PoseDataset(path) as dataset:
+        boxes, _ = landmark_box(Context(dataset), rows)
+        shown = EvaluationCrops(dataset, rows, SQUARE.rectangles(boxes, CROP_FACTOR), SQUARE, SIZE, 1)
+        expected = normalize(torch.cat(list(iter_crops(shown, 0))))
+    assert torch.equal(calibration_crops(str(path), NetworkConfig(input_size=SIZE)), expected)
 
 
 def test_too_few_faces_are_refused(tmp_path: Path) -> None:

@@ -62,9 +62,7 @@ def test_landmarks_and_box_follow_from_pose_and_coefficients() -> None:
     assert np.allclose(points[:, :2], sample.landmarks[:, :2], atol=1e-3)
     assert abs(sample.landmarks[[36, 39, 42, 45], 2].mean()) < 1e-4
     assert sample.face_box is not None
-    inside = (sample.landmarks[:, :2] + 0.5 >= sample.face_box[:2] - 1) & (
-        sample.landmarks[:, :2] < sample.face_box[2:] + 1
-    )
+    inside = (sample.landmarks[:, :2] >= sample.face_box[:2] - 1) & (sample.landmarks[:, :2] < sample.face_box[2:] + 1)
     assert inside.all()
 
 

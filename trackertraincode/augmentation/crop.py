@@ -1,4 +1,4 @@
-"""Which square of a picture the network sees, as an affine map per picture; the same map moves the labels.
+"""Which square of a picture the network sees, as an affine map per picture; `sample.moving` moves labels by it.
 
 All randomness of the geometry is drawn once (`draw_geometry`), everything after it is a pure function.
 """
@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trackertraincode.facemodel.landmarks68 import FLIP_ORDER
 from trackertraincode.geometry import affine2d
 from trackertraincode.geometry.boxes import box_center, box_from_center, box_hull, box_size
 from trackertraincode.geometry.rotation import quat_rotate
@@ -18,7 +17,6 @@ FACTORS = {"original": 1.1, "extent_to_forehead": 1.1, "landmarks": 1.2}  # crop
 FOREHEAD = (0.0, -0.6, -0.1)  # top of the face mesh in the head's frame, head radii
 LOOSE_K = (0.2, 0.4)  # 6DRepNet's random looseness
 LOOSE_KEPT = 224 / 240  # edge of its random crop / shorter side of the resized picture
-HALF_PIXEL = 0.5  # stored points and heads count pixel centres from 0
 
 
 @dataclass(frozen=True)
@@ -86,15 +84,6 @@ def centered_geometry(count: int, factor: float) -> Geometry:
     return Geometry(zero + factor, torch.zeros(count, 2), zero, zero.bool(), zero)
 
 
-def to_corner_convention(labels: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Stored labels -> coordinates from the picture's corner: points and heads move by half a pixel, boxes don't."""
-    moved = dict(labels)
-    for name in ("landmarks", "landmarks_2d", "head"):
-        moved[name] = labels[name].clone()
-        moved[name][..., :2] += HALF_PIXEL
-    return moved
-
-
 def crop_boxes(labels: dict[str, Tensor], roi_override: str) -> Tensor:
     """(B, 4) boxes that crops are made round, from labels whose absent rows are NaN.
 
@@ -153,17 +142,3 @@ def crop_maps(square: Tensor, geometry: Geometry, size: int) -> Tensor:
     flip = affine2d.mirror(torch.full_like(square[:, 0], float(size)))
     maps = torch.where(geometry.mirror[:, None, None], affine2d.compose(flip, maps), maps)
     return affine2d.compose(turn, maps)
-
-
-def move_labels(labels: dict[str, Tensor], maps: Tensor, mirror_order: Tensor) -> dict[str, Tensor]:
-    """Every label moved by its kind. maps: (B, 2, 3); mirror_order: (50,) of the coefficients' face model."""
-    moved = dict(labels)
-    mirrored = affine2d.mirrors(maps)
-    for name in ("landmarks", "landmarks_2d"):
-        points = affine2d.move_points(maps, labels[name])
-        moved[name] = torch.where(mirrored[:, None, None], points[:, FLIP_ORDER], points)
-    moved["face_box"] = affine2d.move_box(maps, labels["face_box"])
-    moved["head"] = affine2d.move_head(maps, labels["head"])
-    moved["rotation"] = affine2d.move_rotation(maps, labels["rotation"])
-    moved["shape"] = torch.where(mirrored[:, None], labels["shape"][:, mirror_order], labels["shape"])
-    return moved

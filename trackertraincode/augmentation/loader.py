@@ -1,7 +1,7 @@
 """Whole batches made in worker processes, each a pure function of seed, epoch and step.
 
 (epoch, step) --epoch_plan--> members and rows --HDF5--> JPEG bytes, labels
-              --draw_geometry--> maps --warp_crop, move_labels--> Batch: pixels 0…255, labels in [-1, 1]
+              --draw_geometry--> maps --warp_crop, move--> Batch: pixels 0…255, labels in [-1, 1]
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -19,8 +19,6 @@ from trackertraincode.augmentation.crop import (
     crop_maps,
     crop_squares,
     draw_geometry,
-    move_labels,
-    to_corner_convention,
 )
 from trackertraincode.augmentation.extras import apply_extras
 from trackertraincode.augmentation.intensity import augment_picture
@@ -28,9 +26,9 @@ from trackertraincode.augmentation.presets import Preset
 from trackertraincode.augmentation.warp import warp_crop
 from trackertraincode.datasets.mixing import Member, epoch_plan
 from trackertraincode.errors import SampleFormatError, UserError
-from trackertraincode.facemodel.head_model import mirror_order
 from trackertraincode.geometry.affine2d import compose, pixels_to_normalized
 from trackertraincode.sample.images import ImageDecodeError
+from trackertraincode.sample.moving import move
 from trackertraincode.sample.sample import BATCH_LABELS, Batch, make_batch
 from trackertraincode.workers import start_worker
 
@@ -168,12 +166,11 @@ def load_batch(
     changed. Raises SampleFormatError naming file and row.
     """
     images, labels = read_entries(members, entries, face_model)
-    labels = to_corner_convention(labels)
     boxes = crop_boxes(labels, preset.roi_override)
     _check_boxes(members, entries, boxes)
     maps = crop_maps(crop_squares(boxes, geometry), geometry, preset.size)
     crops = _crop_all(members, entries, images, maps, preset, rngs)
-    moved = move_labels(labels, compose(pixels_to_normalized(preset.size), maps), torch.from_numpy(_order(face_model)))
+    moved = move(labels, compose(pixels_to_normalized(preset.size), maps), face_model)
     _drop_untrained(moved, members, entries)
     return make_batch(
         crops,
@@ -187,7 +184,7 @@ def load_batch(
 def read_entries(
     members: Sequence[Member], entries: np.ndarray, face_model: str | None
 ) -> tuple[list[bytes], dict[str, Tensor]]:
-    """Pictures and stored labels, NaN where absent or not to be trained on."""
+    """Pictures and labels in their pixels, NaN where absent or not to be trained on."""
     count = len(entries)
     images: list[bytes] = [b""] * count
     labels = {name: np.full((count, *shape), np.nan, np.float32) for name, shape in BATCH_LABELS.items()}
@@ -258,8 +255,3 @@ def _check_boxes(members: Sequence[Member], entries: np.ndarray, boxes: Tensor) 
 @lru_cache(maxsize=4)
 def _plan(members: tuple[Member, ...], samples: int, seed: int, epoch: int) -> np.ndarray:
     return epoch_plan(members, samples, seed, epoch)
-
-
-@lru_cache
-def _order(face_model: str | None) -> np.ndarray:
-    return mirror_order(face_model or "")

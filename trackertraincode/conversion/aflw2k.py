@@ -25,6 +25,7 @@ from trackertraincode.facemodel.embedded import embedded_head
 from trackertraincode.facemodel.head_model import COEFFICIENT_COUNT
 from trackertraincode.facemodel.landmarks68 import centered_depth
 from trackertraincode.sample.images import check_image, decode, encode_jpeg
+from trackertraincode.sample.moving import from_centres
 from trackertraincode.sample.sample import Sample
 
 _PICTURE = re.compile(r"^(?:.*/)?image\d+\.jpg$", re.IGNORECASE)
@@ -92,10 +93,9 @@ def convert_item(settings: Settings, stem: str) -> list[Sample]:
             image=image,
             name=f"{stem}.jpg",
             rotation=pose.quat,
-            head=pose.head,
             face_box=box,
             points_box=_points_box(mat, name),
-            landmarks=centered_depth(landmarks),
+            **from_centres({"head": pose.head, "landmarks": centered_depth(landmarks)}),
             shape=None if model is None else coefficients,
         )
     ]

@@ -26,6 +26,7 @@ from trackertraincode.errors import ArchiveError
 from trackertraincode.geometry.camera import HEAD_RADIUS_MM, focal_length
 from trackertraincode.geometry.rotation import matrix_to_quat
 from trackertraincode.sample.images import decode, encode_jpeg
+from trackertraincode.sample.moving import from_centres
 from trackertraincode.sample.sample import Sample
 
 HEAD_ORIGIN = np.array([0.03, -0.35, -0.2])  # from the data base's head centre to ours, head radii; measured by eye
@@ -169,9 +170,9 @@ def convert_item(settings: Settings, item: Item) -> list[Sample]:
             name=item.picture,
             sequence=f"{item.sequence:02d}",
             rotation=matrix_to_quat(torch.from_numpy(rotation)).numpy(),
-            head=np.array([*(xy + rotation[:2] @ HEAD_ORIGIN * radius), radius]),
             face_box=_detect(picture, projected, item.picture) if item.box is None else _annotated(item, width, height),
             individual=person_of(item.sequence),
+            **from_centres({"head": np.array([*(xy + rotation[:2] @ HEAD_ORIGIN * radius), radius])}),
         )
     ]
 

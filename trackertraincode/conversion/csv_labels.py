@@ -24,6 +24,7 @@ from trackertraincode.facemodel.landmarks68 import COUNT, centered_depth
 from trackertraincode.geometry.euler import aflw_to_matrix
 from trackertraincode.geometry.rotation import matrix_to_quat
 from trackertraincode.sample.images import check_image
+from trackertraincode.sample.moving import from_centres
 from trackertraincode.sample.sample import Sample
 
 COLUMNS_HELP = """\
@@ -168,7 +169,7 @@ def convert_item(settings: Settings, row: Row) -> list[Sample]:
     sequence = named.get(SEQUENCE)
     if sequence == "":
         raise ArchiveError(f"{where}, column '{SEQUENCE}' is empty; each line needs one where the column is there.")
-    return [Sample(image=image, name=f"{picture} (line {row.number})", sequence=sequence, **labels)]
+    return [Sample(image=image, name=f"{picture} (line {row.number})", sequence=sequence, **from_centres(labels))]
 
 
 def _read_labels(settings: Settings, named: dict[str, str], where: str) -> Iterator[tuple[str, Any]]:

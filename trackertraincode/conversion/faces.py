@@ -7,10 +7,11 @@ from typing import Any
 
 import cv2
 import numpy as np
+import torch
 
 from trackertraincode.conversion.archive import naming
 from trackertraincode.errors import ArchiveError
-from trackertraincode.sample.fields import BY_ATTRIBUTE, FIELDS, Kind
+from trackertraincode.geometry import affine2d
 from trackertraincode.sample.images import (
     Size,
     check_image,
@@ -20,6 +21,7 @@ from trackertraincode.sample.images import (
     encode_png,
     sniff,
 )
+from trackertraincode.sample.moving import move
 
 CROP_FACE_SIZE = 224  # pixels of the box's shorter side after scaling
 LARGEST_FACE = 1.5 * CROP_FACE_SIZE  # boxes with both sides above are scaled
@@ -59,21 +61,12 @@ class Placement:
         x0, y0, x1, y1 = self.cut
         return np.ascontiguousarray(picture[y0:y1, x0:x1])
 
-    def move_label(self, value: np.ndarray, kind: Kind) -> np.ndarray:
-        """A label of the picture as one of the crop.
-
-        Points and heads count pixel centres from 0, so they are scaled half a pixel off; boxes count from the corner.
-        """
-        scale = np.array([self.scaled.width / self.picture.width, self.scaled.height / self.picture.height])
-        size_factor = math.sqrt(scale.prod())
-        corner = np.array(self.cut[:2], dtype=np.float64)
-        value = np.asarray(value)
-        if kind is Kind.BOX:
-            return value * np.tile(scale, 2) - np.tile(corner, 2)
-        if kind in (Kind.POINTS, Kind.HEAD):
-            xy = (value[..., :2] + 0.5) * scale - 0.5 - corner
-            return np.concatenate([xy, value[..., 2:] * size_factor], axis=-1)
-        return value
+    def move_labels(self, labels: Mapping[str, Any]) -> dict[str, Any]:
+        """Labels by attribute, from the picture's corner -> float64, from the crop's."""
+        scale = torch.tensor(self.scaled, dtype=torch.float64) / torch.tensor(self.picture)
+        affine = affine2d.compose(affine2d.translation(-torch.tensor(self.cut[:2]).double()), affine2d.scaling(scale))
+        tensors = {name: torch.as_tensor(value, dtype=torch.float64) for name, value in labels.items()}
+        return {name: value.numpy() for name, value in move(tensors, affine).items()}
 
 
 def place_crop(size: Size, box: np.ndarray) -> Placement | None:
@@ -100,7 +93,7 @@ def store_crop(
     """What a file keeps of a face in a large picture, as arguments of Sample: image, face_box and the moved labels.
 
     picture: JPEG or PNG file, or (H, W, 3) RGB uint8. box: (4,) pixels, from the picture's corner. labels: by attribute
-    of Sample, in the picture's pixels; None stays None. A JPEG file that needs neither scaling nor cropping is kept
+    of Sample, from the picture's corner; None stays None. A JPEG file that needs neither scaling nor cropping is kept
     as it is, all else becomes JPEG of quality 95. Label images are scaled without mixing classes.
     Raises ArchiveError, which begins with `name`, when the picture is damaged or the box lies outside of it.
     """
@@ -115,16 +108,12 @@ def store_crop(
     else:
         pixels = decode(picture, color=True) if isinstance(picture, bytes) else picture
         image = encode_jpeg(placement.move_pixels(pixels, cv2.INTER_AREA))
-    kept: dict[str, Any] = {"image": image, "face_box": placement.move_label(box, Kind.BOX)}
-    for attribute, value in (labels or {}).items():
-        kind = FIELDS[BY_ATTRIBUTE[attribute]].kind
-        if value is None:
-            kept[attribute] = None
-        elif kind is Kind.SEGMENTATION:
-            kept[attribute] = _move_classes(value, placement, name)
-        else:
-            kept[attribute] = placement.move_label(value, kind)
-    return kept
+    given = {"face_box": box, **(labels or {})}
+    classes = given.pop("segmentation", None)
+    kept = placement.move_labels({name: value for name, value in given.items() if value is not None})
+    if classes is not None:
+        kept["segmentation"] = _move_classes(classes, placement, name)
+    return {"image": image, **given, **kept}
 
 
 def _move_classes(value: bytes | np.ndarray, placement: Placement, name: str) -> bytes:

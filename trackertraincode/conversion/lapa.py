@@ -21,6 +21,7 @@ from trackertraincode.conversion.textfile import number_rows, read_lines
 from trackertraincode.detection.mtcnn import MtcnnDetector, best_overlap
 from trackertraincode.errors import ArchiveError
 from trackertraincode.sample.images import check_image, decode, decode_labels
+from trackertraincode.sample.moving import from_centres
 from trackertraincode.sample.sample import Sample
 
 SPLITS = ("train", "val", "test")
@@ -110,7 +111,7 @@ def convert_item(settings: Settings, item: Item) -> list[Sample]:
     image = archive.read(item.picture)
     with naming(item.picture):
         check_image(image)
-    labels: dict[str, object] = {"landmarks_2d": lapa_to_68(points)}
+    labels = from_centres({"landmarks_2d": lapa_to_68(points)})
     if settings.segmentation:
         classes = archive.read(item.labels)
         _check_classes(classes, item.labels)

@@ -21,6 +21,7 @@ from trackertraincode.errors import ArchiveError
 from trackertraincode.facemodel.landmarks68 import COUNT
 from trackertraincode.rendering.labels import CLASSES
 from trackertraincode.sample.images import decode, decode_labels, encode_jpeg
+from trackertraincode.sample.moving import from_centres
 from trackertraincode.sample.sample import Sample
 
 LARGEST_CLASS = 18
@@ -70,8 +71,8 @@ def convert_item(settings: Settings, stem: str) -> list[Sample]:
             image=encode_jpeg(pixels),
             name=picture,
             face_box=box,
-            landmarks=np.column_stack([landmarks, np.zeros(COUNT)]),  # depths aren't known
             segmentation=label_file if settings.segmentation else None,
+            **from_centres({"landmarks": np.column_stack([landmarks, np.zeros(COUNT)])}),  # depths aren't known
         )
     ]
 

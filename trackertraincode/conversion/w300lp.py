@@ -29,6 +29,7 @@ from trackertraincode.facemodel.embedded import embedded_head
 from trackertraincode.facemodel.head_model import COEFFICIENT_COUNT
 from trackertraincode.facemodel.landmarks68 import centered_depth
 from trackertraincode.sample.images import check_image
+from trackertraincode.sample.moving import from_centres
 from trackertraincode.sample.sample import Sample
 
 SUBSETS = ("AFW", "HELEN", "IBUG", "LFPW")
@@ -141,10 +142,10 @@ def convert_item(settings: Settings, item: Item) -> list[Sample]:
             name=f"{item.stem}.jpg",
             sequence=item.sequence,
             rotation=pose.quat,
-            head=pose.head,
             face_box=head_box(pose, stand_in, used) if settings.head_bbox else box_around(points),
-            landmarks=None if model is None else points,
-            landmarks_2d=landmarks_2d,
             shape=None if model is None else coefficients,
+            **from_centres(
+                {"head": pose.head, "landmarks": None if model is None else points, "landmarks_2d": landmarks_2d}
+            ),
         )
     ]

@@ -25,8 +25,8 @@ from trackertraincode.conversion.run import Source
 from trackertraincode.conversion.textfile import number_rows, read_lines
 from trackertraincode.detection.mtcnn import MtcnnDetector, best_overlap
 from trackertraincode.errors import ArchiveError
-from trackertraincode.sample.fields import Kind
 from trackertraincode.sample.images import Size, encode_jpeg
+from trackertraincode.sample.moving import from_centres, to_centres
 from trackertraincode.sample.sample import Sample
 
 LARGEST_FACE = 1.5 * 129  # pixels of a face box's longer side in stored pictures
@@ -142,9 +142,9 @@ def convert_item(settings: Settings, item: Item) -> list[Sample]:
 def _sample(settings: Settings, video: Video, frame: int, picture: np.ndarray, landmarks: Landmarks) -> Sample:
     name = video.annotations[frame]
     placement = shared_crop(Size(picture.shape[1], picture.shape[0]), landmarks, f"{video.member}")
-    points = placement.move_label(landmarks.points[frame], Kind.POINTS)
+    moved = placement.move_labels(from_centres({"landmarks_2d": landmarks.points[frame]}))
     crop = placement.move_pixels(picture, cv2.INTER_AREA)
-    box = box_around(points)
+    box = box_around(to_centres(moved)["landmarks_2d"])  # as the other archives' boxes
     if settings.refine_boxes:
         detected = best_overlap(MtcnnDetector()(crop).boxes, box, MIN_IOU)
         box = box if detected is None else detected
@@ -153,8 +153,8 @@ def _sample(settings: Settings, video: Video, frame: int, picture: np.ndarray, l
         name=name,
         sequence=video.folder,
         face_box=box,
-        landmarks_2d=points,
         individual=video.number,
+        **moved,
     )
 
 

@@ -19,6 +19,7 @@ from trackertraincode.conversion.landmark_schemes import WFLW_COUNT, wflw_to_68
 from trackertraincode.conversion.run import Source
 from trackertraincode.conversion.textfile import finite_number, read_lines
 from trackertraincode.errors import ArchiveError
+from trackertraincode.sample.moving import from_centres
 from trackertraincode.sample.sample import Sample
 
 SPLITS = ("train", "test")
@@ -128,5 +129,5 @@ def convert_item(settings: Settings, item: Item) -> list[Sample]:
     landmarks = wflw_to_68(numbers[:_BOX_START].reshape(WFLW_COUNT, 2))
     check_on_face(landmarks, box, where)
     image = open_archive(settings.archive).read(item.member)
-    kept = store_crop(image, box, {"landmarks_2d": landmarks}, name=item.member)
+    kept = store_crop(image, box, from_centres({"landmarks_2d": landmarks}), name=item.member)
     return [Sample(name=f"{item.member}, line {item.number}", **kept)]

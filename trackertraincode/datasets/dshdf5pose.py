@@ -128,18 +128,18 @@ class Hdf5PoseDataset(Dataset[Sample]):
         """The given rows as samples. Absent labels are None."""
         return self._samples(rows, {name: values[np.asarray(rows)] for name, values in self.labels.items()})
 
-    def stream(self, rows: Sequence[int] | None = None) -> Iterator[Sample]:
+    def stream(self, rows: Sequence[int] | None = None, exact: bool = False) -> Iterator[Sample]:
         """The given rows (None: all) with every label of the file, all read from disk as they are needed.
 
-        For files of any size: with `labels=()`, memory holds `STREAM_ROWS` samples.
+        For files of any size: with `labels=()`, memory holds `STREAM_ROWS` samples. exact: points and heads in float64,
+        so that writing them again gives the very same bits.
         """
         rows = range(len(self)) if rows is None else rows
         names = {attribute: name for attribute, name in self._names.items() if attribute in LABELS}
         for start in range(0, len(rows), STREAM_ROWS):
             part, file = rows[start : start + STREAM_ROWS], self._open()
-            yield from self._samples(
-                part, {a: layout.read_label(self.path, file[name], a, part) for a, name in names.items()}, whole=True
-            )
+            labels = {a: layout.read_label(self.path, file[name], a, part, exact) for a, name in names.items()}
+            yield from self._samples(part, labels, whole=True)
 
     def _samples(self, rows: Sequence[int], labels: dict[str, np.ndarray], whole: bool = False) -> list[Sample]:
         """labels: of these rows. whole: with the label image, whatever was asked for."""

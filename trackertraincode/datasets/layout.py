@@ -14,6 +14,7 @@ import numpy as np
 from trackertraincode.datasets import dshdf5
 from trackertraincode.errors import SampleFormatError
 from trackertraincode.sample.fields import FIELDS, LABELS, LEGACY_NAMES, SEQUENCE_STARTS, Kind
+from trackertraincode.sample.moving import CENTRE_COUNTED, from_centres
 
 DEFAULT_FACE_MODEL = "bfm_noneck_v3"  # of coefficients without the attribute
 QUATERNION_TOLERANCE = 0.01  # on the norm; half precision files are off by 0.001
@@ -63,11 +64,22 @@ def check_label(path: Path, dataset: h5py.Dataset, attribute: str, count: int) -
         )
 
 
-def read_raw(path: Path, dataset: h5py.Dataset, attribute: str, rows: Sequence[int] | np.ndarray | None) -> np.ndarray:
+def read_raw(
+    path: Path, dataset: h5py.Dataset, attribute: str, rows: Sequence[int] | np.ndarray | None, exact: bool = False
+) -> np.ndarray:
     """Rows (None: all) of a label whose layout is right, as float32, bool or int64; values aren't looked at.
 
-    Raises SampleFormatError when the file can't be read there.
+    They count from the image's corner. exact: in float64 where that moves them, so that the writer gives back the
+    very same bits. Raises SampleFormatError when the file can't be read there.
     """
+    values = _stored(path, dataset, attribute, rows)
+    if exact and LABELS[attribute].kind in CENTRE_COUNTED:
+        values = values.astype(np.float64)
+    return from_centres({attribute: values})[attribute]
+
+
+def _stored(path: Path, dataset: h5py.Dataset, attribute: str, rows: Sequence[int] | np.ndarray | None) -> np.ndarray:
+    """As the file counts, (n, ...) float32, bool or int64."""
     field = LABELS[attribute]
     name = dataset.name.lstrip("/")
     kind = {Kind.FLAG: np.bool_, Kind.INDEX: np.int64}.get(field.kind, np.float32)
@@ -89,13 +101,17 @@ def read_raw(path: Path, dataset: h5py.Dataset, attribute: str, rows: Sequence[i
 
 
 def read_label(
-    path: Path, dataset: h5py.Dataset, attribute: str, rows: Sequence[int] | np.ndarray | None = None
+    path: Path,
+    dataset: h5py.Dataset,
+    attribute: str,
+    rows: Sequence[int] | np.ndarray | None = None,
+    exact: bool = False,
 ) -> np.ndarray:
     """As `read_raw`; rotations are checked, and those that half precision rounded are made unit again.
 
     Raises SampleFormatError when a quaternion isn't unit; rows without rotation are NaN.
     """
-    values = read_raw(path, dataset, attribute, rows)
+    values = read_raw(path, dataset, attribute, rows, exact)
     if LABELS[attribute].kind is not Kind.ROTATION:
         return values
     norms = np.linalg.norm(values.astype(np.float64), axis=1)

@@ -16,6 +16,7 @@ from trackertraincode.errors import SampleFormatError
 from trackertraincode.files import whole_file
 from trackertraincode.sample.fields import BY_ATTRIBUTE, FIELDS, SEQUENCE_STARTS, Kind
 from trackertraincode.sample.images import encode_jpeg, encode_png, sniff
+from trackertraincode.sample.moving import to_centres
 from trackertraincode.sample.sample import Sample
 
 FORMAT_VERSION = 2  # 1: files of the published tools, which carry no version
@@ -132,6 +133,7 @@ class PoseWriter:
             return _encoded(value, self.path, sample.name, field.kind)
         if value is None and attribute in self._optional:
             return np.full(field.shape, layout.NO_INDEX if field.kind is Kind.INDEX else np.nan, field.dtype)
+        value = to_centres({attribute: value})[attribute]
         row = np.asarray(value, dtype=object if value is None else field.dtype)
         if value is None or row.shape != field.shape:
             found = "nothing" if value is None else f"shape {row.shape}"

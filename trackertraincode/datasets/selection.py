@@ -141,7 +141,7 @@ def filter_file(path: Path, destination: Path, rows: np.ndarray, options: Mappin
         with PoseWriter(
             destination, source=source, face_model=dataset.face_model, optional=_optional(dataset)
         ) as writer:
-            for sample in progress(dataset.stream(rows.tolist()), len(rows)):
+            for sample in progress(dataset.stream(rows.tolist(), exact=True), len(rows)):
                 writer.write(sample)
         return writer.count
 
@@ -170,7 +170,7 @@ def _joined(datasets: Sequence[Hdf5PoseDataset], same_persons: bool) -> Iterator
     shift = 0
     for number, dataset in enumerate(datasets):
         greatest = shift - 1
-        for row, sample in enumerate(dataset.stream()):
+        for row, sample in enumerate(dataset.stream(exact=True)):
             sequence = f"{number}/{row if sample.sequence is None else sample.sequence}" if any_sequences else None
             individual = sample.individual
             if individual is not None and not same_persons:

@@ -15,8 +15,9 @@ from trackertraincode.augmentation.units import normalize
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.errors import SampleFormatError, UserError
 from trackertraincode.evaluation.framing import Framing
-from trackertraincode.geometry.boxes import box_center, box_size
+from trackertraincode.geometry.affine2d import square_to_box
 from trackertraincode.sample.images import ImageDecodeError, decode
+from trackertraincode.sample.moving import move
 from trackertraincode.sample.sample import Prediction
 from trackertraincode.workers import start_worker
 
@@ -81,13 +82,6 @@ def to_pixels(prediction: Prediction, shown: Tensor) -> Prediction:
 
     shown: (B, 4) part of the picture that each crop shows; square up to rounding.
     """
-    shown = shown.float()
-    half, center = box_size(shown) / 2, box_center(shown)
-    edge = half.mean(-1, keepdim=True)
-    moved = {"head": torch.cat([prediction.head[:, :2] * half + center, prediction.head[:, 2:] * edge], dim=-1)}
-    if prediction.face_box is not None:
-        moved["face_box"] = prediction.face_box * half.repeat(1, 2) + center.repeat(1, 2)
-    if prediction.landmarks is not None:
-        xy = prediction.landmarks[..., :2] * half[:, None] + center[:, None]
-        moved["landmarks"] = torch.cat([xy, prediction.landmarks[..., 2:] * edge[:, None]], dim=-1)
-    return Prediction(rotation=prediction.rotation, rotation_tril=prediction.rotation_tril, **moved)
+    known = {name: getattr(prediction, name) for name in ("rotation", "head", "face_box", "landmarks")}
+    moved = move({name: value for name, value in known.items() if value is not None}, square_to_box(shown.float()))
+    return Prediction(rotation_tril=prediction.rotation_tril, **moved)

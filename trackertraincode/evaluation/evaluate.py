@@ -22,7 +22,7 @@ from trackertraincode.evaluation.alignment import align
 from trackertraincode.evaluation.crops import PREPROCESSING, EvaluationCrops, iter_crops, to_pixels
 from trackertraincode.evaluation.framing import Framing
 from trackertraincode.evaluation.predictor import Predictor
-from trackertraincode.evaluation.protocols import HALF_PIXEL, PROTOCOLS, Context, Protocol
+from trackertraincode.evaluation.protocols import PROTOCOLS, Context, Protocol
 from trackertraincode.geometry.boxes import box_size
 from trackertraincode.geometry.euler import matrix_to_aflw
 from trackertraincode.geometry.rotation import quat_to_matrix
@@ -171,12 +171,8 @@ def predict_rows(
 
 def _truth(dataset: Hdf5PoseDataset, rows: np.ndarray) -> Prediction:
     """Labels as a Prediction, in pixels from the corner."""
-    values = {n: torch.from_numpy(dataset.labels[n][rows].copy()) for n in ("rotation", "head")}
-    if "landmarks" in dataset.labels:
-        values["landmarks"] = torch.from_numpy(dataset.labels["landmarks"][rows].copy())
-        values["landmarks"][..., :2] += HALF_PIXEL
-    values["head"][:, :2] += HALF_PIXEL
-    return Prediction(**values)
+    names = ("rotation", "head", *(("landmarks",) if "landmarks" in dataset.labels else ()))
+    return Prediction(**{name: torch.from_numpy(dataset.labels[name][rows]) for name in names})
 
 
 def _seen(

@@ -12,7 +12,6 @@ import torch
 
 from trackertraincode.errors import SampleFormatError
 from trackertraincode.evaluation.evaluate import Result
-from trackertraincode.evaluation.protocols import HALF_PIXEL
 from trackertraincode.sample.images import ImageDecodeError, decode
 from trackertraincode.sample.sample import Prediction
 from trackertraincode.visualize import contact_sheet, cut_out, draw_prediction, draw_text, write_picture
@@ -30,7 +29,7 @@ def draw_row(result: Result, index: int) -> np.ndarray:
         whole = decode(result.dataset.images([row])[0], color=True)
     except ImageDecodeError as error:
         raise SampleFormatError(f"{result.dataset.path}: data set 'images', row {row}: {error}.") from error
-    labels = [_stored(values, index) for values in (result.prediction, result.truth)]
+    labels = [_row_of(values, index) for values in (result.prediction, result.truth)]
     moved = []
     for values in labels:
         values["face_box"] = result.boxes[index].numpy()  # both cut out alike
@@ -136,11 +135,7 @@ def page_through(results: Sequence[Result], folder: Path) -> str:
     return f"no display for a window: {len(written)} pages written to {folder}, worst pictures first"
 
 
-def _stored(values: Prediction, index: int) -> dict[str, np.ndarray]:
-    """One row in the convention of stored samples."""
-    found = {"rotation": values.rotation[index].numpy(), "head": values.head[index].numpy().copy()}
-    found["head"][:2] -= HALF_PIXEL
-    if values.landmarks is not None:
-        found["landmarks"] = values.landmarks[index].numpy().copy()
-        found["landmarks"][:, :2] -= HALF_PIXEL
-    return found
+def _row_of(values: Prediction, index: int) -> dict[str, np.ndarray]:
+    """One row as labels to draw."""
+    known = {name: getattr(values, name) for name in ("rotation", "head", "landmarks")}
+    return {name: value[index].numpy() for name, value in known.items() if value is not None}

@@ -26,7 +26,6 @@ from trackertraincode.sample.images import image_size
 
 MAX_AFLW_ANGLE = 99.0  # degrees; 1,969 of 2,000 pictures remain
 CENTER_SHARE = 0.6  # edge of the centre crop / shorter side of the picture
-HALF_PIXEL = 0.5  # stored points count pixel centres from 0
 GRIMACES = (
     39, 236, 0, 129, 164, 356, 359, 256, 136, 375, 226, 392, 119, 366, 293, 56, 305, 303, 397, 10, 11, 96, 173, 124, 115,
     153, 337, 29, 121, 266, 387, 122, 8, 59, 108, 380, 187, 192, 353, 257, 162, 363, 331, 14, 163,
@@ -112,7 +111,7 @@ def landmark_box(context: Context, rows: np.ndarray) -> Boxes:
     points = context.dataset.labels.get("landmarks")
     if points is None:
         raise EvaluationError(f"{context.dataset.path}: has no landmarks to take boxes from.")
-    return box_hull(torch.from_numpy(points[rows])[..., :2] + HALF_PIXEL), "hull of the 68 landmarks"
+    return box_hull(torch.from_numpy(points[rows])), "hull of the 68 landmarks"
 
 
 def stored_box(context: Context, rows: np.ndarray) -> Boxes:
@@ -156,7 +155,7 @@ def _posed_hull(context: Context, model: HeadModel, rows: np.ndarray, shapes: np
         part = slice(start, start + CHUNK)
         points = torch.from_numpy(model.face_hull_points(shapes[part]))
         quats, heads = (torch.from_numpy(labels[name][rows[part]]) for name in ("rotation", "head"))
-        boxes.append(box_hull(project_weak_perspective(points, quats, heads)) + HALF_PIXEL)
+        boxes.append(box_hull(project_weak_perspective(points, quats, heads)))
     return torch.cat(boxes) if boxes else torch.empty(0, 4)
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from trackertraincode.augmentation.warp import cut_and_resize
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.errors import EvaluationError, SampleFormatError
-from trackertraincode.evaluation.protocols import HALF_PIXEL, Context, aflw_rows, landmark_box, stored_box
+from trackertraincode.evaluation.protocols import Context, aflw_rows, landmark_box, stored_box
 from trackertraincode.geometry.boxes import square_crop_box
 from trackertraincode.rendering.scene import FaceScene, render_scene
 from trackertraincode.sample.images import ImageDecodeError, decode
@@ -111,7 +111,7 @@ def _as_faces(samples: Sequence[Sample]) -> Faces:
         assert isinstance(sample.image, bytes)
         assert sample.landmarks is not None
         assert sample.rotation is not None
-        points = sample.landmarks[:, :2] + HALF_PIXEL
+        points = sample.landmarks[:, :2]
         boxes.append(np.concatenate([points.min(0), points.max(0)]))
         images.append(sample.image)
         rotations.append(sample.rotation)

@@ -10,8 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trackertraincode.geometry.boxes import box_hull
+from trackertraincode.geometry.boxes import box_center, box_hull, box_size
 from trackertraincode.geometry.rotation import in_plane_quat, quat_multiply
+
+HALF_PIXEL = 0.5  # OpenCV counts from the centre of the first pixel, maps count from the corner of the image
 
 
 def identity(*leading: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -50,6 +52,11 @@ def box_to_square(box: Tensor, size: float) -> Tensor:
     """(..., 4) boxes -> (..., 2, 3) maps of their corners to the corners of [0, size] × [0, size]."""
     factor = size / (box[..., 2:] - box[..., :2])
     return compose(scaling(factor), translation(-box[..., :2]))
+
+
+def square_to_box(box: Tensor) -> Tensor:
+    """(..., 4) boxes -> (..., 2, 3) maps of [-1, 1] × [-1, 1] to them."""
+    return torch.cat([torch.diag_embed(box_size(box) / 2), box_center(box)[..., None]], dim=-1)
 
 
 def pixels_to_normalized(size: float, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -116,7 +123,7 @@ def mirrors(affine: Tensor) -> Tensor:
 def to_cv2(affine: Tensor) -> np.ndarray:
     """(..., 2, 3) -> float64 array for cv2.warpAffine, which counts from pixel centres: x' + 0.5 = A (x + 0.5)."""
     matrix = affine.detach().cpu().to(torch.float64).numpy().copy()
-    matrix[..., 2] += matrix[..., :2].sum(-1) * 0.5 - 0.5
+    matrix[..., 2] += matrix[..., :2].sum(-1) * HALF_PIXEL - HALF_PIXEL
     return matrix
 
 

@@ -16,6 +16,7 @@ from trackertraincode.geometry.euler import matrix_to_aflw
 from trackertraincode.geometry.rotation import quat_to_matrix
 from trackertraincode.rendering.scene import FACE_MODEL
 from trackertraincode.sample.images import image_size
+from trackertraincode.sample.moving import to_centres
 from trackertraincode.sample.sample import Sample
 
 ORIGIN_OFFSET = np.array([0.0, -0.26, -0.9])  # from the origin of `Pose_Para` to between the eyes, head radii
@@ -41,15 +42,19 @@ class Face(NamedTuple):
 def pose_parameters(sample: Sample) -> np.ndarray:
     """(1, 7) float64 `Pose_Para`: pitch, yaw, roll, tx, ty, tz, scale."""
     assert sample.rotation is not None
-    assert sample.head is not None
     assert isinstance(sample.image, bytes)
     size = image_size(sample.image)
     R = quat_to_matrix(torch.as_tensor(sample.rotation, dtype=torch.float64))
-    x, y, radius = (float(v) for v in sample.head)
+    x, y, radius = (float(v) for v in _counted(sample, "head"))
     dx, dy, _ = (R.numpy() @ ORIGIN_OFFSET) * radius
     scale = radius * 224.0 / (0.5 * size.width * 100e3)
     angles = matrix_to_aflw(R).tolist()
     return np.array([[*angles, x - dx, size.height - (y - dy), 0.0, scale]])
+
+
+def _counted(sample: Sample, attribute: str) -> np.ndarray:
+    """A label as the archives count it, in their precision."""
+    return to_centres({attribute: getattr(sample, attribute)})[attribute].astype(np.float32)
 
 
 def coefficient_parameters(sample: Sample) -> dict[str, np.ndarray]:
@@ -85,13 +90,10 @@ def members_300wlp(faces: Iterator[Face]) -> Iterator[Member]:
         original = sample if face.picture == 0 or original is None else original
         stem = f"SYNTH_{face.person:06d}_{face.picture}"
         assert isinstance(sample.image, bytes)
-        assert sample.landmarks_2d is not None
-        assert original.landmarks_2d is not None
+        points, points_of_original = (_counted(s, "landmarks_2d") for s in (sample, original))
         yield Member(f"300W_LP/AFW/{stem}.jpg", sample.image)
-        yield Member(
-            f"300W_LP/AFW/{stem}.mat", _mat(pt2d=original.landmarks_2d.T.astype(np.float64), **_common(sample))
-        )
-        yield Member(f"300W_LP/landmarks/AFW/{stem}_pts.mat", _mat(pts_2d=sample.landmarks_2d))
+        yield Member(f"300W_LP/AFW/{stem}.mat", _mat(pt2d=points_of_original.T.astype(np.float64), **_common(sample)))
+        yield Member(f"300W_LP/landmarks/AFW/{stem}_pts.mat", _mat(pts_2d=points))
 
 
 def members_aflw2k(faces: Iterator[Face]) -> Iterator[Member]:
@@ -99,12 +101,11 @@ def members_aflw2k(faces: Iterator[Face]) -> Iterator[Member]:
     for index, face in enumerate(faces):
         sample = face.sample
         assert isinstance(sample.image, bytes)
-        assert sample.landmarks is not None
-        points = sample.landmarks.T.astype(np.float64) * np.array([[1.0], [1.0], [-1.0]])
+        landmarks = _counted(sample, "landmarks").astype(np.float64)
+        points = landmarks.T * np.array([[1.0], [1.0], [-1.0]])
         stem = f"AFLW2000/image{index + 1:05d}"
         yield Member(f"{stem}.jpg", sample.image)
-        visible = sample.landmarks[list(AFLW_21), :2].T.astype(np.float64)
-        yield Member(f"{stem}.mat", _mat(pt3d_68=points, pt2d=visible, **_common(sample)))
+        yield Member(f"{stem}.mat", _mat(pt3d_68=points, pt2d=landmarks[list(AFLW_21), :2].T, **_common(sample)))
 
 
 LAYOUTS: dict[str, Callable[[Iterator[Face]], Iterator[Member]]] = {

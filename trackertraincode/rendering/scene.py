@@ -132,7 +132,7 @@ def _draw_angles(rng: np.random.Generator, spread: float) -> tuple[float, float,
 
 
 def render_scene(scene: FaceScene, width: int, height: int | None = None, *, segmentation: bool = False) -> Sample:
-    """Picture and exact labels. Stored convention: points and head count pixel centres from 0, boxes corners."""
+    """Picture and exact labels. All labels count from the picture's corner."""
     height = height or width
     head_model = embedded_head()
     edge = min(width, height)
@@ -154,16 +154,16 @@ def render_scene(scene: FaceScene, width: int, height: int | None = None, *, seg
     hidden = draw_occluders(occluder_rng, scene.occluders, box, image) if scene.occluders else None
     quat = Rotation.from_matrix(R).as_quat()
     landmarks = local[head_model.keypoints] @ R.T * radius
-    landmarks[:, :2] += center - 0.5
+    landmarks[:, :2] += center
     landmarks[:, 2] -= landmarks[list(EYE_CORNERS), 2].mean()
     mask = segmentation_of(scene.person, surfaces, width, height, hidden) if segmentation else None
     return Sample(
         image=encode_jpeg(apply_camera(image, scene.camera)),
         rotation=quat.astype(np.float32),
-        head=np.array([*(center - 0.5), radius], np.float32),
+        head=np.array([*center, radius]),
         face_box=box.astype(np.float32),
-        landmarks=landmarks.astype(np.float32),
-        landmarks_2d=landmarks[:, :2].astype(np.float32),
+        landmarks=landmarks,
+        landmarks_2d=landmarks[:, :2],
         shape=scene.coefficients.astype(np.float32),
         has_face=True,
         segmentation=None if mask is None else encode_png(mask),

@@ -1,4 +1,4 @@
 """The words that all parts share: which fields a face has, one stored face, a batch of crops, a prediction.
 
-Sample (numpy, as stored) --augmentation--> Batch (tensors, normalised crop) --models--> Prediction (same units)
+Sample (numpy, pixels) --augmentation--> Batch (tensors, normalised crop) --models--> Prediction (same units)
 """

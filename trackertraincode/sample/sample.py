@@ -12,9 +12,9 @@ Array = np.ndarray
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """One labelled face, as stored. A label that the data set lacks is None.
+    """One labelled face. A label that the data set lacks is None.
 
-    Points and heads count pixel centres from 0, boxes count from the image corner (spec of the sample format).
+    All labels count from the image's corner; reader and writer convert (`sample.moving`).
     """
 
     image: bytes | Array  # an encoded JPEG or PNG file, or (H, W) or (H, W, 3) uint8 RGB

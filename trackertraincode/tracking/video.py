@@ -88,14 +88,11 @@ def draw_pose(image: np.ndarray, pose: HeadPose | None, fps: float | None = None
     for index, (word, angle) in enumerate(zip(("pitch", "yaw", "roll"), pose.pitch_yaw_roll_deg)):
         spread = "" if std is None else f" +- {std[index]:.1f}"
         lines.append(f"{word} {angle:6.1f}{spread}")
-    return draw_text(draw_sample(image, _stored_labels(pose)), lines)
+    return draw_text(draw_sample(image, _labels(pose)), lines)
 
 
-def _stored_labels(pose: HeadPose) -> dict[str, np.ndarray]:
-    """As stored labels count: points from the centre of the first pixel, boxes from the image corner."""
-    to_centres = np.array([-0.5, -0.5, 0.0], np.float32)
-    labels = {"rotation": pose.rotation, "head": pose.head + to_centres, "face_box": pose.box}
-    return labels if pose.landmarks is None else labels | {"landmarks": pose.landmarks + to_centres}
+def _labels(pose: HeadPose) -> dict[str, np.ndarray | None]:
+    return {"rotation": pose.rotation, "head": pose.head, "face_box": pose.box, "landmarks": pose.landmarks}
 
 
 class AnnotatedOutput:
