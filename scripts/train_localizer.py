@@ -8,7 +8,7 @@ import argparse
 from pathlib import Path
 
 from trackertraincode.cli import add_device_option, add_workers_option, non_negative_int, positive_int, run_main
-from trackertraincode.training.localizer import LocalizerRun, default_outdir, format_scores, train_localizer
+from trackertraincode.localizer.training import LocalizerRun, default_outdir, format_scores, train_localizer
 
 
 def main() -> int:

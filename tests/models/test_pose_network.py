@@ -11,9 +11,9 @@ from trackertraincode.facemodel.embedded import embedded_head
 from trackertraincode.facemodel.landmarks68 import EYE_CORNERS
 from trackertraincode.geometry.camera import project_weak_perspective
 from trackertraincode.geometry.rotation import quat_geodesic_angle, random_quats
-from trackertraincode.models.checkpoint import About, load_localizer, load_network, save_network
+from trackertraincode.localizer.network import Localizer, LocalizerConfig, load_localizer
+from trackertraincode.models.checkpoint import About, load_network, save_network
 from trackertraincode.models.heads import DatasetOffsets, FaceModelLandmarks
-from trackertraincode.models.localizer import Localizer, LocalizerConfig
 from trackertraincode.models.pose_network import NetworkConfig, PoseNetwork, build_network
 
 IDENTITY = torch.tensor([[0.0, 0.0, 0.0, 1.0]])

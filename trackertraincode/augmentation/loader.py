@@ -6,6 +6,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -34,6 +35,7 @@ from trackertraincode.workers import start_worker
 
 GEOMETRY, PICTURE = 10, 11  # what a seed is used for (datasets.mixing uses smaller numbers)
 
+T = TypeVar("T")
 Request = tuple[int, int]  # epoch and step
 
 
@@ -145,7 +147,7 @@ def make_loader(
     )
 
 
-def checked(item: Batch | UserError) -> Batch:
+def checked(item: T | UserError) -> T:
     """The batch of a loader. Raises the UserError that was met instead."""
     if isinstance(item, UserError):
         raise item

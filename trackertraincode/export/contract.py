@@ -10,6 +10,7 @@ from typing import Any
 
 from trackertraincode.errors import ModelFileError
 from trackertraincode.export.trial import FLOAT, Port, Trial, try_model
+from trackertraincode.localizer.network import SIZE
 from trackertraincode.models.onnx_model import KNOWN_VERSIONS, LOCALIZER_OUTPUT, METADATA_KEY, OUTPUTS
 from trackertraincode.models.onnx_model import REQUIRED as REQUIRED_FIELDS
 
@@ -19,7 +20,7 @@ MICROSOFT = "com.microsoft"  # operators of ONNX Runtime that OpenTrack's Window
 SHAPES = {name: shape for output in OUTPUTS.values() for name, shape in output.opentrack.items()}
 REQUIRED = {next(iter(output.opentrack)) for output in OUTPUTS.values() if output.required}
 LOCALIZER_SHAPES: dict[str, tuple[int, ...]] = {LOCALIZER_OUTPUT: (1, 5)}
-LOCALIZER_INPUT = (1, 1, 224, 288)
+LOCALIZER_INPUT = (1, 1, SIZE.height, SIZE.width)
 FULL_REQUIRED = tuple(OUTPUTS[field].full for field in REQUIRED_FIELDS)
 
 

@@ -1,7 +1,7 @@
 """Networks to ONNX files, whose outputs stand in `models.onnx_model.OUTPUTS`.
 
 PoseNetwork --export_opentrack--> one crop, plugin's names       --export_full--> any number of crops, field names
-Localizer   --export_localizer--> one picture, logit_box
+Localizer   --export_localizer--> one image, logit_box
 """
 
 import ast
@@ -23,8 +23,8 @@ from trackertraincode import __version__
 from trackertraincode.errors import ModelFileError
 from trackertraincode.export.contract import full_faults, opentrack_faults
 from trackertraincode.files import whole_file
+from trackertraincode.localizer.network import SIZE, Localizer
 from trackertraincode.models.checkpoint import About
-from trackertraincode.models.localizer import LOCALIZER_HEIGHT, LOCALIZER_WIDTH, Localizer
 from trackertraincode.models.onnx_model import LOCALIZER_OUTPUT, METADATA_KEY, OUTPUTS, open_session
 from trackertraincode.models.pose_network import PoseNetwork
 from trackertraincode.sample.sample import Prediction
@@ -75,7 +75,7 @@ def export_full(network: PoseNetwork, path: Path, about: About) -> float:
 
 def export_localizer(localizer: Localizer, path: Path) -> float:
     """Write the localizer for OpenTrack. Returns the largest difference to the network."""
-    image = torch.rand(1, 1, LOCALIZER_HEIGHT, LOCALIZER_WIDTH) - 0.5
+    image = torch.rand(1, 1, SIZE.height, SIZE.width) - 0.5
     with torch.no_grad():
         expected = {LOCALIZER_OUTPUT: localizer.eval()(image)}
     model = seal(_convert(localizer, image, [LOCALIZER_OUTPUT], dynamic=False), {})

@@ -1,1 +1,1 @@
-"""Networks: backbones over timm, heads, uncertainty, the pose network, the localizer, checkpoints."""
+"""Networks: backbones over timm, heads, uncertainty, the pose network, checkpoints."""

@@ -4,17 +4,20 @@
 """
 
 import pickle
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import torch
+from torch import nn
 
 from trackertraincode import __version__
 from trackertraincode.errors import ConfigError, ModelFileError
 from trackertraincode.files import whole_file
-from trackertraincode.models.localizer import Localizer, LocalizerConfig
 from trackertraincode.models.pose_network import NetworkConfig, PoseNetwork
+
+N = TypeVar("N", bound=nn.Module)
 
 FORMAT = 1
 
@@ -32,11 +35,20 @@ class About:
     library: str = __version__
 
 
-def save_network(path: Path, network: PoseNetwork | Localizer, about: About) -> None:
+class Saved(Protocol):
+    """A network that checkpoints hold."""
+
+    kind: str
+    config: Any  # a dataclass with `to_dict`
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+
+def save_network(path: Path, network: Saved, about: About) -> None:
     """Write a checkpoint; it has its name only when it is complete."""
     content = {
         "format": FORMAT,
-        "kind": "pose" if isinstance(network, PoseNetwork) else "localizer",
+        "kind": network.kind,
         "config": network.config.to_dict(),
         "state": {name: value.detach().cpu() for name, value in network.state_dict().items()},
         "about": dict(vars(about)),
@@ -47,24 +59,20 @@ def save_network(path: Path, network: PoseNetwork | Localizer, about: About) -> 
 
 def load_network(path: Path) -> tuple[PoseNetwork, About]:
     """Read a pose network, in evaluation mode. Raises ModelFileError when the file is anything else."""
-    content = _read(path, "pose")
+    return load_checkpoint(path, PoseNetwork.kind, lambda config: PoseNetwork(NetworkConfig.from_dict(config)))
+
+
+def load_checkpoint(path: Path, kind: str, build: Callable[[dict[str, Any]], N]) -> tuple[N, About]:
+    """Read a network of a kind, in evaluation mode. Raises ModelFileError when the file is anything else."""
+    content = _read(path, kind)
     try:
-        network = PoseNetwork(NetworkConfig.from_dict(content["config"]))
+        network = build(content["config"])
         network.load_state_dict(content["state"])
     except (ConfigError, RuntimeError, TypeError) as error:
-        raise ModelFileError(f"{path}: the network can't be built again ({str(error).splitlines()[0]}).") from error
+        raise ModelFileError(
+            f"{path}: the {kind} network can't be built again ({str(error).splitlines()[0]})."
+        ) from error
     return network.eval(), _about(content)
-
-
-def load_localizer(path: Path) -> Localizer:
-    """Read a localizer, in evaluation mode. Raises ModelFileError when the file is anything else."""
-    content = _read(path, "localizer")
-    try:
-        localizer = Localizer(LocalizerConfig(**content["config"]))
-        localizer.load_state_dict(content["state"])
-    except (ConfigError, RuntimeError, TypeError) as error:
-        raise ModelFileError(f"{path}: the localizer can't be built again ({str(error).splitlines()[0]}).") from error
-    return localizer.eval()
 
 
 def _about(content: dict[str, Any]) -> About:

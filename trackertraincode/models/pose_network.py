@@ -66,6 +66,8 @@ class NetworkConfig:
 class PoseNetwork(nn.Module):
     """Predicts pose, face box and, as configured, shape, landmarks and uncertainty."""
 
+    kind = "pose"  # in checkpoints
+
     def __init__(self, config: NetworkConfig, *, pretrained: bool = False) -> None:
         super().__init__()
         self.config = config

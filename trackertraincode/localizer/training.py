@@ -19,17 +19,17 @@ from tabulate import tabulate
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from trackertraincode.augmentation.loader import EpochSampler
-from trackertraincode.errors import ConfigError, ModelFileError, UserError
+from trackertraincode.augmentation.loader import EpochSampler, checked
+from trackertraincode.errors import ConfigError, UserError
 from trackertraincode.export.onnx import export_localizer
 from trackertraincode.geometry.boxes import box_iou
-from trackertraincode.losses.localizer import localizer_loss
-from trackertraincode.models.checkpoint import About, load_localizer, save_network
-from trackertraincode.models.localizer import LOCALIZER_HEIGHT, LOCALIZER_WIDTH, Localizer, LocalizerConfig
-from trackertraincode.models.onnx_model import open_session
+from trackertraincode.localizer.data import LocalizerBatch, LocalizerBatches, open_images, split
+from trackertraincode.localizer.loss import localizer_loss
+from trackertraincode.localizer.model import Predict, load_predict
+from trackertraincode.localizer.network import SIZE, Localizer, LocalizerConfig, load_localizer
+from trackertraincode.localizer.scenes import write_scenes
+from trackertraincode.models.checkpoint import About, save_network
 from trackertraincode.training.config import TrainConfig
-from trackertraincode.training.localizer_data import LocalizerBatch, LocalizerBatches, checked, open_pictures, split
-from trackertraincode.training.localizer_scenes import write_scenes
 from trackertraincode.training.module import seed_of
 from trackertraincode.training.progress import Progress
 from trackertraincode.training.records import Recorder
@@ -37,15 +37,13 @@ from trackertraincode.training.run import make_trainer
 from trackertraincode.visualize import contact_sheet, draw_prediction, draw_text, write_picture
 from trackertraincode.workers import default_workers
 
-SCENES_FILE, CHECKPOINT_FILE, EVALUATION_FILE, PICTURES_FILE = (
+SCENES_FILE, CHECKPOINT_FILE, EVALUATION_FILE, IMAGES_FILE = (
     "scenes.h5", "localizer.ckpt", "evaluation.json", "pictures.png",
 )  # fmt: skip
 RECALL_IOU = 0.5  # a face is found when its score is above 1/2 and the boxes overlap this much
 WEIGHT_DECAY = 0.01
 WARM_UP_SHARE, LAST_LR = 0.05, 0.01  # of the steps, of the peak learning rate
 SHOWN, SHEET_COLUMNS = 24, 6
-
-Predict = Callable[[Tensor], Tensor]  # (B, 1, 224, 288) -> (B, 5) face logit, box in [-1, 1]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +153,7 @@ def train_localizer(run: LocalizerRun) -> list[dict[str, Any]]:
     path = run.data or run.outdir / SCENES_FILE
     if run.data is None:
         write_scenes(path, run.scenes, run.seed, workers)
-    dataset = open_pictures(path)
+    dataset = open_images(path)
     training, held_out = split(dataset, run.val_fraction, run.seed)
     torch.manual_seed(seed_of(run.seed))
     network = Localizer(LocalizerConfig(backbone=run.backbone))
@@ -181,28 +179,10 @@ def train_localizer(run: LocalizerRun) -> list[dict[str, Any]]:
         joined = evaluate_localizer(predict, validation)
         rows.append({"model": name, "n": len(held_out), **score(*joined)})
     (run.outdir / EVALUATION_FILE).write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-    _draw(best, dataset, held_out, run.outdir / PICTURES_FILE)
+    _draw(best, dataset, held_out, run.outdir / IMAGES_FILE)
     if run.export is not None:
         export_localizer(best, run.export)
     return rows
-
-
-def load_predict(path: Path) -> Predict:
-    """A localizer's .ckpt or .onnx. Raises ModelFileError for anything else."""
-    if path.suffix == ".ckpt":
-        return load_localizer(path)
-    session = open_session(path)
-    shape, names = session.get_inputs()[0].shape, [output.name for output in session.get_outputs()]
-    if "logit_box" not in names or shape[1:] != [1, LOCALIZER_HEIGHT, LOCALIZER_WIDTH]:
-        raise ModelFileError(f"{path}: takes {shape} and gives {', '.join(names)}; a localizer takes [1, 1, 224, 288], "
-                             "gives logit_box.")  # fmt: skip
-    name = session.get_inputs()[0].name
-
-    def predict(images: Tensor) -> Tensor:
-        answers = [session.run(["logit_box"], {name: image[None].numpy()})[0] for image in images]
-        return torch.from_numpy(np.concatenate(answers))
-
-    return predict
 
 
 @torch.no_grad()
@@ -215,10 +195,10 @@ def evaluate_localizer(
 
 
 def score(output: Tensor, has_face: Tensor, face_box: Tensor) -> dict[str, float | None]:
-    """Shares of 1; None where there are no such pictures.
+    """Shares of 1; None where there are no such images.
 
-    iou: mean over pictures with a face, whatever the score. recall: of the faces, how many have a score above 1/2 and an
-    IoU of at least 1/2. false_alarms: of the pictures without a face, how many have a score above 1/2.
+    iou: mean over images with a face, whatever the score. recall: of the faces, how many have a score above 1/2 and an
+    IoU of at least 1/2. false_alarms: of the images without a face, how many have a score above 1/2.
     """
     faces = has_face > 0.5
     said = output[:, 0] > 0
@@ -255,15 +235,15 @@ def _mean(values: Tensor) -> float | None:
 
 @torch.no_grad()
 def _draw(network: Localizer, dataset: Any, rows: np.ndarray, path: Path) -> None:
-    """Held-out pictures: predicted box orange, true one green, score in the corner."""
+    """Held-out images: predicted box orange, true one green, score in the corner."""
     batch = checked(LocalizerBatches(dataset, rows[:SHOWN], SHOWN)[0])
-    sides = np.tile([LOCALIZER_WIDTH, LOCALIZER_HEIGHT], 2)
+    sides = np.tile(SIZE, 2)
     drawn = []
     for image, flag, truth, output in zip(batch.image, batch.has_face, batch.face_box, network(batch.image)):
-        picture = ((image[0].numpy() + 0.5) * 255).round().astype(np.uint8)
+        grey = ((image[0].numpy() + 0.5) * 255).round().astype(np.uint8)
         boxes = [(values.numpy() + 1) / 2 * sides for values in (output[1:], truth)]
         known = {"face_box": boxes[1]} if flag > 0 else {}
         face = output[0].sigmoid().item()
-        canvas = draw_prediction(picture, {"face_box": boxes[0]} if face > 0.5 else {}, known)
+        canvas = draw_prediction(grey, {"face_box": boxes[0]} if face > 0.5 else {}, known)
         drawn.append(draw_text(canvas, [f"{face:.2f}"], 0.5))
     write_picture(path, contact_sheet(drawn, SHEET_COLUMNS))

@@ -1,27 +1,32 @@
-"""The face localizer: is there a face in this 4:3 picture, and where.
+"""The face localizer: is there a face in this 4:3 image, and where.
 
     (B, 1, 224, 288) in [-0.5, 0.5] --backbone--> (B, C, 7, 9) --every cell votes--> (B, 5) face logit, x0, y0, x1, y1
 
 Each cell gives a face logit, a box relative to its own place, and how much it should be heard; the softmax of the last
-averages the votes. Boxes are in [-1, 1] of the picture.
+averages the votes. Boxes are in [-1, 1] of the image.
 """
 
 import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import timm
 import torch
 from torch import Tensor, nn
 
-LOCALIZER_HEIGHT, LOCALIZER_WIDTH = 224, 288  # input of OpenTrack's NeuralNet tracker
+from trackertraincode.models.backbones import with_safe_strides
+from trackertraincode.models.checkpoint import load_checkpoint
+from trackertraincode.sample.images import Size
+
+SIZE = Size(288, 224)  # of the network's input, fixed by OpenTrack's NeuralNet tracker
 
 
 @dataclass(frozen=True, kw_only=True)
 class LocalizerConfig:
     """What it takes to build a localizer again."""
 
-    backbone: str = "lcnet_050"  # a timm name; small, since it runs on whole pictures
+    backbone: str = "lcnet_050"  # a timm name; small, since it runs on whole images
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for checkpoints."""
@@ -29,19 +34,21 @@ class LocalizerConfig:
 
 
 class Localizer(nn.Module):
-    """Votes of a small convolutional network's cells; see the module's picture."""
+    """Votes of a small convolutional network's cells; see the top of this module."""
+
+    kind = "localizer"  # in checkpoints
 
     def __init__(self, config: LocalizerConfig, *, pretrained: bool = False) -> None:
         """pretrained: start from timm's ImageNet weights (downloads them)."""
         super().__init__()
         self.config = config
-        self.backbone = timm.create_model(
-            config.backbone, in_chans=1, features_only=True, out_indices=(-1,), pretrained=pretrained
+        self.backbone = with_safe_strides(
+            timm.create_model(config.backbone, in_chans=1, features_only=True, out_indices=(-1,), pretrained=pretrained)
         )
         features: Any = self.backbone.feature_info
         self.votes = nn.Conv2d(features.channels()[-1], 6, kernel_size=1)
         nn.init.normal_(self.votes.weight, std=0.01)
-        # Start from a box of half the picture's size, the middle of the published training faces' range.
+        # Start from a box of half the image's size, the middle of the published training faces' range.
         self.votes.bias = nn.Parameter(torch.tensor([0.0, 0.0, 0.0, 0.0, -1.0, -1.0]))
 
     def forward(self, image: Tensor) -> Tensor:
@@ -62,3 +69,8 @@ class Localizer(nn.Module):
 def _cell_centers(count: int, like: Tensor) -> Tensor:
     """(count,) places of cells in [-1, 1]."""
     return (torch.arange(count, device=like.device, dtype=like.dtype) + 0.5) * (2.0 / count) - 1.0
+
+
+def load_localizer(path: Path) -> Localizer:
+    """Read a localizer's checkpoint, in evaluation mode. Raises ModelFileError when the file is anything else."""
+    return load_checkpoint(path, Localizer.kind, lambda config: Localizer(LocalizerConfig(**config)))[0]

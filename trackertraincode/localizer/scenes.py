@@ -1,8 +1,8 @@
-"""Synthetic scenes for the localizer: rendered heads of any size anywhere in a 4:3 picture, and pictures without a face.
+"""Synthetic scenes for the localizer: rendered heads of any size anywhere in a 4:3 image, and images without a face.
 
-    seed, index --make_scene--> Sample (picture, box, has_face) --write_scenes--> scenes.h5
+    seed, index --make_scene--> Sample (image, box, has_face) --write_scenes--> scenes.h5
 
-Pictures without a face are backgrounds with clutter, some with the shoulders of somebody whose head is above the picture.
+Images without a face are backgrounds with clutter, some with the shoulders of somebody whose head is above the image.
 """
 
 from dataclasses import replace
@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from trackertraincode import __version__
 from trackertraincode.datasets.dshdf5pose import PoseWriter
-from trackertraincode.models.localizer import LOCALIZER_HEIGHT, LOCALIZER_WIDTH
+from trackertraincode.localizer.network import SIZE
 from trackertraincode.rendering.background import draw_background
 from trackertraincode.rendering.camera_effects import CameraEffects, apply_camera
 from trackertraincode.rendering.scene import FaceScene, render_scene
@@ -24,15 +24,15 @@ from trackertraincode.workers import map_in_order
 
 FACE_SHARE = 2 / 3  # of the scenes have a face
 HEADLESS_SHARE = 0.3  # of those without a face show a body
-HEAD_RADIUS = (0.07, 0.36)  # of the picture's height: faces of a tenth to half of its width
-REACH = 1.2  # head radii around the head centre that stay inside of the picture, where it has room
+HEAD_RADIUS = (0.07, 0.36)  # of the image's height: faces of a tenth to half of its width
+REACH = 1.2  # head radii around the head centre that stay inside of the image, where it has room
 ANGLE_SPREAD = 0.8  # of the angles that the pose networks train on
 
 
 def make_scene(seed: int, index: int) -> Sample:
     """The index-th scene of a seed; depends on nothing else. Without a face, the box is the middle half."""
     rng = np.random.default_rng([seed, index])
-    width, height = LOCALIZER_WIDTH, LOCALIZER_HEIGHT
+    width, height = SIZE
     middle = np.array([0.25 * width, 0.25 * height, 0.75 * width, 0.75 * height], np.float32)
     has_face = rng.random() < FACE_SHARE
     name = f"scene {index}"

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from trackertraincode.losses.localizer import generalized_iou, localizer_loss
+from trackertraincode.localizer.loss import generalized_iou, localizer_loss
 
 
 def test_generalized_iou_is_one_for_equal_and_negative_for_far_boxes() -> None:

@@ -1,8 +1,8 @@
-"""Whole pictures for the localizer: split, augmentation, batches.
+"""Whole images for the localizer: split, augmentation, batches.
 
 sample file --split--> rows --LocalizerBatches--> images (B, 1, 224, 288) in [-0.5, 0.5], has_face (B,), face_box (B, 4)
 
-Boxes are in [-1, 1] of the picture, corner to corner; NaN where there is no face.
+Boxes are in [-1, 1] of the image, corner to corner; NaN where there is no face.
 """
 
 from pathlib import Path
@@ -17,38 +17,38 @@ from torch.utils.data import Dataset
 from trackertraincode.augmentation.intensity import augment_picture
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.errors import SampleFormatError, UserError
-from trackertraincode.models.localizer import LOCALIZER_HEIGHT, LOCALIZER_WIDTH
+from trackertraincode.localizer.network import SIZE
 from trackertraincode.sample.images import decode
 
-SIZE = np.array([LOCALIZER_WIDTH, LOCALIZER_HEIGHT])
-SCALES = (0.7, 1.8)  # of the picture, drawn evenly on a logarithmic scale
-MAX_FACE_SHARE = 0.75  # of the picture's sides: faces aren't enlarged beyond
+EDGES = np.array(SIZE)
+SCALES = (0.7, 1.8)  # of the image, drawn evenly on a logarithmic scale
+MAX_FACE_SHARE = 0.75  # of the image's sides: faces aren't enlarged beyond
 STRETCH = 0.1  # largest change of the aspect ratio, natural logarithm
 GEOMETRY, ORDER, SPLIT = range(3)  # what a seed is used for
 
 
 class LocalizerBatch(NamedTuple):
-    """A batch of pictures."""
+    """A batch of images."""
 
     image: Tensor  # (B, 1, 224, 288) pixel / 255 - 0.5
     has_face: Tensor  # (B,) 0 or 1
     face_box: Tensor  # (B, 4) x0, y0, x1, y1 in [-1, 1]; NaN where there is no face
 
 
-def open_pictures(path: Path) -> Hdf5PoseDataset:
-    """Raises SampleFormatError when the file lacks boxes, flags, or pictures of either kind."""
+def open_images(path: Path) -> Hdf5PoseDataset:
+    """Raises SampleFormatError when the file lacks boxes, flags, or images of either kind."""
     dataset = Hdf5PoseDataset(path, labels=["face_box", "has_face"])
     for attribute, name in (("face_box", "rois"), ("has_face", "hasface")):
         if attribute not in dataset.labels:
             raise SampleFormatError(
-                f"{path}: has no field '{name}'; the localizer needs pictures with and without a face, such as those of "
+                f"{path}: has no field '{name}'; the localizer needs images with and without a face, such as those of "
                 "dsprocess_widerface.py."
             )
     flags = dataset.labels["has_face"]
     if flags.all() or not flags.any():
         raise SampleFormatError(
             f"{path}: field 'hasface' is {bool(len(flags) and flags[0])} in all {len(flags)} rows; the localizer learns "
-            "from pictures of both kinds."
+            "from images of both kinds."
         )
     bad = np.flatnonzero(flags & ~np.isfinite(dataset.labels["face_box"]).all(-1))
     if len(bad):
@@ -61,7 +61,7 @@ def open_pictures(path: Path) -> Hdf5PoseDataset:
 def split(dataset: Hdf5PoseDataset, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Rows to train and to validate on.
 
-    A picture without a face stays with the one with a face before it: the converter cuts both out of one photograph.
+    An image without a face stays with the one with a face before it: the converter cuts both out of one photograph.
     Raises SampleFormatError when the file is too small for both parts.
     """
     photograph = np.cumsum(dataset.labels["has_face"])
@@ -75,7 +75,7 @@ def split(dataset: Hdf5PoseDataset, fraction: float, seed: int) -> tuple[np.ndar
 class LocalizerBatches(Dataset):
     """Item k, or (epoch, k) of random batches, is a LocalizerBatch, or the UserError that stands in its way.
 
-    Errors are values because a DataLoader would wrap what a worker raises in a traceback; `checked` raises them.
+    Errors are values because a DataLoader would wrap what a worker raises in a traceback; `loader.checked` raises them.
     """
 
     def __init__(self, dataset: Hdf5PoseDataset, rows: np.ndarray, batchsize: int, seed: int | None = None) -> None:
@@ -101,36 +101,28 @@ class LocalizerBatches(Dataset):
         for row, picture, flag, box in zip(rows, pictures, flags, boxes):
             known = box if flag else None
             if self.seed is None:
-                image, found = whole_picture(picture, known)
+                image, found = whole_image(picture, known)
             else:
                 rng = np.random.default_rng([self.seed, GEOMETRY, epoch, row])
                 image, found = augmented(picture, known, rng)
             images.append(image)
             moved.append(np.full(4, np.nan) if found is None else found)
         values = np.stack(images)[:, None].astype(np.float32) / np.float32(255) - np.float32(0.5)
-        sides = np.concatenate([SIZE, SIZE])
-        normalized = (np.stack(moved) / sides * 2 - 1).astype(np.float32)
+        normalized = (np.stack(moved) / np.tile(EDGES, 2) * 2 - 1).astype(np.float32)
         return LocalizerBatch(*map(torch.from_numpy, (values, flags.astype(np.float32), normalized)))
 
 
-def checked(item: LocalizerBatch | UserError) -> LocalizerBatch:
-    """The batch of a loader. Raises the UserError that was met instead."""
-    if isinstance(item, UserError):
-        raise item
-    return item
-
-
-def whole_picture(picture: np.ndarray, box: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
+def whole_image(picture: np.ndarray, box: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
     """(H, W) uint8 -> (224, 288) uint8, stretched as the tracker does, and the box (4,) in its pixels."""
     height, width = picture.shape
-    small = cv2.resize(picture, (LOCALIZER_WIDTH, LOCALIZER_HEIGHT), interpolation=cv2.INTER_AREA)
-    return small, None if box is None else box * np.tile(SIZE / [width, height], 2)
+    small = cv2.resize(picture, SIZE, interpolation=cv2.INTER_AREA)
+    return small, None if box is None else box * np.tile(EDGES / [width, height], 2)
 
 
 def augmented(
     picture: np.ndarray, box: np.ndarray | None, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """(H, W) uint8 -> (224, 288) float32 grey levels, and the box (4,) in its pixels, cut to the picture.
+    """(H, W) uint8 -> (224, 288) float32 grey levels, and the box (4,) in its pixels, cut to the image.
 
     Scaled, stretched, shifted, mirrored, intensities changed. A face that was inside stays inside.
     """
@@ -140,23 +132,23 @@ def augmented(
     if box is not None:
         share = float(((box[2:] - box[:2]) / size * factors).max())
         factors *= min(1.0, MAX_FACE_SHARE / max(share, 1e-6))
-    scaled_size = np.maximum(1, np.round(SIZE * factors)).astype(int)
+    scaled_size = np.maximum(1, np.round(EDGES * factors)).astype(int)
     ratio = scaled_size / size
     kind = cv2.INTER_AREA if ratio.max() < 1 else cv2.INTER_LINEAR
     scaled = cv2.resize(picture, scaled_size.tolist(), interpolation=kind)
-    room = scaled_size - SIZE
+    room = scaled_size - EDGES
     first, last = np.minimum(room, 0).astype(float), np.maximum(room, 0).astype(float)
     if box is not None:
         moved = box * np.tile(ratio, 2)
-        inside = np.maximum(first, moved[2:] - SIZE), np.minimum(last, moved[:2])
+        inside = np.maximum(first, moved[2:] - EDGES), np.minimum(last, moved[:2])
         fits = inside[0] <= inside[1]
         first, last = np.where(fits, inside[0], first), np.where(fits, inside[1], last)
     corner = np.round(rng.uniform(first, last))
     shift = np.array([[1.0, 0.0, -corner[0]], [0.0, 1.0, -corner[1]]])
-    image = cv2.warpAffine(scaled, shift, SIZE.tolist(), flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
-    found = None if box is None else np.clip(moved - np.tile(corner, 2), 0, np.tile(SIZE, 2))
+    image = cv2.warpAffine(scaled, shift, SIZE, flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
+    found = None if box is None else np.clip(moved - np.tile(corner, 2), 0, np.tile(EDGES, 2))
     if rng.random() < 0.5:
         image = np.ascontiguousarray(image[:, ::-1])
         if found is not None:
-            found = np.array([SIZE[0] - found[2], found[1], SIZE[0] - found[0], found[3]])
+            found = np.array([EDGES[0] - found[2], found[1], EDGES[0] - found[0], found[3]])
     return augment_picture(image, rng), found

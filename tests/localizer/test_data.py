@@ -1,0 +1,81 @@
+"""Images and boxes as the localizer gets them."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from trackertraincode.augmentation.loader import checked
+from trackertraincode.errors import SampleFormatError
+from trackertraincode.localizer.data import LocalizerBatches, augmented, open_images, split, whole_image
+
+
+def white_box(image: np.ndarray) -> np.ndarray:
+    """(4,) hull of all bright pixels."""
+    y, x = np.nonzero(image > 145)
+    return np.array([x.min(), y.min(), x.max() + 1, y.max() + 1])
+
+
+def test_the_box_follows_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = "trackertraincode.localizer.data.augment_picture"
+    monkeypatch.setattr(module, lambda image, rng: image.astype(np.float32))
+    picture = np.full((240, 400), 40, np.uint8)
+    picture[90:150, 260:320] = 250
+    for seed in range(30):
+        image, box = augmented(picture, np.array([260.0, 90, 320, 150]), np.random.default_rng(seed))
+        assert image.shape == (224, 288)
+        assert box is not None
+        assert np.abs(white_box(image) - box).max() <= 2.0, f"seed {seed}"
+
+
+def test_large_faces_stay_inside() -> None:
+    picture, box = np.zeros((240, 320), np.uint8), np.array([10.0, 5, 310, 235])
+    for seed in range(20):
+        found = augmented(picture, box, np.random.default_rng(seed))[1]
+        assert found is not None
+        assert (found[:2] >= 0).all()
+        assert (found[2:] - found[:2] <= np.array([288, 224]) * 0.78).all()
+
+
+def test_whole_images_are_stretched_like_the_tracker_does() -> None:
+    image, box = whole_image(np.zeros((100, 200), np.uint8), np.array([50.0, 50, 100, 100]))
+    assert image.shape == (224, 288)
+    assert box == pytest.approx([72, 112, 144, 224])
+
+
+def test_batches_hold_values_and_boxes_of_the_contract(tmp_path: Path, write: Callable[..., Path]) -> None:
+    dataset = open_images(write(tmp_path / "x.h5", [True, False]))
+    batch = checked(LocalizerBatches(dataset, np.arange(2), 2)[0])
+    assert batch.image.shape == (2, 1, 224, 288)
+    assert batch.image.min().item() == pytest.approx(40 / 255 - 0.5, abs=0.01)
+    assert batch.image.max().item() == pytest.approx(250 / 255 - 0.5, abs=0.02)
+    assert batch.has_face.tolist() == [1, 0]
+    assert batch.face_box[0].tolist() == pytest.approx([-0.25, -0.5, 0.125, 1 / 6], abs=1e-6)
+    assert batch.face_box[1].isnan().all()
+
+
+def test_random_batches_depend_on_seed_and_epoch_alone(tmp_path: Path, write: Callable[..., Path]) -> None:
+    dataset = open_images(write(tmp_path / "x.h5", [True, False, True, True]))
+    batches = LocalizerBatches(dataset, np.arange(4), 2, seed=1)
+    assert len(batches) == 2
+    first, again, later = (checked(batches[request]) for request in ((0, 1), (0, 1), (1, 1)))
+    assert torch.equal(first.image, again.image)
+    assert not torch.equal(first.image, later.image)
+
+
+def test_a_photograph_is_on_one_side_of_the_split(tmp_path: Path, write: Callable[..., Path]) -> None:
+    flags = [True, False] * 10 + [True] * 4
+    training, held_out = split(open_images(write(tmp_path / "x.h5", flags)), 0.25, seed=0)
+    assert sorted([*training, *held_out]) == list(range(24))
+    assert all(row + 1 in held_out for row in held_out if row < 20 and row % 2 == 0)
+
+
+def test_unsuited_files_are_refused_by_name(tmp_path: Path, write: Callable[..., Path]) -> None:
+    with pytest.raises(SampleFormatError, match=r"a\.h5: has no field 'hasface'.*dsprocess_widerface"):
+        open_images(write(tmp_path / "a.h5", [True], has_face=None))
+    with pytest.raises(SampleFormatError, match=r"b\.h5: field 'hasface' is True in all 2 rows"):
+        open_images(write(tmp_path / "b.h5", [True, True]))
+    with pytest.raises(SampleFormatError, match=r"c\.h5: 2 rows are too few"):
+        split(open_images(write(tmp_path / "c.h5", [True, False])), 0.5, seed=0)

@@ -1,0 +1,32 @@
+"""Rendered scenes depend on seed and index alone, and hold what they say."""
+
+from pathlib import Path
+
+from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
+from trackertraincode.localizer.network import SIZE
+from trackertraincode.localizer.scenes import make_scene, write_scenes
+from trackertraincode.sample.images import decode
+
+
+def test_a_scene_depends_on_seed_and_index_alone() -> None:
+    first, again, other = make_scene(3, 5), make_scene(3, 5), make_scene(4, 5)
+    assert first.image == again.image
+    assert first.image != other.image
+
+
+def test_faces_are_inside_and_both_kinds_occur() -> None:
+    scenes = [make_scene(0, i) for i in range(16)]
+    assert {s.has_face for s in scenes} == {True, False}
+    for scene in scenes:
+        height, width = decode(scene.image).shape
+        x0, y0, x1, y1 = scene.face_box
+        assert (width, height) == SIZE
+        assert 0 <= x0 < x1 <= width
+        assert 0 <= y0 < y1 <= height
+
+
+def test_workers_make_the_same_file(tmp_path: Path) -> None:
+    for workers in (0, 1):
+        write_scenes(tmp_path / f"{workers}.h5", 3, 7, workers)
+    alone, with_worker = (Hdf5PoseDataset(tmp_path / f"{w}.h5") for w in (0, 1))
+    assert [bytes(d) for d in alone.images(range(3))] == [bytes(d) for d in with_worker.images(range(3))]

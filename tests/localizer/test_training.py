@@ -1,0 +1,103 @@
+"""The localizer's scores, a tiny run and its exported file."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from trackertraincode.augmentation.loader import checked
+from trackertraincode.errors import ConfigError
+from trackertraincode.export.contract import opentrack_faults
+from trackertraincode.localizer.data import LocalizerBatches, open_images
+from trackertraincode.localizer.loss import localizer_loss
+from trackertraincode.localizer.model import load_predict
+from trackertraincode.localizer.network import Localizer, LocalizerConfig
+from trackertraincode.localizer.training import (
+    LocalizerRun,
+    evaluate_localizer,
+    format_scores,
+    lr_factor,
+    score,
+    train_localizer,
+)
+from trackertraincode.tracking.networks import LocalizerModel
+
+
+def test_recall_wants_score_and_overlap() -> None:
+    box = torch.tensor([[-0.5, -0.5, 0.5, 0.5]]).expand(4, 4)
+    shifted = box + torch.tensor([0.5, 0.0, 0.5, 0.0])  # IoU 1/3
+    output = torch.cat([torch.tensor([[2.0], [-2.0], [2.0], [3.0]]), torch.cat([box[:2], shifted[:2]])], dim=1)
+    found = score(output, torch.tensor([1.0, 1, 1, 0]), box)
+    assert found["iou"] == pytest.approx((1 + 1 + 1 / 3) / 3)
+    assert found["recall"] == pytest.approx(1 / 3)
+    assert found["false_alarms"] == 1.0
+    assert found["accuracy"] == 0.5
+
+
+def test_what_has_no_pictures_is_none() -> None:
+    found = score(torch.zeros(1, 5), torch.zeros(1), torch.full((1, 4), torch.nan))
+    assert (found["iou"], found["recall"], found["false_alarms"]) == (None, None, 0.0)
+    assert "–" in format_scores([{"model": "m", "n": 1, **found}])
+
+
+def test_the_learning_rate_rises_and_falls() -> None:
+    values = [lr_factor(p) for p in np.linspace(0, 1, 41)]
+    peak = int(np.argmax(values))
+    assert values[peak] == pytest.approx(1.0)
+    assert np.all(np.diff(values[: peak + 1]) > 0)
+    assert np.all(np.diff(values[peak:]) < 0)
+
+
+@pytest.mark.slow
+def test_a_tiny_run_learns_and_exports_what_opentrack_loads(tmp_path: Path, write: Callable[..., Path]) -> None:
+    data = write(tmp_path / "x.h5", [True, False] * 24)
+    exported = tmp_path / "localizer.onnx"
+    other = tmp_path / "run" / "localizer.ckpt"
+    run = LocalizerRun(
+        outdir=tmp_path / "run", data=data, epochs=2, batchsize=8, workers=0, device="cpu", export=exported
+    )
+    (row,) = train_localizer(run)
+    assert row["n"] == 4
+    assert json.loads((run.outdir / "evaluation.json").read_text()) == [row]
+    assert {p.name for p in run.outdir.iterdir()} == {
+        "localizer.ckpt", "metrics.csv", "train.pdf", "evaluation.json", "pictures.png",
+    }  # fmt: skip
+    lines = (run.outdir / "metrics.csv").read_text().splitlines()
+    assert len(lines) == 3
+    assert "train/box" in lines[0]
+    assert "val/iou" in lines[0]
+    assert opentrack_faults(exported) == []
+    frame = np.full((240, 320), 40, np.uint8)
+    assert 0 <= LocalizerModel(exported)(frame).score <= 1
+    dataset = open_images(data)
+    batches = LocalizerBatches(dataset, np.arange(8), 8)
+    outputs = [evaluate_localizer(load_predict(path), [batches[0]])[0] for path in (other, exported)]
+    assert torch.allclose(*outputs, atol=1e-4)
+    with pytest.raises(ConfigError, match=r"run: is not empty; choose another --outdir"):
+        train_localizer(run)
+
+
+@pytest.mark.slow
+def test_a_few_steps_lower_the_loss_on_one_batch(tmp_path: Path, write: Callable[..., Path]) -> None:
+    torch.manual_seed(0)
+    batch = checked(LocalizerBatches(open_images(write(tmp_path / "x.h5", [True, False] * 2)), np.arange(4), 4)[0])
+    network = Localizer(LocalizerConfig())
+    optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3)
+    losses = []
+    for _ in range(25):
+        loss = torch.stack(list(localizer_loss(network(batch.image), batch.has_face, batch.face_box).values())).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_options_out_of_range_are_named() -> None:
+    with pytest.raises(ConfigError, match=r"val_fraction=0\.9"):
+        LocalizerRun(outdir=Path("x"), val_fraction=0.9)
+    with pytest.raises(ConfigError, match=r"lr=-1"):
+        LocalizerRun(outdir=Path("x"), lr=-1)

@@ -1,0 +1,4 @@
+"""The face localizer of OpenTrack's tracker: network, loss, scenes and data to train it on, training, models in files.
+
+images or rendered scenes --data--> batches --network, loss--> training --> localizer.ckpt, localizer.onnx --model-->
+"""
