@@ -5,21 +5,16 @@ python scripts/check_opentrack_model.py model.onnx photo.jpg 120 80 200 240     
 """
 
 import argparse
-import math
 from collections.abc import Iterable
 from pathlib import Path
-
-import cv2
-import torch
 
 from trackertraincode.cli import run_main
 from trackertraincode.errors import ConfigError, SampleFormatError
 from trackertraincode.export.contract import judge
-from trackertraincode.geometry.euler import matrix_to_aflw
-from trackertraincode.geometry.rotation import quat_to_matrix
 from trackertraincode.sample.images import ImageDecodeError, decode
 from trackertraincode.tracking import opentrack_client as client
 from trackertraincode.tracking.networks import PoseModel
+from trackertraincode.tracking.tracker import estimate_pose
 
 
 def main() -> int:
@@ -62,22 +57,16 @@ def describe_pose(model_path: Path, image: Path, box: client.PixelBox, diagonal_
     """
     model = PoseModel(model_path)
     try:
-        frame = decode(image.read_bytes())
+        frame = decode(image.read_bytes(), color=True)
     except ImageDecodeError as error:
-        raise SampleFormatError(f"{image}: doesn't decode ({error}); give a JPEG or PNG picture.") from error
-    cv2.setNumThreads(1)
-    patch = client.extract_patch(client.build_pyramid(frame), box, model.input_size)
-    outputs = model(client.network_input(patch, model.input_size))
-    head, face_box = client.to_frame(patch, outputs["head"], outputs["face_box"])
-    angles = matrix_to_aflw(quat_to_matrix(torch.from_numpy(outputs["rotation"]).double()))
-    height, width = frame.shape
-    position = client.world_position(head, width, height, math.radians(diagonal_fov))
+        raise SampleFormatError(f"{image}: doesn't decode ({error}); give a JPEG or PNG image.") from error
+    pose = estimate_pose(model, frame, box, diagonal_fov_deg=diagonal_fov)
     rows: dict[str, Iterable[float]] = {
-        "pitch, yaw, roll (degrees)": [math.degrees(angle) for angle in angles.tolist()],
-        "quaternion i, j, k, w": outputs["rotation"],
-        "head x, y, radius (pixels)": head,
-        "box x0, y0, x1, y1 (pixels)": face_box,
-        "position X, Y, Z (mm, OpenTrack's axes)": position,
+        "pitch, yaw, roll (degrees)": pose.pitch_yaw_roll_deg,
+        "quaternion i, j, k, w": pose.rotation,
+        "head x, y, radius (pixels)": pose.head,
+        "box x0, y0, x1, y1 (pixels)": pose.box,
+        "position X, Y, Z (mm, OpenTrack's axes)": pose.position_mm,
     }
     return "\n".join(f"{name:<41}" + " ".join(f"{float(v):9.3f}" for v in values) for name, values in rows.items())
 

@@ -17,6 +17,7 @@ from trackertraincode.errors import UserError
 from trackertraincode.files import data_dir
 from trackertraincode.tracking.tracker import HeadPoseTracker
 from trackertraincode.tracking.video import (
+    PICTURES,
     AnnotatedOutput,
     draw_pose,
     is_camera,
@@ -26,6 +27,7 @@ from trackertraincode.tracking.video import (
 )
 
 MODEL, LOCALIZER = "model.onnx", "localizer.onnx"
+LOOK_EVERY = 15  # frames between looks whether the head is still there
 
 
 def find_file(name: str) -> Path | None:
@@ -59,8 +61,14 @@ def main() -> int:
             f"no --model is given, and there is no {MODEL} here, in $DATADIR or in demo/; make one with `make demo` or "
             "scripts/export_model.py, or give a model of OpenTrack."
         )
-    tracker = HeadPoseTracker(model, options.localizer or find_file(LOCALIZER), diagonal_fov_deg=options.fov)
     independent = options.independent or Path(options.source).is_dir()
+    tracker = HeadPoseTracker(
+        model,
+        options.localizer or find_file(LOCALIZER),
+        diagonal_fov_deg=options.fov,
+        localize_every=LOOK_EVERY,
+        whole_frames=independent or Path(options.source).suffix.lower() in PICTURES,
+    )
     rows, found = [], 0
     with contextlib.ExitStack() as stack:
         output = stack.enter_context(AnnotatedOutput(options.output)) if options.output else None

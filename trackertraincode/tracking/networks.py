@@ -1,4 +1,4 @@
-"""ONNX files of pose network and localizer, as the tracker runs them: one picture at a time."""
+"""ONNX files of pose network and localizer, as the tracker runs them: one image at a time."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,56 +9,87 @@ import numpy as np
 from trackertraincode.detection.mtcnn import MtcnnDetector
 from trackertraincode.errors import ModelFileError
 from trackertraincode.models.onnx_model import OnnxPoseModel, open_session
+from trackertraincode.tracking.opentrack_client import plugin_arithmetic, scale_grey
 
 LOCALIZER_SIZE = (288, 224)  # width, height; fixed by the plugin
-MIN_FACE_SIDE = 16  # pixels; smaller boxes are not accepted
+LOCALIZER_OUTPUT = "logit_box"
+MIN_FACE_SIDE = 16  # pixels of the image that the localizer looks at; smaller boxes are not accepted
+FARTHEST = 100.0  # half edges of a crop from its middle; no answer of a sound network lies beyond
 
 
 @dataclass(frozen=True)
 class FoundFace:
-    """What the localizer says of a frame."""
+    """What the localizer says of an image."""
 
     score: float  # probability of a face
-    box: np.ndarray  # (4,) x0, y0, x1, y1 in pixels of the frame
+    box: np.ndarray  # (4,) x0, y0, x1, y1 in pixels of the image
+
+    @property
+    def is_face(self) -> bool:
+        """Whether there is a face, of any size."""
+        return self.score > 0.5
 
     @property
     def accepted(self) -> bool:
         """Whether the tracker starts from this box."""
-        return self.score > 0.5 and bool((self.box[2:] - self.box[:2] >= MIN_FACE_SIDE).all())
+        return self.is_face and bool((self.box[2:] - self.box[:2] >= MIN_FACE_SIDE).any())
 
 
 class LocalizerModel:
-    """Finds the one face of a frame."""
+    """Finds the one face of an image."""
 
     def __init__(self, path: Path, threads: int = 1) -> None:
-        self._session = open_session(path, threads)
-        names = [output.name for output in self._session.get_outputs()]
-        if "logit_box" not in names:
-            raise ModelFileError(f"{path}: outputs are {', '.join(names)}; a localizer has `logit_box` [1, 5].")
-        self._input = self._session.get_inputs()[0].name
+        """Raises ModelFileError when inputs or outputs aren't those of a localizer."""
+        self._path, self._session = path, open_session(path, threads)
+        outputs = {output.name: output for output in self._session.get_outputs()}
+        if LOCALIZER_OUTPUT not in outputs:
+            raise ModelFileError(
+                f"{path}: outputs are {', '.join(outputs)}; a localizer has `{LOCALIZER_OUTPUT}` [1, 5]."
+            )
+        inputs = self._session.get_inputs()
+        shape = (1, 1, LOCALIZER_SIZE[1], LOCALIZER_SIZE[0])
+        if len(inputs) != 1 or not _fits(inputs[0], shape):
+            found = ", ".join(f"{i.type} {i.shape}" for i in inputs)
+            raise ModelFileError(f"{path}: inputs are {found}; a localizer has one, tensor(float) {list(shape)}.")
+        if not _fits(outputs[LOCALIZER_OUTPUT], (1, 5)):
+            found = f"{outputs[LOCALIZER_OUTPUT].type} {outputs[LOCALIZER_OUTPUT].shape}"
+            raise ModelFileError(f"{path}: output `{LOCALIZER_OUTPUT}` is {found}, expected tensor(float) [1, 5].")
+        self._input = inputs[0].name
 
-    def __call__(self, frame: np.ndarray) -> FoundFace:
-        """(H, W) uint8 grey -> score and box."""
-        height, width = frame.shape
-        small = cv2.resize(frame, LOCALIZER_SIZE, interpolation=cv2.INTER_AREA)
-        values = small[None, None].astype(np.float32) / np.float32(255) - np.float32(0.5)
-        (output,) = self._session.run(["logit_box"], {self._input: values})
-        logit, *box = output[0]
-        corners = (np.asarray(box) + 1.0) / 2.0 * [width, height, width, height]
-        return FoundFace(float(1.0 / (1.0 + np.exp(-logit))), corners)
+    @plugin_arithmetic()
+    def __call__(self, image: np.ndarray) -> FoundFace:
+        """(H, W) uint8 grey -> score and box. Raises ModelFileError when they make no sense."""
+        height, width = image.shape
+        small = cv2.resize(image, LOCALIZER_SIZE, interpolation=cv2.INTER_AREA)
+        (output,) = self._session.run(
+            [LOCALIZER_OUTPUT], {self._input: scale_grey(small, np.float32(1.0 / 255.0))[None, None]}
+        )
+        if output.shape != (1, 5):
+            raise ModelFileError(
+                f"{self._path}: output `{LOCALIZER_OUTPUT}` has shape {output.shape}, expected (1, 5)."
+            )
+        answer = output[0]
+        _check_plausible(self._path, LOCALIZER_OUTPUT, answer[1:])
+        if np.isnan(answer[0]):
+            raise ModelFileError(f"{self._path}: output `{LOCALIZER_OUTPUT}` isn't finite; the model is damaged.")
+        corner = answer[1:3]
+        opposite = corner + (answer[3:5] - corner)  # rounded as by the plugin, which keeps width and height
+        corners = 0.5 * (np.concatenate([corner, opposite]) + 1) * np.array([width, height] * 2, np.float32)
+        with np.errstate(over="ignore"):
+            return FoundFace(float(1.0 / (1.0 + np.exp(-answer[0]))), corners)
 
 
 class MtcnnLocalizer:
-    """MTCNN in place of a localizer: the largest face of a frame. Slow, but needs no file."""
+    """MTCNN in place of a localizer: the largest face of an image. Slow, but needs no file."""
 
     def __init__(self) -> None:
         """Raises ConfigError when facenet-pytorch, whose networks these are, isn't installed."""
         self._detector = MtcnnDetector(min_face=2 * MIN_FACE_SIDE, max_edge=640)
         self._detector.check()
 
-    def __call__(self, frame: np.ndarray) -> FoundFace:
+    def __call__(self, image: np.ndarray) -> FoundFace:
         """(H, W) uint8 grey -> score and box."""
-        found = self._detector(cv2.cvtColor(frame, cv2.COLOR_GRAY2RGB))
+        found = self._detector(cv2.cvtColor(image, cv2.COLOR_GRAY2RGB))
         if not len(found.boxes):
             return FoundFace(0.0, np.zeros(4))
         return FoundFace(float(found.confidences[0]), found.boxes[0])
@@ -68,11 +99,34 @@ class PoseModel:
     """Any pose network of ours or OpenTrack's, one crop at a time."""
 
     def __init__(self, path: Path, threads: int = 1) -> None:
+        """Raises ModelFileError when it isn't one of grey crops with a face box."""
         self._model = OnnxPoseModel(path, threads)
         self.input_size = self._model.input_size
         if self._model.channels != 1 or "face_box" not in self._model.fields:
             raise ModelFileError(f"{path}: tracking needs a model of grey crops that predicts a face box.")
 
     def __call__(self, image: np.ndarray) -> dict[str, np.ndarray]:
-        """(1, 1, S, S) float32 -> rotation (4,), head (3,), face_box (4,)… in crop coordinates."""
-        return {field: values[0] for field, values in self._model.run(image).items()}
+        """(1, 1, S, S) float32 -> rotation (4,), head (3,), face_box (4,)… in crop coordinates.
+
+        Raises ModelFileError when they make no sense.
+        """
+        answer = {field: values[0] for field, values in self._model.run(image).items()}
+        for field in ("head", "face_box"):
+            _check_plausible(self._model.path, field, answer[field])
+        return answer
+
+
+def _fits(value: object, shape: tuple[int, ...]) -> bool:
+    """Whether an in- or output of ONNX Runtime is float32 and has this shape, as far as it is fixed."""
+    found = list(value.shape)  # type: ignore[attr-defined]
+    same = len(found) == len(shape) and all(n == m or not isinstance(n, int) for n, m in zip(found, shape))
+    return same and value.type == "tensor(float)"  # type: ignore[attr-defined]
+
+
+def _check_plausible(path: Path, name: str, values: np.ndarray) -> None:
+    """Raise ModelFileError when a value in units of [-1, 1] of the image is far from it, or isn't finite."""
+    if not (np.abs(values) <= FARTHEST).all():
+        raise ModelFileError(
+            f"{path}: output {name} is {[float(f'{v:.3g}') for v in values]}, expected about -1…1 of the image; the model "
+            "is damaged, or was made for something else."
+        )

@@ -6,20 +6,20 @@ for frame in frames:                      # (H, W) grey or (H, W, 3) RGB uint8
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 
-from trackertraincode.geometry.boxes import box_iou
+from trackertraincode.errors import ConfigError
 from trackertraincode.geometry.euler import matrix_to_aflw
 from trackertraincode.geometry.rotation import quat_to_matrix
 from trackertraincode.tracking import opentrack_client as client
+from trackertraincode.tracking.frames import as_frame
 from trackertraincode.tracking.networks import LocalizerModel, MtcnnLocalizer, PoseModel
 
-LOST_IOU = 0.25  # overlap of localizer and tracked box under which the localizer's is taken
+LOST_IOU = 0.25  # overlap of localizer and tracked box under which the localizer looks, and its box is taken
 LOST_SCORE = 0.1  # localizer score under which a tracked head counts as gone; profiles score low but above
 
 
@@ -42,6 +42,66 @@ class HeadPose:
         pitch, yaw, roll = (math.degrees(a) for a in angles.tolist())
         return pitch, yaw, roll
 
+    def shifted(self, x: int, y: int) -> "HeadPose":
+        """The same head in the pixels of a frame of which the one looked at is a part; x, y: where that begins."""
+        offset = np.array([x, y, 0], np.float32)
+        landmarks = None if self.landmarks is None else self.landmarks + offset
+        return replace(self, head=self.head + offset, box=self.box + np.tile(offset[:2], 2), landmarks=landmarks)
+
+
+def part_seen(frame: np.ndarray, *, whole: bool = False) -> tuple[np.ndarray, tuple[int, int]]:
+    """The 4:3 middle of a (H, W[, 3]) frame, as the plugin looks at it, and where it begins; portrait frames whole."""
+    return (frame, (0, 0)) if whole or frame.shape[0] > frame.shape[1] else client.crop_to_4_3(frame)
+
+
+def estimate_pose(
+    model: PoseModel, frame: np.ndarray, box: client.PixelBox, *, diagonal_fov_deg: float = 56.0, whole: bool = False
+) -> HeadPose:
+    """The pose of the head in a known box of a frame, of any kind that `as_frame` takes. whole: see `part_seen`.
+
+    Raises ConfigError for a box without a size, or far larger than the frame, and for a field of view that isn't one.
+    """
+    view, (left, top) = part_seen(as_frame(frame), whole=whole)
+    if not client.has_usable_size(box, view):
+        raise ConfigError(
+            f"box x, y, width, height {[float(f'{v:g}') for v in box]}: expected a width and a height above 0, at most "
+            f"{client.LARGEST_BOX:g} times the image's {view.shape[1]} × {view.shape[0]} pixels."
+        )
+    inside = box._replace(x=box.x - left, y=box.y - top)
+    return _pose_in(model, client.build_pyramid(view), inside, _diagonal_fov(diagonal_fov_deg))[0].shifted(left, top)
+
+
+def _diagonal_fov(degrees: float) -> float:
+    """Radians. Raises ConfigError for what no camera has."""
+    if not 0.0 < degrees < 180.0:
+        raise ConfigError(f"field of view of {degrees:g} degrees: expected more than 0 and less than 180.")
+    return math.radians(degrees)
+
+
+def _pose_in(
+    model: PoseModel, pyramid: list[np.ndarray], box: client.PixelBox, diagonal_fov: float
+) -> tuple[HeadPose, client.PixelBox]:
+    """The pose of the head in a box, and the box that the network predicts, in the pixels of the first level."""
+    patch = client.extract_patch(pyramid, box, model.input_size)
+    outputs = model(client.network_input(patch, model.input_size))
+    head, face_box = client.to_frame(patch, outputs["head"], outputs["face_box"])
+    height, width = pyramid[0].shape
+    position = client.world_position(head, width, height, diagonal_fov)
+    landmarks = outputs.get("landmarks")
+    if landmarks is not None:
+        landmarks = landmarks * (0.5 * patch.edge) + np.array([*patch.center, 0.0])
+    tril = outputs.get("rotation_tril")
+    pose = HeadPose(
+        rotation=outputs["rotation"],
+        head=head,
+        box=face_box,
+        position_mm=position,
+        world_rotation=client.world_rotation(outputs["rotation"], position),
+        landmarks=landmarks,
+        rotation_std_deg=None if tril is None else np.degrees(np.sqrt(np.square(tril).sum(-1))),
+    )
+    return pose, client.predicted_box(patch, outputs["face_box"])
+
 
 class HeadPoseTracker:
     """Follows one head through frames; finds it anew with the localizer when it gets lost."""
@@ -53,74 +113,67 @@ class HeadPoseTracker:
         *,
         diagonal_fov_deg: float = 56.0,
         zoom: float = 1.0,
-        localize_every: int = 15,
+        alpha: float = 1.0,
+        localize_every: int | None = None,
+        whole_frames: bool = False,
         threads: int = 1,
     ) -> None:
         """
-        localizer: .onnx file; None looks for faces with MTCNN. zoom: factor of the tracked box, 1.0 as in the plugin.
-        localize_every: frames between checks whether the tracked box still holds a face. Raises ModelFileError for files
-        that can't be used.
+        localizer: .onnx file; None looks for faces with MTCNN. zoom, alpha: see `next_box`, 1.0 as in the plugin.
+        localize_every: frames between checks whether the tracked box still holds a face. None does as the plugin: look
+        when the box has left the place where the face was, and follow whatever is there until a face is found.
+        whole_frames: see `part_seen`. Raises ModelFileError for files that can't be used, ConfigError for a field of
+        view that isn't one.
         """
+        self._diagonal_fov = _diagonal_fov(diagonal_fov_deg)
         self._model = PoseModel(Path(model), threads)
         self._localizer = MtcnnLocalizer() if localizer is None else LocalizerModel(Path(localizer), threads)
-        self._diagonal_fov = math.radians(diagonal_fov_deg)
-        self._zoom = zoom
+        self._zoom, self._alpha = zoom, alpha
         self._localize_every = localize_every
+        self._whole_frames = whole_frames
         self.reset()
 
     def reset(self) -> None:
         """Forget the tracked head."""
-        self._box: client.PixelBox | None = None
+        self._box: client.PixelBox | None = None  # where to look, in the part of the frame that is seen
+        self._found: client.PixelBox | None = None  # where the localizer saw this head
         self._frames = 0
 
     def update(self, frame: np.ndarray) -> HeadPose | None:
-        """The head's pose in this frame, (H, W) grey or (H, W, 3) RGB uint8; None where there is no face."""
-        grey = frame if frame.ndim == 2 else cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
-        if self._box is None or self._frames % self._localize_every == 0:
-            self._localize(grey)
+        """The head's pose in this frame, (H, W) grey or (H, W, 3) RGB uint8; None where there is no face.
+
+        Other types and orders of channels are taken as `as_frame` says; it raises UserError for what is no frame.
+        """
+        view, corner = part_seen(as_frame(frame), whole=self._whole_frames)
+        pyramid = client.build_pyramid(view)
+        left_place = self._box is None or self._found is None or client.overlap(self._found, self._box) < LOST_IOU
+        if left_place or (self._localize_every and self._frames % self._localize_every == 0):
+            self._localize(pyramid)
         self._frames += 1
         if self._box is None:
             return None
-        pose = self.estimate(grey, self._box)
-        tracked = client.next_box(pose.box, self._zoom)
-        inside = tracked.x < grey.shape[1] and tracked.y < grey.shape[0]
-        inside &= tracked.x + tracked.width > 0 and tracked.y + tracked.height > 0
-        self._box = tracked if inside and min(tracked.width, tracked.height) > 0 else None
-        return pose
+        pose, predicted = _pose_in(self._model, pyramid, self._box, self._diagonal_fov)
+        box = client.next_box(self._box, predicted, self._zoom, self._alpha)
+        self._box = box if client.has_usable_size(box, view) and client.touches(box, view) else None
+        return pose.shifted(*corner)
 
-    def estimate(self, grey: np.ndarray, box: client.PixelBox) -> HeadPose:
-        """The pose of the head in a known box of a (H, W) uint8 frame."""
-        patch = client.extract_patch(client.build_pyramid(grey), box, self._model.input_size)
-        outputs = self._model(client.network_input(patch, self._model.input_size))
-        head, face_box = client.to_frame(patch, outputs["head"], outputs["face_box"])
-        height, width = grey.shape
-        position = client.world_position(head, width, height, self._diagonal_fov)
-        landmarks = outputs.get("landmarks")
-        if landmarks is not None:
-            landmarks = landmarks * (0.5 * patch.edge) + np.array([*patch.center, 0.0])
-        tril = outputs.get("rotation_tril")
-        return HeadPose(
-            rotation=outputs["rotation"],
-            head=head,
-            box=face_box,
-            position_mm=position,
-            world_rotation=client.world_rotation(outputs["rotation"], position),
-            landmarks=landmarks,
-            rotation_std_deg=None if tril is None else np.degrees(np.sqrt(np.square(tril).sum(-1))),
+    def estimate(self, frame: np.ndarray, box: client.PixelBox) -> HeadPose:
+        """The pose of the head in a known box of a frame; see `estimate_pose`."""
+        return estimate_pose(
+            self._model, frame, box, diagonal_fov_deg=math.degrees(self._diagonal_fov), whole=self._whole_frames
         )
 
-    def _localize(self, grey: np.ndarray) -> None:
-        found = self._localizer(grey)
-        if not found.accepted:
-            if found.score < LOST_SCORE:
+    def _localize(self, pyramid: list[np.ndarray]) -> None:
+        """Look for the face in the coarsest level, as the plugin does; MTCNN looks at the finest."""
+        level = len(pyramid) - 1 if isinstance(self._localizer, LocalizerModel) else 0
+        found = self._localizer(pyramid[level])
+        x0, y0, x1, y1 = (found.box * 2**level).tolist()
+        box = client.PixelBox(x0, y0, x1 - x0, y1 - y0)
+        if found.is_face and self._box is not None and client.overlap(box, self._box) >= LOST_IOU:
+            self._found = box
+        elif found.accepted and client.has_usable_size(box, pyramid[0]):
+            self._found = self._box = box
+        else:
+            self._found = None
+            if self._localize_every and found.score < LOST_SCORE:
                 self._box = None
-            return
-        box = client.next_box(found.box)
-        if self._box is None or _iou(self._box, box) < LOST_IOU:
-            self._box = box
-
-
-def _iou(a: client.PixelBox, b: client.PixelBox) -> float:
-    boxes = torch.tensor([a, b], dtype=torch.float32)
-    boxes[:, 2:] += boxes[:, :2]
-    return float(box_iou(boxes[0], boxes[1]))

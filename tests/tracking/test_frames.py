@@ -1,0 +1,54 @@
+"""What callers give as frames is scaled to what the tracker sees, or refused by its type and shape."""
+
+import numpy as np
+import pytest
+
+from trackertraincode.errors import UserError
+from trackertraincode.tracking.frames import as_frame
+
+
+@pytest.fixture
+def rgb() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
+
+
+def test_frames_of_the_right_kind_are_taken_as_they_are(rgb: np.ndarray) -> None:
+    assert as_frame(rgb) is rgb
+    grey = rgb[..., 0]
+    assert as_frame(grey) is grey
+
+
+@pytest.mark.parametrize(
+    "other",
+    [lambda x: x / np.float32(255), lambda x: x / 255.0, lambda x: (x / 255.0).astype(np.float16),
+     lambda x: x.astype(np.uint16) * 257, lambda x: x.astype(np.int64), lambda x: x.transpose(2, 0, 1),
+     lambda x: x.transpose(2, 0, 1) / 255.0, lambda x: np.dstack([x, x[..., :1]]), lambda x: x.tolist()],
+)  # fmt: skip
+def test_other_types_and_orders_are_the_same_frame(rgb: np.ndarray, other) -> None:  # type: ignore[no-untyped-def]
+    assert np.array_equal(as_frame(other(rgb)), rgb)
+
+
+def test_one_channel_is_grey(rgb: np.ndarray) -> None:
+    grey = rgb[..., 0]
+    for frame in (grey[..., None], grey[None], grey / 255.0, grey[..., None].astype(np.uint16) * 257):
+        assert np.array_equal(as_frame(frame), grey)
+
+
+def test_twelve_bits_in_sixteen_are_scaled_by_their_own_range() -> None:
+    assert as_frame(np.array([[0, 2048, 4095]], np.uint16)).tolist() == [[0, 128, 255]]
+
+
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [(None, r"object \(\).*None is a camera"), (np.zeros((4, 5)) - 0.2, r"float64 \(4, 5\).*-0\.2…-0\.2"),
+     (np.full((4, 5, 3), 200.0, np.float32), r"float32 \(4, 5, 3\).*200…200"), (np.full((4, 5), np.nan), r"nan…nan"),
+     (np.zeros((2, 4, 5, 3), np.uint8), r"uint8 \(2, 4, 5, 3\)"), (np.zeros((4, 5, 2), np.uint8), r"\(4, 5, 2\).*channels"),
+     (np.zeros(7, np.uint8), r"uint8 \(7,\)"), (np.zeros((0, 5), np.uint8), r"uint8 \(0, 5\).*empty"),
+     (np.full((4, 5), 70_000, np.int32), r"int32 \(4, 5\).*70000"), (np.zeros((4, 5), bool), r"bool \(4, 5\)"),
+     (np.full((4, 5), -3, np.int16), r"int16 \(4, 5\).*-3"),
+     ("photo.jpg", r"<U9 \(\)"), (np.zeros((4, 5), complex), r"complex128")],
+)  # fmt: skip
+def test_what_is_no_frame_is_refused_by_type_and_shape(frame: object, message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        as_frame(frame)  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
