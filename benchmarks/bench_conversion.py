@@ -13,16 +13,14 @@ from pathlib import Path
 from trackertraincode.cli import positive_int, run_main
 from trackertraincode.conversion import aflw2k, w300lp
 from trackertraincode.conversion.archive import Archive
-from trackertraincode.conversion.run import Source, run_converter
+from trackertraincode.conversion.run import ConvertOptions, Source, run_converter
 from trackertraincode.conversion.synthetic import write_faces
 from trackertraincode.rendering.generate import Request
 from trackertraincode.sample.images import decode
 
 
 def measure(name: str, archive: Path, source: Source, folder: Path, workers: int) -> None:
-    options = argparse.Namespace(
-        source=archive, destination=folder / f"{name}.h5", count=None, workers=workers, resume=False, strict=False
-    )
+    options = ConvertOptions(source=archive, destination=folder / f"{name}.h5", workers=workers)
     start = time.perf_counter()
     run_converter(options, name, source)
     rate = len(source.items) / (time.perf_counter() - start)

@@ -27,7 +27,7 @@ import numpy as np
 
 from trackertraincode.cli import non_negative_int, positive_int, run_main
 from trackertraincode.conversion.archive import open_archive
-from trackertraincode.conversion.run import run_converter
+from trackertraincode.conversion.run import ConvertOptions, run_converter
 from trackertraincode.conversion.synface import make_source
 from trackertraincode.rendering.generate import Request, iter_faces
 from trackertraincode.sample.images import decode, encode_png
@@ -77,9 +77,7 @@ def run_codec(archive: Path, stems: Sequence[str], workers: int, with_labels: bo
 
 
 def run_conversion(archive: Path, folder: Path, count: int, workers: int) -> None:
-    options = argparse.Namespace(
-        source=archive, destination=folder / "out.h5", count=count, workers=workers, resume=False, strict=True
-    )
+    options = ConvertOptions(source=archive, destination=folder / "out.h5", count=count, workers=workers, strict=True)
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         run_converter(options, "bench_synface", make_source(archive, segmentation=True))
 

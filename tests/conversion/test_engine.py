@@ -1,6 +1,5 @@
 """The engine: order, resuming after a crash, dangers in archives, disk full, Ctrl-C."""
 
-import argparse
 import errno
 import hashlib
 import os
@@ -19,7 +18,8 @@ import pytest
 from conftest import PROJECT, run_script
 from trackertraincode.conversion.archive import Archive
 from trackertraincode.conversion.journal import Outcome, Skip, load_part, save_part
-from trackertraincode.conversion.run import Source, run_converter
+from trackertraincode.conversion.run import ConvertOptions, Source, run_converter
+from trackertraincode.conversion.table import CONVERTERS
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset, PoseWriter
 from trackertraincode.errors import ArchiveError, ConfigError, UserError
 from trackertraincode.sample.images import encode_png
@@ -43,9 +43,9 @@ def die_at(fatal: int, number: int) -> list[Sample]:
     return make(number)
 
 
-def options(tmp_path: Path, **changes: object) -> argparse.Namespace:
-    defaults = {"source": tmp_path / "x.zip", "destination": tmp_path / "out.h5", "count": None, "workers": 0}
-    return argparse.Namespace(**(defaults | {"resume": False, "strict": False} | changes))
+def options(tmp_path: Path, **changes: object) -> ConvertOptions:
+    defaults = {"source": tmp_path / "x.zip", "destination": tmp_path / "out.h5", "workers": 0}
+    return ConvertOptions(**(defaults | changes))
 
 
 def widths(path: Path) -> list[int]:
@@ -193,6 +193,47 @@ def test_a_full_disk_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         run_converter(options(tmp_path), "test", Source(items=range(5), convert=make))
     assert not list(tmp_path.glob("out.h5"))
     assert not list(tmp_path.glob("out.h5.tmp"))
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_what_somebody_else_left_under_the_names_of_parts_stays(tmp_path: Path, resume: bool) -> None:
+    source = Source(items=range(5), convert=make)
+    mine = tmp_path / "out.h5.parts" / "letter.txt"
+    mine.parent.mkdir()
+    mine.write_text("dear")
+    with pytest.raises(UserError, match=r"out\.h5\.parts: is needed for what is done; move .* --overwrite"):
+        run_converter(options(tmp_path, resume=resume), "test", source)
+    assert mine.read_text() == "dear"
+    run_converter(options(tmp_path, overwrite=True), "test", source)
+    assert [p.name for p in tmp_path.iterdir()] == ["out.h5"]
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_second_process_on_the_same_destination_is_told(tmp_path: Path, resume: bool) -> None:
+    def convert(number: int) -> list[Sample]:
+        if number == 20:
+            with pytest.raises(UserError, match=r"out\.h5\.parts: another process is converting to this file"):
+                run_converter(options(tmp_path, resume=resume), "test", Source(items=range(2), convert=make))
+        return make(number)
+
+    run_converter(options(tmp_path), "test", Source(items=range(40), convert=convert))
+    assert widths(tmp_path / "out.h5") == list(range(40))
+    assert [p.name for p in tmp_path.iterdir()] == ["out.h5"]
+
+
+@pytest.mark.parametrize("name", CONVERTERS)
+def test_a_destination_that_is_the_source_is_refused_before_anything(tmp_path: Path, name: str) -> None:
+    source = tmp_path / "a.zip"
+    source.write_bytes(b"mine")
+    (tmp_path / "link.h5").symlink_to(source)
+    for destination in (source, tmp_path / "link.h5"):
+        output = run_script(f"dsprocess_{name}.py", source, destination, expect=1)
+        assert "is also an input, which would be destroyed" in output
+    (tmp_path / "a.h5").write_bytes(b"a letter")
+    assert "exists and is no .h5 file" in run_script(f"dsprocess_{name}.py", source, tmp_path / "a.h5", expect=1)
+    assert source.read_bytes() == b"mine"
+    assert (tmp_path / "a.h5").read_bytes() == b"a letter"
+    assert not list(tmp_path.glob("*.parts"))
 
 
 def test_provenance_is_in_the_file(tmp_path: Path) -> None:

@@ -176,7 +176,7 @@ def test_a_damaged_member_is_named(
 def test_archives_without_a_part_say_which(small: Members, tmp_path: Path, keep, arguments, message: str) -> None:
     source = write_zip(tmp_path / "a.zip", {name: data for name, data in small.items() if keep(name)})
     with pytest.raises(ArchiveError, match=message):
-        make_source(source, *arguments, refine_boxes=False, segmentation=True)
+        make_source(source, *arguments, mtcnn=False, segmentation=True)
 
 
 def test_damaged_archives(small: Members, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ PP/rgb.cal                  3 rows of intrinsics, distortion, 3 rows of rotation
 data base's are.
 """
 
+import argparse
 import math
 import re
 from collections.abc import Sequence
@@ -18,11 +19,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from trackertraincode.conversion import biwi_fsanet
 from trackertraincode.conversion.archive import Archive, naming, open_archive
-from trackertraincode.conversion.run import Source
+from trackertraincode.conversion.run import Converter, Source
 from trackertraincode.conversion.textfile import finite_number, number_rows, read_lines
 from trackertraincode.detection.mtcnn import MtcnnDetector, best_overlap
-from trackertraincode.errors import ArchiveError
+from trackertraincode.errors import ArchiveError, ConfigError
 from trackertraincode.geometry.camera import HEAD_RADIUS_MM, focal_length
 from trackertraincode.geometry.rotation import matrix_to_quat
 from trackertraincode.sample.images import decode, encode_jpeg
@@ -82,7 +84,14 @@ class Calibration:
 
 
 def make_source(archive: Path, opal_annotation: Path | None, published_projection: bool) -> Source:
-    """List the archive. Raises ArchiveError when it is none or parts are missing, ConfigError without a detector."""
+    """List the archive, or FSA-Net's file.
+
+    Raises ArchiveError when it is none or parts are missing, ConfigError without a detector or for options that don't fit.
+    """
+    if biwi_fsanet.is_fsanet(archive):
+        if opal_annotation is not None or published_projection:
+            raise ConfigError(f"{archive}: has crops; --opal-annotation and --published-projection don't fit.")
+        return biwi_fsanet.make_source(archive)
     opened = open_archive(archive)
     pictures = list_pictures(opened)
     if not pictures:
@@ -254,3 +263,28 @@ def _detect(picture: np.ndarray, projected: np.ndarray, name: str) -> np.ndarray
     if box is None:
         raise ArchiveError(f"{name}: no detected face overlaps the projected head.")
     return box
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--opal-annotation",
+        type=Path,
+        metavar="FILE",
+        help="biwi_ann.txt of opal23_headpose: its frames and boxes, instead of boxes from the face detector MTCNN",
+    )
+    parser.add_argument(
+        "--published-projection",
+        action="store_true",
+        help="project at 65 degrees, as the published script did, instead of with the intrinsics of rgb.cal",
+    )
+
+
+CONVERTER = Converter(
+    doc="""Convert the BIWI Kinect head pose database, or FSA-Net's BIWI_done.npz, to a sample file.
+
+python scripts/dsprocess_biwi.py kinect_head_pose_db.zip $DATADIR/biwi-v3.h5 --opal-annotation biwi_ann.txt
+""",
+    source="zip file or folder of the database, or BIWI_done.npz",
+    make_source=make_source,
+    add_options=_add_options,
+)

@@ -2,22 +2,27 @@
 
     DESTINATION.parts/run.json, 000000.part, 000001.part, ...
 
-A part: CRC-32 of the rest, length of a JSON header, the header, then the bytes of its arrays and pictures in order.
+A part: CRC-32 of the rest, length of a JSON header, the header, then the bytes of its arrays and images in order. NumPy's
+.npz would be half as much code, but takes 0.5 ms per sample instead of 0.1: a third of what some samples take in all.
 """
 
 import json
 import shutil
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from trackertraincode.errors import ConfigError
+from trackertraincode.errors import ConfigError, UserError
+from trackertraincode.files import locked
 from trackertraincode.sample.sample import Sample
 
+_LOCK = "lock"
 _PREFIX = struct.Struct("<II")  # checksum, header length
 
 
@@ -44,18 +49,33 @@ class Journal:
     folder: Path
     fingerprint: str  # of source and options: a resumed run must have the same
 
-    def start(self, resume: bool) -> None:
-        """Make the folder, or with resume accept the earlier run's.
+    @contextmanager
+    def started(self, resume: bool, overwrite: bool) -> Iterator[None]:
+        """Make the folder, or with resume accept the earlier run's; no other process has it at the same time.
 
-        Raises ConfigError when the earlier run had another source or other options.
+        Raises ConfigError when the earlier run had another source or other options, UserError when another process is
+        at work or, without overwrite, when the folder is somebody else's.
         """
-        stamp = self.folder / "run.json"
-        if not resume or not stamp.is_file():
-            shutil.rmtree(self.folder, ignore_errors=True)
-            self.folder.mkdir(parents=True)
-            stamp.write_text(self.fingerprint, encoding="utf-8")
-        elif stamp.read_text(encoding="utf-8") != self.fingerprint:
-            raise ConfigError(f"{self.folder}: begun from another archive or with other options; run without --resume.")
+        stamp, lock = self.folder / "run.json", self.folder / _LOCK
+        foreign = self.folder.exists() and not (self.folder.is_dir() and (stamp.is_file() or lock.is_file()))
+        if foreign and not overwrite:
+            raise UserError(f"{self.folder}: is needed for what is done; move what is there away, or use --overwrite.")
+        if self.folder.is_file():
+            self.folder.unlink()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with locked(lock, f"{self.folder}: another process is converting to this file; wait for it."):
+                if not resume or not stamp.is_file():
+                    self.remove()
+                    stamp.write_text(self.fingerprint, encoding="utf-8")
+                elif stamp.read_text(encoding="utf-8") != self.fingerprint:
+                    raise ConfigError(
+                        f"{self.folder}: begun from another archive or with other options; run without --resume."
+                    )
+                yield
+        finally:
+            with suppress(OSError):
+                self.folder.rmdir()  # fails where something is kept, or another process is at work
 
     def part(self, task: int) -> Path:
         """Where the outcome of a task is kept."""
@@ -66,8 +86,10 @@ class Journal:
         return next(self.folder.glob("*.part"), None) is None
 
     def remove(self) -> None:
-        """Delete everything."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Delete all that is kept."""
+        for path in self.folder.iterdir():
+            if path.name != _LOCK:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def save_part(path: Path, outcome: Outcome) -> None:

@@ -1,4 +1,4 @@
-"""The one engine of all converters: options, worker processes, progress, resuming, summary, provenance.
+"""The one engine of all converters: worker processes, progress, resuming, summary, provenance.
 
 Source(items, convert) --tasks in worker processes--> parts of the journal --in order--> DESTINATION
 
@@ -8,7 +8,7 @@ A part stays until the file is complete, for a run that resumes; tasks with a pa
 import argparse
 import json
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
@@ -19,7 +19,6 @@ import numpy as np
 from tqdm import tqdm
 
 from trackertraincode import __version__
-from trackertraincode.cli import add_workers_option, positive_int
 from trackertraincode.conversion.digest import Digest
 from trackertraincode.conversion.journal import Journal, Outcome, Skip, load_part, save_part
 from trackertraincode.datasets.dshdf5pose import PoseWriter
@@ -43,51 +42,60 @@ class Source:
     notes: tuple[str, ...] = field(default=())  # lines to show the user, such as what is missing
 
 
-def converter_parser(description: str | None, source_help: str) -> argparse.ArgumentParser:
-    """The options that all converters have."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("source", type=Path, help=source_help)
-    parser.add_argument("destination", type=Path, help="sample file to write, .h5")
-    parser.add_argument("-n", "--count", type=positive_int, metavar="N", help="convert only the first N samples")
-    add_workers_option(parser)
-    parser.add_argument("--resume", action="store_true", help="go on with an interrupted run of the same command")
-    parser.add_argument("--strict", action="store_true", help="stop at the first sample that can't be converted")
-    return parser
+@dataclass(frozen=True, kw_only=True)
+class Converter:
+    """What a converter module declares for its commands; `table` lists all."""
+
+    doc: str  # what it does, and commands to copy
+    source: str  # what is converted
+    make_source: Callable[..., Source]  # takes the source's path, and its own options by name
+    add_options: Callable[[argparse.ArgumentParser], object] = lambda parser: None
 
 
-def run_converter(options: argparse.Namespace, name: str, source: Source) -> int:
+@dataclass(frozen=True, kw_only=True)
+class ConvertOptions:
+    """What is the same for all converters."""
+
+    source: Path
+    destination: Path
+    count: int | None = None  # of samples; None: all
+    workers: int | None = None  # None: as many as there are cores
+    resume: bool = False
+    strict: bool = False
+    overwrite: bool = False
+
+
+def run_converter(options: ConvertOptions, name: str, source: Source, settings: Mapping[str, Any] | None = None) -> int:
     """Convert everything and write the file. Returns the exit code.
 
-    Raises UserError when nothing could be converted, and with --strict at the first item that can't be.
+    name, settings: of the converter, for the file's provenance.
+    Raises UserError when nothing could be converted, and with `strict` at the first item that can't be.
     """
     for note in source.notes:
         print(note)
-    destination: Path = options.destination
-    if destination.is_dir():
-        raise UserError(f"{destination}: is a folder; give the name of the .h5 file to write.")
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    provenance = _provenance(options, name)
+    destination = options.destination
+    provenance = _provenance(options, name, settings or {})
     fingerprint = provenance | {"size and time": _size_and_time(options.source)}
     journal = Journal(destination.with_name(destination.name + ".parts"), json.dumps(fingerprint, sort_keys=True))
-    journal.start(options.resume)
     digest = Digest(options.source)
     skips: list[Skip] = []
-    try:
-        with closing(_all_samples(options, source, journal, digest, skips)) as samples:
-            written = _write(destination, islice(samples, options.count), provenance, digest, source, skips)
-    except BaseException as error:
-        if journal.is_empty() or (isinstance(error, UserError) and not isinstance(error, WorkerError)):
-            journal.remove()
-        else:
-            print(f"{journal.folder} keeps what is done; the same command with --resume goes on from there.")
-        raise
-    journal.remove()
+    with journal.started(options.resume, options.overwrite):
+        try:
+            with closing(_all_samples(options, source, journal, digest, skips)) as samples:
+                written = _write(destination, islice(samples, options.count), provenance, digest, source, skips)
+        except BaseException as error:
+            if journal.is_empty() or (isinstance(error, UserError) and not isinstance(error, WorkerError)):
+                journal.remove()
+            else:
+                print(f"{journal.folder} keeps what is done; the same command with --resume goes on from there.")
+            raise
+        journal.remove()
     print_summary(destination, written, skips)
     return 0
 
 
 def _all_samples(
-    options: argparse.Namespace, source: Source, journal: Journal, digest: Digest, skips: list[Skip]
+    options: ConvertOptions, source: Source, journal: Journal, digest: Digest, skips: list[Skip]
 ) -> Generator[Sample, None, None]:
     """The samples of all tasks in their order; skipped items are appended to `skips`."""
     tasks = [
@@ -168,14 +176,12 @@ def _write(
     return writer.count
 
 
-def _provenance(options: argparse.Namespace, name: str) -> dict[str, Any]:
-    ignored = {"source", "destination", "workers", "resume", "strict"}
-    given = {key: value for key, value in vars(options).items() if key not in ignored and value is not None}
-    path: Path = options.source
+def _provenance(options: ConvertOptions, name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    given = {key: value for key, value in {**settings, "count": options.count}.items() if value is not None}
     return {
         "converter": name,
         "version": __version__,
-        "archive": path.name,
+        "archive": options.source.name,
         "options": {key: str(value) for key, value in sorted(given.items())},
     }
 

@@ -4,6 +4,7 @@
 300W_LP/landmarks/SUBSET/NAME_K_pts.mat             2-D landmarks that follow the synthesised rotation
 """
 
+import argparse
 import re
 from dataclasses import dataclass
 from functools import partial
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from trackertraincode.cli import add_face_model_option
 from trackertraincode.conversion.archive import Archive, naming, open_archive
 from trackertraincode.conversion.faces import box_around
 from trackertraincode.conversion.matfile import numbers, read_mat
@@ -23,7 +25,7 @@ from trackertraincode.conversion.pose_para import (
     read_coefficients,
     read_pose,
 )
-from trackertraincode.conversion.run import Source
+from trackertraincode.conversion.run import Converter, Source
 from trackertraincode.errors import ArchiveError
 from trackertraincode.facemodel.embedded import embedded_head
 from trackertraincode.facemodel.head_model import COEFFICIENT_COUNT
@@ -60,7 +62,7 @@ class Settings:
     head_bbox: bool  # box from the face mesh instead of the landmarks
 
 
-def make_source(archive: Path, face_model: Path | None, subset: str, head_bbox: bool) -> Source:
+def make_source(archive: Path, face_model: Path | None, subset: str, reconstruct_head_bbox: bool) -> Source:
     """List the archive. Raises ArchiveError when it is none, ModelFileError for a bad face model."""
     opened = open_archive(archive)
     items = list_items(opened, subset)
@@ -69,7 +71,7 @@ def make_source(archive: Path, face_model: Path | None, subset: str, head_bbox: 
     models = FaceModels(None if face_model is None else str(face_model))
     coefficients_of = _coefficients_of(opened, items)
     model = models.for_coefficients(coefficients_of)
-    settings = Settings(archive, models, coefficients_of, head_bbox)
+    settings = Settings(archive, models, coefficients_of, reconstruct_head_bbox)
     return Source(
         items=items,
         convert=partial(convert_item, settings),
@@ -149,3 +151,25 @@ def convert_item(settings: Settings, item: Item) -> list[Sample]:
             ),
         )
     ]
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    add_face_model_option(parser)
+    parser.add_argument("--subset", choices=POSES, default="both", help="original images, large poses, or both")
+    parser.add_argument(
+        "--reconstruct-head-bbox",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="box round the posed face mesh, forehead to chin, instead of round the landmarks",
+    )
+
+
+CONVERTER = Converter(
+    doc="""Convert 300W-LP to a sample file.
+
+python scripts/dsprocess_300wlp.py 300W-LP.zip $DATADIR/300wlp.h5
+""",
+    source="300W-LP.zip, or the folder it was unpacked to",
+    make_source=make_source,
+    add_options=_add_options,
+)

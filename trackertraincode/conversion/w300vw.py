@@ -8,6 +8,7 @@ needs no more memory than a short one; a worker goes on in the video that it has
 frames without annotation, annotations without frame, and annotations that are damaged.
 """
 
+import argparse
 import math
 import os
 import re
@@ -21,7 +22,7 @@ import numpy as np
 
 from trackertraincode.conversion.archive import Archive, open_archive
 from trackertraincode.conversion.faces import Placement, box_around
-from trackertraincode.conversion.run import Source
+from trackertraincode.conversion.run import Converter, Source
 from trackertraincode.conversion.textfile import number_rows, read_lines
 from trackertraincode.detection.mtcnn import MtcnnDetector, best_overlap
 from trackertraincode.errors import ArchiveError
@@ -81,14 +82,14 @@ class Landmarks:
     damaged: tuple[str, ...]  # what is wrong with the others
 
 
-def make_source(archive: Path, refine_boxes: bool) -> Source:
+def make_source(archive: Path, mtcnn: bool) -> Source:
     """List the archive. Raises ArchiveError when it is none, ConfigError when the face detector is missing."""
     videos = list_videos(archive)
     if not any(video.annotations for video in videos.values()):
         raise ArchiveError(f"{archive}: no VVV/annot/FFFFFF.pts in it; give the zip file of 300VW or its folder.")
     if all(video.member is None for video in videos.values()):
         raise ArchiveError(f"{archive}: no VVV/vid.avi in it, only annotations; the videos are part of the download.")
-    if refine_boxes:
+    if mtcnn:
         MtcnnDetector().check()
     items = []
     for folder, video in videos.items():
@@ -97,7 +98,7 @@ def make_source(archive: Path, refine_boxes: bool) -> Source:
             starts = range(0, count, FRAMES_PER_ITEM)
             items += [Item(folder, start, min(FRAMES_PER_ITEM, count - start)) for start in starts]
         items.append(Item(folder, len(video.annotations), 0))
-    return Source(items=items, convert=partial(convert_item, Settings(archive, refine_boxes)))
+    return Source(items=items, convert=partial(convert_item, Settings(archive, mtcnn)))
 
 
 @cache
@@ -288,3 +289,23 @@ def frame_reader(archive: Path, member: str, index: int | None) -> FrameReader:
             del _open_readers[other]
         reader = _open_readers[key] = FrameReader(open_archive(archive), member)
     return reader
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--mtcnn",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="take the face detector's boxes where they overlap the landmarks (needs the extra [convert])",
+    )
+
+
+CONVERTER = Converter(
+    doc="""Convert 300VW to a sample file.
+
+python scripts/dsprocess_300vw.py 300VW_Dataset.zip $DATADIR/300vw.h5
+""",
+    source="300VW's zip file, or the folder it was unpacked to",
+    make_source=make_source,
+    add_options=_add_options,
+)
