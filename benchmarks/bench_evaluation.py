@@ -22,7 +22,7 @@ from trackertraincode.cli import positive_int, run_main
 from trackertraincode.conversion.synthetic import write_faces
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.evaluation.crops import BATCH, PREPROCESSING
-from trackertraincode.evaluation.evaluate import Options, evaluate
+from trackertraincode.evaluation.evaluate import EvaluationOptions, evaluate
 from trackertraincode.evaluation.predictor import Predictor, load_predictor
 from trackertraincode.evaluation.protocols import PROTOCOLS, Context
 from trackertraincode.facemodel.embedded import embedded_head
@@ -77,7 +77,7 @@ def main() -> int:
             save_network(model, build_network(NetworkConfig(backbone=backbone), embedded_head()), About())
             predictor = load_predictor(model)
             loop = bare_loop(predictor, path, BATCH)
-            whole = Options(file=path, workers=options.workers, progress=False)
+            whole = EvaluationOptions(file=path, workers=options.workers, progress=False)
             count = loop()
             times = [
                 (seconds(loop), seconds(lambda: evaluate(predictor, PROTOCOL, whole).row()))  # noqa: B023 - called here

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from trackertraincode.cli import positive_int, run_main
 from trackertraincode.errors import ModelFileError
-from trackertraincode.evaluation.evaluate import Options, evaluate
+from trackertraincode.evaluation.evaluate import EvaluationOptions, evaluate
 from trackertraincode.evaluation.predictor import load_predictor
 from trackertraincode.export.calibration import calibration_crops
 from trackertraincode.export.onnx import export_opentrack, sample_images
@@ -94,7 +94,9 @@ def main() -> int:
         for path, *times in zip(paths, *columns):
             rows[path] = [path.stem, f"{path.stat().st_size / 1e6:.2f}", moved[path], *(f"{t:.2f}" for t in times)]
             if options.data is not None:
-                result = evaluate(load_predictor(path), "aflw2k3d", Options(file=options.data, progress=False)).row()
+                result = evaluate(
+                    load_predictor(path), "aflw2k3d", EvaluationOptions(file=options.data, progress=False)
+                ).row()
                 rows[path] += [f"{result['mae']:.3f}", f"{result['geodesic']:.3f}"]
     headers = ["model", "MB", "moved by", *(f"ms, {threads} threads" for threads in THREADS)]
     headers += ["MAE, °", "geodesic, °"] if options.data is not None else []

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from trackertraincode.cli import run_main
 from trackertraincode.errors import UserError
-from trackertraincode.evaluation.evaluate import Options, evaluate
+from trackertraincode.evaluation.evaluate import EvaluationOptions, evaluate
 from trackertraincode.evaluation.html_report import commands_section, result_sections, training_section, write_report
 from trackertraincode.evaluation.predictor import load_predictor
 from trackertraincode.training.records import METRICS_FILE, read_metrics
@@ -72,7 +72,7 @@ def main() -> int:
     commands.run("export_model.py", checkpoint, "--opentrack", "--output", model)
     commands.run("evaluate_pose_network.py", "--ds", "aflw2k3d", checkpoint, model, "--json", out / "results.json")
 
-    test = Options(file=data / "aflw2k.h5", workers=default_workers(), progress=False)
+    test = EvaluationOptions(file=data / "aflw2k.h5", workers=default_workers(), progress=False)
     results = [evaluate(load_predictor(checkpoint), "aflw2k3d", test)]
     sections = [
         *result_sections(results),

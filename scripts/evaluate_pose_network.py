@@ -11,7 +11,7 @@ from trackertraincode.cli import add_device_option, add_face_model_option, add_w
 from trackertraincode.errors import EvaluationError, closest_first
 from trackertraincode.evaluation.alignment import SCHEMES
 from trackertraincode.evaluation.crops import PREPROCESSING
-from trackertraincode.evaluation.evaluate import Options, evaluate
+from trackertraincode.evaluation.evaluate import EvaluationOptions, evaluate
 from trackertraincode.evaluation.html_report import result_sections, write_report
 from trackertraincode.evaluation.pages import page_through
 from trackertraincode.evaluation.predictor import Ensemble, choose_device, load_predictor
@@ -65,7 +65,7 @@ def main() -> int:
         evaluate(
             predictor,
             name,
-            Options(
+            EvaluationOptions(
                 factor=factor,
                 alignment=options.alignment_scheme,
                 preprocess=options.preprocess,

@@ -12,7 +12,7 @@ from trackertraincode.evaluation.crops import PREPROCESSING
 from trackertraincode.evaluation.html_report import write_report
 from trackertraincode.evaluation.predictor import choose_device, load_predictor
 from trackertraincode.evaluation.report import write_json
-from trackertraincode.evaluation.stability import RenderedScenes, Settings, measure
+from trackertraincode.evaluation.stability import RenderedScenes, StabilityOptions, measure_stability
 from trackertraincode.evaluation.stability_faces import faces_of_file, rendered_faces
 from trackertraincode.evaluation.stability_report import score_sections, score_table
 
@@ -36,8 +36,8 @@ def main() -> int:
     predictors = [load_predictor(path, device) for path in options.models]
     faces = faces_of_file(options.data, options.count) if options.data else rendered_faces(options.count)
     scenes = RenderedScenes.make(pairs=max(1, options.count // 4), sweeps=max(1, options.count // 12))
-    settings = Settings(preprocess=options.preprocess)
-    cards = [measure(predictor, faces, scenes, settings) for predictor in predictors]
+    settings = StabilityOptions(preprocess=options.preprocess)
+    cards = [measure_stability(predictor, faces, scenes, settings) for predictor in predictors]
     print(score_table(cards))
     if options.json is not None:
         write_json([card.to_dict() for card in cards], options.json)

@@ -13,7 +13,7 @@ from trackertraincode.cli import run_main
 from trackertraincode.export.calibration import calibration_crops
 from trackertraincode.export.contract import full_faults, opentrack_faults
 from trackertraincode.export.onnx import MAX_DIFFERENCE, export_full, export_opentrack, sample_images
-from trackertraincode.export.quantize import describe, export_fp16, export_int8
+from trackertraincode.export.quantize import describe_quantised, export_fp16, export_int8
 from trackertraincode.models.checkpoint import load_network
 
 RANDOM_CROPS = 64  # that float16 is compared on without --calibration
@@ -51,7 +51,7 @@ def main() -> int:
         path = options.output or options.checkpoint.with_name(options.checkpoint.stem + suffix)
         if precision:
             export = export_int8 if precision == "int8" else export_fp16
-            what = f"{precision}, {describe(export(network, path, about, crops, full=options.full))}"
+            what = f"{precision}, {describe_quantised(export(network, path, about, crops, full=options.full))}"
         else:
             difference = (export_full if options.full else export_opentrack)(network, path, about)
             what = f"differs from the network by {difference:.1e} (limit {MAX_DIFFERENCE:g})"

@@ -16,7 +16,7 @@ from trackertraincode.datasets.catalog import DATASETS
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset, PoseWriter
 from trackertraincode.errors import CatalogError, EvaluationError, ModelFileError
 from trackertraincode.evaluation.alignment import align, opal, right
-from trackertraincode.evaluation.evaluate import Options, evaluate
+from trackertraincode.evaluation.evaluate import EvaluationOptions, evaluate
 from trackertraincode.evaluation.html_report import result_sections, write_report
 from trackertraincode.evaluation.predictor import Ensemble, load_predictor, mean_quaternion
 from trackertraincode.evaluation.protocols import GRIMACES, PROTOCOLS, Context, aflw_rows
@@ -86,7 +86,9 @@ class Oracle:
 
 @pytest.mark.parametrize("protocol", ["aflw2k3d", "aflw2k3d-landmarks", "aflw2k3d-published", "aflw2k3d-centercrop"])
 def test_the_labels_themselves_have_no_error(faces: Path, protocol: str) -> None:
-    row = evaluate(Oracle(Hdf5PoseDataset(faces), protocol), protocol, Options(file=faces, progress=False)).row()
+    row = evaluate(
+        Oracle(Hdf5PoseDataset(faces), protocol), protocol, EvaluationOptions(file=faces, progress=False)
+    ).row()
     assert row["n"] == len(aflw_rows(Hdf5PoseDataset(faces)))
     for key in ("mae", "geodesic", "maev", "xy", "size", "nme3d", "nme2d"):
         assert row[key] == pytest.approx(0.0, abs=0.02), key
@@ -94,16 +96,16 @@ def test_the_labels_themselves_have_no_error(faces: Path, protocol: str) -> None
 
 def test_a_constant_turn_is_measured(faces: Path) -> None:
     oracle = Oracle(Hdf5PoseDataset(faces), "aflw2k3d", turn=7.0)
-    assert evaluate(oracle, "aflw2k3d", Options(file=faces, progress=False)).row()["geodesic"] == pytest.approx(
-        7.0, abs=1e-3
-    )
+    assert evaluate(oracle, "aflw2k3d", EvaluationOptions(file=faces, progress=False)).row()[
+        "geodesic"
+    ] == pytest.approx(7.0, abs=1e-3)
 
 
 def test_checkpoint_file_and_ensemble_of_one_agree(faces: Path, checkpoint: Path) -> None:
     onnx = checkpoint.with_suffix(".onnx")
     export_full(*load_network(checkpoint)[:1], onnx, About())
     predictors = [load_predictor(checkpoint), load_predictor(onnx), Ensemble([load_predictor(checkpoint)])]
-    options = Options(file=faces, progress=False)
+    options = EvaluationOptions(file=faces, progress=False)
     rows = [evaluate(p, "aflw2k3d", options).row() for p in predictors]
     one_by_one = evaluate(load_predictor(checkpoint), "aflw2k3d", replace(options, workers=1)).row()
     for other in (*rows[1:], one_by_one):
@@ -159,12 +161,12 @@ def test_alignment_needs_a_camera(faces: Path) -> None:
 def test_grimaces_need_the_whole_archive(faces: Path, checkpoint: Path) -> None:
     assert len(set(GRIMACES)) == len(GRIMACES)
     with pytest.raises(EvaluationError, match=r"aflw2k\.h5: has 70 rows; the grimaces are numbered in all 2000"):
-        evaluate(load_predictor(checkpoint), "aflw2k3d-grimaces", Options(file=faces))
+        evaluate(load_predictor(checkpoint), "aflw2k3d-grimaces", EvaluationOptions(file=faces))
 
 
 def test_rows_of_models_that_saw_the_pictures_are_marked(faces: Path, checkpoint: Path, tmp_path: Path) -> None:
     save_network(tmp_path / "seen.ckpt", load_network(checkpoint)[0], About(training_files=["aflw2k.h5"]))
-    options = Options(file=faces, progress=False, factor=1.3)
+    options = EvaluationOptions(file=faces, progress=False, factor=1.3)
     result = evaluate(load_predictor(tmp_path / "seen.ckpt"), "aflw2k3d", options)
     assert result.row()["marks"] == ["trained on these pictures", "other crop factor than the protocol's"]
     text = format_table([result.row()])
@@ -194,7 +196,7 @@ def test_marks_follow_from_what_checkpoints_and_their_exports_say(
     save_network(tmp_path / "a.ckpt", network, about)
     one, other = load_predictor(tmp_path / "a.ckpt"), load_predictor(tmp_path / "a.ckpt")
     other.about = metadata(network, about)  # of exported files
-    options = Options(file=faces, progress=False, catalog=tmp_path / "my.toml")
+    options = EvaluationOptions(file=faces, progress=False, catalog=tmp_path / "my.toml")
     for predictor in (one, other, Ensemble([load_predictor(checkpoint), one])):
         assert evaluate(predictor, "aflw2k3d-landmarks", options).row()["marks"] == marks
 
@@ -210,7 +212,7 @@ def test_marks_of_training_are_made_by_training(faces: Path, tmp_path: Path, mon
         "--backbone", "repvgg_az", "--width", 0.25, "--input-size", 33, "--augmentation", "none", "-e", 1, "-b", 16,
         "--samples-per-epoch", 32, "--workers", 0, "--no-onnx", "--no-save-plot", "--no-tensorboard",
     )  # fmt: skip
-    options = Options(catalog=catalog, progress=False)
+    options = EvaluationOptions(catalog=catalog, progress=False)
     rows = [
         evaluate(load_predictor(tmp_path / "run" / f"{name}.ckpt"), "aflw2k3d-landmarks", options).row()
         for name in ("best", "last")
@@ -223,7 +225,7 @@ def test_marks_of_training_are_made_by_training(faces: Path, tmp_path: Path, mon
 
 
 def test_report_is_one_file(faces: Path, checkpoint: Path, tmp_path: Path) -> None:
-    results = [evaluate(load_predictor(checkpoint), "aflw2k3d", Options(file=faces, progress=False))]
+    results = [evaluate(load_predictor(checkpoint), "aflw2k3d", EvaluationOptions(file=faces, progress=False))]
     write_report(tmp_path / "r.html", "Test <&>", result_sections(results))
     text = (tmp_path / "r.html").read_text()
     assert "Test &lt;&amp;&gt;" in text
@@ -235,7 +237,7 @@ def test_dollar_signs_in_names_are_drawn_as_they_stand(faces: Path, checkpoint: 
     odd = tmp_path / "a$^{b$c"  # no formula
     odd.mkdir()
     (odd / "tiny.ckpt").write_bytes(checkpoint.read_bytes())
-    results = [evaluate(load_predictor(odd / "tiny.ckpt"), "aflw2k3d", Options(file=faces, progress=False))]
+    results = [evaluate(load_predictor(odd / "tiny.ckpt"), "aflw2k3d", EvaluationOptions(file=faces, progress=False))]
     write_report(tmp_path / "r.html", "Test", result_sections(results))
     assert "a$^{b$c/tiny.ckpt" in (tmp_path / "r.html").read_text()
 
@@ -258,7 +260,7 @@ def test_files_that_are_no_models_are_named(tmp_path: Path, content: bytes, mess
 def test_missing_data_says_how_to_make_it(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATADIR", str(tmp_path))
     with pytest.raises(CatalogError, match=r"aflw2k\.h5 is missing; make it with scripts/dsprocess_aflw2k\.py"):
-        evaluate(load_predictor(checkpoint), "aflw2k3d", Options())
+        evaluate(load_predictor(checkpoint), "aflw2k3d", EvaluationOptions())
 
 
 @pytest.mark.slow
@@ -291,7 +293,7 @@ def test_the_released_model_has_its_published_errors(shared_data: Path, tmp_path
     )  # fmt: skip
     run_converter(options, "dsprocess_aflw2k", source)
     model = load_predictor(shared_data / "opentrack" / "head-pose-0.4-small-int8.onnx")
-    row = evaluate(model, "aflw2k3d-landmarks", Options(file=path, workers=2, progress=False)).row()
+    row = evaluate(model, "aflw2k3d-landmarks", EvaluationOptions(file=path, workers=2, progress=False)).row()
     assert row["n"] == 1584
     assert row["mae"] == pytest.approx(3.395, abs=0.01)
     assert row["geodesic"] == pytest.approx(5.434, abs=0.01)

@@ -16,7 +16,7 @@ from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.errors import EvaluationError
 from trackertraincode.evaluation import metrics
 from trackertraincode.evaluation.crops import to_pixels
-from trackertraincode.evaluation.evaluate import Options, evaluate
+from trackertraincode.evaluation.evaluate import EvaluationOptions, evaluate
 from trackertraincode.evaluation.framing import SIXD, SQUARE, sixd_cut
 from trackertraincode.evaluation.predictor import load_predictor
 from trackertraincode.evaluation.protocols import PROTOCOLS, Context
@@ -105,7 +105,7 @@ def test_only_the_folded_protocol_forgives_half_turns(
     converted: tuple[Path, list[tuple[bytes, np.ndarray]]], shared_data: Path
 ) -> None:
     model = load_predictor(shared_data / "opentrack" / "head-pose-0.4-small-int8.onnx")
-    options = Options(file=converted[0], progress=False)
+    options = EvaluationOptions(file=converted[0], progress=False)
     plain, folded = (evaluate(model, f"aflw2k3d-6drepnet{end}", options) for end in ("", "-folded"))
     assert torch.equal(plain.euler, metrics.euler_errors(plain.prediction.rotation, plain.truth.rotation))
     degrees = plain.euler
@@ -127,4 +127,4 @@ def test_files_without_the_box_say_what_to_do(tmp_path: Path) -> None:
 def test_its_crop_factor_is_fixed(converted: tuple[Path, list[tuple[bytes, np.ndarray]]], shared_data: Path) -> None:
     model = load_predictor(shared_data / "opentrack" / "head-pose-0.4-small-int8.onnx")
     with pytest.raises(EvaluationError, match="aflw2k3d-6drepnet has a crop of its own; leave out --roi-expansion"):
-        evaluate(model, "aflw2k3d-6drepnet", Options(file=converted[0], factor=1.3))
+        evaluate(model, "aflw2k3d-6drepnet", EvaluationOptions(file=converted[0], factor=1.3))

@@ -10,7 +10,7 @@ import torch
 from conftest import run_script
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.evaluation import metrics
-from trackertraincode.evaluation.evaluate import Options, Result, evaluate
+from trackertraincode.evaluation.evaluate import EvaluationOptions, Result, evaluate
 from trackertraincode.evaluation.framing import SQUARE
 from trackertraincode.evaluation.predictor import Ensemble, load_predictor
 from trackertraincode.facemodel.embedded import embedded_head
@@ -52,7 +52,7 @@ def rotations_of_the_client(model: Path, result: Result) -> torch.Tensor:
 
 def test_three_paths_agree(released: Path, real: Path) -> None:
     """On all 1,584 real pictures: script and ensemble 3.405 and 5.432 degrees (MAE, geodesic), client 3.392 and 5.419."""
-    options = Options(file=real, progress=False)
+    options = EvaluationOptions(file=real, progress=False)
     one = evaluate(load_predictor(released), PROTOCOL, options)
     ensemble = evaluate(Ensemble([load_predictor(released)]), PROTOCOL, options)
     assert torch.equal(one.prediction.rotation, ensemble.prediction.rotation)
@@ -71,7 +71,7 @@ def test_batches_equal_a_loop_over_samples(real: Path, tmp_path: Path) -> None:
     config = NetworkConfig(backbone="mobilenetv1", width=0.25, input_size=65)
     save_network(path, build_network(config, embedded_head()), About())
     model = load_predictor(path)
-    result = evaluate(model, PROTOCOL, Options(file=real, progress=False))
+    result = evaluate(model, PROTOCOL, EvaluationOptions(file=real, progress=False))
     squares = SQUARE.rectangles(result.boxes, result.factor)
     with Hdf5PoseDataset(real) as dataset:
         for i, row in enumerate(result.rows):

@@ -19,12 +19,12 @@ from trackertraincode.evaluation.report import write_json
 from trackertraincode.evaluation.stability import (
     RenderedScenes,
     ScoreCard,
-    Settings,
+    StabilityOptions,
     _Probe,
     blink_leakage,
-    calibration,
-    measure,
+    measure_stability,
     pitch_slopes,
+    region_shares,
     rms_spread,
 )
 from trackertraincode.evaluation.stability_faces import YAWS, Faces, blink_pairs, faces_of_file, rendered_faces
@@ -67,30 +67,30 @@ def ramps(count: int) -> Faces:
 
 @pytest.mark.parametrize("sigma", [4.0, 16.0])
 def test_noise_jitter_is_that_of_the_pixel(sigma: float) -> None:
-    probe = _Probe(Pixel(1.0), Settings(noise=(sigma,), draws=12, factor=1.0, **QUIET))
+    probe = _Probe(Pixel(1.0), StabilityOptions(noise=(sigma,), draws=12, factor=1.0, **QUIET))
     expected = math.degrees(sigma / 256) * math.sqrt(11 / 12)  # of 12 draws about their own mean
     assert probe.noise_jitter(ramps(100))[sigma] == pytest.approx(expected, rel=0.1)
 
 
 def test_shift_jitter_is_that_of_the_ramp() -> None:
-    probe = _Probe(Pixel(1.0), Settings(shifts=(4.0,), draws=12, factor=1.0, **QUIET))
+    probe = _Probe(Pixel(1.0), StabilityOptions(shifts=(4.0,), draws=12, factor=1.0, **QUIET))
     expected = math.degrees(2 * math.sqrt(4**2 / 3) / 256) * math.sqrt(11 / 12)  # two grey levels per pixel
     assert probe.shift_jitter(ramps(100))[4.0] == pytest.approx(expected, rel=0.1)
 
 
 def test_noise_is_the_same_for_every_model() -> None:
-    settings = Settings(noise=(8.0,), **QUIET)
+    settings = StabilityOptions(noise=(8.0,), **QUIET)
     assert _Probe(Pixel(1.0), settings).noise_jitter(ramps(3)) == _Probe(Pixel(1.0), settings).noise_jitter(ramps(3))
 
 
 def test_a_model_that_sees_nothing_never_trembles() -> None:
-    probe = _Probe(Pixel(0.0), Settings(noise=(64.0,), shifts=(4.0,), draws=3, **QUIET))
+    probe = _Probe(Pixel(0.0), StabilityOptions(noise=(64.0,), shifts=(4.0,), draws=3, **QUIET))
     assert probe.noise_jitter(ramps(2))[64.0] == 0.0
     assert probe.shift_jitter(ramps(2))[4.0] == 0.0
 
 
 def test_moved_boxes_change_the_ramp_by_the_same_amount_both_ways() -> None:
-    probe = _Probe(Pixel(1.0), Settings(factor=1.0, **QUIET))
+    probe = _Probe(Pixel(1.0), StabilityOptions(factor=1.0, **QUIET))
     faces = ramps(1)
     truth = probe.predict_all(faces).rotation
     faces = Faces(faces.source, faces.images, faces.boxes, truth)
@@ -132,8 +132,8 @@ def test_honest_uncertainty_covers_what_it_says() -> None:
         head=torch.zeros(4000, 3),
         rotation_tril=tril.expand(4000, 3, 3),
     )
-    assert calibration(prediction, truth, radii=(0.0, 1e9, 1e9)) == {0.5: 0.0, 0.9: 1.0, 0.95: 1.0}
-    found = calibration(prediction, truth)
+    assert region_shares(prediction, truth, radii=(0.0, 1e9, 1e9)) == {0.5: 0.0, 0.9: 1.0, 0.95: 1.0}
+    found = region_shares(prediction, truth)
     assert list(found.values()) == pytest.approx([0.5, 0.9, 0.95], abs=0.03)
 
 
@@ -158,8 +158,11 @@ def test_rendered_faces_have_upright_boxes_and_unit_rotations() -> None:
 def cards() -> list[ScoreCard]:
     faces = ramps(3)
     scenes = RenderedScenes(faces, faces, ramps(len(YAWS)))
-    settings = Settings(draws=3, latency_runs=2, **QUIET)
-    return [measure(Pixel(1.0), faces, scenes, settings), measure(Pixel(0.5, certain=False), faces, scenes, settings)]
+    settings = StabilityOptions(draws=3, latency_runs=2, **QUIET)
+    return [
+        measure_stability(Pixel(1.0), faces, scenes, settings),
+        measure_stability(Pixel(0.5, certain=False), faces, scenes, settings),
+    ]
 
 
 def test_a_score_card_leaves_out_what_the_model_lacks(cards: list[ScoreCard]) -> None:
@@ -191,7 +194,9 @@ def test_table_json_and_report_hold_the_same_models(cards: list[ScoreCard], tmp_
 def test_colour_models_refuse_the_plugins_preprocessing() -> None:
     faces = ramps(1)
     with pytest.raises(EvaluationError, match="colour"):
-        measure(Pixel(1.0, channels=3), faces, RenderedScenes(faces, faces, faces), Settings(preprocess="opentrack"))
+        measure_stability(
+            Pixel(1.0, channels=3), faces, RenderedScenes(faces, faces, faces), StabilityOptions(preprocess="opentrack")
+        )
 
 
 def test_latency_of_the_released_model_is_a_time(shared_data: Path) -> None:

@@ -69,7 +69,7 @@ class EvaluationCrops(Dataset):
 
 
 def iter_crops(crops: EvaluationCrops, workers: int) -> Iterator[Tensor]:
-    """All batches in order. Raises the UserError of a batch that can't be made."""
+    """All batches (B, C, S, S) uint8 in order. Raises the UserError of a batch that can't be made."""
     loader = DataLoader(crops, batch_size=None, num_workers=min(workers, len(crops)), worker_init_fn=start_worker)
     for item in loader:
         if isinstance(item, UserError):

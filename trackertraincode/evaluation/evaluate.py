@@ -30,7 +30,7 @@ from trackertraincode.sample.sample import Prediction, concatenate_predictions
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class EvaluationOptions:
     """What the command line may change about protocols."""
 
     factor: float | None = None  # of --roi-expansion, instead of the protocol's
@@ -104,7 +104,7 @@ class Result:
         return found
 
 
-def evaluate(predictor: Predictor, name: str, options: Options) -> Result:
+def evaluate(predictor: Predictor, name: str, options: EvaluationOptions) -> Result:
     """Raises CatalogError, SampleFormatError, EvaluationError."""
     protocol = PROTOCOLS[name]
     catalog = load_catalog(options.catalog)
@@ -155,7 +155,7 @@ def predict_rows(
     rows: np.ndarray,
     rectangles: Tensor,
     framing: Framing,
-    options: Options,
+    options: EvaluationOptions,
 ) -> Prediction:
     """Predictions for crops of the given rows, in [-1, 1] of each crop. rectangles: (n, 4), made by the framing."""
     if options.preprocess == "opentrack" and predictor.channels != 1:
@@ -170,7 +170,7 @@ def predict_rows(
 
 
 def _truth(dataset: Hdf5PoseDataset, rows: np.ndarray) -> Prediction:
-    """Labels as a Prediction, in pixels from the corner."""
+    """Labels of the rows (n,) as a Prediction, in pixels from the corner."""
     names = ("rotation", "head", *(("landmarks",) if "landmarks" in dataset.labels else ()))
     return Prediction(**{name: torch.from_numpy(dataset.labels[name][rows]) for name in names})
 
@@ -179,7 +179,7 @@ def _seen(
     predictor: Predictor,
     protocol: Protocol,
     dataset: Hdf5PoseDataset,
-    options: Options,
+    options: EvaluationOptions,
     catalog: dict[str, DatasetSpec],
 ) -> Iterator[str]:
     """Marks of a model that was trained, or whose checkpoint was chosen, on this data set, on whatever rows of it."""
@@ -200,7 +200,7 @@ def _same_pictures(names: set[str], files: set[str], catalog: dict[str, DatasetS
     return names | files | known | {file for n in known for file in own[n]}
 
 
-def _deviations(protocol: Protocol, factor: float, options: Options) -> Iterator[str]:
+def _deviations(protocol: Protocol, factor: float, options: EvaluationOptions) -> Iterator[str]:
     if factor != protocol.factor:
         yield "other crop factor than the protocol's"
     if options.preprocess != "training":

@@ -49,7 +49,9 @@ def sixd_shown(rectangles: Tensor) -> Tensor:
 
 
 def sixd_cut(picture: np.ndarray, rectangle: np.ndarray, size: int) -> np.ndarray:
-    """The rectangle, black outside of the picture, resized to 256 on its shorter side; of that the middle 224²."""
+    """(H, W[, 3]) picture -> (S, S[, 3]): the rectangle (4,), black outside of the picture, resized to 256 on its shorter
+    side; of that the middle 224².
+    """
     part = cut_rectangle(picture, rectangle)
     height, width = part.shape[:2]
     shorter = min(width, height)

@@ -14,12 +14,13 @@ YAW_BINS = ((0.0, 30.0), (30.0, 60.0), (60.0, 90.0))  # degrees, of the NME in t
 
 
 def wrapped_difference(a: Tensor, b: Tensor) -> Tensor:
-    """|((a - b + π) mod 2π) - π|, radians in [0, π]; exactly 0 for equal angles."""
+    """|((a - b + π) mod 2π) - π|, radians in [0, π], of the shape of a and b; exactly 0 for equal angles."""
     return (torch.remainder(a - b + math.pi, 2 * math.pi) - math.pi).abs()
 
 
 def folded_difference(a: Tensor, b: Tensor) -> Tensor:
-    """The historical measure that takes the smallest of |a - b|, |a - b ± 180°|, |a - b ± 360°|; radians.
+    """The historical measure that takes the smallest of |a - b|, |a - b ± 180°|, |a - b ± 360°|; radians, of
+    the shape of a and b.
 
     It forgives a pose that is upside down, so only a protocol that has it in its name may use it.
     """
@@ -33,7 +34,7 @@ def euler_errors(predicted: Tensor, true: Tensor) -> Tensor:
 
 
 def folded_euler_errors(predicted: Tensor, true: Tensor) -> Tensor:
-    """As `euler_errors`, with the historical folding."""
+    """(B, 4) -> (B, 3) degrees: `euler_errors` with the historical folding."""
     a, b = (matrix_to_aflw(quat_to_matrix(q.double())) for q in (predicted, true))
     return torch.rad2deg(folded_difference(a, b))
 
@@ -61,7 +62,7 @@ def normalized_mean_errors(predicted: Tensor, true: Tensor, dimensions: int) -> 
 
 
 def binned_mean(values: Tensor, yaw_degrees: Tensor) -> float:
-    """Mean of the means of the bins of |yaw|; NaN when a bin is empty."""
+    """Mean of the means of (B,) values in the bins of |yaw|, (B,); NaN when a bin is empty."""
     means = []
     for low, high in YAW_BINS:
         inside = (yaw_degrees.abs() >= low) & (yaw_degrees.abs() < high)
@@ -70,7 +71,7 @@ def binned_mean(values: Tensor, yaw_degrees: Tensor) -> float:
 
 
 def rmse(values: Tensor) -> float:
-    """Root of the mean square."""
+    """Root of the mean square of (B,) values."""
     return values.square().mean().sqrt().item()
 
 

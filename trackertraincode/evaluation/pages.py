@@ -136,6 +136,6 @@ def page_through(results: Sequence[Result], folder: Path) -> str:
 
 
 def _row_of(values: Prediction, index: int) -> dict[str, np.ndarray]:
-    """One row as labels to draw."""
+    """One row as labels to draw: rotation (4,), head (3,), landmarks (68, 3)."""
     known = {name: getattr(values, name) for name in ("rotation", "head", "landmarks")}
     return {name: value[index].numpy() for name, value in known.items() if value is not None}

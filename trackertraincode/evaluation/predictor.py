@@ -50,7 +50,7 @@ class CheckpointPredictor:
 
     @torch.inference_mode()
     def predict(self, images: Tensor) -> Prediction:
-        """See Predictor."""
+        """(B, C, S, S) -> see Predictor."""
         moved = images.to(self._device, non_blocking=True).contiguous(memory_format=torch.channels_last)
         return self._network(moved).to("cpu")
 
@@ -70,7 +70,7 @@ class OnnxPredictor:
         self.input_size, self.channels, self.about = self._model.input_size, self._model.channels, self._model.about
 
     def predict(self, images: Tensor) -> Prediction:
-        """See Predictor."""
+        """(B, C, S, S) -> see Predictor."""
         parts = [part for part in np.array_split(images.numpy(), self._threads) if len(part)]
         with ThreadPoolExecutor(self._threads) as pool:
             answers = list(pool.map(self._model.run, parts))
@@ -98,7 +98,7 @@ class Ensemble:
         self.about: dict[str, Any] = {**first.about, **merged}
 
     def predict(self, images: Tensor) -> Prediction:
-        """See Predictor."""
+        """(B, C, S, S) -> see Predictor."""
         answers = [member.predict(images) for member in self._members]
         if len(answers) == 1:
             return answers[0]

@@ -42,7 +42,7 @@ class Context:
     face_model: Path | None = None  # of --face-model
 
 
-Boxes = tuple[Tensor, str]  # (n, 4) pixels, and in words what they are
+Boxes = tuple[Tensor, str]  # (n, 4) pixels of n rows, and in words what they are
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,14 +69,14 @@ def rotations(dataset: Hdf5PoseDataset) -> Tensor:
 
 
 def aflw_rows(dataset: Hdf5PoseDataset) -> np.ndarray:
-    """Every angle within ±99°, head size not negative."""
+    """(n,) rows with every angle within ±99° and no negative head size."""
     angles = torch.rad2deg(matrix_to_aflw(quat_to_matrix(rotations(dataset).double())))
     kept = (angles.abs() <= MAX_AFLW_ANGLE).all(-1).numpy() & (dataset.labels["head"][:, 2] >= 0)
     return np.flatnonzero(kept)
 
 
 def grimace_rows(dataset: Hdf5PoseDataset) -> np.ndarray:
-    """The 45 pictures with grimaces. Raises EvaluationError when rows can't be those of the whole archive."""
+    """(45,) rows with grimaces. Raises EvaluationError when rows can't be those of the whole archive."""
     if len(dataset) != ALL_AFLW:
         raise EvaluationError(
             f"{dataset.path}: has {len(dataset)} rows; the grimaces are numbered in all {ALL_AFLW}, so convert the whole "
@@ -86,7 +86,7 @@ def grimace_rows(dataset: Hdf5PoseDataset) -> np.ndarray:
 
 
 def all_rows(dataset: Hdf5PoseDataset) -> np.ndarray:
-    """Every row with a pose."""
+    """(n,) rows with a pose."""
     return np.flatnonzero(torch.isfinite(rotations(dataset)).all(-1).numpy())
 
 

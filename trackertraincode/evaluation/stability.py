@@ -28,7 +28,7 @@ DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1))  # that a box is moved in
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class StabilityOptions:
     """What is measured, and how often."""
 
     factor: float = 1.1  # crop edge / longer box side, wherever it isn't what is varied
@@ -84,7 +84,9 @@ class RenderedScenes:
         return RenderedScenes(*blink_pairs(pairs, seed), yaw_sweeps(sweeps, seed))
 
 
-def measure(predictor: Predictor, faces: Faces, scenes: RenderedScenes, settings: Settings) -> ScoreCard:
+def measure_stability(
+    predictor: Predictor, faces: Faces, scenes: RenderedScenes, settings: StabilityOptions
+) -> ScoreCard:
     """Everything about one model.
 
     Raises SampleFormatError when a picture doesn't decode, EvaluationError when the model can't take OpenTrack's crops.
@@ -110,7 +112,7 @@ def measure(predictor: Predictor, faces: Faces, scenes: RenderedScenes, settings
         blink=blink_leakage(probe.predict_all(scenes.open_eyes), probe.predict_all(scenes.closed_eyes)),
         **_crosstalk(probe.predict_all(scenes.sweeps)),
         latency=_latencies(predictor, settings),
-        coverage=None if certain else calibration(base, faces.rotations, _radii(predictor)),
+        coverage=None if certain else region_shares(base, faces.rotations, _radii(predictor)),
         nll=None if certain else _mean_nll(base, faces.rotations),
     )
 
@@ -137,7 +139,7 @@ def pitch_slopes(pitch: Tensor, yaw: Tensor) -> dict[str, float]:
     return found
 
 
-def calibration(prediction: Prediction, truth: Tensor, radii: Sequence[float] | None = None) -> dict[float, float]:
+def region_shares(prediction: Prediction, truth: Tensor, radii: Sequence[float] | None = None) -> dict[float, float]:
     """Share of rotation errors inside the predicted 50, 90 and 95 % regions. truth: (B, 4).
 
     radii: of these regions, as measured after training; None: those of a Gaussian.
@@ -153,7 +155,7 @@ class _Probe:
     """A model, and the pictures it was last shown, decoded."""
 
     predictor: Predictor
-    settings: Settings
+    settings: StabilityOptions
     _decoded: dict[int, list[np.ndarray]] = field(default_factory=dict)  # id of Faces -> pictures
 
     def predict_all(self, faces: Faces, factor: float | None = None, move: tuple[float, float] = (0, 0)) -> Prediction:
@@ -247,12 +249,13 @@ def _crosstalk(prediction: Prediction) -> dict[str, Any]:
     return {"crosstalk": pitch_slopes(pitch, torch.tensor(YAWS, dtype=pitch.dtype)), "pitch_by_yaw": means}
 
 
-def _latencies(predictor: Predictor, settings: Settings) -> dict[int, float] | None:
+def _latencies(predictor: Predictor, settings: StabilityOptions) -> dict[int, float] | None:
     if not isinstance(predictor, OnnxPredictor):
         return None
     return {threads: latencies([predictor.path], threads, settings.latency_runs)[0] for threads in settings.threads}
 
 
 def _mean_nll(prediction: Prediction, truth: Tensor) -> float:
+    """truth: (B, 4)."""
     assert prediction.rotation_tril is not None, "only for models with uncertainty"
     return rotation_nll(prediction.rotation, prediction.rotation_tril, truth).mean().item()

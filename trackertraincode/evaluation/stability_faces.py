@@ -48,7 +48,7 @@ class Faces:
 
 
 def cut(picture: np.ndarray, box: Tensor, factor: float, size: int, shift: Sequence[float] = (0.0, 0.0)) -> np.ndarray:
-    """The square crop around a box, as evaluation makes it. shift: of the box, pixels."""
+    """(H, W[, 3]) -> (S, S[, 3]) square crop around a box (4,), as evaluation makes it. shift: of the box, pixels."""
     square = square_crop_box(box, factor, torch.tensor(shift, dtype=box.dtype))
     return cut_and_resize(picture, square.numpy(), size)
 

@@ -75,6 +75,7 @@ def _boxes(dataset: Hdf5PoseDataset) -> Tensor:
 
 
 def _crop(dataset: Hdf5PoseDataset, row: int, square: np.ndarray, size: int, color: bool) -> np.ndarray:
+    """(S, S[, 3]) uint8. square: (4,) pixels."""
     try:
         picture = decode(dataset.images([row])[0], color=color)
     except ImageDecodeError as error:

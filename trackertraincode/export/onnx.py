@@ -110,7 +110,7 @@ def pose_model(network: PoseNetwork, path: Path, *, full: bool) -> Any:
 
 
 def outputs_of(prediction: Prediction, *, full: bool) -> dict[str, Tensor]:
-    """Name in the file -> values, of those that the network gives."""
+    """Name in the file -> values (B, ...), of those that the network gives."""
     found = {}
     for field, output in OUTPUTS.items():
         names = [output.full] if full else [*output.opentrack][:1]
@@ -152,7 +152,7 @@ def sample_images(channels: int, size: int, count: int) -> Tensor:
 
 
 def _convert(module: nn.Module, image: Tensor, names: list[str], *, dynamic: bool) -> Any:
-    """A ModelProto with exact zeros, whose nodes are named after their modules."""
+    """A ModelProto for images (B, C, S, S), with exact zeros, whose nodes are named after their modules."""
     shapes = ({0: torch.export.Dim(BATCH_AXIS)},) if dynamic else None
     with silence(), torch.no_grad():
         program = torch.onnx.export(
@@ -234,7 +234,10 @@ def save_checked(model: Any, path: Path, check: Callable[[Path], T]) -> T:
 
 
 def _compare(file: Path, path: Path, expected: dict[str, Tensor], images: Tensor) -> float:
-    """The largest difference between a file's outputs and the expected ones. Raises ModelFileError above 1e-4."""
+    """The largest difference between a file's outputs for images (B, C, S, S) and the expected ones, (B, ...) by name.
+
+    Raises ModelFileError above 1e-4.
+    """
     session = open_session(file)
     names = list(expected)
     static = isinstance(session.get_inputs()[0].shape[0], int)

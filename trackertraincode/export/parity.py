@@ -52,7 +52,7 @@ class Parity:
         )
 
 
-def measure(model: Any, crops: Tensor, expected: Prediction) -> Parity:
+def measure_parity(model: Any, crops: Tensor, expected: Prediction) -> Parity:
     """Compare a ModelProto on crops (n, C, S, S) with what its network answers.
 
     The worse of exact computation and the fused kernels of this CPU. Raises ModelFileError when an output isn't finite.

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from trackertraincode.errors import ModelFileError
 from trackertraincode.export.onnx import INPUT_NAME, metadata, pose_model, refuse_faults, save_checked, seal, silence
-from trackertraincode.export.parity import BATCH, LIMITS, Parity, measure
+from trackertraincode.export.parity import BATCH, LIMITS, Parity, measure_parity
 from trackertraincode.models.checkpoint import About
 from trackertraincode.models.pose_network import PoseNetwork
 from trackertraincode.sample.sample import concatenate_predictions
@@ -72,7 +72,9 @@ def export_int8(network: PoseNetwork, path: Path, about: About, crops: Tensor, *
 
     def attempt(kept: list[list[str]], count: int) -> tuple[Any, Parity]:
         quantised = seal(quantiser.quantise([name for unit in units if unit not in kept for name in unit]), content)
-        return quantised, measure(quantised, checks[:count], expected.select(torch.arange(min(count, len(checks)))))
+        return quantised, measure_parity(
+            quantised, checks[:count], expected.select(torch.arange(min(count, len(checks))))
+        )
 
     kept = always = [unit for unit in units if _is_kept(unit[0], network.config.backbone)]
     found, parity = attempt(kept, len(checks))
@@ -96,7 +98,7 @@ def export_fp16(network: PoseNetwork, path: Path, about: About, crops: Tensor, *
     model = seal(halve(pose_model(deployed, path, full=full)), metadata(network, about, "fp16"))
     with torch.inference_mode():
         expected = concatenate_predictions([deployed(part) for part in crops.split(BATCH)])
-    parity = measure(model, crops, expected)
+    parity = measure_parity(model, crops, expected)
     _write(model, path, parity, "fp16", full=full)
     return Quantised(parity, len(_units(model, network.config.backbone)), ())
 
@@ -192,7 +194,7 @@ class _Quantiser:
 
 
 class _Reader:
-    """Crops one by one, as onnxruntime's CalibrationDataReader."""
+    """Crops (n, C, S, S) one by one, as onnxruntime's CalibrationDataReader."""
 
     def __init__(self, crops: Tensor) -> None:
         self._crops = iter(crops.split(1))
@@ -268,7 +270,7 @@ def _write(model: Any, path: Path, parity: Parity, precision: str, *, full: bool
     save_checked(model, path, lambda file: refuse_faults(file, path, full=full))
 
 
-def describe(result: Quantised) -> str:
+def describe_quantised(result: Quantised) -> str:
     """One line for people."""
     kept = f", {len(result.kept)} of {result.layers} layers in float32" if result.kept else ""
     return f"moves answers by {result.parity}{kept}"
