@@ -14,7 +14,7 @@ import numpy as np
 from torch.utils.data import DataLoader
 
 from trackertraincode.augmentation.loader import EpochSampler, TrainBatches, checked, make_loader
-from trackertraincode.augmentation.presets import TRAIN
+from trackertraincode.augmentation.presets import AugmentationOptions
 from trackertraincode.cli import run_main
 from trackertraincode.conversion.synthetic import write_faces
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
@@ -63,7 +63,12 @@ def main() -> int:
         dataset = Hdf5PoseDataset(path)
         member = Member("bench", dataset, np.arange(len(dataset)), 1.0, tuple(LABELS))
         batches = TrainBatches(
-            [member], TRAIN, batchsize=64, samples_per_epoch=options.samples, seed=0, face_model=dataset.face_model
+            [member],
+            AugmentationOptions().training_preset(),
+            batchsize=64,
+            samples_per_epoch=options.samples,
+            seed=0,
+            face_model=dataset.face_model,
         )
         count = len(batches) * batches.batchsize
         loader = make_loader(batches, options.workers)

@@ -24,9 +24,8 @@ from trackertraincode.geometry.rotation import random_quats
 from trackertraincode.models.backbones import BackboneOptions, build_backbone, feature_count
 from trackertraincode.models.pose_network import NetworkConfig, build_network
 from trackertraincode.sample.sample import BATCH_LABELS, Batch, make_batch
-from trackertraincode.training.config import TrainConfig
-from trackertraincode.training.module import parameter_groups
-from trackertraincode.training.run import Objective
+from trackertraincode.training.objective import LossOptions, make_objective
+from trackertraincode.training.optimisation import OptimisationOptions, parameter_groups
 
 OUTPUTS = 4 + 3 + 4 + 50 + 6 + 6  # rotation, head, box, shape and two triangular factors
 MEBIBYTE = 2**20
@@ -37,16 +36,15 @@ Step = Callable[[], None]
 def make_steps(backbone: str, batchsize: int, size: int) -> dict[str, Step]:
     """One training step of ours and one of the bare network."""
     batch = _make_batch(batchsize, size)
-    config = TrainConfig(backbone=backbone, with_nll_loss=True)
     network = build_network(NetworkConfig(backbone=backbone, input_size=size, uncertainty=True), embedded_head())
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    objective = Objective(config, network)
+    objective = make_objective(LossOptions(), network.config, epochs=1)
     plain = build_backbone(backbone, BackboneOptions(size=size))
     bare = nn.Sequential(plain, nn.Linear(feature_count(plain), OUTPUTS))
     bare = bare.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     target = torch.randn(batchsize, OUTPUTS)
     optimizers = [
-        torch.optim.Adam(parameter_groups(network, config), fused=True),
+        torch.optim.Adam(parameter_groups(network, OptimisationOptions()), fused=True),
         torch.optim.Adam(bare.parameters(), fused=True),
     ]
     return {

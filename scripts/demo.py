@@ -16,7 +16,7 @@ from trackertraincode.errors import UserError
 from trackertraincode.evaluation.evaluate import EvaluationOptions, evaluate
 from trackertraincode.evaluation.html_report import commands_section, result_sections, training_section, write_report
 from trackertraincode.evaluation.predictor import load_predictor
-from trackertraincode.training.records import METRICS_FILE, read_metrics
+from trackertraincode.training.callbacks.records import METRICS_FILE, read_metrics
 from trackertraincode.workers import default_workers
 
 SCRIPTS = Path(__file__).resolve().parent

@@ -13,6 +13,7 @@ RANK = {
     "errors": 0,
     "workers": 0,
     "files": 0,
+    "options": 0,
     "cli": 0,
     "geometry": 0,
     "facemodel": 1,
@@ -33,7 +34,14 @@ RANK = {
     "localizer.training": 7,
 }
 # Within the lowest layer: errors, then workers, then the others.
-BELOW = {("workers", "errors"), ("files", "errors"), ("cli", "errors"), ("cli", "workers"), ("geometry", "errors")}
+BELOW = {
+    ("workers", "errors"),
+    ("files", "errors"),
+    ("options", "errors"),
+    ("cli", "errors"),
+    ("cli", "workers"),
+    ("geometry", "errors"),
+}
 
 
 def room_of(*parts: str) -> str:

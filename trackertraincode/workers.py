@@ -20,14 +20,14 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def default_workers() -> int:
-    """NUM_WORKERS where it is set, else the number of usable cores, 8 at most.
+def default_workers(processes: int = 1) -> int:
+    """NUM_WORKERS where it is set, else the number of usable cores, 8 at most, shared by `processes` that work here.
 
     Raises ConfigError when NUM_WORKERS is no whole number.
     """
     text = os.environ.get("NUM_WORKERS")
     if text is None:
-        return min(8, usable_cores())
+        return max(1, min(8 * processes, usable_cores()) // processes)
     if not text.isdigit():
         raise ConfigError(f"NUM_WORKERS={text!r}: expected a whole number of worker processes, such as 2.")
     return int(text)

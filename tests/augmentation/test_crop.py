@@ -99,7 +99,7 @@ def test_draws_follow_the_published_recipe() -> None:
 
 def test_loose_crops_lie_in_the_grown_box() -> None:
     box = torch.tensor([[100.0, 100.0, 200.0, 220.0]]).expand(500, 4)
-    geometry = draw_geometry(500, GeometryOptions(loose=True, rotation=0.0), np.random.default_rng(0))
+    geometry = draw_geometry(500, GeometryOptions(looseness=(0.2, 0.4), rotation=0.0), np.random.default_rng(0))
     squares = crop_squares(box, geometry)
     low, high = box + 0.4 * torch.tensor([-60.0, -240.0, 60.0, 72.0]), squares
     assert (high[:, :2] >= low[:, :2] - 1e-3).all()

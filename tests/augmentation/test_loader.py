@@ -9,13 +9,15 @@ import pytest
 import torch
 
 from trackertraincode.augmentation.loader import TrainBatches, ValidationBatches, checked, make_loader
-from trackertraincode.augmentation.presets import TRAIN, VALIDATE, Preset
+from trackertraincode.augmentation.presets import AugmentationOptions
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset, PoseWriter
 from trackertraincode.datasets.mixing import Member
 from trackertraincode.errors import SampleFormatError
 from trackertraincode.geometry.boxes import box_center, box_size
 from trackertraincode.sample.fields import LABELS
 from trackertraincode.sample.sample import Batch, Sample
+
+OPTIONS = AugmentationOptions()
 
 
 @pytest.fixture
@@ -29,7 +31,7 @@ def member(tmp_path: Path, make_sample: Callable[..., Sample]) -> Member:
 
 def train_batches(member: Member, **changes: object) -> TrainBatches:
     values: dict = {"batchsize": 8, "samples_per_epoch": 24, "seed": 3, "face_model": "embedded-v1"}
-    return TrainBatches([member], Preset(size=33), **(values | changes))
+    return TrainBatches([member], OPTIONS.training_preset(size=33), **(values | changes))
 
 
 def equal(a: Batch, b: Batch) -> bool:
@@ -58,19 +60,21 @@ def test_processes_share_a_batch(member: Member) -> None:
 
 
 def test_validation_goes_through_all_rows_once(member: Member) -> None:
-    batches = batches_of(make_loader(ValidationBatches([member], VALIDATE, batchsize=7, face_model=None), 0))
+    batches = batches_of(
+        make_loader(ValidationBatches([member], OPTIONS.validation_preset(), batchsize=7, face_model=None), 0)
+    )
     assert torch.cat([batch.row for batch in batches]).tolist() == list(range(20))
 
 
 def test_validation_crop_is_centred_on_the_box(member: Member) -> None:
-    batch = checked(ValidationBatches([member], VALIDATE, batchsize=20, face_model="embedded-v1")[0])
+    batch = checked(ValidationBatches([member], OPTIONS.validation_preset(), batchsize=20, face_model="embedded-v1")[0])
     assert batch.image.dtype == torch.uint8
     assert box_center(batch.face_box).numpy() == pytest.approx(0.0, abs=1e-5)
     assert box_size(batch.face_box).amax(-1).numpy() == pytest.approx(2 / 1.1, abs=1e-4)
 
 
 def test_labels_move_into_the_crop(member: Member) -> None:
-    batch = checked(ValidationBatches([member], VALIDATE, batchsize=20, face_model="embedded-v1")[0])
+    batch = checked(ValidationBatches([member], OPTIONS.validation_preset(), batchsize=20, face_model="embedded-v1")[0])
     stored = member.dataset.labels
     scale = 2 / (1.1 * box_size(torch.from_numpy(stored["face_box"])).amax(-1))
     expected = (torch.from_numpy(stored["head"][:, :2]) - box_center(torch.from_numpy(stored["face_box"]))) * scale[
@@ -101,7 +105,9 @@ def test_a_damaged_picture_names_file_and_row(tmp_path: Path, make_sample: Calla
             writer.write(make_sample(seed, image=bytes(sample.image[: 60 if seed else None])))  # type: ignore[arg-type]
     member = Member("bad", Hdf5PoseDataset(path), np.arange(2), 1.0, tuple(LABELS))
     with pytest.raises(SampleFormatError, match=r"bad\.h5.*'images', row 1 doesn't decode"):
-        batches_of(make_loader(ValidationBatches([member], VALIDATE, batchsize=2, face_model=None), 1))
+        batches_of(
+            make_loader(ValidationBatches([member], OPTIONS.validation_preset(), batchsize=2, face_model=None), 1)
+        )
 
 
 def test_rows_without_box_and_points_are_named(tmp_path: Path, make_sample: Callable[..., Sample]) -> None:
@@ -110,15 +116,14 @@ def test_rows_without_box_and_points_are_named(tmp_path: Path, make_sample: Call
         writer.write(make_sample(0, face_box=None, landmarks=None, landmarks_2d=None))
     member = Member("boxless", Hdf5PoseDataset(path), np.arange(1), 1.0, tuple(LABELS))
     with pytest.raises(SampleFormatError, match=r"boxless\.h5: row 0 has no usable face box"):
-        checked(ValidationBatches([member], VALIDATE, batchsize=2, face_model=None)[0])
+        checked(ValidationBatches([member], OPTIONS.validation_preset(), batchsize=2, face_model=None)[0])
 
 
 def test_colour_crops(member: Member) -> None:
     batch = checked(train_batches(member)[0, 0])
     assert (batch.image.shape, batch.image.dtype) == ((8, 1, 33, 33), torch.float32)
     colour = TrainBatches(
-        [member], Preset(size=33, color=True, intensity=False, extras=("blur",)), batchsize=8, samples_per_epoch=24,
-        seed=3, face_model=None,
+        [member], AugmentationOptions(extra="blur").training_preset(size=33, color=True, tables=False), batchsize=8,
+        samples_per_epoch=24, seed=3, face_model=None,
     )  # fmt: skip
     assert checked(colour[0, 0]).image.shape == (8, 3, 33, 33)
-    assert TRAIN.factor == VALIDATE.factor == 1.1

@@ -8,7 +8,7 @@ import pytest
 from trackertraincode.conversion.synthetic import write_faces
 from trackertraincode.rendering.generate import Request
 from trackertraincode.training.config import TrainConfig
-from trackertraincode.training.options import Request as TrainRequest
+from trackertraincode.training.options import TrainRequest
 from trackertraincode.training.run import train
 
 
@@ -32,6 +32,6 @@ def run(faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callabl
             "batchsize": 16, "workers": 0, "onnx": False, "save_plot": False, "tensorboard": False, "draw_every": 0,
             "device": "cpu", "val_fraction": 0.2, "outdir": tmp_path / name,
         }  # fmt: skip
-        return train(TrainRequest(TrainConfig(**(values | options)), resume))
+        return train(TrainRequest(TrainConfig.of(**(values | options)), resume))
 
     return start

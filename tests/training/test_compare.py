@@ -16,6 +16,7 @@ from trackertraincode.models.checkpoint import About, save_network
 from trackertraincode.models.onnx_model import latencies
 from trackertraincode.models.pose_network import NetworkConfig, build_network
 from trackertraincode.sample.images import decode
+from trackertraincode.training.callbacks.records import write_metrics
 from trackertraincode.training.compare import (
     draw_families,
     family_of,
@@ -26,7 +27,6 @@ from trackertraincode.training.compare import (
 )
 from trackertraincode.training.config import TrainConfig
 from trackertraincode.training.options import write_toml
-from trackertraincode.training.records import write_metrics
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
     def make(name: str, errors: tuple[float, ...], backbone: str = "repvgg_az") -> Path:
         folder = tmp_path / name
         folder.mkdir(parents=True)
-        write_toml(TrainConfig(backbone=backbone, input_size=33), folder / "config.toml")
+        write_toml(TrainConfig.of(backbone=backbone, input_size=33), folder / "config.toml")
         rows = [{"epoch": i + 1, "val/geodesic": value, "val/mae": value / 2} for i, value in enumerate(errors)]
         write_metrics([*rows, {"epoch": len(errors) + 1, "lr": 0.1}], folder / "metrics.csv")
         return folder

@@ -12,9 +12,9 @@ from conftest import start_script
 from trackertraincode.errors import ConfigError
 from trackertraincode.models.backbones import BackboneOptions, build_backbone
 from trackertraincode.models.checkpoint import load_network
+from trackertraincode.training.callbacks.records import read_metrics
 from trackertraincode.training.config import TrainConfig
 from trackertraincode.training.distributed import SyncBatchNorm
-from trackertraincode.training.records import read_metrics
 
 CATALOG = """
 [bare]
@@ -80,4 +80,4 @@ def test_synchronised_batch_norm_keeps_activations_and_names() -> None:
 
 def test_several_processes_need_a_common_folder() -> None:
     with pytest.raises(ConfigError, match="several processes need --outdir in common"):
-        TrainConfig(devices=2)
+        TrainConfig.of(devices=2)

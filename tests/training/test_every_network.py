@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from trackertraincode.augmentation.crop import GeometryOptions
 from trackertraincode.augmentation.loader import TrainBatches, checked
-from trackertraincode.augmentation.presets import Preset
+from trackertraincode.augmentation.presets import AugmentationOptions
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.datasets.mixing import Member
 from trackertraincode.evaluation.predictor import load_predictor
@@ -19,10 +18,9 @@ from trackertraincode.models.checkpoint import About, save_network
 from trackertraincode.models.pose_network import NetworkConfig, PoseNetwork, build_network
 from trackertraincode.sample.fields import LABELS
 from trackertraincode.sample.sample import Batch
-from trackertraincode.training.config import TrainConfig
 from trackertraincode.training.device_augmentation import DeviceAugmentation
-from trackertraincode.training.module import parameter_groups
-from trackertraincode.training.run import Objective
+from trackertraincode.training.objective import LossOptions, make_objective
+from trackertraincode.training.optimisation import OptimisationOptions, parameter_groups
 
 SIZE, STEPS = 65, 3
 ONE_WIDTH = "timm:lcnet_050"
@@ -55,7 +53,7 @@ def make_batches(path: Path, size: int = SIZE) -> list[Batch]:
     """Grey training crops, as network input."""
     dataset = Hdf5PoseDataset(path)
     member = Member("faces", dataset, torch.arange(len(dataset)).numpy(), 1.0, tuple(LABELS))
-    preset = Preset(size=size, color=False, roi_override="original", geometry=GeometryOptions(), intensity=True)
+    preset = AugmentationOptions().training_preset(size=size)
     source = TrainBatches(
         [member], preset, batchsize=8, samples_per_epoch=8 * STEPS, seed=0, face_model=dataset.face_model
     )
@@ -74,8 +72,8 @@ def trained(row: tuple[str, str, bool, bool], batches: list[Batch], width: float
         ),
         embedded_head(),
     )  # fmt: skip
-    config = TrainConfig(backbone=name, with_nll_loss=nll, pointhead=landmarks, enable_6drot=rotation == "sixd")
-    objective, optimizer = Objective(config, network), torch.optim.Adam(parameter_groups(network, config))
+    objective = make_objective(LossOptions(), network.config, epochs=1)
+    optimizer = torch.optim.Adam(parameter_groups(network, OptimisationOptions()))
     for batch in batches:
         loss, parts = objective(network(batch.image), batch, 0)
         assert torch.isfinite(loss), parts

@@ -1,10 +1,14 @@
 """The command line, recipes and resuming agree on one table of options."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from torch import nn
 
+from trackertraincode.augmentation.presets import CROPS
 from trackertraincode.errors import ConfigError
+from trackertraincode.losses.objective import make_terms
 from trackertraincode.training.config import TrainConfig
 from trackertraincode.training.options import RECIPES, parse_options, read_recipe, read_toml, write_toml
 from trackertraincode.training.schedule import cosine, in_swa_phase, nll_rampup, steps
@@ -18,37 +22,86 @@ PUBLISHED = (
 
 def test_every_published_option_is_there() -> None:
     config = parse_options(PUBLISHED.split(), None).config
-    assert (config.onnx, config.pointhead, config.intensity, config.raug) == (False, False, "none", 20.0)
-    assert config.with_swa
+    assert (config.output.onnx, config.network.landmarks, config.augmentation.raug) == (False, False, 20.0)
+    assert config.augmentation.intensity("cpu") == config.augmentation.intensity("cuda") == "none"
+    assert config.optimisation.with_swa
 
 
 def test_defaults_are_the_published_recipe() -> None:
     config = parse_options([], None).config
     assert config == TrainConfig()
-    assert (config.epochs, config.batchsize, config.lr, config.samples_per_epoch) == (1500, 64, 1e-3, 10240)
-    assert (config.gradient_clip, config.raug, config.val_fraction, config.optimizer) == (1.0, 30.0, 0.02, "adam")
+    flat = config.flat()
+    values = ("epochs", "batchsize", "lr", "samples_per_epoch", "gradient_clip", "raug", "val_fraction", "optimizer")
+    assert [flat[name] for name in values] == [1500, 64, 1e-3, 10240, 1.0, 30.0, 0.02, "adam"]
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in RECIPES.glob("*.toml")))
 def test_recipes_are_valid(name: str) -> None:
-    TrainConfig(**read_recipe(name))
+    TrainConfig.of(**read_recipe(name))
 
 
 def test_options_change_a_recipe() -> None:
     config = parse_options(["--recipe", "sixd", "--epochs", "5"], None).config
-    assert (config.epochs, config.rgb, config.input_size, config.rotation_loss) == (5, True, 224, "geodesic")
+    assert (config.optimisation.epochs, config.losses.rotation_loss) == (5, "geodesic")
+    assert (config.network.channels, config.network.input_size, config.network.rotation) == (3, 224, "sixd")
 
 
 def test_resolved_options_come_back_from_their_file(tmp_path: Path) -> None:
     config = parse_options([*PUBLISHED.split(), "--catalog", 'odd "name".toml'], None).config
     write_toml(config, tmp_path / "config.toml")
-    assert TrainConfig(**read_toml(tmp_path / "config.toml")) == config
+    assert TrainConfig.of(**read_toml(tmp_path / "config.toml")) == config
+
+
+TABLES = """
+[crop]
+preset = "tight"
+shift_std = 0.3
+looseness = [0.1, 0.2]
+[loss_weights]
+box = 0.5
+shape_prior = 0
+"""
+
+
+def test_a_recipe_sets_jitter_and_loss_weights(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(TABLES)
+    config = parse_options(["--recipe", str(tmp_path / "mine.toml"), "--raug", "5"], None).config
+    geometry = config.augmentation.training_preset().geometry
+    assert geometry == replace(CROPS["tight"], shift_std=0.3, looseness=(0.1, 0.2), rotation=5.0)
+    terms = make_terms(weights=config.losses.loss_weights, shape_prior=nn.Identity())
+    assert (terms["box"].weight, terms["shape_prior"].weight, terms["xy"].weight) == (0.5, 0.0, 0.25)
+    write_toml(config, tmp_path / "config.toml")
+    assert TrainConfig.of(**read_toml(tmp_path / "config.toml")) == config
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[crop]\nshift_sdt = 1", r"mine\.toml: \[crop\] unknown option 'shift_sdt'; did you mean 'shift_std'"),
+        (
+            "[crop]\nfactor_range = [2, 1]",
+            r"\[crop\] option 'factor_range' is \[2, 1\], expected two numbers, the lower",
+        ),
+        ("[crop]\nmirror = 2", "mirror=2.0: expected a number at most 1.0"),
+        ("[crop]\npreset = 'wide'", "crop='wide': choose one of"),
+        ("[loss_weights]\nboxes = 1", "unknown option 'boxes'; did you mean 'box'"),
+        ("[loss_weights]\nbox = -1", r"\[loss_weights\] box=-1.0: expected a number at least 0"),
+        ("loss_weights = 3", r"'loss_weights' is 3, expected a table \[loss_weights\]"),
+        ("[epochs]\nx = 1", r"option 'epochs' is \{'x': 1\}, expected a whole number"),
+        ("lr = nan", "lr=nan: expected a number above 0.0"),
+        ("lr = inf", "lr=inf: expected a finite number"),
+    ],
+)
+def test_mistakes_in_recipes_are_named(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        parse_options(["--recipe", str(tmp_path / "mine.toml")], None)
 
 
 def test_resume_takes_the_options_of_the_run(tmp_path: Path) -> None:
-    write_toml(TrainConfig(epochs=7, outdir=tmp_path), tmp_path / "config.toml")
+    write_toml(TrainConfig.of(epochs=7, outdir=tmp_path), tmp_path / "config.toml")
     request = parse_options(["--resume", "--outdir", str(tmp_path), "--workers", "3"], None)
-    assert (request.resume, request.config.epochs, request.config.workers) == (True, 7, 3)
+    assert (request.resume, request.config.optimisation.epochs, request.config.data.workers) == (True, 7, 3)
     with pytest.raises(ConfigError, match="epochs was 7 there, not 8"):
         parse_options(["--resume", "--outdir", str(tmp_path), "--epochs", "8"], None)
 

@@ -12,9 +12,9 @@ from trackertraincode.errors import CatalogError, ConfigError
 from trackertraincode.evaluation.predictor import load_predictor
 from trackertraincode.models.checkpoint import load_network
 from trackertraincode.training import run as run_module
-from trackertraincode.training.guard import TrainingDiverged
+from trackertraincode.training.callbacks.guard import TrainingDiverged
+from trackertraincode.training.callbacks.records import read_metrics
 from trackertraincode.training.options import read_toml
-from trackertraincode.training.records import read_metrics
 
 Run = Callable[..., Path]
 

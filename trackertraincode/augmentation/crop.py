@@ -3,7 +3,7 @@
 All randomness of the geometry is drawn once (`draw_geometry`), everything after it is a pure function.
 """
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,10 +12,10 @@ from torch import Tensor
 from trackertraincode.geometry import affine2d
 from trackertraincode.geometry.boxes import box_center, box_from_center, box_hull, box_size
 from trackertraincode.geometry.rotation import quat_rotate
+from trackertraincode.options import check, option
 
 FACTORS = {"original": 1.1, "extent_to_forehead": 1.1, "landmarks": 1.2}  # crop edge / longer box side
 FOREHEAD = (0.0, -0.6, -0.1)  # top of the face mesh in the head's frame, head radii
-LOOSE_K = (0.2, 0.4)  # 6DRepNet's random looseness
 LOOSE_KEPT = 224 / 240  # edge of its random crop / shorter side of the resized picture
 
 
@@ -23,65 +23,68 @@ LOOSE_KEPT = 224 / 240  # edge of its random crop / shorter side of the resized 
 class Geometry:
     """Random numbers of B crops."""
 
-    factor: Tensor  # (B,) crop edge / longer box side; of loose crops: k
+    factor: Tensor | None  # (B,) crop edge / longer box side; None: `looseness` tells the size
     shift: Tensor  # (B, 2) in [-1, 1] of the wiggle room
-    angle: Tensor  # (B,) radians, in the picture plane
+    angle: Tensor  # (B,) radians, in the image plane
     mirror: Tensor  # (B,) bool
     quarter_turns: Tensor  # (B,) -1, 0 or 1
-    loose: bool = False
+    looseness: Tensor | None = None  # (B,) 6DRepNet's k
 
     def select(self, rows: slice) -> "Geometry":
         """Some of the B crops."""
-        return replace(self, **{f.name: getattr(self, f.name)[rows] for f in fields(self) if f.name != "loose"})
+        return replace(self, **{name: value[rows] for name, value in vars(self).items() if value is not None})
 
 
 @dataclass(frozen=True, kw_only=True)
 class GeometryOptions:
-    """How crops vary (training.md of the published recipe gives the defaults)."""
+    """How crops vary; the defaults are the published recipe's. Raises ConfigError where a value can't be."""
 
-    factor: float = 1.1
-    factor_std: float = 0.1
-    factor_limit: float = 0.5
-    mixed_factors: tuple[float, float] | None = None  # uniform between these instead
-    loose: bool = False  # as 6DRepNet trains: `LOOSE_K`
-    shift_std: float = 0.5
+    factor: float = 1.1  # mean of crop edge / longer box side
     rotation: float = 30.0  # degrees
     continuous_rotation: bool = False
-    mirror: float = 0.5  # probability
-    quarter_turn: float = 0.01  # probability
+    factor_std: float = option(0.1, "jitter of crop edge / longer box side", least=0.0)
+    factor_limit: float = option(0.5, "and its largest", least=0.0, most=1.0)
+    factor_range: tuple[float, float] | None = option(None, "evenly between these two instead", above=0.0)
+    looseness: tuple[float, float] | None = option(None, "6DRepNet's k, evenly between these two, instead", least=0.0)
+    shift_std: float = option(0.5, "shift in units of the wiggle room", least=0.0)
+    mirror: float = option(0.5, "probability of mirroring", least=0.0, most=1.0)
+    quarter_turn: float = option(0.01, "probability of a quarter turn", least=0.0, most=1.0)
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 def draw_geometry(count: int, options: GeometryOptions, rng: np.random.Generator) -> Geometry:
     """The only random lines of the geometry."""
-    if options.loose:
-        factor = rng.uniform(*LOOSE_K, count)
-    elif options.mixed_factors is not None:
-        factor = rng.uniform(*options.mixed_factors, count)
+    limits = options.looseness or options.factor_range
+    if limits is not None:
+        size = rng.uniform(*limits, count)
     else:
         limit = options.factor_limit
-        factor = options.factor + np.clip(rng.normal(0.0, options.factor_std, count), -limit, limit)
+        size = options.factor + np.clip(rng.normal(0.0, options.factor_std, count), -limit, limit)
     shift = np.clip(rng.normal(0.0, options.shift_std, (count, 2)), -1.0, 1.0)
-    if options.loose:
+    if options.looseness is not None:
         shift = rng.uniform(-1.0, 1.0, (count, 2))
     if options.continuous_rotation:
         degrees = rng.uniform(-options.rotation, options.rotation, count)
     else:
         degrees = rng.choice([-1.0, 1.0], count) * options.rotation * (rng.random(count) < 1 / 3)
     quarter = rng.choice([-1, 1], count) * (rng.random(count) < options.quarter_turn)
+    sizes = torch.from_numpy(size).float()
     return Geometry(
-        torch.from_numpy(factor).float(),
+        sizes if options.looseness is None else None,
         torch.from_numpy(shift).float(),
         torch.from_numpy(np.radians(degrees)).float(),
         torch.from_numpy(rng.random(count) < options.mirror),
         torch.from_numpy(quarter).float(),
-        options.loose,
+        sizes if options.looseness is not None else None,
     )
 
 
-def centered_geometry(count: int, factor: float) -> Geometry:
+def centered_geometry(count: int, factor: float, device: torch.device | str = "cpu") -> Geometry:
     """Nothing random: for validation."""
-    zero = torch.zeros(count)
-    return Geometry(zero + factor, torch.zeros(count, 2), zero, zero.bool(), zero)
+    zero = torch.zeros(count, device=device)
+    return Geometry(zero + factor, torch.zeros(count, 2, device=device), zero, zero.bool(), zero)
 
 
 def crop_boxes(labels: dict[str, Tensor], roi_override: str) -> Tensor:
@@ -112,8 +115,9 @@ def _first_known(*boxes: Tensor) -> Tensor:
 
 def crop_squares(box: Tensor, geometry: Geometry) -> Tensor:
     """(B, 4) boxes -> (B, 4) squares to cut out."""
-    if geometry.loose:
-        return _loose_squares(box, geometry)
+    if geometry.looseness is not None:
+        return _loose_squares(box, geometry.looseness, geometry.shift)
+    assert geometry.factor is not None, "crops have a factor or a looseness"
     sides = box_size(box).clamp_min(1.0)
     edge = sides.amax(-1) * geometry.factor
     wiggle = 0.5 * (edge[:, None] - sides).abs() + 0.3 * torch.minimum(edge[:, None], sides)
@@ -121,16 +125,19 @@ def crop_squares(box: Tensor, geometry: Geometry) -> Tensor:
     return box_from_center(center, edge[:, None].expand(-1, 2))
 
 
-def _loose_squares(box: Tensor, geometry: Geometry) -> Tensor:
-    """6DRepNet's crops: the box grown by 0.6 k left, right and below and by 2 k above, and a random place in it."""
-    sides, k = box_size(box).clamp_min(1.0), geometry.factor
+def _loose_squares(box: Tensor, k: Tensor, shift: Tensor) -> Tensor:
+    """6DRepNet's crops: the box grown by 0.6 k left, right and below and by 2 k above, and a random place in it.
+
+    box: (B, 4), k: (B,), shift: (B, 2) in [-1, 1] -> (B, 4).
+    """
+    sides = box_size(box).clamp_min(1.0)
     grow = torch.stack(
         [-0.6 * k * sides[:, 0], -2.0 * k * sides[:, 1], 0.6 * k * sides[:, 0], 0.6 * k * sides[:, 1]], -1
     )
     grown = box + grow
     size = box_size(grown)
     edge = size.amin(-1, keepdim=True) * LOOSE_KEPT
-    center = box_center(grown) + geometry.shift * (size - edge) / 2
+    center = box_center(grown) + shift * (size - edge) / 2
     return box_from_center(center, edge.expand(-1, 2))
 
 

@@ -36,7 +36,7 @@ from trackertraincode.workers import start_worker
 GEOMETRY, PICTURE = 10, 11  # what a seed is used for (datasets.mixing uses smaller numbers)
 
 T = TypeVar("T")
-Request = tuple[int, int]  # epoch and step
+Place = tuple[int, int]  # epoch and step
 
 
 class TrainBatches(Dataset):
@@ -70,8 +70,8 @@ class TrainBatches(Dataset):
         """Steps per epoch."""
         return max(1, self.samples_per_epoch // self.batchsize)
 
-    def __getitem__(self, request: Request) -> Batch | UserError:
-        epoch, step = request
+    def __getitem__(self, place: Place) -> Batch | UserError:
+        epoch, step = place
         plan = _plan(tuple(self.members), len(self) * self.batchsize, self.seed, epoch)
         entries = plan[step * self.batchsize : (step + 1) * self.batchsize]
         rng = np.random.default_rng([self.seed, GEOMETRY, epoch, step])
@@ -110,7 +110,7 @@ class ValidationBatches(Dataset):
 
 
 class EpochSampler(Sampler):
-    """Requests (epoch, 0), (epoch, 1), … of the epoch that `epoch_now` tells when an iteration begins.
+    """Places (epoch, 0), (epoch, 1), … of the epoch that `epoch_now` tells when an iteration begins.
 
     It asks, instead of being told by `set_epoch`, since Lightning calls that too late after resuming.
     """
@@ -121,7 +121,7 @@ class EpochSampler(Sampler):
     def __len__(self) -> int:
         return self.steps
 
-    def __iter__(self) -> Iterator[Request]:
+    def __iter__(self) -> Iterator[Place]:
         epoch = self._epoch_now()
         return iter([(epoch, step) for step in range(self.steps)])
 
@@ -172,7 +172,7 @@ def load_batch(
     _check_boxes(members, entries, boxes)
     maps = crop_maps(crop_squares(boxes, geometry), geometry, preset.size)
     crops = _crop_all(members, entries, images, maps, preset, rngs)
-    moved = move(labels, compose(pixels_to_normalized(preset.size), maps), face_model)
+    moved = move(labels, compose(pixels_to_normalized(preset.size, maps.device), maps), face_model)
     _drop_untrained(moved, members, entries)
     return make_batch(
         crops,

@@ -59,9 +59,9 @@ def square_to_box(box: Tensor) -> Tensor:
     return torch.cat([torch.diag_embed(box_size(box) / 2), box_center(box)[..., None]], dim=-1)
 
 
-def pixels_to_normalized(size: float, dtype: torch.dtype = torch.float32) -> Tensor:
+def pixels_to_normalized(size: float, device: torch.device | str = "cpu") -> Tensor:
     """(2, 3): [0, size] pixels of a crop -> [-1, 1]."""
-    return torch.tensor([[2.0 / size, 0.0, -1.0], [0.0, 2.0 / size, -1.0]], dtype=dtype)
+    return torch.tensor([[2.0 / size, 0.0, -1.0], [0.0, 2.0 / size, -1.0]], device=device)
 
 
 def compose(after: Tensor, before: Tensor) -> Tensor:

@@ -29,11 +29,11 @@ from trackertraincode.localizer.model import Predict, load_predict
 from trackertraincode.localizer.network import SIZE, Localizer, LocalizerConfig, load_localizer
 from trackertraincode.localizer.scenes import write_scenes
 from trackertraincode.models.checkpoint import About, save_network
-from trackertraincode.training.config import TrainConfig
+from trackertraincode.training.callbacks.progress import Progress
+from trackertraincode.training.callbacks.records import Recorder
+from trackertraincode.training.distributed import ending_together
 from trackertraincode.training.module import seed_of
-from trackertraincode.training.progress import Progress
-from trackertraincode.training.records import Recorder
-from trackertraincode.training.run import make_trainer
+from trackertraincode.training.trainer import MachineOptions, make_trainer
 from trackertraincode.visualize import contact_sheet, draw_prediction, draw_text, write_picture
 from trackertraincode.workers import default_workers
 
@@ -77,7 +77,7 @@ class LocalizerTraining(L.LightningModule):
     def __init__(self, network: Localizer, run: LocalizerRun, save: Callable[[int], None]) -> None:
         """save: called with the epoch, from 1, whenever the validation loss was never lower."""
         super().__init__()
-        self.network, self.config = network, run
+        self.network, self.config, self.batchsize = network, run, run.batchsize
         self.record: dict[str, float] = {}
         self.validation: dict[str, float] = {}
         self._save = save
@@ -146,9 +146,9 @@ def train_localizer(run: LocalizerRun) -> list[dict[str, Any]]:
     if run.outdir.exists() and (not run.outdir.is_dir() or any(run.outdir.iterdir())):
         raise ConfigError(f"{run.outdir}: is not empty; choose another --outdir.")
     others = {str(path): load_predict(path) for path in run.compare}
-    options = TrainConfig(epochs=run.epochs, batchsize=max(2, run.batchsize), device=run.device, tensorboard=False)
     run.outdir.mkdir(parents=True, exist_ok=True)
-    trainer = make_trainer(options, run.outdir)
+    callbacks = [Recorder(run.outdir, plot=True), Progress()]
+    trainer = make_trainer(MachineOptions(device=run.device), run.epochs, callbacks, gradient_clip=1.0)
     workers = default_workers() if run.workers is None else run.workers
     path = run.data or run.outdir / SCENES_FILE
     if run.data is None:
@@ -164,14 +164,12 @@ def train_localizer(run: LocalizerRun) -> list[dict[str, Any]]:
         save_network(run.outdir / CHECKPOINT_FILE, network, about)
 
     module = LocalizerTraining(network, run, save)
-    trainer.callbacks[:0] = [Recorder(run.outdir, plot=True), Progress()]  # type: ignore[attr-defined]
     batches = LocalizerBatches(dataset, training, run.batchsize, run.seed)
     sampler = EpochSampler(len(batches), lambda: trainer.current_epoch)
     validation = DataLoader(LocalizerBatches(dataset, held_out, run.batchsize), batch_size=None)
     print(f"{path}: {len(training)} rows to train on, {len(held_out)} held out; on {trainer.strategy.root_device}")
-    trainer.fit(module, DataLoader(batches, batch_size=None, sampler=sampler, num_workers=workers), validation)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+    with ending_together(trainer):
+        trainer.fit(module, DataLoader(batches, batch_size=None, sampler=sampler, num_workers=workers), validation)
     best = load_localizer(run.outdir / CHECKPOINT_FILE)
     rows = []
     models: dict[str, Predict] = {"this run": best, **others}

@@ -7,6 +7,7 @@ A row without a label adds 0 to that term; every term is divided by the batch si
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -82,19 +83,27 @@ GEODESIC = replace(TERMS["rotation"], loss=lambda p, b: geodesic_loss(p.rotation
 
 ROTATION_LOSSES = {"auto": TERMS["rotation"], "geodesic": GEODESIC}
 
-SHAPE_PRIOR_WEIGHT = 0.1
+SHAPE_PRIOR, SHAPE_PRIOR_WEIGHT = "shape_prior", 0.1
+LOSSES = (*TERMS, SHAPE_PRIOR)  # names of all that can have a weight
 
 
 def make_terms(
-    *, rotation: str = "auto", likelihood: bool = False, shape_prior: ShapePrior | None = None
+    *,
+    rotation: str = "auto",
+    likelihood: bool = False,
+    shape_prior: ShapePrior | None = None,
+    weights: Mapping[str, float] = MappingProxyType({}),
 ) -> dict[str, Term]:
-    """The terms of a run. rotation: key of ROTATION_LOSSES. shape_prior: on the device of the network."""
+    """The terms of a run.
+
+    rotation: key of ROTATION_LOSSES. shape_prior: on the device of the network. weights: in place of the table's.
+    """
     terms = {name: term for name, term in TERMS.items() if likelihood or not term.likelihood}
     terms["rotation"] = ROTATION_LOSSES[rotation]
     if shape_prior is not None:
         prior = shape_prior
-        terms["shape_prior"] = Term(("shape",), None, SHAPE_PRIOR_WEIGHT, lambda p, b: prior(_known(p.shape)))
-    return terms
+        terms[SHAPE_PRIOR] = Term(("shape",), None, SHAPE_PRIOR_WEIGHT, lambda p, b: prior(_known(p.shape)))
+    return {name: replace(term, weight=weights.get(name, term.weight)) for name, term in terms.items()}
 
 
 def total_loss(

@@ -88,7 +88,7 @@ def check_backbone(name: str) -> None:
         return
     known = timm.list_models() if free else list(BACKBONES)
     close = ", ".join(closest_first(name.removeprefix(FREE_PREFIX), known)[: None if not free else 5])
-    raise ConfigError(f"backbone {name!r} is unknown; choose timm:NAME or one of: {close}.")
+    raise ConfigError(f"backbone={name!r} is unknown; choose timm:NAME or one of: {close}.")
 
 
 def reparameterize(backbone: nn.Module) -> nn.Module:

@@ -13,7 +13,13 @@ from torch import Tensor, nn
 from trackertraincode.errors import ConfigError
 from trackertraincode.facemodel.head_model import COEFFICIENT_COUNT, HeadModel
 from trackertraincode.facemodel.landmarks68 import COUNT
-from trackertraincode.models.backbones import BackboneOptions, build_backbone, feature_count, reparameterize
+from trackertraincode.models.backbones import (
+    BackboneOptions,
+    build_backbone,
+    check_backbone,
+    feature_count,
+    reparameterize,
+)
 from trackertraincode.models.heads import (
     ROTATION_HEADS,
     BoxHead,
@@ -23,6 +29,7 @@ from trackertraincode.models.heads import (
     ShapeHead,
 )
 from trackertraincode.models.uncertainty import UNCERTAINTY, ConstantScale, TriangularFactor
+from trackertraincode.options import check, option
 from trackertraincode.sample.sample import Prediction
 
 
@@ -30,23 +37,35 @@ from trackertraincode.sample.sample import Prediction
 class NetworkConfig:
     """Everything it takes to build a network again. Raises ConfigError where a value can't be."""
 
-    backbone: str = "mobilenetv1"  # key of BACKBONES, or timm:NAME
-    width: float = 1.0  # factor of the backbone's channels
-    input_size: int = 129  # edge of the crops, pixels
-    channels: int = 1  # 1: grey, pixel / 256 - 0.5; 3: RGB with ImageNet's mean and deviation
-    blurpool: bool = False
-    rotation: str = "quaternion"  # or sixd
-    landmarks: bool = True  # shape coefficients and 68 landmarks
-    uncertainty: bool = False
+    backbone: str = option("mobilenetv1", "a known backbone or timm:NAME", metavar="NAME")
+    width: float = option(1.0, "factor of the backbone's channels", above=0.0, most=4.0)
+    input_size: int = option(129, "edge of the crops, pixels", least=32, most=1024)
+    channels: int = option(
+        1,
+        "colour input with ImageNet statistics instead of grey",
+        key="rgb",
+        values={True: 3, False: 1},
+        choices=(1, 3),
+    )
+    blurpool: bool = option(False, "low-pass filter before each stride of the backbone")
+    rotation: str = option(
+        "quaternion",
+        "six numbers per rotation instead of a quaternion",
+        key="enable_6drot",
+        values={True: "sixd", False: "quaternion"},
+        choices=tuple(ROTATION_HEADS),
+    )
+    landmarks: bool = option(True, "predict shape and 3-D landmarks by the face model", key="pointhead")
+    uncertainty: bool = option(
+        False, "predict uncertainty and train it by negative log likelihood", key="with_nll_loss"
+    )
+    dropout: float = option(0.0, "dropout between backbone and heads", key="neck_dropout", least=0.0, most=0.95)
     face_model: str = "embedded-v1"  # whose key points and coefficients
-    dropout: float = 0.0  # between backbone and heads
     offsets_of: tuple[str, ...] = ()  # data sets with offsets of their own; the first is the reference
 
     def __post_init__(self) -> None:
-        if self.rotation not in ROTATION_HEADS:
-            raise ConfigError(f"rotation={self.rotation!r}: choose one of {', '.join(ROTATION_HEADS)}.")
-        if self.channels not in (1, 3):
-            raise ConfigError(f"channels={self.channels}: pictures have 1 (grey) or 3 (RGB).")
+        check(self)
+        check_backbone(self.backbone)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "NetworkConfig":

@@ -24,7 +24,7 @@ MIN_ROWS = 50  # fewer errors say nothing of their 95 % quantile
 
 
 @dataclass(frozen=True)
-class Calibration:
+class CalibratedRegions:
     """By field of Prediction; what had too few labelled rows is missing."""
 
     factors: dict[str, float]  # that the uncertainties were multiplied with
@@ -32,7 +32,7 @@ class Calibration:
 
 
 @torch.no_grad()
-def calibrate(network: nn.Module, batches: Iterable[Batch]) -> Calibration:
+def calibrate(network: nn.Module, batches: Iterable[Batch]) -> CalibratedRegions:
     """Set the calibration factors of a network by normalised batches on its device that it wasn't trained on."""
     network.eval()
     errors: dict[str, list[Tensor]] = {}
@@ -51,7 +51,7 @@ def calibrate(network: nn.Module, batches: Iterable[Batch]) -> Calibration:
         factors[name] = math.exp(sum(math.log(max(r, 1e-6)) for r in ratios) / len(ratios))
         regions[name] = [radius / factors[name] for radius in radii]
         getattr(network, name).calibration *= factors[name]
-    return Calibration(factors, regions)
+    return CalibratedRegions(factors, regions)
 
 
 def scaled_errors(prediction: Prediction, batch: Batch) -> dict[str, Tensor]:

@@ -5,22 +5,27 @@ global batch --rank-th part--> loss / share --backward--> gradients --mean over 
 Parts are equal and losses are divided by the batch size, not by labelled rows, so the mean is exact.
 """
 
+import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from datetime import timedelta
 
 import lightning as L
-import torch
+from lightning.fabric.plugins.environments import LightningEnvironment, SLURMEnvironment, TorchElasticEnvironment
 from lightning.pytorch.plugins.layer_sync import LayerSync
 from lightning.pytorch.strategies import DDPStrategy, Strategy
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from timm.layers import convert_sync_batchnorm
 from torch import nn
+from torch.distributed import DistError
 
-from trackertraincode.training.config import TrainConfig
+from trackertraincode.errors import ConfigError, UserError, WorkerError
 
-BATCH_NORM = nn.modules.batchnorm._BatchNorm
+WAIT = timedelta(minutes=10)  # the longest that processes wait for each other
+TERMINATED = 128 + signal.SIGTERM  # exit code
 
 
 @rank_zero_only
@@ -29,14 +34,32 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
-def make_strategy(config: TrainConfig) -> Strategy | str:
+def global_rank(processes: int, per_node: int) -> int:
+    """The number of this process among all, whoever launched it: torchrun, SLURM, Lightning or the user with NODE_RANK.
+
+    per_node: processes of one machine. From then on, `say` knows it too.
+    """
+    rank_zero_only.rank = rank = _global_rank(processes, per_node)  # type: ignore[attr-defined]
+    return rank
+
+
+def _global_rank(processes: int, per_node: int) -> int:
+    if processes == 1:
+        return 0
+    if TorchElasticEnvironment.detect() or (SLURMEnvironment.detect() and "SLURM_PROCID" in os.environ):
+        return int(os.environ["RANK" if TorchElasticEnvironment.detect() else "SLURM_PROCID"])
+    environment = LightningEnvironment()
+    return environment.node_rank() * per_node + environment.local_rank()
+
+
+def make_strategy(processes: int) -> Strategy | str:
     """A part of a batch may lack labels that others have, so that some parameters get no gradient there.
 
     Buffers aren't copied at each step: processes may validate on different numbers of batches.
     """
-    if config.world_size == 1:
+    if processes == 1:
         return "auto"
-    return DDPStrategy(find_unused_parameters=True, broadcast_buffers=False)
+    return DDPStrategy(find_unused_parameters=True, broadcast_buffers=False, timeout=WAIT)
 
 
 class SyncBatchNorm(LayerSync):
@@ -51,29 +74,41 @@ class SyncBatchNorm(LayerSync):
         return model
 
 
-class SharedStatistics(L.Callback):
-    """Means over the processes of running batch-norm statistics, at the end of each epoch."""
-
-    @torch.no_grad()
-    def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        if trainer.world_size == 1 or not trainer.is_last_batch:
-            return
-        layers = [m for m in pl_module.network.modules() if isinstance(m, BATCH_NORM)]
-        buffers = [b for m in layers for b in (m.running_mean, m.running_var) if b is not None]
-        if not buffers:
-            return
-        shared = trainer.strategy.reduce(torch.cat(buffers), reduce_op="mean")
-        for buffer, values in zip(buffers, torch.as_tensor(shared).split([len(b) for b in buffers])):
-            buffer.copy_(values)
-
-
 @contextmanager
 def ending_together(trainer: L.Trainer) -> Iterator[None]:
-    """The processes that this one started stop when it fails, instead of waiting for it."""
+    """Round `trainer.fit`. The processes that this one started stop when it fails, instead of waiting for it.
+
+    Raises WorkerError where a process died or doesn't answer, KeyboardInterrupt at Ctrl-C, SystemExit(143) at SIGTERM.
+    """
     try:
         yield
-    except BaseException:
-        launcher = trainer.strategy.launcher
-        if launcher is not None:
-            launcher.kill(signal.SIGTERM)  # type: ignore[attr-defined]
-        raise
+    except BaseException as error:
+        if trainer.strategy.launcher is not None:
+            trainer.strategy.launcher.kill(signal.SIGTERM)  # type: ignore[attr-defined]
+        if isinstance(error, SIGTERMException):
+            if trainer.is_global_zero:
+                epoch = f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}"
+                print(f"terminated in {epoch}; go on with --resume, from its beginning.", file=sys.stderr)
+            raise SystemExit(TERMINATED) from None
+        if isinstance(error, SystemExit):  # Lightning's answer to Ctrl-C
+            raise KeyboardInterrupt from None
+        raise _in_one_line(error, trainer.world_size > 1) from error
+
+
+def _in_one_line(error: BaseException, several: bool) -> BaseException:
+    """The UserError that is behind an error of torch or Lightning; others as they are."""
+    text = (str(error).splitlines() or [""])[0]
+    if isinstance(error, UserError):
+        return error
+    if isinstance(error, RuntimeError) and "DataLoader worker" in str(error):
+        return WorkerError(
+            "a process that loads data died, perhaps for lack of memory; go on with --resume and fewer --workers."
+        )
+    if isinstance(error, ValueError) and "ntasks" in text:
+        return ConfigError(f"SLURM: {text}")
+    network = ("gloo", "Timed out", "timed out", "closed by peer", "NCCL", "reset by peer")
+    if several and (isinstance(error, DistError) or any(word in str(error) for word in network)):
+        return WorkerError(
+            f"another process of this training doesn't answer ({text[:160]}); see what it said, then go on with --resume."
+        )
+    return error

@@ -1,6 +1,7 @@
 """What a run leaves behind so that it can be repeated: library versions, commit, and fingerprints of its data."""
 
 import hashlib
+import json
 import platform
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import trackertraincode
+from trackertraincode.errors import ConfigError
+from trackertraincode.files import whole_file
 
 LIBRARIES = (
     "torch",
@@ -65,6 +68,29 @@ def fingerprint(path: Path) -> dict[str, Any]:
 def fingerprints(paths: Iterable[Path]) -> list[dict[str, Any]]:
     """One fingerprint per file, each file once."""
     return [fingerprint(path) for path in dict.fromkeys(paths)]
+
+
+def write_environment(path: Path, files: Iterable[Path], **more: Any) -> None:
+    """As JSON: the environment, fingerprints of the data files, and more."""
+    content = describe_environment() | {"data": fingerprints(files)} | more
+    with whole_file(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
+def check_data(path: Path, files: Iterable[Path]) -> None:
+    """Raises ConfigError when a data file isn't the one that `write_environment` saw; files may have moved."""
+    try:
+        before = [(entry["bytes"], entry["sampled_sha256"]) for entry in json.loads(path.read_bytes())["data"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"{path}: doesn't tell the data of this run ({type(error).__name__}), so it can't be resumed; start another."
+        ) from error
+    for now in fingerprints(files):
+        if (now["bytes"], now["sampled_sha256"]) not in before:
+            raise ConfigError(
+                f"{now['file']}: has other contents than when this run was started (now {now['bytes']} bytes), so it "
+                "can't be resumed; put the old file back, or start another run."
+            )
 
 
 def _git(folder: Path, *arguments: str) -> str:

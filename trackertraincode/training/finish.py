@@ -3,43 +3,23 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import nn
 
 from trackertraincode.augmentation.loader import checked, make_loader
 from trackertraincode.export.onnx import export_full, export_opentrack
-from trackertraincode.models.checkpoint import About, load_network, save_network
+from trackertraincode.models.checkpoint import load_network, save_network
 from trackertraincode.models.pose_network import PoseNetwork
 from trackertraincode.sample.sample import Batch
-from trackertraincode.training.averaging import WeightAverage, refresh_batch_norm
 from trackertraincode.training.calibration import calibrate
+from trackertraincode.training.callbacks.averaging import WeightAverage, refresh_batch_norm
+from trackertraincode.training.callbacks.checkpoints import Saver
 from trackertraincode.training.config import TrainConfig
 from trackertraincode.training.data import PoseData
 from trackertraincode.training.device_augmentation import DeviceAugmentation
 from trackertraincode.training.distributed import say
 
 BATCH_NORM_SAMPLES = 2560  # that statistics of averaged weights are measured on
-
-
-class Saver:
-    """Writes checkpoints with where they come from."""
-
-    def __init__(self, outdir: Path, config: TrainConfig, data: PoseData) -> None:
-        self._outdir, self._data = outdir, data
-        self._recipe: dict[str, Any] = {k: str(v) if isinstance(v, Path) else v for k, v in vars(config).items()}
-
-    def save(self, name: str, network: nn.Module, epoch: int = 0) -> None:
-        assert isinstance(network, PoseNetwork)
-        about = About(
-            recipe=self._recipe,
-            trained_on=[m.name for m in self._data.training_members],
-            selected_on=[m.name for m in self._data.validation_members] if name == "best" else [],
-            training_files=sorted({m.dataset.path.name for m in self._data.training_members}),
-            epoch=epoch or self._recipe["epochs"],
-        )
-        save_network(self._outdir / f"{name}.ckpt", network, about)
 
 
 def finish(
@@ -50,31 +30,35 @@ def finish(
     averages: list[WeightAverage],
     augment: DeviceAugmentation,
     saver: Saver,
+    device: torch.device,
 ) -> None:
-    """Averaged weights, calibration of uncertainties, ONNX files."""
-    device = next(network.parameters()).device
+    """Averaged weights, calibration of uncertainties, ONNX files.
+
+    device: to measure on; training leaves the network on the CPU, and so does this with all.
+    """
+    epochs = config.optimisation.epochs
     for average in averages:
         if not average.started:
             say(f"{average.name}.ckpt: no epoch lies past 2/3 of training, so it holds the last weights")
-            saver.save(average.name, network)
+            saver.save(average.name, network, epochs)
             continue
-        if not config.freeze_batchnorm:
-            images = (batch.image for batch in _batches(data, augment, device, config.epochs))
-            refresh_batch_norm(average.network, images)
-        saver.save(average.name, average.network)
+        if not config.optimisation.freeze_batchnorm:
+            images = (batch.image for batch in _batches(data, augment, device, epochs))
+            refresh_batch_norm(average.network.to(device), images)
+        saver.save(average.name, average.network.cpu(), epochs)
     for name in dict.fromkeys(["last", "best", *(a.name for a in averages)]):
         path = outdir / f"{name}.ckpt"
         if not path.is_file():
             continue
         final, about = load_network(path)
-        if config.with_nll_loss and config.calibrate and data.validation_members:
+        if final.config.uncertainty and config.optimisation.calibrate and data.members.validation:
             final.to(device)
             calibration = calibrate(final, _validation(data, augment, device))
             about = replace(about, regions=calibration.regions)
             save_network(path, final.cpu(), about)
             factors = ", ".join(f"{k} × {v:.2f}" for k, v in calibration.factors.items())
             say(f"{name}: uncertainties scaled, {factors or 'none, for want of validation rows'}")
-        if config.onnx:
+        if config.output.onnx:
             export = export_opentrack if final.config.channels == 1 else export_full
             export(final, path.with_suffix(".onnx"), about)
     say(f"{outdir}: done")
@@ -84,7 +68,7 @@ def _batches(data: PoseData, augment: DeviceAugmentation, device: torch.device, 
     """Training batches of an epoch that was never trained, for batch-norm statistics."""
     loader = make_loader(data.train_batches(whole=True), data.workers, epoch_now=lambda: epoch)
     augment.to(device)
-    count = max(1, BATCH_NORM_SAMPLES // data.config.batchsize)
+    count = max(1, BATCH_NORM_SAMPLES // data.batchsize)
     for _, item in zip(range(count), loader):
         yield augment(checked(item).to(device), True)
 

@@ -2,41 +2,41 @@
 
 --recipe NAME|FILE.toml, then options of the command line  -->  TrainConfig
 --resume OUTDIR/config.toml, options that may change       -->  TrainConfig
+
+Neither jsonargparse nor tyro: they name options of groups with dots, and keeping the flat flags and files, and the one-line
+messages, would take as much code as this.
 """
 
 import argparse
-import dataclasses
 import json
 import tomllib
-import types
-import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from trackertraincode.errors import ConfigError, closest_first
-from trackertraincode.training.config import TrainConfig
+from trackertraincode.files import whole_file
+from trackertraincode.options import is_option
+from trackertraincode.training.config import GROUPS, Item, TrainConfig, find, items
+from trackertraincode.training.outdir import CONFIG_FILE
 
 RECIPES = Path(__file__).parent / "recipes"
-CONFIG_FILE = "config.toml"  # in the folder of a run
 DEFAULT_RECIPE = "opnet"
 
 MAY_CHANGE = ("workers", "device", "onnx", "save_plot", "draw_every", "tensorboard", "outdir")
 """Options that don't influence the weights, so that `--resume` takes new values of them."""
 
-SHORT = {"batchsize": "-b", "epochs": "-e"}
-
 
 @dataclass(frozen=True)
-class Request:
+class TrainRequest:
     """What the command line asks for."""
 
     config: TrainConfig
-    resume: bool  # continue the run in config.outdir
+    resume: bool  # continue the run in the configuration's outdir
 
 
-def parse_options(arguments: Sequence[str] | None, description: str | None) -> Request:
+def parse_options(arguments: Sequence[str] | None, description: str | None) -> TrainRequest:
     """Command line -> what to train. Exits with 2 on wrong usage; raises ConfigError for wrong values."""
     parser = build_parser(description)
     known, unknown = parser.parse_known_args(arguments)
@@ -45,12 +45,12 @@ def parse_options(arguments: Sequence[str] | None, description: str | None) -> R
     given = vars(known)
     recipe, resume = given.pop("recipe", DEFAULT_RECIPE), given.pop("resume", False)
     if resume:
-        return Request(_resumed(given), resume=True)
-    return Request(TrainConfig(**(read_recipe(recipe) | given)), resume=False)
+        return TrainRequest(_resumed(given), resume=True)
+    return TrainRequest(TrainConfig.of(**(read_recipe(recipe) | given)), resume=False)
 
 
 def build_parser(description: str | None) -> argparse.ArgumentParser:
-    """One option per field of TrainConfig; only options that are given appear in the parsed result."""
+    """One flag per option; only those that are given appear in the parsed result."""
     parser = argparse.ArgumentParser(
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -64,38 +64,28 @@ def build_parser(description: str | None) -> argparse.ArgumentParser:
         help=f"options to start from: {names} or a TOML file (default: {DEFAULT_RECIPE})",
     )
     parser.add_argument("--resume", action="store_true", help="continue the stopped run in --outdir")
-    group: argparse._ArgumentGroup | None = None
-    for item in dataclasses.fields(TrainConfig):
-        if "group" in item.metadata:
-            group = parser.add_argument_group(item.metadata["group"])
-        assert group is not None, "the first field names its group"
-        _add(group, item)
+    groups = {name: parser.add_argument_group(name) for name in GROUPS}
+    default = TrainConfig()
+    for key, item in items().items():
+        if is_option(item.field):
+            _add(groups[item.group], key, item, item.value(default))
     return parser
 
 
-def _add(group: argparse._ArgumentGroup, item: dataclasses.Field) -> None:
-    kind = value_type(item)
-    text = item.metadata["help"].replace("%", "%%")
-    if item.default is not None and item.default != "":
-        shown = ("yes" if item.default else "no") if kind is bool else item.default
-        text += f" (default: {shown})"
-    flag = "--" + item.name.replace("_", "-")
-    if kind is bool:
+def _add(group: argparse._ArgumentGroup, key: str, item: Item, default: Any) -> None:
+    metadata = item.field.metadata
+    text = metadata["help"].replace("%", "%%")
+    if default is not None and default != "":
+        text += f" (default: {('yes' if default else 'no') if item.kind is bool else default})"
+    flag = "--" + key.replace("_", "-")
+    if item.kind is bool:
         group.add_argument(flag, action=argparse.BooleanOptionalAction, help=text)
         return
-    metavar = item.metadata.get("metavar", {int: "N", float: "X"}.get(kind))
-    if "choices" in item.metadata:
-        metavar = "{" + ",".join(item.metadata["choices"]) + "}"
-    short = [SHORT[item.name]] if item.name in SHORT else []
-    group.add_argument(*short, flag, type=kind, metavar=metavar, help=text)
-
-
-def value_type(item: dataclasses.Field) -> Any:
-    """The type of a field's values besides None."""
-    kind = typing.get_type_hints(TrainConfig)[item.name]
-    if isinstance(kind, types.UnionType):
-        kind = next(k for k in typing.get_args(kind) if k is not type(None))
-    return kind
+    metavar = metadata.get("metavar", {int: "N", float: "X"}.get(item.kind))
+    if "choices" in metadata:
+        metavar = "{" + ",".join(metadata["choices"]) + "}"
+    short = [metadata["short"]] if "short" in metadata else []
+    group.add_argument(*short, flag, type=item.kind, metavar=metavar, help=text)
 
 
 def _unknown_option(word: str, parser: argparse.ArgumentParser) -> str:
@@ -115,25 +105,48 @@ def read_recipe(name: str) -> dict[str, Any]:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """TOML file -> checked options."""
+    """TOML file -> checked options by their published names."""
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{path}: not a TOML file ({error}).") from None
-    items = {item.name: item for item in dataclasses.fields(TrainConfig)}
-    return {key: _convert(path, key, value, items) for key, value in content.items()}
+    tables = {item.field.metadata["table"]: key for key, item in items().items() if "table" in item.field.metadata}
+    values: dict[str, Any] = {}
+    for key, value in content.items():
+        if key in tables and isinstance(value, dict):
+            if key in items() and "preset" in value:
+                values[key] = _convert(f"{path}: [{key}] option 'preset'", value.pop("preset"), items()[key].kind)
+            values[tables[key]] = _convert_table(f"{path}: [{key}]", value, items()[tables[key]].kind)
+        else:
+            item = find(key, f"{path}: ")
+            if not is_option(item.field):
+                raise ConfigError(
+                    f"{path}: option {key!r} is {value!r}, expected a table [{item.field.metadata['table']}]."
+                )
+            values[key] = _convert(f"{path}: option {key!r}", value, item.kind)
+    return values
 
 
-def _convert(path: Path, key: str, value: Any, items: dict[str, dataclasses.Field]) -> Any:
-    if key not in items:
-        raise ConfigError(f"{path}: unknown option {key!r}; did you mean {closest_first(key, list(items))[0]!r}?")
-    kind = value_type(items[key])
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+def _convert_table(where: str, table: dict[str, Any], kinds: Mapping[str, Any]) -> dict[str, Any]:
+    for name in table:
+        if name not in kinds:
+            raise ConfigError(f"{where} unknown option {name!r}; did you mean {closest_first(name, list(kinds))[0]!r}?")
+    return {name: _convert(f"{where} option {name!r}", value, kinds[name]) for name, value in table.items()}
+
+
+def _convert(where: str, value: Any, kind: Any) -> Any:
+    """A TOML value as the option's type; where: begins the message."""
+    if kind is float and type(value) is int:
         return float(value)
     if kind is Path and isinstance(value, str):
         return Path(value)
+    if kind not in _WORDS:
+        pair = value if isinstance(value, list) else []
+        if len(pair) != 2 or not all(type(v) in (int, float) for v in pair) or pair[0] > pair[1]:
+            raise ConfigError(f"{where} is {value!r}, expected two numbers, the lower one first.")
+        return tuple(map(float, pair))
     if type(value) is not kind:
-        raise ConfigError(f"{path}: option {key!r} is {value!r}, expected {_WORDS[kind]}.")
+        raise ConfigError(f"{where} is {value!r}, expected {_WORDS[kind]}.")
     return value
 
 
@@ -141,14 +154,25 @@ _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: 
 
 
 def write_toml(config: TrainConfig, path: Path) -> None:
-    """Every option of a run, one per line; what is None is left out."""
-    lines = ["# The resolved configuration of this run; --recipe takes this file."]
-    for item in dataclasses.fields(config):
-        value = getattr(config, item.name)
-        if value is not None:
-            text = json.dumps(str(value) if isinstance(value, Path) else value, ensure_ascii=False)
-            lines.append(f"{item.name} = {text}")
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    """Every option of a run, one per line, tables last; what is None is left out."""
+    lines, tables = ["# The resolved configuration of this run; --recipe takes this file."], []
+    values = config.flat()
+    for key, item in items().items():
+        if is_option(item.field):
+            continue
+        table, name = values.pop(key), item.field.metadata["table"]
+        if table and name in values:
+            table = {"preset": values.pop(name)} | table
+        tables += [f"\n[{name}]", *_lines(table)] if table else []
+    with whole_file(path) as temporary:
+        temporary.write_text("\n".join(lines + _lines(values) + tables) + "\n", encoding="utf-8")
+
+
+def _lines(values: Mapping[str, Any]) -> list[str]:
+    known = {
+        key: str(value) if isinstance(value, Path) else value for key, value in values.items() if value is not None
+    }
+    return [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in known.items()]
 
 
 def _resumed(given: dict[str, Any]) -> TrainConfig:
@@ -159,12 +183,15 @@ def _resumed(given: dict[str, Any]) -> TrainConfig:
     path = outdir / CONFIG_FILE
     if not path.is_file():
         raise ConfigError(f"{path}: no such file, so there is no run to resume here; start it without --resume.")
-    config = TrainConfig(**(read_toml(path) | {"outdir": outdir}))
+    before = read_toml(path)
+    lost = [key for key, value in TrainConfig().flat().items() if value not in (None, {}) and key not in before]
+    if lost:
+        raise ConfigError(f"{path}: lacks {lost[0]!r} (and {len(lost) - 1} more options), so it isn't the whole "
+                          "configuration of a run; put them back, or start another run.")  # fmt: skip
     for name, value in given.items():
-        before = getattr(config, name)
-        if name not in MAY_CHANGE and value != before:
+        if name not in MAY_CHANGE and value != before.get(name):
             raise ConfigError(
-                f"--resume continues a run as it was started: {name} was {before!r} there, not {value!r}. "
+                f"--resume continues a run as it was started: {name} was {before.get(name)!r} there, not {value!r}. "
                 "Leave the option away, or start another run."
             )
-    return dataclasses.replace(config, **{name: value for name, value in given.items() if name in MAY_CHANGE})
+    return TrainConfig.of(**(before | given))

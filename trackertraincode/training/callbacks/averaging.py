@@ -45,7 +45,7 @@ class WeightAverage(L.Callback):
         self.average.load_state_dict(state_dict)
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: Any) -> None:
-        self.average.to(pl_module.device)
+        self.average.to(trainer.strategy.root_device)
 
     def _add(self, pl_module: Any) -> None:
         network = pl_module.network

@@ -39,7 +39,7 @@ class Progress(L.Callback):
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         if self._bar is None:
             return
-        self._bar.update(pl_module.config.batchsize)
+        self._bar.update(pl_module.batchsize)
         if time.monotonic() - self._shown > REFRESH_SECONDS:
             lr = trainer.optimizers[0].param_groups[0]["lr"]
             self._bar.set_postfix_str(f"loss {float(outputs['loss']):.4f}, lr {lr:.1e}{self._validated}", refresh=False)
@@ -81,7 +81,7 @@ def _epochs(trainer: L.Trainer) -> int:
 
 
 def _samples_per_epoch(trainer: L.Trainer, pl_module: Any) -> int:
-    return int(trainer.num_training_batches) * pl_module.config.batchsize
+    return int(trainer.num_training_batches) * pl_module.batchsize
 
 
 def _duration(seconds: float) -> str:

@@ -22,7 +22,7 @@ class PredictionPictures(L.Callback):
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         done = trainer.current_epoch + 1
         data = trainer.datamodule  # type: ignore[attr-defined]
-        if not (trainer.is_global_zero and self._every and done % self._every == 0 and data.validation_members):
+        if not (trainer.is_global_zero and self._every and done % self._every == 0 and data.members.validation):
             return
         batch = checked(data.validation_batches()[0])
         batch = batch.select(torch.arange(min(SHOWN, len(batch))))

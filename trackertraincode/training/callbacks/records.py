@@ -1,6 +1,6 @@
 """The numbers of a run, epoch by epoch: metrics.csv, TensorBoard, train.pdf.
 
-module.train_sums, module.validation --Recorder--> module.record --> metrics.csv, tensorboard/, train.pdf
+module.train_means(), module.validation --Recorder--> module.record --> metrics.csv, tensorboard/, train.pdf
 """
 
 import csv
@@ -46,7 +46,7 @@ class Recorder(L.Callback):
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         epoch = trainer.current_epoch
-        samples = int(trainer.num_training_batches) * pl_module.config.batchsize
+        samples = int(trainer.num_training_batches) * pl_module.batchsize
         now = time.monotonic() - self._epoch_start
         seconds = self._seconds if trainer.enable_validation else now
         record = {

@@ -1,0 +1,114 @@
+"""Files of a running training: last.ckpt, best.ckpt and resume.ckpt.
+
+The first two hold a network and its configuration (`models.checkpoint`). resume.ckpt is Lightning's own and holds all that
+the next epoch depends on: weights, optimiser, averages, records, best score. It is written after everything else of the
+epoch, under a temporary name, so a run may be killed at any moment: the epoch that it was in is done again, and since
+every random number is a function of seed and epoch, with the same result.
+"""
+
+import pickle
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+from torch import nn
+
+from trackertraincode.errors import ModelFileError
+from trackertraincode.files import whole_file
+from trackertraincode.models.checkpoint import About, save_network
+from trackertraincode.models.pose_network import PoseNetwork
+from trackertraincode.training.config import TrainConfig
+from trackertraincode.training.data import Members
+from trackertraincode.training.outdir import RESUME_FILE
+
+RESUME_KEYS = {"epoch", "global_step", "state_dict", "optimizer_states", "callbacks", "loops"}
+
+
+class Saver:
+    """Writes checkpoints with where they come from."""
+
+    def __init__(self, outdir: Path, config: TrainConfig, members: Members) -> None:
+        self.outdir, self._members = outdir, members
+        self._recipe: dict[str, Any] = {k: str(v) if isinstance(v, Path) else v for k, v in config.flat().items()}
+
+    def save(self, name: str, network: nn.Module, epoch: int) -> None:
+        """epoch: how many are done, the one under way included."""
+        assert isinstance(network, PoseNetwork)
+        about = About(
+            recipe=self._recipe,
+            trained_on=[m.name for m in self._members.training],
+            selected_on=[m.name for m in self._members.validation] if name == "best" else [],
+            training_files=sorted({m.dataset.path.name for m in self._members.training}),
+            epoch=epoch,
+        )
+        save_network(self.outdir / f"{name}.ckpt", network, about)
+
+
+class RunCheckpoints(Checkpoint):
+    """Writes the files after each epoch. Lightning runs it after all other callbacks."""
+
+    def __init__(self, outdir: Path, saver: Saver, criterion: str) -> None:
+        """criterion: entry of `module.validation` whose lowest value is best."""
+        self.outdir = outdir
+        self._saver = saver
+        self._criterion = criterion
+        self.best_value = float("inf")
+        self.best_epoch = 0
+
+    @property
+    def state_key(self) -> str:
+        return "best"
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"value": self.best_value, "epoch": self.best_epoch}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best_value, self.best_epoch = state_dict["value"], state_dict["epoch"]
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        network = pl_module.network
+        assert isinstance(network, nn.Module)
+        value = pl_module.validation.get(self._criterion)
+        better = value is not None and value < self.best_value
+        if better:
+            self.best_value, self.best_epoch = value, trainer.current_epoch + 1
+        if trainer.is_global_zero:
+            self._saver.save("last", network, trainer.current_epoch + 1)
+            if better:
+                self._saver.save("best", network, self.best_epoch)
+        path = self.outdir / RESUME_FILE
+        with whole_file(path) if trainer.is_global_zero else nullcontext(path) as temporary:
+            trainer.save_checkpoint(temporary)  # all ranks take part, the first one writes
+
+    def on_exception(self, trainer: L.Trainer, pl_module: Any, exception: BaseException) -> None:
+        """At SIGTERM, there is time to keep the weights as they are."""
+        if isinstance(exception, SIGTERMException) and trainer.is_global_zero and trainer.global_step:
+            self._saver.save("last", pl_module.network, trainer.current_epoch + 1)
+
+
+def check_resumable(path: Path, module: L.LightningModule) -> None:
+    """Raises ModelFileError when this is no whole resume.ckpt of such a module."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        found = {name: value.shape for name, value in content["state_dict"].items()}
+        missing = sorted(RESUME_KEYS - content.keys())
+    except (
+        RuntimeError,
+        pickle.UnpicklingError,
+        EOFError,
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+    ) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
+        raise ModelFileError(f"{path}: not a whole checkpoint of a run ({reason}); start another run.") from error
+    wanted = {name: value.shape for name, value in module.state_dict().items()}
+    if missing or found != wanted:
+        what = f"lacks {missing[0]}" if missing else "holds another network"
+        raise ModelFileError(f"{path}: isn't the checkpoint of this run (it {what}); start another run.")

@@ -1,0 +1,53 @@
+"""The folder of a run: what it leaves there, and that no other run writes there meanwhile."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from trackertraincode.errors import ConfigError
+from trackertraincode.files import locked
+from trackertraincode.options import check, option
+
+CONFIG_FILE, ENVIRONMENT_FILE, RESUME_FILE = "config.toml", "environment.json", "resume.ckpt"
+LOCK_FILE = "trackertraincode.lock"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputOptions:
+    """What a run leaves. Raises ConfigError where a value can't be."""
+
+    outdir: Path | None = option(None, "new folder of the run (default: runs/DATE-BACKBONE)", metavar="DIR")
+    best: str = option("loss", "what best.ckpt is best in on the validation samples", choices=("loss", "mae"))
+    onnx: bool = option(True, "export each checkpoint at the end")
+    save_plot: bool = option(True, "draw train.pdf")
+    draw_every: int = option(10, "draw predictions on images every so many epochs; 0: never", least=0)
+    tensorboard: bool = option(True, "write TensorBoard logs")
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@contextmanager
+def claimed(outdir: Path, *, resume: bool, first: bool) -> Iterator[None]:
+    """Hold a run's folder while it trains; first: whether this is the first of the processes, which looks after it.
+
+    Raises ConfigError when it holds another run, UserError when another process trains in it. Nothing is left of a run
+    that wrote nothing.
+    """
+    if not first:
+        yield
+        return
+    if outdir.exists() and not outdir.is_dir():
+        raise ConfigError(f"{outdir}: is a file; choose another --outdir.")
+    outdir.mkdir(parents=True, exist_ok=True)
+    try:
+        with locked(outdir / LOCK_FILE, f"{outdir}: another process trains in this folder; choose another --outdir."):
+            if not resume and any(path.name != LOCK_FILE for path in outdir.iterdir()):
+                raise ConfigError(
+                    f"{outdir}: is not empty; choose another --outdir, or go on with that run by --resume."
+                )
+            yield
+    finally:
+        with suppress(OSError):
+            outdir.rmdir()  # fails where anything is in it
