@@ -14,6 +14,7 @@ RANK = {
     "workers": 0,
     "files": 0,
     "options": 0,
+    "pickles": 0,
     "cli": 0,
     "geometry": 0,
     "facemodel": 1,

@@ -12,7 +12,7 @@ import torch
 from scipy.io import loadmat
 
 from trackertraincode.errors import ModelFileError
-from trackertraincode.facemodel.bfm import load_bfm
+from trackertraincode.facemodel.bfm import VERTEX_COUNT, load_bfm
 from trackertraincode.facemodel.head_model import load_head_model
 from trackertraincode.geometry.camera import project_weak_perspective
 from trackertraincode.geometry.euler import aflw_to_matrix
@@ -52,6 +52,39 @@ def test_missing_damaged_and_foreign_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "other.pkl").write_bytes(pickle.dumps(arrays))
     with pytest.raises(ModelFileError, match=r"'u' has shape \(9, 1\), expected \(115095, 1\)"):
         load_bfm(tmp_path / "other.pkl")
+
+
+def valid_arrays() -> dict[str, np.ndarray]:
+    rows = 3 * VERTEX_COUNT
+    shapes = {"u": (rows, 1), "w_shp": (rows, 40), "w_exp": (rows, 10), "keypoints": (204,)}
+    return {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("keypoints", -5.0, "'keypoints' has values outside of 0 … 115094"),
+        ("keypoints", 1e9, "'keypoints' has values outside of 0 … 115094"),
+        ("w_exp", np.nan, "'w_exp' has values that are not finite"),
+    ],
+)
+def test_impossible_values_are_named(tmp_path: Path, name: str, value: float, message: str) -> None:
+    arrays = valid_arrays()
+    arrays[name][3] = value
+    (tmp_path / "b.pkl").write_bytes(pickle.dumps(arrays))
+    with pytest.raises(ModelFileError, match=rf"b\.pkl: {message}"):
+        load_bfm(tmp_path / "b.pkl")
+
+
+@pytest.mark.parametrize(
+    ("triangles", "message"),
+    [([1, 2], "no \\(3, N\\) whole numbers"), (np.full((3, 2), 7) * [1, 99999], "vertices that")],
+)
+def test_unsuited_triangles_are_named(tmp_path: Path, triangles: object, message: str) -> None:
+    (tmp_path / "b.pkl").write_bytes(pickle.dumps(valid_arrays()))
+    (tmp_path / "tri.pkl").write_bytes(pickle.dumps(triangles))
+    with pytest.raises(ModelFileError, match=rf"tri\.pkl: .*{message}"):
+        load_bfm(tmp_path / "b.pkl")
 
 
 def test_without_bfm_the_embedded_head_serves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,9 +1,8 @@
 """The user's own copy of the 3DDFA face model, `bfm_noneck_v3.pkl`, in the local frame of this suite.
 
-Its licence forbids us to ship it. A pickle can run any code, so only NumPy arrays are let through.
+Its licence forbids us to ship it. A pickle can run any code, so it is read as plain data (`pickles`).
 """
 
-import io
 import pickle
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,8 @@ import numpy as np
 
 from trackertraincode.errors import ModelFileError
 from trackertraincode.facemodel.head_model import EXPRESSION_COUNT, SHAPE_COUNT, HeadModel
+from trackertraincode.facemodel.landmarks68 import COUNT
+from trackertraincode.pickles import read_plain_pickle
 
 NAME = "bfm_noneck_v3"
 VERTEX_COUNT = 38365
@@ -29,34 +30,16 @@ EYE_VERTICES = {
 # Spread of the rescaled coefficients of real faces: a rough unit, used only to bound how far heads deform.
 COEFFICIENT_STD = 0.5
 
-_ALLOWED = {
-    ("numpy", "ndarray"),
-    ("numpy", "dtype"),
-    ("numpy.core.multiarray", "_reconstruct"),
-    ("numpy._core.multiarray", "_reconstruct"),
-}
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """Lets NumPy arrays through and nothing else."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _ALLOWED:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no face model needs")
-        if name == "_reconstruct":
-            return np._core.multiarray._reconstruct  # type: ignore[attr-defined]
-        return getattr(np, name)
-
 
 def load_array_pickle(path: Path) -> Any:
-    """Unpickle a file of NumPy arrays. Raises ModelFileError for anything else that it holds."""
+    """What a pickle of numeric arrays holds. Raises ModelFileError for anything else."""
     try:
-        return _ArrayUnpickler(io.BytesIO(path.read_bytes()), encoding="latin1").load()
+        return read_plain_pickle(path)
     except FileNotFoundError as error:
         raise ModelFileError(
             f"{path}: no such file; give the path of {NAME}.pkl, or leave --face-model out."
         ) from error
-    except Exception as error:  # a damaged pickle can raise anything
+    except pickle.UnpicklingError as error:
         raise ModelFileError(
             f"{path}: refused or damaged ({error}); use the {NAME}.pkl of the 3DDFA authors."
         ) from error
@@ -68,17 +51,26 @@ def load_bfm(path: Path) -> HeadModel:
     Raises ModelFileError when the file is missing, refused, damaged, or not this model.
     """
     content = load_array_pickle(path)
-    mean, shape, expression = (_array(path, content, key) for key in ("u", "w_shp", "w_exp"))
-    keypoints = _array(path, content, "keypoints").reshape(-1, 3)[:, 0] // 3
-    expected = {"u": (3 * VERTEX_COUNT, 1), "w_shp": (3 * VERTEX_COUNT, SHAPE_COUNT)}
-    expected["w_exp"] = (3 * VERTEX_COUNT, EXPRESSION_COUNT)
-    for key, array in (("u", mean), ("w_shp", shape), ("w_exp", expression)):
-        if array.shape != expected[key]:
-            raise ModelFileError(f"{path}: '{key}' has shape {array.shape}, expected {expected[key]}; not {NAME}.")
+    rows = 3 * VERTEX_COUNT
+    shapes = {
+        "u": (rows, 1),
+        "w_shp": (rows, SHAPE_COUNT),
+        "w_exp": (rows, EXPRESSION_COUNT),
+        "keypoints": (3 * COUNT,),
+    }
+    arrays = [_array(path, content, key) for key in shapes]
+    for array, (key, expected) in zip(arrays, shapes.items()):
+        if array.shape != expected:
+            raise ModelFileError(f"{path}: '{key}' has shape {array.shape}, expected {expected}; not {NAME}.")
+        if not np.isfinite(array).all():
+            raise ModelFileError(f"{path}: '{key}' has values that are not finite; the file is damaged.")
+    mean, shape, expression, listed = arrays
+    keypoints = listed.astype(np.int64).reshape(-1, 3)[:, 0] // 3
+    if not ((keypoints >= 0) & (keypoints < VERTEX_COUNT)).all():
+        raise ModelFileError(f"{path}: 'keypoints' has values outside of 0 … {rows - 1}; not {NAME}.")
     axes = np.array([1.0, -1.0, -1.0])
     vertices = mean.reshape(-1, 3) * MEAN_SCALE * axes - ORIGIN
     basis = np.concatenate([shape.T * SHAPE_SCALE, expression.T * EXPRESSION_SCALE]).reshape(-1, VERTEX_COUNT, 3) * axes
-    keypoints = keypoints.astype(np.int64)
     keypoints[list(EYE_VERTICES)] = list(EYE_VERTICES.values())
     return HeadModel(
         name=NAME,
@@ -92,18 +84,24 @@ def load_bfm(path: Path) -> HeadModel:
 
 
 def _triangles(path: Path) -> np.ndarray:
-    """(T, 3); empty where the file is missing: only drawing the mesh needs them."""
+    """(T, 3) vertices of each triangle; none where the file is missing: only drawing the mesh needs them."""
     if not path.is_file():
         return np.zeros((0, 3), dtype=np.int32)
-    triangles = np.asarray(load_array_pickle(path))
+    triangles = load_array_pickle(path)
+    whole = isinstance(triangles, np.ndarray) and triangles.dtype.kind in "iu" and triangles.size > 0
+    if not whole or triangles.ndim != 2 or 3 not in triangles.shape:
+        raise ModelFileError(
+            f"{path}: holds no (3, N) whole numbers of triangles; use the one of the 3DDFA authors, or none."
+        )
     triangles = triangles.T if triangles.shape[0] == 3 else triangles
-    first = triangles.min()
-    # The file winds them inwards.
-    return np.ascontiguousarray((triangles - first)[:, ::-1]).astype(np.int32)
+    indices = triangles.astype(np.int64) - int(triangles.min())
+    if indices.max() >= VERTEX_COUNT:
+        raise ModelFileError(f"{path}: has triangles of vertices that {NAME} lacks; use its own tri.pkl, or none.")
+    return np.ascontiguousarray(indices[:, ::-1]).astype(np.int32)  # the file winds them inwards
 
 
 def _array(path: Path, content: Any, key: str) -> np.ndarray:
     if not isinstance(content, dict) or not isinstance(content.get(key), np.ndarray):
-        found = ", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__
+        found = ", ".join(map(str, list(content)[:8])) if isinstance(content, dict) else type(content).__name__
         raise ModelFileError(f"{path}: no array '{key}' (found: {found}); use the {NAME}.pkl of the 3DDFA authors.")
     return content[key]
