@@ -17,7 +17,7 @@ from trackertraincode.errors import UserError
 from trackertraincode.files import data_dir
 from trackertraincode.tracking.tracker import HeadPoseTracker
 from trackertraincode.tracking.video import (
-    PICTURES,
+    IMAGES,
     AnnotatedOutput,
     draw_pose,
     is_camera,
@@ -67,7 +67,7 @@ def main() -> int:
         options.localizer or find_file(LOCALIZER),
         diagonal_fov_deg=options.fov,
         localize_every=LOOK_EVERY,
-        whole_frames=independent or Path(options.source).suffix.lower() in PICTURES,
+        whole_frames=independent or Path(options.source).suffix.lower() in IMAGES,
     )
     rows, found = [], 0
     with contextlib.ExitStack() as stack:

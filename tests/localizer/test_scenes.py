@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
-from trackertraincode.localizer.network import SIZE
+from trackertraincode.localizer import SIZE
 from trackertraincode.localizer.scenes import make_scene, write_scenes
 from trackertraincode.sample.images import decode
 

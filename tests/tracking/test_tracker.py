@@ -85,7 +85,7 @@ def test_wrong_model_files_are_named(tmp_path: Path) -> None:
 
 def test_a_localizer_is_no_pose_model(shared_data: Path) -> None:
     localizer = shared_data / "opentrack" / "head-localizer.onnx"
-    with pytest.raises(ModelFileError, match=r"head-localizer\.onnx: output pose or quat is missing"):
+    with pytest.raises(ModelFileError, match=r"head-localizer\.onnx: is a localizer"):
         HeadPoseTracker(localizer, localizer)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from trackertraincode.errors import ModelFileError
 from trackertraincode.export.trial import FLOAT, Port, Trial, try_model
-from trackertraincode.localizer.network import SIZE
+from trackertraincode.localizer import SIZE
 from trackertraincode.models.onnx_model import KNOWN_VERSIONS, LOCALIZER_OUTPUT, METADATA_KEY, OUTPUTS
 from trackertraincode.models.onnx_model import REQUIRED as REQUIRED_FIELDS
 

@@ -23,7 +23,8 @@ from trackertraincode import __version__
 from trackertraincode.errors import ModelFileError
 from trackertraincode.export.contract import full_faults, opentrack_faults
 from trackertraincode.files import whole_file
-from trackertraincode.localizer.network import SIZE, Localizer
+from trackertraincode.localizer import SIZE
+from trackertraincode.localizer.network import Localizer
 from trackertraincode.models.checkpoint import About
 from trackertraincode.models.onnx_model import LOCALIZER_OUTPUT, METADATA_KEY, OUTPUTS, open_session
 from trackertraincode.models.pose_network import PoseNetwork

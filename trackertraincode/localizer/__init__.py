@@ -2,3 +2,7 @@
 
 images or rendered scenes --data--> batches --network, loss--> training --> localizer.ckpt, localizer.onnx --model-->
 """
+
+from trackertraincode.sample.images import Size
+
+SIZE = Size(288, 224)  # of the network's input, fixed by OpenTrack's NeuralNet tracker

@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 from trackertraincode.augmentation.intensity import augment_picture
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.errors import SampleFormatError, UserError
-from trackertraincode.localizer.network import SIZE
+from trackertraincode.localizer import SIZE
 from trackertraincode.sample.images import decode
 
 EDGES = np.array(SIZE)

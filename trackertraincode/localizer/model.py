@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from trackertraincode.errors import ModelFileError
-from trackertraincode.localizer.network import SIZE, load_localizer
+from trackertraincode.localizer import SIZE
+from trackertraincode.localizer.network import load_localizer
 from trackertraincode.models.onnx_model import LOCALIZER_OUTPUT, open_session
 
 Predict = Callable[[Tensor], Tensor]  # (B, 1, 224, 288) -> (B, 5) face logit, box in [-1, 1]

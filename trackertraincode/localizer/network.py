@@ -17,9 +17,6 @@ from torch import Tensor, nn
 
 from trackertraincode.models.backbones import with_safe_strides
 from trackertraincode.models.checkpoint import load_checkpoint
-from trackertraincode.sample.images import Size
-
-SIZE = Size(288, 224)  # of the network's input, fixed by OpenTrack's NeuralNet tracker
 
 
 @dataclass(frozen=True, kw_only=True)

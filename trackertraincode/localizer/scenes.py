@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from trackertraincode import __version__
 from trackertraincode.datasets.dshdf5pose import PoseWriter
-from trackertraincode.localizer.network import SIZE
+from trackertraincode.localizer import SIZE
 from trackertraincode.rendering.background import draw_background
 from trackertraincode.rendering.camera_effects import CameraEffects, apply_camera
 from trackertraincode.rendering.scene import FaceScene, render_scene

@@ -23,10 +23,11 @@ from trackertraincode.augmentation.loader import EpochSampler, checked
 from trackertraincode.errors import ConfigError, UserError
 from trackertraincode.export.onnx import export_localizer
 from trackertraincode.geometry.boxes import box_iou
+from trackertraincode.localizer import SIZE
 from trackertraincode.localizer.data import LocalizerBatch, LocalizerBatches, open_images, split
 from trackertraincode.localizer.loss import localizer_loss
 from trackertraincode.localizer.model import Predict, load_predict
-from trackertraincode.localizer.network import SIZE, Localizer, LocalizerConfig, load_localizer
+from trackertraincode.localizer.network import Localizer, LocalizerConfig, load_localizer
 from trackertraincode.localizer.scenes import write_scenes
 from trackertraincode.models.checkpoint import About, save_network
 from trackertraincode.training.callbacks.progress import Progress

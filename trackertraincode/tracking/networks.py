@@ -8,11 +8,10 @@ import numpy as np
 
 from trackertraincode.detection.mtcnn import MtcnnDetector
 from trackertraincode.errors import ModelFileError
-from trackertraincode.models.onnx_model import OnnxPoseModel, open_session
+from trackertraincode.localizer import SIZE
+from trackertraincode.models.onnx_model import LOCALIZER_OUTPUT, OnnxPoseModel, open_session
 from trackertraincode.tracking.opentrack_client import plugin_arithmetic, scale_grey
 
-LOCALIZER_SIZE = (288, 224)  # width, height; fixed by the plugin
-LOCALIZER_OUTPUT = "logit_box"
 MIN_FACE_SIDE = 16  # pixels of the image that the localizer looks at; smaller boxes are not accepted
 FARTHEST = 100.0  # half edges of a crop from its middle; no answer of a sound network lies beyond
 
@@ -47,7 +46,7 @@ class LocalizerModel:
                 f"{path}: outputs are {', '.join(outputs)}; a localizer has `{LOCALIZER_OUTPUT}` [1, 5]."
             )
         inputs = self._session.get_inputs()
-        shape = (1, 1, LOCALIZER_SIZE[1], LOCALIZER_SIZE[0])
+        shape = (1, 1, SIZE.height, SIZE.width)
         if len(inputs) != 1 or not _fits(inputs[0], shape):
             found = ", ".join(f"{i.type} {i.shape}" for i in inputs)
             raise ModelFileError(f"{path}: inputs are {found}; a localizer has one, tensor(float) {list(shape)}.")
@@ -60,7 +59,7 @@ class LocalizerModel:
     def __call__(self, image: np.ndarray) -> FoundFace:
         """(H, W) uint8 grey -> score and box. Raises ModelFileError when they make no sense."""
         height, width = image.shape
-        small = cv2.resize(image, LOCALIZER_SIZE, interpolation=cv2.INTER_AREA)
+        small = cv2.resize(image, SIZE, interpolation=cv2.INTER_AREA)
         (output,) = self._session.run(
             [LOCALIZER_OUTPUT], {self._input: scale_grey(small, np.float32(1.0 / 255.0))[None, None]}
         )

@@ -1,0 +1,162 @@
+"""Sources are opened or named in one line; what is written is whole, readable, and never its own source."""
+
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from trackertraincode.errors import UserError
+from trackertraincode.sample.images import encode_png
+from trackertraincode.tracking import video
+from trackertraincode.tracking.video import (
+    AnnotatedOutput,
+    Frame,
+    check_display,
+    check_image_folder,
+    is_camera,
+    iter_frames,
+    writable_rate,
+)
+
+
+@pytest.fixture
+def picture() -> np.ndarray:
+    return cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8), (9, 9), 3)
+
+
+def write_video(path: Path, count: int, fps: float = 15.0) -> None:
+    with AnnotatedOutput(path) as output:
+        for index in range(count):
+            image = np.random.default_rng(index).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+            output.write(Frame(str(index), image, fps))
+
+
+@pytest.mark.parametrize(
+    ("tag", "turn"),
+    [(3, Image.Transpose.ROTATE_180), (6, Image.Transpose.ROTATE_90), (8, Image.Transpose.ROTATE_270)],
+)
+def test_images_are_turned_upright(tmp_path: Path, picture: np.ndarray, tag: int, turn: Image.Transpose) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = tag
+    Image.fromarray(picture).transpose(turn).save(tmp_path / "phone.jpg", quality=95, exif=exif)
+    (frame,) = iter_frames(str(tmp_path / "phone.jpg"))
+    assert frame.image.shape == picture.shape
+    assert np.abs(frame.image.astype(int) - picture).mean() < 4
+
+
+def test_a_video_that_ends_early_is_said_so(tmp_path: Path) -> None:
+    write_video(tmp_path / "a.avi", 30)
+    data = (tmp_path / "a.avi").read_bytes()
+    (tmp_path / "half.avi").write_bytes(data[: len(data) // 2])
+    notes: list[str] = []
+    frames = list(iter_frames(str(tmp_path / "half.avi"), notes.append))
+    assert 5 < len(frames) < 30
+    assert notes == [
+        f"{tmp_path / 'half.avi'}: ends after {len(frames)} of the 30 frames that it announces; it is cut off or damaged."
+    ]
+    assert len(list(iter_frames(str(tmp_path / "a.avi"), notes.append))) == 30
+    assert len(notes) == 1
+
+
+def test_a_video_without_frames_is_an_error(tmp_path: Path) -> None:
+    cv2.VideoWriter(str(tmp_path / "none.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 15, (64, 48)).release()
+    with pytest.raises(UserError, match=r"none\.avi: no frame can be read"):
+        next(iter_frames(str(tmp_path / "none.avi")))
+
+
+def test_damaged_images_of_a_folder_are_skipped_by_name(tmp_path: Path, picture: np.ndarray) -> None:
+    (tmp_path / "a.png").write_bytes(encode_png(picture))
+    (tmp_path / "b.png").write_bytes(b"junk")
+    (tmp_path / ".c.png").write_bytes(b"hidden")
+    notes: list[str] = []
+    assert [frame.name for frame in iter_frames(str(tmp_path), notes.append)] == ["a.png"]
+    assert len(notes) == 1
+    assert "b.png" in notes[0]
+    (tmp_path / "a.png").write_bytes(b"junk")
+    with pytest.raises(UserError, match="none of its images can be read"):
+        list(iter_frames(str(tmp_path), notes.append))
+
+
+def test_devices_and_addresses_are_cameras_and_files_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "7").touch()
+    assert all(map(is_camera, ["0", "rtsp://camera/stream", "http://10.0.0.2:8080/video"]))
+    assert not any(map(is_camera, ["7", str(tmp_path), "clip.mp4"]))
+    if sys.platform == "linux":
+        assert is_camera("/dev/null")
+
+
+@pytest.mark.parametrize("source", ["rtsp://127.0.0.1:1/none", "99"])
+def test_a_camera_that_cannot_be_opened_is_named(source: str) -> None:
+    with pytest.raises(UserError, match=f"{source}: can't be opened"):
+        next(iter_frames(source))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="addresses of files are written otherwise")
+def test_an_address_is_opened(tmp_path: Path) -> None:
+    write_video(tmp_path / "a.avi", 3)
+    assert len(list(iter_frames(f"file://{tmp_path / 'a.avi'}"))) == 3
+
+
+@pytest.mark.parametrize(
+    ("announced", "written"),
+    [(891.236, 891.2), (120.003, 120.0), (29.97, 29.97), (23.976, 23.976), (59.9401, 59.94), (90_000, 30.0),
+     (0.0, 30.0), (float("nan"), 30.0), (float("inf"), 30.0)],
+)  # fmt: skip
+def test_frame_rates_are_rounded_to_what_files_can_keep(announced: float, written: float) -> None:
+    assert writable_rate(announced) == pytest.approx(written)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".avi", ".mkv", ".mov"])
+@pytest.mark.parametrize("fps", [891.236, 120.003])
+def test_videos_of_odd_rates_are_written(tmp_path: Path, suffix: str, fps: float) -> None:
+    write_video(tmp_path / f"a{suffix}", 4, fps)
+    assert len(list(iter_frames(str(tmp_path / f"a{suffix}")))) == 4
+
+
+def test_unknown_suffixes_are_refused_before_any_frame(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"a\.webm: can't be written; name it \.mp4, \.avi"):
+        AnnotatedOutput(tmp_path / "a.webm")
+
+
+def test_a_size_that_no_video_has_is_the_named_cause(tmp_path: Path) -> None:
+    message = r"a\.mp4: OpenCV can't write a \.mp4 video of 1 × 1 pixels at 30 frames"
+    with pytest.raises(UserError, match=message), AnnotatedOutput(tmp_path / "a.mp4") as output:
+        output.write(Frame("0", np.zeros((1, 1, 3), np.uint8)))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_video_that_cannot_be_read_back_gets_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after a full disk, of which OpenCV says nothing."""
+    monkeypatch.setattr(video, "_readable_frames", lambda _: 1)
+    with pytest.raises(UserError, match=r"a\.avi: only 1 of 40 frames can be read back"):
+        write_video(tmp_path / "a.avi", 40)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_images_that_would_be_drawn_into_one_file_are_refused(tmp_path: Path) -> None:
+    for name in ("a.jpg", "A.png"):
+        (tmp_path / name).touch()
+    with pytest.raises(UserError, match=r"A\.png and a\.jpg would both be drawn into one \.png file"):
+        check_image_folder(tmp_path, tmp_path / "drawn")
+
+
+def test_drawn_images_replace_no_source(tmp_path: Path) -> None:
+    source, output = tmp_path / "source", tmp_path / "output"
+    source.mkdir()
+    (source / "a.png").touch()
+    check_image_folder(source, output)
+    with pytest.raises(UserError, match=r"a\.png: is also an input"):
+        check_image_folder(source, source)
+    output.symlink_to(source)
+    with pytest.raises(UserError, match=r"a\.png: is also an input"):
+        check_image_folder(source, output)
+
+
+def test_without_a_display_showing_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(video.sys, "executable", "false")  # a process that fails, as OpenCV's does there
+    with pytest.raises(UserError, match=r"--show needs a display.*--output"):
+        check_display()
