@@ -1,6 +1,7 @@
 """Data flows one way: a package imports only packages of lower layers."""
 
 import ast
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -83,3 +84,19 @@ def test_no_script_imports_a_script(path: Path) -> None:
     imported = {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
     imported |= {n.module or "" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
     assert not {name for name in imported if name.split(".")[0] in scripts | {"scripts"}}
+
+
+def test_no_imports_run_in_circles() -> None:
+    """Not even inside of functions or for type checkers."""
+    modules = {".".join(p.relative_to(PROJECT).with_suffix("").parts).removesuffix(".__init__"): p
+               for p in LIBRARY.rglob("*.py")}  # fmt: skip
+    graph = {}
+    for module, path in modules.items():
+        names = set()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                names |= {node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)}
+            elif isinstance(node, ast.Import):
+                names |= {alias.name for alias in node.names}
+        graph[module] = names & modules.keys() - {module}
+    TopologicalSorter(graph).prepare()

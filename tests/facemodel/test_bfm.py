@@ -13,7 +13,7 @@ from scipy.io import loadmat
 
 from trackertraincode.errors import ModelFileError
 from trackertraincode.facemodel.bfm import VERTEX_COUNT, load_bfm
-from trackertraincode.facemodel.head_model import load_head_model
+from trackertraincode.facemodel.load import load_head_model
 from trackertraincode.geometry.camera import project_weak_perspective
 from trackertraincode.geometry.euler import aflw_to_matrix
 from trackertraincode.geometry.rotation import matrix_to_quat

@@ -14,7 +14,8 @@ import torch
 from trackertraincode.conversion.matfile import numbers, text
 from trackertraincode.facemodel.embedded import NAME as EMBEDDED
 from trackertraincode.facemodel.embedded import embedded_head
-from trackertraincode.facemodel.head_model import EXPRESSION_COUNT, SHAPE_COUNT, HeadModel, load_head_model
+from trackertraincode.facemodel.head_model import EXPRESSION_COUNT, SHAPE_COUNT, HeadModel
+from trackertraincode.facemodel.load import load_head_model
 from trackertraincode.geometry.euler import aflw_to_matrix
 from trackertraincode.geometry.rotation import matrix_to_quat
 from trackertraincode.sample.images import Size

@@ -15,8 +15,9 @@ import torch
 from trackertraincode.datasets import dshdf5, layout
 from trackertraincode.errors import SampleFormatError
 from trackertraincode.facemodel.embedded import embedded_head
-from trackertraincode.facemodel.head_model import HeadModel, load_head_model
+from trackertraincode.facemodel.head_model import HeadModel
 from trackertraincode.facemodel.landmarks68 import EYE_CORNERS
+from trackertraincode.facemodel.load import load_head_model
 from trackertraincode.geometry.camera import project_weak_perspective
 from trackertraincode.sample.fields import BY_ATTRIBUTE, LABELS, SEQUENCE_STARTS, Kind
 from trackertraincode.sample.images import ImageDecodeError, Size, check_image, decode_labels

@@ -17,7 +17,8 @@ from trackertraincode.errors import EvaluationError
 from trackertraincode.evaluation.framing import SIXD, SIXD_K, SQUARE, Framing
 from trackertraincode.evaluation.metrics import euler_errors, folded_euler_errors
 from trackertraincode.facemodel.embedded import embedded_head
-from trackertraincode.facemodel.head_model import COEFFICIENT_COUNT, HeadModel, load_head_model
+from trackertraincode.facemodel.head_model import COEFFICIENT_COUNT, HeadModel
+from trackertraincode.facemodel.load import load_head_model
 from trackertraincode.geometry.boxes import box_from_center, box_hull
 from trackertraincode.geometry.camera import project_weak_perspective
 from trackertraincode.geometry.euler import matrix_to_aflw

@@ -3,16 +3,13 @@
 coefficients (..., 50) = 40 shape + 10 expression --deform--> vertices (..., V, 3) in the local frame
 """
 
-import os
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 
 SHAPE_COUNT, EXPRESSION_COUNT = 40, 10
 COEFFICIENT_COUNT = SHAPE_COUNT + EXPRESSION_COUNT
-BFM_FILE = "bfm_noneck_v3.pkl"
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,19 +102,3 @@ def hull_vertices(model: HeadModel, draws: int = 12) -> np.ndarray:
     for row in coefficients:
         found |= set(ids[ConvexHull(model.deform(row, ids)).vertices].tolist())
     return np.array(sorted(found))
-
-
-def load_head_model(path: Path | None = None) -> HeadModel:
-    """The model of `--face-model`; else `$DATADIR/bfm_noneck_v3.pkl` where it exists; else the embedded head.
-
-    Raises ModelFileError when a named file can't be used.
-    """
-    from trackertraincode.facemodel.bfm import load_bfm
-    from trackertraincode.facemodel.embedded import embedded_head
-
-    if path is not None:
-        return load_bfm(path)
-    folder = os.environ.get("DATADIR")
-    if folder and (Path(folder) / BFM_FILE).is_file():
-        return load_bfm(Path(folder) / BFM_FILE)
-    return embedded_head()

@@ -7,7 +7,8 @@ from functools import partial
 import numpy as np
 
 from trackertraincode.rendering.archives import LAYOUTS, Face
-from trackertraincode.rendering.scene import FaceScene, Person, render_scene
+from trackertraincode.rendering.person import Person
+from trackertraincode.rendering.scene import FaceScene, render_scene
 from trackertraincode.workers import map_in_order
 
 PICTURES_PER_PERSON = 4  # of one person with one expression, as 300W-LP has several poses of one picture

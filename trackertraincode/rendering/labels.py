@@ -2,16 +2,13 @@
 
 from collections.abc import Mapping
 from functools import cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from trackertraincode.facemodel.embedded import embedded_head
 from trackertraincode.rendering.materials import hairiness
+from trackertraincode.rendering.person import Person
 from trackertraincode.rendering.rasterizer import Surface, join_surfaces, rasterize
-
-if TYPE_CHECKING:
-    from trackertraincode.rendering.scene import Person
 
 CLASSES = {
     "background": 0, "skin": 1, "nose": 2, "eye_right": 3, "eye_left": 4, "brow_right": 5, "brow_left": 6,
@@ -37,7 +34,7 @@ def _head_classes() -> np.ndarray:
 
 
 def segmentation_of(
-    person: "Person", surfaces: Mapping[str, Surface], width: int, height: int, hidden: np.ndarray | None
+    person: Person, surfaces: Mapping[str, Surface], width: int, height: int, hidden: np.ndarray | None
 ) -> np.ndarray:
     """(H, W) uint8 classes of a drawn scene. hidden: (H, W) bool, where an occluder is in front."""
     head = _head_classes().copy()

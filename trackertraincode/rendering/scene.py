@@ -9,14 +9,15 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from trackertraincode.facemodel.embedded import NAME, embedded_head
-from trackertraincode.facemodel.embedded_modes import EXPRESSION_STD, SHAPE_MODES
+from trackertraincode.facemodel.embedded_modes import EXPRESSION_STD
 from trackertraincode.facemodel.landmarks68 import EYE_CORNERS
 from trackertraincode.geometry.euler import aflw_to_matrix
 from trackertraincode.rendering import assets
 from trackertraincode.rendering.background import draw_background
 from trackertraincode.rendering.camera_effects import CameraEffects, apply_camera, draw_occluders
 from trackertraincode.rendering.labels import segmentation_of
-from trackertraincode.rendering.materials import Looks, hairiness, head_colors
+from trackertraincode.rendering.materials import hairiness, head_colors
+from trackertraincode.rendering.person import Person
 from trackertraincode.rendering.rasterizer import Surface, front_faces, join_surfaces, rasterize, vertex_normals
 from trackertraincode.sample.images import encode_jpeg, encode_png
 from trackertraincode.sample.sample import Sample
@@ -24,35 +25,6 @@ from trackertraincode.sample.sample import Sample
 FACE_MODEL = NAME
 MAX_PITCH, MAX_YAW, MAX_ROLL = (np.radians(v) for v in (60.0, 90.0, 60.0))
 SUPERSAMPLING = 2
-
-
-@dataclass(frozen=True, kw_only=True)
-class Person:
-    """What stays the same in all pictures of somebody."""
-
-    shape: np.ndarray  # (40,)
-    looks: Looks
-    glasses: str  # "", "clear" or "dark"
-    round_lenses: bool
-    glasses_color: tuple[float, float, float]
-    long_hair: float  # y where it ends; 0: short
-    clothes: tuple[float, float, float]
-
-    @staticmethod
-    def draw(rng: np.random.Generator) -> "Person":
-        looks = Looks.draw(rng)
-        long_hair = looks.hair_top > -1.5 and rng.random() < 0.35
-        color = [float(v) for v in rng.uniform(0.0, 0.35, 3)]
-        clothes = [float(v) for v in rng.uniform(0.05, 0.9, 3)]
-        return Person(
-            shape=rng.normal(0.0, 1.0, len(SHAPE_MODES)) * embedded_head().coefficient_std[: len(SHAPE_MODES)],
-            looks=looks,
-            glasses=str(rng.choice(["", "clear", "dark"], p=[0.75, 0.2, 0.05])),
-            round_lenses=bool(rng.random() < 0.5),
-            glasses_color=(color[0], color[1], color[2]),
-            long_hair=float(rng.choice([0.7, 1.0, 1.4])) if long_hair else 0.0,
-            clothes=(clothes[0], clothes[1], clothes[2]),
-        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,8 @@ import torch
 
 from trackertraincode.errors import ConfigError
 from trackertraincode.facemodel.bfm import NAME as BFM_NAME
-from trackertraincode.facemodel.head_model import HeadModel, load_head_model
+from trackertraincode.facemodel.head_model import HeadModel
+from trackertraincode.facemodel.load import load_head_model
 from trackertraincode.models.checkpoint import load_network
 from trackertraincode.models.pose_network import PoseNetwork, build_network
 from trackertraincode.training.config import TrainConfig
