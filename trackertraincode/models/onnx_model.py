@@ -24,6 +24,7 @@ class Output:
     opentrack: dict[str, tuple[int, ...]] = field(
         default_factory=dict
     )  # in the plugin: today's name, old ones -> shape
+    rows: tuple[tuple[int, ...], ...] = ()  # shapes of one crop's values, where `opentrack` doesn't tell them
     required: bool = False  # by the plugin
     value: Callable[[Any], Any] | None = None  # of a Prediction, for outputs that are no field of it; written, not read
 
@@ -32,12 +33,17 @@ class Output:
         """Under which it may stand in a file, those preferred first."""
         return (self.full, *self.opentrack)
 
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        """Whether one crop's values may have this shape."""
+        known = (*self.rows, *(whole[1:] for whole in self.opentrack.values()))
+        return not known or shape in known
+
 
 OUTPUTS = {  # field of Prediction -> its names, in the order of files; an output more is an entry more
     "head": Output("coord", {"pos_size": (1, 3)}, required=True),
     "rotation": Output("pose", {"quat": (1, 4)}, required=True),
     "face_box": Output("roi", {"box": (1, 4)}, required=True),
-    "landmarks": Output("pt3d_68"),
+    "landmarks": Output("pt3d_68", rows=((68, 3),)),
     "shape": Output("shapeparam"),
     "head_tril": Output(
         "coord_scales_tril", {"pos_size_scales_tril": (1, 3, 3), "pos_size_std": (1, 3), "pos_size_scales": (1, 3)}
@@ -121,7 +127,7 @@ class OnnxPoseModel:
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """(B, C, S, S) float32, normalised -> fields of Prediction, each (B, ...).
 
-        Raises ModelFileError when an output isn't finite.
+        Raises ModelFileError when the model can't be computed, or an output isn't of its shape and finite.
         """
         names = list(self._names.values())
         step = self.batch or len(images)
@@ -130,8 +136,7 @@ class OnnxPoseModel:
             chunk = images[start : start + step]
             missing = step - len(chunk)
             padded = np.concatenate([chunk, np.repeat(chunk[-1:], missing, axis=0)]) if missing else chunk
-            values = self._session.run(names, {self._input: np.ascontiguousarray(padded)})
-            parts.append([value[: len(chunk)] for value in values])
+            parts.append([value[: len(chunk)] for value in self._answer(names, np.ascontiguousarray(padded))])
         result = {key: np.concatenate([part[i] for part in parts]) for i, key in enumerate(self._names)}
         for key, values in result.items():
             if not np.isfinite(values).all():
@@ -143,6 +148,20 @@ class OnnxPoseModel:
             if key in result and result[key].ndim == 2:
                 result[key] = result[key][..., None] * np.eye(3, dtype=np.float32)
         return result
+
+    def _answer(self, names: list[str], images: np.ndarray) -> list[np.ndarray]:
+        """Outputs of these names for one batch (B, C, S, S), checked."""
+        try:
+            values = self._session.run(names, {self._input: images})
+        except Exception as error:  # onnxruntime's errors have no common base class
+            raise ModelFileError(f"{self.path}: can't be computed ({str(error).splitlines()[0][:200]}).") from error
+        for key, name, value in zip(self._names, names, values):
+            if value.dtype.kind != "f" or value.shape[:1] != (len(images),) or not OUTPUTS[key].fits(value.shape[1:]):
+                raise ModelFileError(
+                    f"{self.path}: output {name} is {value.dtype} {value.shape} for {len(images)} crops, which is no {key}; "
+                    "export the model with scripts/export_model.py."
+                )
+        return values
 
 
 def latencies(paths: Sequence[Path], threads: int, runs: int) -> list[float]:

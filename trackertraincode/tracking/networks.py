@@ -60,22 +60,25 @@ class LocalizerModel:
         """(H, W) uint8 grey -> score and box. Raises ModelFileError when they make no sense."""
         height, width = image.shape
         small = cv2.resize(image, SIZE, interpolation=cv2.INTER_AREA)
-        (output,) = self._session.run(
-            [LOCALIZER_OUTPUT], {self._input: scale_grey(small, np.float32(1.0 / 255.0))[None, None]}
-        )
-        if output.shape != (1, 5):
-            raise ModelFileError(
-                f"{self._path}: output `{LOCALIZER_OUTPUT}` has shape {output.shape}, expected (1, 5)."
-            )
-        answer = output[0]
-        _check_plausible(self._path, LOCALIZER_OUTPUT, answer[1:])
-        if np.isnan(answer[0]):
-            raise ModelFileError(f"{self._path}: output `{LOCALIZER_OUTPUT}` isn't finite; the model is damaged.")
+        answer = self._run(scale_grey(small, np.float32(1.0 / 255.0))[None, None])
         corner = answer[1:3]
         opposite = corner + (answer[3:5] - corner)  # rounded as by the plugin, which keeps width and height
         corners = 0.5 * (np.concatenate([corner, opposite]) + 1) * np.array([width, height] * 2, np.float32)
         with np.errstate(over="ignore"):
             return FoundFace(float(1.0 / (1.0 + np.exp(-answer[0]))), corners)
+
+    def _run(self, values: np.ndarray) -> np.ndarray:
+        """(1, 1, H, W) float32 -> (5,) logit and box, checked."""
+        try:
+            (output,) = self._session.run([LOCALIZER_OUTPUT], {self._input: values})
+        except Exception as error:  # onnxruntime's errors have no common base class
+            raise ModelFileError(f"{self._path}: can't be computed ({str(error).splitlines()[0][:200]}).") from error
+        if output.shape != (1, 5):
+            raise ModelFileError(f"{self._path}: output {LOCALIZER_OUTPUT} has shape {output.shape}, expected (1, 5).")
+        if np.isnan(output[0, 0]):
+            raise ModelFileError(f"{self._path}: output {LOCALIZER_OUTPUT} isn't finite; the model is damaged.")
+        _check_plausible(self._path, LOCALIZER_OUTPUT, output[0, 1:])
+        return output[0]
 
 
 class MtcnnLocalizer:
@@ -112,6 +115,10 @@ class PoseModel:
         answer = {field: values[0] for field, values in self._model.run(image).items()}
         for field in ("head", "face_box"):
             _check_plausible(self._model.path, field, answer[field])
+        if not abs(np.linalg.norm(answer["rotation"]) - 1.0) < 0.1:
+            raise ModelFileError(
+                f"{self._model.path}: its rotation {answer['rotation'].tolist()} is no unit quaternion."
+            )
         return answer
 
 

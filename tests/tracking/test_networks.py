@@ -1,0 +1,145 @@
+"""Models of others are checked when they are opened and when they answer; none of them can lead the tracker astray."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from trackertraincode.errors import ConfigError, ModelFileError
+from trackertraincode.tracking.networks import LocalizerModel, PoseModel
+from trackertraincode.tracking.opentrack_client import LARGEST_BOX, PixelBox
+from trackertraincode.tracking.tracker import HeadPoseTracker, estimate_pose
+
+GOOD = {"quat": [[0, 0, 0, 1]], "pos_size": [[0, 0, 0.5]], "box": [[-0.5, -0.5, 0.5, 0.5]]}
+FRAME = np.random.default_rng(0).integers(0, 256, (480, 640), dtype=np.uint8)
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def write_model(tmp_path: Path) -> Write:
+    """write_model(outputs, input_shape): a network that answers the same to every image; outputs: name -> values."""
+
+    def write(
+        outputs: dict[str, object], shape: tuple[object, ...] = (1, 1, 33, 33), kind: int = TensorProto.FLOAT
+    ) -> Path:
+        values = {
+            name: np.asarray(v) if isinstance(v, np.ndarray) else np.array(v, np.float32) for name, v in outputs.items()
+        }
+        nodes = [helper.make_node("Constant", [], [n], value=numpy_helper.from_array(v)) for n, v in values.items()]
+        nodes.append(helper.make_node("Identity", ["x"], ["unused"]))
+        graph = helper.make_graph(
+            nodes,
+            "constant",
+            [helper.make_tensor_value_info("x", kind, shape)],
+            [
+                helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(v.dtype), v.shape)
+                for n, v in values.items()
+            ],
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+        model.model_version = 4
+        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.onnx"
+        onnx.save(model, path)
+        return path
+
+    return write
+
+
+def localizer(write_model: Write, box: list[float], logit: float = 5.0) -> Path:
+    return write_model({"logit_box": [[logit, *box]]}, (1, 1, 224, 288))
+
+
+def test_a_box_that_grows_without_end_is_given_up(write_model: Write) -> None:
+    model = write_model(GOOD | {"box": [[-2, -2, 2, 2]]})
+    tracker = HeadPoseTracker(model, localizer(write_model, [-0.2, -0.2, 0.2, 0.2]))
+    sizes = []
+    for _ in range(12):
+        pose = tracker.update(FRAME)
+        assert pose is not None
+        sizes.append(pose.box[2] - pose.box[0])
+    assert max(sizes) <= 2 * LARGEST_BOX * 640
+    assert sizes.count(sizes[0]) > 1  # found anew
+
+
+@pytest.mark.parametrize("value", [1e30, np.nan, np.inf, -150.0])
+@pytest.mark.parametrize("name", ["box", "pos_size"])
+def test_answers_far_from_the_crop_are_refused(write_model: Write, name: str, value: float) -> None:
+    model = PoseModel(write_model(GOOD | {name: [[value, *GOOD[name][0][1:]]]}))
+    with pytest.raises(ModelFileError, match=r"\.onnx: output .*(expected about -1…1|not finite)"):
+        estimate_pose(model, FRAME, PixelBox(100, 100, 90, 90))
+
+
+@pytest.mark.parametrize(
+    ("outputs", "message"),
+    [({"quat": [[0, 0, 1]]}, r"output quat is float32 \(1, 3\).*no rotation"), ({"box": [[0, 0, 1, 1, 1]]}, r"output box"),
+     ({"pos_size": 0.0}, r"output pos_size is float32 \(\)"), ({"quat": np.array([[0, 0, 0, 1]])}, r"output quat is int64"),
+     ({"quat": [[0, 0, 0, 0]]}, r"no unit quaternion"), ({"pt3d_68": np.zeros((1, 5, 3), np.float32)}, r"no landmarks")],
+)  # fmt: skip
+def test_answers_of_other_shapes_and_types_are_refused(write_model: Write, outputs: dict, message: str) -> None:
+    model = PoseModel(write_model(GOOD | outputs))
+    with pytest.raises(ModelFileError, match=message):
+        estimate_pose(model, FRAME, PixelBox(100, 100, 90, 90))
+
+
+def test_a_head_of_no_size_is_far_away(write_model: Write) -> None:
+    pose = estimate_pose(PoseModel(write_model(GOOD | {"pos_size": [[0, 0, 0]]})), FRAME, PixelBox(9, 9, 90, 90))
+    assert np.isfinite([*pose.position_mm, *pose.world_rotation]).all()
+
+
+@pytest.mark.parametrize(
+    ("outputs", "shape", "message"),
+    [({"logit_box": [[1, 0, 0, 1]]}, (1, 1, 224, 288), r"`logit_box` is tensor\(float\) \[1, 4\], expected .*\[1, 5\]"),
+     ({"logit_box": [[1, 0, 0, 1, 1]]}, (1, 3, 224, 288), r"inputs are tensor\(float\) \[1, 3, 224, 288\]"),
+     ({"logit_box": [[1, 0, 0, 1, 1]]}, (1, 1, 288, 224), r"inputs are .*has one, tensor\(float\) \[1, 1, 224, 288\]"),
+     ({"boxes": [[1, 0, 0, 1, 1]]}, (1, 1, 224, 288), r"outputs are boxes")],
+)  # fmt: skip
+def test_localizers_of_other_shapes_are_refused(write_model: Write, outputs: dict, shape: tuple, message: str) -> None:
+    with pytest.raises(ModelFileError, match=message):
+        LocalizerModel(write_model(outputs, shape))
+
+
+def test_a_localizer_of_another_type_is_refused(write_model: Write) -> None:
+    path = write_model({"logit_box": [[1, 0, 0, 1, 1]]}, (1, 1, 224, 288), TensorProto.DOUBLE)
+    with pytest.raises(ModelFileError, match=r"inputs are tensor\(double\)"):
+        LocalizerModel(path)
+
+
+def test_a_localizer_of_any_batch_is_taken(write_model: Write) -> None:
+    model = LocalizerModel(write_model({"logit_box": [[5, -0.5, -0.5, 0.5, 0.5]]}, ("batch", 1, 224, 288)))
+    assert model(FRAME).box.tolist() == [160, 120, 480, 360]
+
+
+@pytest.mark.parametrize(("logit", "value"), [(np.nan, 0.0), (5.0, np.nan), (5.0, 1e30), (5.0, np.inf)])
+def test_localizers_that_answer_nonsense_are_refused(write_model: Write, logit: float, value: float) -> None:
+    model = LocalizerModel(localizer(write_model, [value, 0, 1, 1], logit))
+    with pytest.raises(ModelFileError, match=r"logit_box (is|isn't)"):
+        model(FRAME)
+
+
+@pytest.mark.parametrize("logit", [-200.0, 200.0, -np.inf])
+def test_extreme_logits_are_probabilities(write_model: Write, logit: float) -> None:
+    assert 0 <= LocalizerModel(localizer(write_model, [0, 0, 1, 1], logit))(FRAME).score <= 1
+
+
+@pytest.mark.parametrize("box", [[-9, -9, 9, 9], [0.5, 0.5, -0.5, 0.9]])
+def test_the_tracker_does_not_start_from_boxes_without_a_sensible_size(write_model: Write, box: list[float]) -> None:
+    assert HeadPoseTracker(write_model(GOOD), localizer(write_model, box)).update(FRAME) is None
+
+
+@pytest.mark.parametrize("box", [(0, 0, 1e300, 1e300), (0, 0, 3000, 10), (0, 0, 0, 10), (np.nan, 0, 9, 9)])
+def test_given_boxes_without_a_sensible_size_are_refused(write_model: Write, box: tuple[float, ...]) -> None:
+    with pytest.raises(ConfigError, match=r"box x, y, width, height .*at most 4 times the image's 640 × 480"):
+        estimate_pose(PoseModel(write_model(GOOD)), FRAME, PixelBox(*box))
+
+
+@pytest.mark.parametrize("fov", [np.nan, 0.0, 180.0, -5.0, np.inf])
+def test_fields_of_view_that_no_camera_has_are_refused(write_model: Write, fov: float) -> None:
+    model = write_model(GOOD)
+    with pytest.raises(ConfigError, match=r"field of view of .* degrees"):
+        HeadPoseTracker(model, model, diagonal_fov_deg=fov)
+    with pytest.raises(ConfigError, match=r"field of view of .* degrees"):
+        estimate_pose(PoseModel(model), FRAME, PixelBox(0, 0, 90, 90), diagonal_fov_deg=fov)
