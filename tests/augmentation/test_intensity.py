@@ -11,7 +11,7 @@ from trackertraincode.augmentation.intensity import (
     NOISE_STDS,
     OPERATIONS,
     apply_steps,
-    augment_picture,
+    augment_image,
     draw_noise_std,
     draw_steps,
 )
@@ -84,7 +84,7 @@ def test_tables_and_kornia_change_pictures_alike(picture: np.ndarray) -> None:
     batch = torch.from_numpy(np.stack([picture] * 2000))[:, None]
     theirs = torch.cat([KorniaIntensity()(part) for part in batch.split(4)]).numpy()[:, 0]
     rng = np.random.default_rng(0)
-    mine = np.stack([augment_picture(picture, rng) for _ in range(2000)])
+    mine = np.stack([augment_image(picture, rng) for _ in range(2000)])
     for measure in (np.mean, np.std):
         a, b, still = measure(mine, axis=(1, 2)), measure(theirs, axis=(1, 2)), measure(picture)
         assert a.mean() == pytest.approx(b.mean(), rel=0.1)  # three standard errors
@@ -93,7 +93,7 @@ def test_tables_and_kornia_change_pictures_alike(picture: np.ndarray) -> None:
 
 
 def test_the_same_seed_gives_the_same_picture(picture: np.ndarray) -> None:
-    one, two = (augment_picture(picture, np.random.default_rng(5)) for _ in range(2))
+    one, two = (augment_image(picture, np.random.default_rng(5)) for _ in range(2))
     assert np.array_equal(one, two)
 
 

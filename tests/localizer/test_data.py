@@ -19,7 +19,7 @@ def white_box(image: np.ndarray) -> np.ndarray:
 
 
 def test_the_box_follows_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = "trackertraincode.localizer.data.augment_picture"
+    module = "trackertraincode.localizer.data.augment_image"
     monkeypatch.setattr(module, lambda image, rng: image.astype(np.float32))
     picture = np.full((240, 400), 40, np.uint8)
     picture[90:150, 260:320] = 250

@@ -1,4 +1,4 @@
-"""Which square of a picture the network sees, as an affine map per picture; `sample.moving` moves labels by it.
+"""Which square of a image the network sees, as an affine map per image; `sample.moving` moves labels by it.
 
 All randomness of the geometry is drawn once (`draw_geometry`), everything after it is a pure function.
 """
@@ -16,7 +16,7 @@ from trackertraincode.options import check, option
 
 FACTORS = {"original": 1.1, "extent_to_forehead": 1.1, "landmarks": 1.2}  # crop edge / longer box side
 FOREHEAD = (0.0, -0.6, -0.1)  # top of the face mesh in the head's frame, head radii
-LOOSE_KEPT = 224 / 240  # edge of its random crop / shorter side of the resized picture
+LOOSE_KEPT = 224 / 240  # edge of its random crop / shorter side of the resized image
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def _loose_squares(box: Tensor, k: Tensor, shift: Tensor) -> Tensor:
 
 
 def crop_maps(square: Tensor, geometry: Geometry, size: int) -> Tensor:
-    """(B, 4) squares -> (B, 2, 3) maps from picture pixels to crop pixels [0, size], turns and mirrors included."""
+    """(B, 4) squares -> (B, 2, 3) maps from image pixels to crop pixels [0, size], turns and mirrors included."""
     maps = affine2d.box_to_square(square, float(size))
     middle = torch.full_like(square[:, :2], size / 2)
     turn = affine2d.rotation(geometry.angle + geometry.quarter_turns * (torch.pi / 2), middle)

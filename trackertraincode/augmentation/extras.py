@@ -1,6 +1,6 @@
 """Augmentations beyond the published recipe, one table: what cameras, codecs and trackers do to faces.
 
-Each works on one crop, (S, S[, 3]) uint8, and draws its own chance. `plugin_brightness` works on the finished batch.
+Each works on one crop, (S, S[, 3]) uint8 -> the same, and draws its own chance; `plugin_brightness` works on batches.
 """
 
 from collections.abc import Callable
@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-Picture = np.ndarray
+Image = np.ndarray
 PROBABILITY = 0.3
 
 
-def cutout(image: Picture, rng: np.random.Generator) -> Picture:
+def cutout(image: Image, rng: np.random.Generator) -> Image:
     """A rectangle or ellipse of one grey level, 10 to 40 % of the edge, hides a part."""
     size = image.shape[0]
     half = rng.uniform(0.05, 0.2, 2) * size
@@ -29,13 +29,13 @@ def cutout(image: Picture, rng: np.random.Generator) -> Picture:
     return cv2.ellipse(hidden, middle, axes, float(rng.uniform(0, 180)), 0, 360, color, -1)
 
 
-def jpeg(image: Picture, rng: np.random.Generator) -> Picture:
+def jpeg(image: Image, rng: np.random.Generator) -> Image:
     """Artefacts of JPEG at quality 10 to 60."""
     _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(10, 61))])
     return np.asarray(cv2.imdecode(data, cv2.IMREAD_UNCHANGED))
 
 
-def motion_blur(image: Picture, rng: np.random.Generator) -> Picture:
+def motion_blur(image: Image, rng: np.random.Generator) -> Image:
     """A line of 3 to 9 pixels in any direction."""
     length = int(rng.choice([3, 5, 7, 9]))
     middle = (length - 1) / 2
@@ -47,7 +47,7 @@ def motion_blur(image: Picture, rng: np.random.Generator) -> Picture:
     return cv2.filter2D(image, -1, kernel / kernel.sum())
 
 
-def rescale(image: Picture, rng: np.random.Generator) -> Picture:
+def rescale(image: Image, rng: np.random.Generator) -> Image:
     """Down to 25 to 80 % and up again, as small faces look."""
     size = image.shape[0]
     small = max(8, int(size * rng.uniform(0.25, 0.8)))
@@ -55,13 +55,13 @@ def rescale(image: Picture, rng: np.random.Generator) -> Picture:
     return cv2.resize(reduced, (size, size), interpolation=cv2.INTER_LINEAR)
 
 
-def blur(image: Picture, rng: np.random.Generator) -> Picture:
+def blur(image: Image, rng: np.random.Generator) -> Image:
     """Box blur over 2 to 6 pixels, as 6DRepNet trains."""
     width = int(rng.integers(2, 7))
     return cv2.blur(image, (width, width))
 
 
-EXTRAS: dict[str, Callable[[Picture, np.random.Generator], Picture]] = {
+EXTRAS: dict[str, Callable[[Image, np.random.Generator], Image]] = {
     "cutout": cutout,
     "jpeg": jpeg,
     "motion_blur": motion_blur,
@@ -72,8 +72,8 @@ PLUGIN_BRIGHTNESS = "plugin_brightness"
 NAMES = (*EXTRAS, PLUGIN_BRIGHTNESS)
 
 
-def apply_extras(image: Picture, names: tuple[str, ...], rng: np.random.Generator) -> Picture:
-    """The named ones in the order of the table, each with probability 0.3."""
+def apply_extras(image: Image, names: tuple[str, ...], rng: np.random.Generator) -> Image:
+    """(S, S[, 3]) uint8: the named ones in the order of the table, each with probability 0.3."""
     for name, extra in EXTRAS.items():
         if name in names and rng.random() < PROBABILITY:
             image = extra(image, rng)

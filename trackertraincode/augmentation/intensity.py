@@ -1,4 +1,4 @@
-"""Intensity augmentation as tables: on the CPU, one 256-entry table per picture and one draw of noise.
+"""Intensity augmentation as tables: on the CPU, one 256-entry table per image and one draw of noise.
 
 Exactly 4 of the 6 operations of `OPERATIONS` in random order, each then applied with its probability; then noise. The
 same as the kornia pipeline of `intensity_kornia.py`, at a thirtieth of its time.
@@ -9,7 +9,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-Table = np.ndarray  # (256,) float64 in [0, 1]: what becomes of each grey level of the picture
+Table = np.ndarray  # (256,) float64 in [0, 1]: what becomes of each grey level of the image
 
 CHOSEN_OPERATIONS = 4
 BLUR_KERNEL, BLUR_SIGMA = 5, 1.5
@@ -18,7 +18,7 @@ NOISE_PROBABILITY = 0.25
 
 
 def equalize(table: Table, counts: np.ndarray, _: float) -> Table:
-    """Histogram equalisation. counts: (256,) pixels per grey level of the picture that the table is applied to."""
+    """Histogram equalisation. counts: (256,) pixels per grey level of the image that the table is applied to."""
     levels = np.clip(table * 255.0, 0, 255).astype(np.int64)
     histogram = np.bincount(levels, weights=counts, minlength=256)
     step = int((histogram.sum() - histogram[np.flatnonzero(histogram)[-1]]) // 255)
@@ -61,7 +61,7 @@ OPERATIONS: dict[str, tuple[Callable[[Table, np.ndarray, float], Table] | None, 
 
 
 def draw_steps(rng: np.random.Generator) -> list[tuple[str, float]]:
-    """Operations that one picture gets: name and parameter, in order."""
+    """Operations that one image gets: name and parameter, in order."""
     names = list(OPERATIONS)
     steps = []
     for index in rng.permutation(len(names))[:CHOSEN_OPERATIONS]:
@@ -93,7 +93,7 @@ def apply_steps(image: np.ndarray, steps: list[tuple[str, float]]) -> np.ndarray
     return cv2.LUT(base, table.astype(np.float32))
 
 
-def augment_picture(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def augment_image(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """(H, W[, 3]) uint8 -> the same shape, float32 grey levels 0…255; one table and one draw of noise."""
     values = apply_steps(image, draw_steps(rng))
     std = draw_noise_std(rng)

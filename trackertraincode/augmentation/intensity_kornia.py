@@ -33,6 +33,7 @@ class KorniaIntensity(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) pixels 0…255 -> the same as float32."""
         values = self.operations(images.to(torch.float32) / 255.0)
         for order, std in enumerate(NOISE_STDS, start=1):
             rows = torch.rand(len(values), device=values.device) < NOISE_PROBABILITY**order

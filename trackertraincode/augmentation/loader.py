@@ -22,7 +22,7 @@ from trackertraincode.augmentation.crop import (
     draw_geometry,
 )
 from trackertraincode.augmentation.extras import apply_extras
-from trackertraincode.augmentation.intensity import augment_picture
+from trackertraincode.augmentation.intensity import augment_image
 from trackertraincode.augmentation.presets import Preset
 from trackertraincode.augmentation.warp import warp_crop
 from trackertraincode.datasets.mixing import Member, epoch_plan
@@ -164,7 +164,7 @@ def load_batch(
 ) -> Batch:
     """entries (B, 2): member and row. Returns grey or RGB crops as pixels 0…255 and labels in [-1, 1] of the crop.
 
-    rngs: one generator per picture for intensities; None for none. Images are uint8, or float32 where intensities were
+    rngs: one generator per image for intensities; None for none. Images are uint8, or float32 where intensities were
     changed. Raises SampleFormatError naming file and row.
     """
     images, labels = read_entries(members, entries, face_model)
@@ -186,7 +186,7 @@ def load_batch(
 def read_entries(
     members: Sequence[Member], entries: np.ndarray, face_model: str | None
 ) -> tuple[list[bytes], dict[str, Tensor]]:
-    """Pictures and labels in their pixels, NaN where absent or not to be trained on."""
+    """Images and labels in their pixels, NaN where absent or not to be trained on."""
     count = len(entries)
     images: list[bytes] = [b""] * count
     labels = {name: np.full((count, *shape), np.nan, np.float32) for name, shape in BATCH_LABELS.items()}
@@ -238,7 +238,7 @@ def _crop_all(
             ) from error
         if rngs is not None:
             crop = apply_extras(crop, preset.extras, rngs[i])
-        crops[i] = augment_picture(crop, rngs[i]) if changed and rngs is not None else crop
+        crops[i] = augment_image(crop, rngs[i]) if changed and rngs is not None else crop
     tensor = torch.from_numpy(crops)
     return tensor.permute(0, 3, 1, 2).contiguous() if preset.color else tensor[:, None]
 

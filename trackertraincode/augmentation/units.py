@@ -8,7 +8,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def normalize_grey(image: Tensor) -> Tensor:
-    """Pixels 0…255, uint8 or float -> float32 pixel / 256 - 0.5."""
+    """(..., 1, H, W) pixels 0…255, uint8 or float -> float32 pixel / 256 - 0.5."""
     return image.to(torch.float32) / 256.0 - 0.5
 
 

@@ -1,4 +1,4 @@
-"""Pictures into crops: decode as small as is useful, warp once, average areas when scaling down."""
+"""Images into crops: decode as small as is useful, warp once, average areas when scaling down."""
 
 from typing import Literal
 
@@ -9,52 +9,52 @@ import torch
 from trackertraincode.geometry import affine2d
 from trackertraincode.sample.images import decode
 
-# Scale (crop pixels per picture pixel) up to which decoding at 1/2, 1/4, 1/8 of the size loses nothing visible: the
+# Scale (crop pixels per image pixel) up to which decoding at 1/2, 1/4, 1/8 of the size loses nothing visible: the
 # remaining scale is still 0.5 to 0.7 of what the crop needs, twice supersampled.
 _REDUCTIONS: tuple[tuple[float, Literal[1, 2, 4, 8]], ...] = ((0.09, 8), (0.18, 4), (0.36, 2))
 
 
 def warp_crop(data: bytes, affine: torch.Tensor, size: int, *, color: bool = False) -> np.ndarray:
-    """Encoded picture and its map (2, 3) to crop pixels -> (size, size[, 3]) uint8; black outside of the picture.
+    """Encoded image and its map (2, 3) to crop pixels -> (size, size[, 3]) uint8; black outside of the image.
 
     Scaling up is bilinear; scaling down is a bilinear warp to twice the size and an exact 2 × 2 mean. Raises
-    ImageDecodeError when the picture doesn't decode.
+    ImageDecodeError when the image doesn't decode.
     """
     scale = float(affine2d.scale_of(affine))
     reduce: Literal[1, 2, 4, 8] = next((factor for limit, factor in _REDUCTIONS if scale <= limit), 1)
-    picture = decode(data, color=color, reduce=reduce)
+    image = decode(data, color=color, reduce=reduce)
     if reduce > 1:
         affine = affine2d.compose(affine, affine2d.scaling(torch.tensor([float(reduce)] * 2)))
-    return warp_array(picture, affine, size, supersample=scale < 1.0)
+    return warp_array(image, affine, size, supersample=scale < 1.0)
 
 
-def warp_array(picture: np.ndarray, affine: torch.Tensor, size: int, *, supersample: bool) -> np.ndarray:
+def warp_array(image: np.ndarray, affine: torch.Tensor, size: int, *, supersample: bool) -> np.ndarray:
     """(H, W[, 3]) uint8 -> (size, size[, 3]) uint8 by a map to crop pixels."""
     if not supersample:
-        return cv2.warpAffine(picture, affine2d.to_cv2(affine), (size, size), flags=cv2.INTER_LINEAR)
+        return cv2.warpAffine(image, affine2d.to_cv2(affine), (size, size), flags=cv2.INTER_LINEAR)
     doubled = affine2d.compose(affine2d.scaling(torch.tensor([2.0, 2.0])), affine)
-    large = cv2.warpAffine(picture, affine2d.to_cv2(doubled), (2 * size, 2 * size), flags=cv2.INTER_LINEAR)
+    large = cv2.warpAffine(image, affine2d.to_cv2(doubled), (2 * size, 2 * size), flags=cv2.INTER_LINEAR)
     return cv2.resize(large, (size, size), interpolation=cv2.INTER_AREA)
 
 
-def cut_rectangle(picture: np.ndarray, box: np.ndarray) -> np.ndarray:
-    """Integral rectangle (4,) x0, y0, x1, y1 of a picture -> (y1 - y0, x1 - x0[, 3]), black outside of the picture."""
+def cut_rectangle(image: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """Integral rectangle (4,) x0, y0, x1, y1 of a image -> (y1 - y0, x1 - x0[, 3]), black outside of the image."""
     x0, y0, x1, y1 = (int(v) for v in box)
-    height, width = picture.shape[:2]
-    inside = picture[max(y0, 0) : max(min(y1, height), 0), max(x0, 0) : max(min(x1, width), 0)]
-    crop = np.zeros((y1 - y0, x1 - x0, *picture.shape[2:]), picture.dtype)
+    height, width = image.shape[:2]
+    inside = image[max(y0, 0) : max(min(y1, height), 0), max(x0, 0) : max(min(x1, width), 0)]
+    crop = np.zeros((y1 - y0, x1 - x0, *image.shape[2:]), image.dtype)
     top, left = max(-y0, 0), max(-x0, 0)
     if inside.size:
         crop[top : top + inside.shape[0], left : left + inside.shape[1]] = inside
     return crop
 
 
-def cut_and_resize(picture: np.ndarray, box: np.ndarray, size: int) -> np.ndarray:
-    """Integral square (4,) of a picture, black outside -> (size, size[, 3]); areas are averaged exactly.
+def cut_and_resize(image: np.ndarray, box: np.ndarray, size: int) -> np.ndarray:
+    """Integral square (4,) of a image, black outside -> (size, size[, 3]); areas are averaged exactly.
 
     The reference for evaluation: no interpolation when scaling down.
     """
-    crop = cut_rectangle(picture, box)
+    crop = cut_rectangle(image, box)
     if crop.shape[0] == size:
         return crop
     method = cv2.INTER_AREA if crop.shape[0] > size else cv2.INTER_LINEAR

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from trackertraincode.augmentation.intensity import augment_picture
+from trackertraincode.augmentation.intensity import augment_image
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.errors import SampleFormatError, UserError
 from trackertraincode.localizer import SIZE
@@ -151,4 +151,4 @@ def augmented(
         image = np.ascontiguousarray(image[:, ::-1])
         if found is not None:
             found = np.array([EDGES[0] - found[2], found[1], EDGES[0] - found[0], found[3]])
-    return augment_picture(image, rng), found
+    return augment_image(image, rng), found

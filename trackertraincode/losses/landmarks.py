@@ -9,6 +9,7 @@ JAW_WEIGHT = 0.8  # of jaw points other than its two ends (published recipe)
 
 
 def _weights(jaw: float) -> Tensor:
+    """(68,); jaw: of its points but the two ends."""
     weights = torch.ones(COUNT)
     weights[JAW[1] : JAW[-1]] = jaw
     weights[list(LID_POINTS)] = 0.0
@@ -30,7 +31,7 @@ def landmarks_loss(predicted: Tensor, true: Tensor) -> Tensor:
 
 
 def landmarks_2d_loss(predicted: Tensor, true: Tensor) -> Tensor:
-    """Weighted squared distances in the picture, without the jaw, sum over points / 68.
+    """Weighted squared distances in the image, without the jaw, sum over points / 68.
 
     predicted (B, 68, 2 or 3), true (B, 68, 2) -> (B,).
     """

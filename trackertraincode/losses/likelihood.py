@@ -40,10 +40,12 @@ def elements_nll(predicted: Tensor, scale: Tensor, true: Tensor) -> Tensor:
 
 
 def _gaussian_log_density(error: Tensor, tril: Tensor) -> Tensor:
+    """(B, 3) errors, (B, 3, 3) factors of their covariances -> (B,)."""
     zero = torch.zeros_like(error)
     return MultivariateNormal(zero, scale_tril=tril, validate_args=False).log_prob(error)
 
 
 def _mixture_nll(log_density: Tensor, volume: float) -> Tensor:
+    """(B,) log densities, mixed with a uniform one over `volume` -> (B,)."""
     uniform = torch.full_like(log_density, math.log(UNIFORM_SHARE / volume))
     return -torch.logaddexp(log_density + math.log1p(-UNIFORM_SHARE), uniform)

@@ -33,10 +33,12 @@ class Term:
 
 
 def _position(p: Prediction, b: Batch) -> Tensor:
+    """(B, 3) heads -> (B,)."""
     return (p.head[:, :2] - b.head[:, :2]).square().mean(-1)
 
 
 def _size(p: Prediction, b: Batch) -> Tensor:
+    """(B, 3) heads -> (B,)."""
     return (p.head[:, 2] - b.head[:, 2]).square()
 
 
@@ -109,7 +111,7 @@ def make_terms(
 def total_loss(
     prediction: Prediction, batch: Batch, terms: Mapping[str, Term], likelihood_factor: float = 1.0
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """The sum and its weighted parts, each the sum over rows / batch size.
+    """The sum () and its weighted parts (), each the sum over the B rows / B.
 
     likelihood_factor: of the terms marked as likelihoods (their ramp).
     """
@@ -130,7 +132,7 @@ def total_loss(
 
 
 def _labelled(batch: Batch, label: str | None) -> Tensor | None:
-    """Indices of the rows that have a label; None where all have it, so that nothing needs to be copied."""
+    """(rows,) indices of those of a batch that have a label; None where all have it, so that nothing needs to be copied."""
     if label is None:
         return None
     present = batch.present(label)

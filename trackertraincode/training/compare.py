@@ -126,7 +126,7 @@ def write_comparison(runs: Sequence[RunSummary], path: Path) -> None:
 
 
 def draw_families(runs: Sequence[RunSummary], path: Path, error: str = "geodesic") -> list[Path]:
-    """One picture of all runs, and where they are of several backbone families, one more per family. Returns the files."""
+    """One image of all runs, and where they are of several backbone families, one more per family. Returns the files."""
     draw_comparison(runs, path, error)
     families = sorted({run.family for run in runs})
     if len(families) == 1:

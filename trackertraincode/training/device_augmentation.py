@@ -10,7 +10,7 @@ from trackertraincode.augmentation.intensity_kornia import KorniaIntensity
 from trackertraincode.augmentation.units import normalize
 from trackertraincode.sample.sample import Batch
 
-PLUGIN_SHARE = 0.5  # of pictures that are scaled as OpenTrack's plugin does
+PLUGIN_SHARE = 0.5  # of images that are scaled as OpenTrack's plugin does
 
 
 class DeviceAugmentation(nn.Module):

@@ -53,6 +53,7 @@ class Objective(nn.Module):
         self._teachers, self._teacher_weight = teachers, teacher_weight
 
     def forward(self, prediction: Prediction, batch: Batch, epoch: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """B rows -> the loss () and its weighted parts ()."""
         factor = nll_rampup(epoch, self._ramp_epochs) if self._ramp_epochs is not None else 1.0
         with torch.autocast(prediction.rotation.device.type, enabled=False):
             total, parts = total_loss(prediction, batch, self._terms, factor)

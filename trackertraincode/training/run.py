@@ -22,7 +22,7 @@ from trackertraincode.training.callbacks.averaging import (
 from trackertraincode.training.callbacks.batch_norm import SharedStatistics
 from trackertraincode.training.callbacks.checkpoints import RunCheckpoints, Saver, check_resumable
 from trackertraincode.training.callbacks.guard import NanGuard
-from trackertraincode.training.callbacks.pictures import PredictionPictures
+from trackertraincode.training.callbacks.images import PredictionImages
 from trackertraincode.training.callbacks.progress import Progress
 from trackertraincode.training.callbacks.records import Recorder
 from trackertraincode.training.config import TrainConfig
@@ -116,7 +116,7 @@ def make_callbacks(config: TrainConfig, outdir: Path, averages: list[WeightAvera
         Recorder(outdir, plot=config.output.save_plot),
         NanGuard(outdir),
         *averages,
-        PredictionPictures(outdir, config.output.draw_every),
+        PredictionImages(outdir, config.output.draw_every),
         Progress(),
         RunCheckpoints(outdir, saver, config.output.best),
     ]

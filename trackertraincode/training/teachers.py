@@ -29,7 +29,7 @@ class Teachers:
                 )
 
     def loss(self, prediction: Prediction, batch: Batch) -> Tensor:
-        """Sum of the pose and box terms, mean over batch and teachers."""
+        """B rows -> (): sum of the pose and box terms, mean over batch and teachers."""
         device = prediction.rotation.device
         total = torch.zeros((), device=device)
         for model in self._models:

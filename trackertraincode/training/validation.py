@@ -21,7 +21,7 @@ class ValidationErrors:
         self._counts: dict[str, float] = {}
 
     def add(self, prediction: Prediction, batch: Batch, losses: dict[str, Tensor]) -> None:
-        """losses: means over the batch."""
+        """B rows. losses: means () over the batch."""
         for name, value in losses.items():
             self._add(name, float(value) * len(batch), len(batch))
         rows = batch.present("rotation")

@@ -1,4 +1,4 @@
-"""Every few epochs, what the network says of the first validation pictures, drawn on them."""
+"""Every few epochs, what the network says of the first validation images, drawn on them."""
 
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,11 @@ from trackertraincode.visualize import contact_sheet, draw_batch, write_picture
 SHOWN, COLUMNS = 16, 4
 
 
-class PredictionPictures(L.Callback):
+class PredictionImages(L.Callback):
     """Writes OUTDIR/pictures/epoch_0010.png: truth in green, prediction in orange."""
 
     def __init__(self, outdir: Path, every: int) -> None:
-        """every: epochs between pictures; 0 for none."""
+        """every: epochs between images; 0 for none."""
         self._folder, self._every = outdir / "pictures", every
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
