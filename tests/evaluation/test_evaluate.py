@@ -224,6 +224,85 @@ def test_marks_of_training_are_made_by_training(faces: Path, tmp_path: Path, mon
     assert "** selected on these pictures" in text
 
 
+def lean(samples: Path, path: Path, **changes: Any) -> Path:
+    """A copy of a sample file with labels changed: name -> value for all rows, None, or a function of the row and value."""
+    dataset = Hdf5PoseDataset(samples)
+    with PoseWriter(path, source={}, face_model=dataset.face_model) as writer:
+        for row, sample in enumerate(dataset):
+            new = {n: v(row, getattr(sample, n)) if callable(v) else v for n, v in changes.items()}
+            writer.write(replace(sample, **new))
+    return path
+
+
+def test_any_file_and_any_data_set_of_the_catalog_is_evaluated(
+    faces: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATADIR", str(tmp_path))
+    named = tmp_path / DATASETS["repro_300_wlp"].file
+    named.write_bytes(faces.read_bytes())
+    options = EvaluationOptions(progress=False)
+    rows = [evaluate(load_predictor(checkpoint), name, options).row() for name in ("repro_300_wlp", str(named))]
+    for row in rows:
+        assert row["n"] == 70
+        assert (row["box"], row["labels"]) == ("the file's", "the file's")
+        assert None not in (row["xy"], row["size"], row["nme3d"])
+    assert rows[0]["mae"] == rows[1]["mae"]
+    assert rows[0]["protocol"] == "repro_300_wlp"
+
+
+def test_without_heads_only_rotations_are_compared(faces: Path, checkpoint: Path, tmp_path: Path) -> None:
+    path = lean(faces, tmp_path / "own.h5", head=None, landmarks=None, shape=None)
+    result = evaluate(load_predictor(checkpoint), str(path), EvaluationOptions(progress=False))
+    row = result.row()
+    assert row["n"] == 70
+    assert row["geodesic"] > 0
+    assert {row[key] for key in ("xy", "size", "nme3d", "nme2d")} == {None}
+    write_predictions([result], tmp_path / "faces.csv")
+    assert "nan" not in (tmp_path / "faces.csv").read_text()
+    assert len(result_sections([result])) == 4
+
+
+def test_faces_without_a_box_are_left_out_and_counted(faces: Path, checkpoint: Path, tmp_path: Path) -> None:
+    path = lean(faces, tmp_path / "own.h5", face_box=lambda row, box: box + np.float32(np.nan if row < 5 else 0))
+    row = evaluate(load_predictor(checkpoint), str(path), EvaluationOptions(progress=False)).row()
+    assert (row["n"], row["box"]) == (65, "the file's, 5 faces without one left out")
+
+
+def test_without_rotations_one_line_says_so(faces: Path, checkpoint: Path, tmp_path: Path) -> None:
+    path = lean(faces, tmp_path / "own.h5", rotation=None)
+    with pytest.raises(EvaluationError, match=r"own\.h5: has no rotation labels, so poses can't be evaluated on it"):
+        evaluate(load_predictor(checkpoint), str(path), EvaluationOptions(progress=False))
+
+
+def test_published_names_of_protocols_are_known(faces: Path, checkpoint: Path) -> None:
+    with pytest.raises(EvaluationError, match="the grimaces are numbered in all 2000"):
+        evaluate(load_predictor(checkpoint), "aflw2k3d_grimaces", EvaluationOptions(file=faces))
+    with pytest.raises(
+        EvaluationError, match=r"protocol 'repro_300wlp' is unknown; choose among repro_300_wlp, .*\.h5"
+    ):
+        evaluate(load_predictor(checkpoint), "repro_300wlp", EvaluationOptions())
+
+
+def test_weights_that_are_not_finite_are_refused(checkpoint: Path, tmp_path: Path) -> None:
+    for value in (float("nan"), float("inf")):
+        network, about = load_network(checkpoint)
+        with torch.no_grad():
+            next(network.parameters()).flatten()[0] = value
+        save_network(tmp_path / "bad.ckpt", network, about)
+        with pytest.raises(ModelFileError, match=r"bad\.ckpt: has weights that are not finite"):
+            load_predictor(tmp_path / "bad.ckpt")
+
+
+def test_outputs_that_are_not_finite_are_refused(faces: Path, checkpoint: Path, tmp_path: Path) -> None:
+    network, about = load_network(checkpoint)
+    with torch.no_grad():
+        for values in network.parameters():
+            values.mul_(1e30)
+    save_network(tmp_path / "huge.ckpt", network, about)
+    with pytest.raises(ModelFileError, match=r"huge\.ckpt: output \w+ has values that are not finite"):
+        evaluate(load_predictor(tmp_path / "huge.ckpt"), "aflw2k3d", EvaluationOptions(file=faces, progress=False))
+
+
 def test_report_is_one_file(faces: Path, checkpoint: Path, tmp_path: Path) -> None:
     results = [evaluate(load_predictor(checkpoint), "aflw2k3d", EvaluationOptions(file=faces, progress=False))]
     write_report(tmp_path / "r.html", "Test <&>", result_sections(results))

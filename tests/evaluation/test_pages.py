@@ -1,5 +1,6 @@
 """Pages of pictures: in a window that keys turn, or as files where there is no display."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib
@@ -11,6 +12,7 @@ from matplotlib.backend_bases import KeyEvent
 
 from trackertraincode.conversion.synthetic import write_faces
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
+from trackertraincode.errors import EvaluationError
 from trackertraincode.evaluation import pages
 from trackertraincode.evaluation.evaluate import Result
 from trackertraincode.geometry.rotation import quat_multiply, rotvec_to_quat
@@ -47,6 +49,16 @@ def test_worst_and_spread_rows(result: Result) -> None:
     assert pages.worst(result, 3) == [14, 13, 12]
     assert pages.spread(result, 3) == [0, 7, 14]
     assert pages.spread(result, 99) == list(range(COUNT))
+
+
+def test_worst_by_what_is_asked_for(result: Result) -> None:
+    size = result.truth.head + torch.arange(COUNT).flip(0)[:, None] * torch.tensor([0.0, 0.0, 0.1])
+    other = replace(
+        result, prediction=replace(result.prediction, head=size), boxes=torch.tensor([[0.0, 0, 1, 1]] * COUNT)
+    )
+    assert pages.worst(other, 2, "size") == [0, 1]
+    with pytest.raises(EvaluationError, match="nothing to sort images by kpts"):
+        pages.worst(replace(other, prediction=replace(other.prediction, landmarks=None)), 2, "kpts")
 
 
 def test_truth_is_green_and_prediction_is_not(result: Result) -> None:

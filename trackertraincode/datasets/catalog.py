@@ -14,6 +14,7 @@ from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.errors import CatalogError, closest_first
 from trackertraincode.files import data_dir
 
+HDF5 = (".h5", ".hdf5")  # suffixes of paths of files where names of data sets are taken too
 USER_CATALOG = "datasets.toml"  # in $DATADIR
 
 LABEL_SETS = {  # word in catalogs -> attributes of a sample that are trained on
@@ -149,6 +150,14 @@ def find_dataset(name: str, catalog: dict[str, DatasetSpec]) -> DatasetSpec:
     return catalog[name]
 
 
+def find_file(name: str, catalog: dict[str, DatasetSpec]) -> Path:
+    """A data set's file, or the file whose path `name` is. Raises CatalogError when a set is unknown or its file missing."""
+    if Path(name).suffix in HDF5:
+        return Path(name)
+    spec = find_dataset(name, catalog)
+    return dataset_path(name, spec.file, spec.made_by)
+
+
 def dataset_path(name: str, file: str, made_by: str) -> Path:
     """Where a set's file lies. Raises CatalogError when it isn't there, saying how to make it."""
     path = Path(file)
@@ -165,8 +174,7 @@ def dataset_path(name: str, file: str, made_by: str) -> Path:
 
 def open_dataset(name: str, catalog: dict[str, DatasetSpec]) -> Hdf5PoseDataset:
     """The file that is trained on. Raises CatalogError, SampleFormatError."""
-    spec = find_dataset(name, catalog)
-    return Hdf5PoseDataset(dataset_path(name, spec.file, spec.made_by))
+    return Hdf5PoseDataset(find_file(name, catalog))
 
 
 def _weight_of(text: str, name: str, number: str) -> float:

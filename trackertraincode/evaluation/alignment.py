@@ -32,6 +32,7 @@ def right(predicted: Tensor, true: Tensor) -> Tensor:
     return predicted @ _constant(true.transpose(-1, -2) @ predicted).T
 
 
+PUBLISHED = {"opal23": "right", "opal23_headpose": "right"}  # names that the published script has for schemes
 SCHEMES: dict[str, Callable[[Tensor, Tensor], Tensor] | None] = {
     "none": None,
     "perspective": None,

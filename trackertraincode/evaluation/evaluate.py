@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from trackertraincode.datasets.catalog import DatasetSpec, dataset_path, find_dataset, load_catalog
+from trackertraincode.datasets.catalog import DatasetSpec, find_file, load_catalog
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.errors import EvaluationError
 from trackertraincode.evaluation import metrics
@@ -22,11 +22,13 @@ from trackertraincode.evaluation.alignment import align
 from trackertraincode.evaluation.crops import PREPROCESSING, EvaluationCrops, iter_crops, to_pixels
 from trackertraincode.evaluation.framing import Framing
 from trackertraincode.evaluation.predictor import Predictor
-from trackertraincode.evaluation.protocols import PROTOCOLS, Context, Protocol
+from trackertraincode.evaluation.protocols import Context, Protocol, find_protocol
 from trackertraincode.geometry.boxes import box_size
 from trackertraincode.geometry.euler import matrix_to_aflw
 from trackertraincode.geometry.rotation import quat_to_matrix
 from trackertraincode.sample.sample import Prediction, concatenate_predictions
+
+TRUE_LABELS = ("rotation", "head", "landmarks")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,12 +73,19 @@ class Result:
         """(n,) true yaw, degrees."""
         return torch.rad2deg(matrix_to_aflw(quat_to_matrix(self.truth.rotation.double())))[:, 1]
 
+    def landmark_errors(self, dimensions: int) -> Tensor:
+        """(n,) NME of the landmarks in 2 or 3 dimensions; NaN where a label or an output is missing."""
+        if self.prediction.landmarks is None or self.truth.landmarks is None:
+            return torch.full((len(self.rows),), math.nan)
+        return metrics.normalized_mean_errors(self.prediction.landmarks, self.truth.landmarks, dimensions)
+
     def row(self) -> dict[str, Any]:
         """Degrees; xy, size, nme in percent; None where a label or an output is missing."""
         pitch, yaw, roll = self.euler.mean(0).tolist()
         width = box_size(self.boxes)[:, 0]
         moved = (self.prediction.head - self.truth.head) / width[:, None] * 100
-        found: dict[str, Any] = {
+        moved = moved[moved.isfinite().all(-1)]
+        return {
             "model": self.model,
             "protocol": self.protocol,
             "n": len(self.rows),
@@ -86,30 +95,27 @@ class Result:
             "mae": (pitch + yaw + roll) / 3,
             "geodesic": self.geodesic.mean().item(),
             "maev": metrics.axis_errors(self.prediction.rotation, self.truth.rotation).mean().item(),
-            "xy": metrics.rmse(moved[:, :2].norm(dim=-1)),
-            "size": metrics.rmse(moved[:, 2]),
-            "nme3d": None,
-            "nme2d": None,
+            "xy": _known(metrics.rmse(moved[:, :2].norm(dim=-1))),
+            "size": _known(metrics.rmse(moved[:, 2])),
+            "nme3d": _known(100 * self.landmark_errors(3).nanmean().item()),
+            "nme2d": _known(100 * metrics.binned_mean(self.landmark_errors(2), self.yaw)),
             "box": self.box,
             "factor": self.factor,
             "crop": self.crop,
             "labels": self.labels,
             "marks": list(self.marks),
         }
-        if self.prediction.landmarks is not None and self.truth.landmarks is not None:
-            pair = self.prediction.landmarks, self.truth.landmarks
-            found["nme3d"] = 100 * metrics.normalized_mean_errors(*pair, dimensions=3).mean().item()
-            flat = 100 * metrics.binned_mean(metrics.normalized_mean_errors(*pair, dimensions=2), self.yaw)
-            found["nme2d"] = None if math.isnan(flat) else flat
-        return found
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
 def evaluate(predictor: Predictor, name: str, options: EvaluationOptions) -> Result:
-    """Raises CatalogError, SampleFormatError, EvaluationError."""
-    protocol = PROTOCOLS[name]
+    """name: of a protocol, of a data set, or path of a .h5 file. Raises CatalogError, SampleFormatError, EvaluationError."""
     catalog = load_catalog(options.catalog)
-    spec = find_dataset(protocol.dataset, catalog)
-    dataset = Hdf5PoseDataset(options.file or dataset_path(protocol.dataset, spec.file, spec.made_by))
+    protocol = find_protocol(name, catalog)
+    dataset = Hdf5PoseDataset(options.file or find_file(protocol.dataset, catalog))
     rows = protocol.keep(dataset)
     if not len(rows):
         raise EvaluationError(f"{dataset.path}: protocol {name} keeps none of its {len(dataset)} rows.")
@@ -170,9 +176,9 @@ def predict_rows(
 
 
 def _truth(dataset: Hdf5PoseDataset, rows: np.ndarray) -> Prediction:
-    """Labels of the rows (n,) as a Prediction, in pixels from the corner."""
-    names = ("rotation", "head", *(("landmarks",) if "landmarks" in dataset.labels else ()))
-    return Prediction(**{name: torch.from_numpy(dataset.labels[name][rows]) for name in names})
+    """Labels of the rows (n,) as a Prediction, in pixels from the corner; NaN for a head that the file lacks."""
+    known = {name: torch.from_numpy(dataset.labels[name][rows]) for name in TRUE_LABELS if name in dataset.labels}
+    return Prediction(**{"head": torch.full((len(rows), 3), math.nan), **known})
 
 
 def _seen(

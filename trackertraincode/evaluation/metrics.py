@@ -62,11 +62,11 @@ def normalized_mean_errors(predicted: Tensor, true: Tensor, dimensions: int) -> 
 
 
 def binned_mean(values: Tensor, yaw_degrees: Tensor) -> float:
-    """Mean of the means of (B,) values in the bins of |yaw|, (B,); NaN when a bin is empty."""
+    """Mean of the means of (B,) values in the bins of |yaw|, (B,); NaN values don't count, NaN when a bin is empty."""
     means = []
     for low, high in YAW_BINS:
         inside = (yaw_degrees.abs() >= low) & (yaw_degrees.abs() < high)
-        means.append(values[inside].mean().item() if inside.any() else math.nan)
+        means.append(values[inside].nanmean().item())
     return sum(means) / len(means)
 
 

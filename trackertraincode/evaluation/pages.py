@@ -3,15 +3,17 @@
 Result, rows --draw_row--> pictures --Pages--> contact sheets --show_window or write_pages-->
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from trackertraincode.errors import SampleFormatError
+from trackertraincode.errors import EvaluationError, SampleFormatError
 from trackertraincode.evaluation.evaluate import Result
+from trackertraincode.geometry.boxes import box_size
 from trackertraincode.sample.images import ImageDecodeError, decode
 from trackertraincode.sample.sample import Prediction
 from trackertraincode.visualize import contact_sheet, cut_out, draw_prediction, draw_text, write_picture
@@ -39,9 +41,19 @@ def draw_row(result: Result, index: int) -> np.ndarray:
     return draw_text(draw_prediction(picture, *moved), [f"{result.geodesic[index]:.1f}, row {row}"], 0.5)
 
 
-def worst(result: Result, count: int) -> list[int]:
-    """Indices of the largest geodesic errors, largest first."""
-    return result.geodesic.argsort(descending=True)[:count].tolist()
+ORDERS: dict[str, Callable[[Result], Tensor]] = {  # of --vis -> errors (n,)
+    "rot": lambda result: result.geodesic,
+    "kpts": lambda result: result.landmark_errors(3),
+    "size": lambda result: (result.prediction.head - result.truth.head)[:, 2].abs() / box_size(result.boxes)[:, 0],
+}
+
+
+def worst(result: Result, count: int, order: str = "rot") -> list[int]:
+    """Indices of the largest errors, largest first. Raises EvaluationError when there are none of this order."""
+    errors = ORDERS[order](result)
+    if errors.isnan().all():
+        raise EvaluationError(f"{result.model}, {result.protocol}: there is nothing to sort images by {order}.")
+    return errors.nan_to_num(-1.0).argsort(descending=True)[:count].tolist()
 
 
 def spread(result: Result, count: int) -> list[int]:
@@ -57,13 +69,13 @@ def sheet(result: Result, indices: Sequence[int], columns: int = COLUMNS) -> np.
 class Pages:
     """All faces of all results, worst first, a sheet at a time."""
 
-    def __init__(self, results: Sequence[Result]) -> None:
+    def __init__(self, results: Sequence[Result], order: str = "rot") -> None:
         per_page = COLUMNS * ROWS
         self._pages = [
-            (result, order[start : start + per_page])
+            (result, indices[start : start + per_page])
             for result in results
-            for order in [worst(result, len(result.rows))]
-            for start in range(0, len(order), per_page)
+            for indices in [worst(result, len(result.rows), order)]
+            for start in range(0, len(indices), per_page)
         ]
 
     def __len__(self) -> int:
@@ -122,9 +134,9 @@ def write_pages(pages: Pages, folder: Path) -> list[Path]:
     return written
 
 
-def page_through(results: Sequence[Result], folder: Path) -> str:
+def page_through(results: Sequence[Result], folder: Path, order: str = "rot") -> str:
     """In a window, until it is closed; without a display, write all pages to a folder. Returns what was done, in words."""
-    pages = Pages(results)
+    pages = Pages(results, order)
     if has_display():
         from matplotlib import pyplot as plt
 
@@ -138,4 +150,5 @@ def page_through(results: Sequence[Result], folder: Path) -> str:
 def _row_of(values: Prediction, index: int) -> dict[str, np.ndarray]:
     """One row as labels to draw: rotation (4,), head (3,), landmarks (68, 3)."""
     known = {name: getattr(values, name) for name in ("rotation", "head", "landmarks")}
-    return {name: value[index].numpy() for name, value in known.items() if value is not None}
+    rows = {name: value[index] for name, value in known.items() if value is not None}
+    return {name: row.numpy() for name, row in rows.items() if row.isfinite().all()}

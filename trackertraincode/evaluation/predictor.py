@@ -52,7 +52,14 @@ class CheckpointPredictor:
     def predict(self, images: Tensor) -> Prediction:
         """(B, C, S, S) -> see Predictor."""
         moved = images.to(self._device, non_blocking=True).contiguous(memory_format=torch.channels_last)
-        return self._network(moved).to("cpu")
+        answer = self._network(moved).to("cpu")
+        for name, values in vars(answer).items():
+            if values is not None and not values.isfinite().all():
+                raise ModelFileError(
+                    f"{self.path}: output {name} has values that are not finite; the model is damaged or its training "
+                    "diverged."
+                )
+        return answer
 
 
 class OnnxPredictor:

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trackertraincode.datasets.catalog import HDF5, DatasetSpec
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
-from trackertraincode.errors import EvaluationError
+from trackertraincode.errors import EvaluationError, closest_first
 from trackertraincode.evaluation.framing import SIXD, SIXD_K, SQUARE, Framing
 from trackertraincode.evaluation.metrics import euler_errors, folded_euler_errors
 from trackertraincode.facemodel.embedded import embedded_head
@@ -50,7 +51,7 @@ Boxes = tuple[Tensor, str]  # (n, 4) pixels of n rows, and in words what they ar
 class Protocol:
     """One named recipe."""
 
-    dataset: str  # name in the catalog
+    dataset: str  # name in the catalog, or a .h5 file
     keep: Callable[[Hdf5PoseDataset], np.ndarray]  # rows that are evaluated
     box: Callable[[Context, np.ndarray], Boxes]
     factor: float  # crop edge / longer box side, or what its framing makes of it
@@ -61,18 +62,18 @@ class Protocol:
     horizontal_fov: float | None = None  # degrees, where labels are relative to the camera
 
 
-def rotations(dataset: Hdf5PoseDataset) -> Tensor:
-    """(N, 4). Raises EvaluationError when the file has no poses."""
-    for name in ("rotation", "head"):
-        if name not in dataset.labels:
-            raise EvaluationError(f"{dataset.path}: has no {name} labels, so poses can't be evaluated on it.")
-    return torch.from_numpy(dataset.labels["rotation"])
+def label(dataset: Hdf5PoseDataset, name: str, advice: str = "poses can't be evaluated on it") -> np.ndarray:
+    """(N, ...). Raises EvaluationError when the file has no such label."""
+    if name not in dataset.labels:
+        raise EvaluationError(f"{dataset.path}: has no {name} labels, so {advice}.")
+    return dataset.labels[name]
 
 
 def aflw_rows(dataset: Hdf5PoseDataset) -> np.ndarray:
     """(n,) rows with every angle within ±99° and no negative head size."""
-    angles = torch.rad2deg(matrix_to_aflw(quat_to_matrix(rotations(dataset).double())))
-    kept = (angles.abs() <= MAX_AFLW_ANGLE).all(-1).numpy() & (dataset.labels["head"][:, 2] >= 0)
+    quats = torch.from_numpy(label(dataset, "rotation"))
+    angles = torch.rad2deg(matrix_to_aflw(quat_to_matrix(quats.double())))
+    kept = (angles.abs() <= MAX_AFLW_ANGLE).all(-1).numpy() & (label(dataset, "head")[:, 2] >= 0)
     return np.flatnonzero(kept)
 
 
@@ -88,7 +89,14 @@ def grimace_rows(dataset: Hdf5PoseDataset) -> np.ndarray:
 
 def all_rows(dataset: Hdf5PoseDataset) -> np.ndarray:
     """(n,) rows with a pose."""
-    return np.flatnonzero(torch.isfinite(rotations(dataset)).all(-1).numpy())
+    return np.flatnonzero(np.isfinite(label(dataset, "rotation")).all(-1))
+
+
+def boxed_rows(dataset: Hdf5PoseDataset) -> np.ndarray:
+    """(n,) rows with a pose and a box."""
+    boxes, _ = any_box(Context(dataset), np.arange(len(dataset)))
+    rows = all_rows(dataset)
+    return rows[torch.isfinite(boxes).all(-1).numpy()[rows]]
 
 
 def mesh_box(context: Context, rows: np.ndarray) -> Boxes:
@@ -109,29 +117,30 @@ def mean_mesh_box(context: Context, rows: np.ndarray) -> Boxes:
 
 def landmark_box(context: Context, rows: np.ndarray) -> Boxes:
     """Hull of the 68 landmarks."""
-    points = context.dataset.labels.get("landmarks")
-    if points is None:
-        raise EvaluationError(f"{context.dataset.path}: has no landmarks to take boxes from.")
+    points = label(context.dataset, "landmarks", "there is nothing to take boxes from")
     return box_hull(torch.from_numpy(points[rows])), "hull of the 68 landmarks"
 
 
 def stored_box(context: Context, rows: np.ndarray) -> Boxes:
     """The file's own boxes."""
-    boxes = context.dataset.labels.get("face_box")
-    if boxes is None:
-        raise EvaluationError(f"{context.dataset.path}: has no face boxes.")
-    return torch.from_numpy(boxes[rows]), "the file's"
+    return torch.from_numpy(label(context.dataset, "face_box", "nothing can be cut out")[rows]), "the file's"
+
+
+def any_box(context: Context, rows: np.ndarray) -> Boxes:
+    """The file's own boxes, else the hull of the 68 landmarks; faces without one are left out."""
+    boxes, what = (stored_box if "face_box" in context.dataset.labels else landmark_box)(context, rows)
+    missing = len(all_rows(context.dataset)) - len(rows)
+    return boxes, what + (f", {missing} faces without one left out" if missing > 0 else "")
 
 
 def points_box(context: Context, rows: np.ndarray) -> Boxes:
     """Hull of the .mat files' `pt2d`. Raises EvaluationError for files that were converted before it was kept."""
-    boxes = context.dataset.labels.get("points_box")
-    if boxes is None:
+    if "points_box" not in context.dataset.labels:
         raise EvaluationError(
             f"{context.dataset.path}: has no 'rois_pt2d', the hull of the .mat files' pt2d; convert the archive again "
             "with scripts/dsprocess_aflw2k.py."
         )
-    return torch.from_numpy(boxes[rows]), "hull of pt2d with its −1 entries"
+    return torch.from_numpy(context.dataset.labels["points_box"][rows]), "hull of pt2d with its −1 entries"
 
 
 def center_box(context: Context, rows: np.ndarray) -> Boxes:
@@ -150,7 +159,7 @@ def _mesh(context: Context) -> HeadModel:
 
 
 def _posed_hull(context: Context, model: HeadModel, rows: np.ndarray, shapes: np.ndarray) -> Tensor:
-    labels = context.dataset.labels
+    labels = {name: label(context.dataset, name, "heads have no outline") for name in ("rotation", "head")}
     boxes = []
     for start in range(0, len(rows), CHUNK):
         part = slice(start, start + CHUNK)
@@ -181,3 +190,16 @@ PROTOCOLS: dict[str, Protocol] = {  # adding a protocol is adding an entry
         dataset="pointing04", keep=all_rows, box=stored_box, factor=1.1, labels="picture names, 15° grid"
     ),
 }
+
+
+def find_protocol(name: str, catalog: dict[str, DatasetSpec]) -> Protocol:
+    """Of the table (in the published spelling too), else one for all faces of a data set or of a .h5 file.
+
+    Raises EvaluationError with the known names, those most alike first.
+    """
+    if name.replace("_", "-") in PROTOCOLS:
+        return PROTOCOLS[name.replace("_", "-")]
+    if name in catalog or Path(name).suffix in HDF5:
+        return Protocol(dataset=name, keep=boxed_rows, box=any_box, factor=1.1, labels="the file's")
+    known = ", ".join(closest_first(name, [*PROTOCOLS, *(n for n in catalog if n not in PROTOCOLS)]))
+    raise EvaluationError(f"protocol {name!r} is unknown; choose among {known}, or give a .h5 file.")

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,9 @@ def write_predictions(results: Sequence[Result], path: Path) -> None:
             columns = [_pose_columns(p.rotation, p.head) for p in (result.prediction, result.truth)]
             for i, row in enumerate(result.rows):
                 numbers = [*columns[0][i], result.geodesic[i].item(), *columns[1][i]]
-                writer.writerow([result.model, result.protocol, row, *(f"{v:.4f}" for v in numbers)])
+                writer.writerow(
+                    [result.model, result.protocol, row, *("" if math.isnan(v) else f"{v:.4f}" for v in numbers)]
+                )
 
 
 def _pose_columns(rotation: Any, head: Any) -> np.ndarray:

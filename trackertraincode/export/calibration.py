@@ -11,7 +11,7 @@ from torch import Tensor
 
 from trackertraincode.augmentation.units import normalize
 from trackertraincode.augmentation.warp import cut_and_resize
-from trackertraincode.datasets.catalog import Rows, dataset_path, find_dataset, load_catalog
+from trackertraincode.datasets.catalog import Rows, find_file, load_catalog
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.errors import CatalogError, SampleFormatError
 from trackertraincode.geometry.boxes import box_hull, square_crop_box
@@ -21,7 +21,6 @@ from trackertraincode.sample.images import ImageDecodeError, decode
 CROPS = 400  # half of them for ranges of values, half to measure the difference
 MIN_CROPS = 16
 CROP_FACTOR = 1.1  # crop edge / longer box side, as in evaluation
-HDF5 = (".h5", ".hdf5")
 
 
 def calibration_crops(name: str, config: NetworkConfig, catalog: Path | None = None) -> Tensor:
@@ -52,14 +51,11 @@ def calibration_crops(name: str, config: NetworkConfig, catalog: Path | None = N
 
 
 def _resolve(name: str, catalog: Path | None) -> tuple[Path, Rows]:
-    path = Path(name)
-    if path.suffix in HDF5:
-        return path, (0, None)
+    known = load_catalog(catalog)
     try:
-        spec = find_dataset(name, load_catalog(catalog))
+        return find_file(name, known), known[name].rows if name in known else (0, None)
     except CatalogError as error:
         raise CatalogError(f"--calibration: {error} A path that ends with .h5 is taken as a file.") from None
-    return dataset_path(name, spec.file, spec.made_by), spec.rows
 
 
 def _boxes(dataset: Hdf5PoseDataset) -> Tensor:

@@ -72,6 +72,8 @@ def load_checkpoint(path: Path, kind: str, build: Callable[[dict[str, Any]], N])
         raise ModelFileError(
             f"{path}: the {kind} network can't be built again ({str(error).splitlines()[0]})."
         ) from error
+    if not all(values.isfinite().all() for values in network.state_dict().values()):
+        raise ModelFileError(f"{path}: has weights that are not finite; the training diverged, train anew.")
     return network.eval(), _about(content)
 
 
