@@ -4,58 +4,26 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto
 
 from trackertraincode.errors import ConfigError, ModelFileError
 from trackertraincode.tracking.networks import LocalizerModel, PoseModel
 from trackertraincode.tracking.opentrack_client import LARGEST_BOX, PixelBox
 from trackertraincode.tracking.tracker import HeadPoseTracker, estimate_pose
 
+Write = Callable[..., Path]
 GOOD = {"quat": [[0, 0, 0, 1]], "pos_size": [[0, 0, 0.5]], "box": [[-0.5, -0.5, 0.5, 0.5]]}
 FRAME = np.random.default_rng(0).integers(0, 256, (480, 640), dtype=np.uint8)
 
-Write = Callable[..., Path]
 
-
-@pytest.fixture
-def write_model(tmp_path: Path) -> Write:
-    """write_model(outputs, input_shape): a network that answers the same to every image; outputs: name -> values."""
-
-    def write(
-        outputs: dict[str, object], shape: tuple[object, ...] = (1, 1, 33, 33), kind: int = TensorProto.FLOAT
-    ) -> Path:
-        values = {
-            name: np.asarray(v) if isinstance(v, np.ndarray) else np.array(v, np.float32) for name, v in outputs.items()
-        }
-        nodes = [helper.make_node("Constant", [], [n], value=numpy_helper.from_array(v)) for n, v in values.items()]
-        nodes.append(helper.make_node("Identity", ["x"], ["unused"]))
-        graph = helper.make_graph(
-            nodes,
-            "constant",
-            [helper.make_tensor_value_info("x", kind, shape)],
-            [
-                helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(v.dtype), v.shape)
-                for n, v in values.items()
-            ],
-        )
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
-        model.model_version = 4
-        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.onnx"
-        onnx.save(model, path)
-        return path
-
-    return write
-
-
-def localizer(write_model: Write, box: list[float], logit: float = 5.0) -> Path:
+def write_localizer(write_model: Write, box: list[float], logit: float = 5.0) -> Path:
     return write_model({"logit_box": [[logit, *box]]}, (1, 1, 224, 288))
 
 
 def test_a_box_that_grows_without_end_is_given_up(write_model: Write) -> None:
     model = write_model(GOOD | {"box": [[-2, -2, 2, 2]]})
-    tracker = HeadPoseTracker(model, localizer(write_model, [-0.2, -0.2, 0.2, 0.2]))
+    tracker = HeadPoseTracker(model, write_localizer(write_model, [-0.2, -0.2, 0.2, 0.2]))
     sizes = []
     for _ in range(12):
         pose = tracker.update(FRAME)
@@ -115,19 +83,19 @@ def test_a_localizer_of_any_batch_is_taken(write_model: Write) -> None:
 
 @pytest.mark.parametrize(("logit", "value"), [(np.nan, 0.0), (5.0, np.nan), (5.0, 1e30), (5.0, np.inf)])
 def test_localizers_that_answer_nonsense_are_refused(write_model: Write, logit: float, value: float) -> None:
-    model = LocalizerModel(localizer(write_model, [value, 0, 1, 1], logit))
+    model = LocalizerModel(write_localizer(write_model, [value, 0, 1, 1], logit))
     with pytest.raises(ModelFileError, match=r"logit_box (is|isn't)"):
         model(FRAME)
 
 
 @pytest.mark.parametrize("logit", [-200.0, 200.0, -np.inf])
 def test_extreme_logits_are_probabilities(write_model: Write, logit: float) -> None:
-    assert 0 <= LocalizerModel(localizer(write_model, [0, 0, 1, 1], logit))(FRAME).score <= 1
+    assert 0 <= LocalizerModel(write_localizer(write_model, [0, 0, 1, 1], logit))(FRAME).score <= 1
 
 
 @pytest.mark.parametrize("box", [[-9, -9, 9, 9], [0.5, 0.5, -0.5, 0.9]])
 def test_the_tracker_does_not_start_from_boxes_without_a_sensible_size(write_model: Write, box: list[float]) -> None:
-    assert HeadPoseTracker(write_model(GOOD), localizer(write_model, box)).update(FRAME) is None
+    assert HeadPoseTracker(write_model(GOOD), write_localizer(write_model, box)).update(FRAME) is None
 
 
 @pytest.mark.parametrize("box", [(0, 0, 1e300, 1e300), (0, 0, 3000, 10), (0, 0, 0, 10), (np.nan, 0, 9, 9)])

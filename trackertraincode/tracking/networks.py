@@ -6,7 +6,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from trackertraincode.detection.mtcnn import MtcnnDetector
 from trackertraincode.errors import ModelFileError
 from trackertraincode.localizer import SIZE
 from trackertraincode.models.onnx_model import LOCALIZER_OUTPUT, OnnxPoseModel, open_session
@@ -86,6 +85,8 @@ class MtcnnLocalizer:
 
     def __init__(self) -> None:
         """Raises ConfigError when facenet-pytorch, whose networks these are, isn't installed."""
+        from trackertraincode.detection.mtcnn import MtcnnDetector  # imports torch
+
         self._detector = MtcnnDetector(min_face=2 * MIN_FACE_SIDE, max_edge=640)
         self._detector.check()
 

@@ -10,11 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from trackertraincode.errors import ConfigError
-from trackertraincode.geometry.euler import matrix_to_aflw
-from trackertraincode.geometry.rotation import quat_to_matrix
+from trackertraincode.geometry.single import quat_to_aflw_deg
 from trackertraincode.tracking import opentrack_client as client
 from trackertraincode.tracking.frames import as_frame
 from trackertraincode.tracking.networks import LocalizerModel, MtcnnLocalizer, PoseModel
@@ -38,9 +36,7 @@ class HeadPose:
     @property
     def pitch_yaw_roll_deg(self) -> tuple[float, float, float]:
         """Angles in the convention of AFLW2000-3D."""
-        angles = matrix_to_aflw(quat_to_matrix(torch.as_tensor(self.rotation, dtype=torch.float64)))
-        pitch, yaw, roll = (math.degrees(a) for a in angles.tolist())
-        return pitch, yaw, roll
+        return quat_to_aflw_deg(self.rotation)
 
     def shifted(self, x: int, y: int) -> "HeadPose":
         """The same head in the pixels of a frame of which the one looked at is a part; x, y: where that begins."""

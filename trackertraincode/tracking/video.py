@@ -18,7 +18,6 @@ from trackertraincode.errors import UserError
 from trackertraincode.files import whole_file
 from trackertraincode.sample.images import ImageDecodeError, decode, encode_jpeg, encode_png
 from trackertraincode.tracking.tracker import HeadPose
-from trackertraincode.visualize import draw_sample, draw_text
 
 IMAGES = (".jpg", ".jpeg", ".png")
 VIDEOS = {".mp4": "mp4v", ".avi": "MJPG", ".mkv": "MJPG", ".mov": "mp4v"}  # suffix of an output -> its codec
@@ -128,6 +127,8 @@ def _quiet_opencv() -> Iterator[None]:
 
 def draw_pose(image: np.ndarray, pose: HeadPose | None, fps: float | None = None) -> np.ndarray:
     """A copy of the (H, W, 3) RGB image with axes, box, landmarks, angles, their uncertainty and the frame rate."""
+    from trackertraincode.visualize import draw_sample, draw_text  # imports torch
+
     lines = [] if fps is None else [f"{fps:.0f} fps"]
     if pose is None:
         return draw_text(image, [*lines, "no face"])
