@@ -13,27 +13,27 @@ from trackertraincode.localizer.data import LocalizerBatches, augmented, open_im
 
 
 def white_box(image: np.ndarray) -> np.ndarray:
-    """(4,) hull of all bright pixels."""
+    """(4,) bounding box of all bright pixels."""
     y, x = np.nonzero(image > 145)
     return np.array([x.min(), y.min(), x.max() + 1, y.max() + 1])
 
 
-def test_the_box_follows_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_box_follows_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
     module = "trackertraincode.localizer.data.augment_image"
     monkeypatch.setattr(module, lambda image, rng: image.astype(np.float32))
-    picture = np.full((240, 400), 40, np.uint8)
-    picture[90:150, 260:320] = 250
+    source = np.full((240, 400), 40, np.uint8)
+    source[90:150, 260:320] = 250
     for seed in range(30):
-        image, box = augmented(picture, np.array([260.0, 90, 320, 150]), np.random.default_rng(seed))
+        image, box = augmented(source, np.array([260.0, 90, 320, 150]), np.random.default_rng(seed))
         assert image.shape == (224, 288)
         assert box is not None
         assert np.abs(white_box(image) - box).max() <= 2.0, f"seed {seed}"
 
 
 def test_large_faces_stay_inside() -> None:
-    picture, box = np.zeros((240, 320), np.uint8), np.array([10.0, 5, 310, 235])
+    source, box = np.zeros((240, 320), np.uint8), np.array([10.0, 5, 310, 235])
     for seed in range(20):
-        found = augmented(picture, box, np.random.default_rng(seed))[1]
+        found = augmented(source, box, np.random.default_rng(seed))[1]
         assert found is not None
         assert (found[:2] >= 0).all()
         assert (found[2:] - found[:2] <= np.array([288, 224]) * 0.78).all()

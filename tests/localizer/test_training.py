@@ -37,7 +37,7 @@ def test_recall_wants_score_and_overlap() -> None:
     assert found["accuracy"] == 0.5
 
 
-def test_what_has_no_pictures_is_none() -> None:
+def test_what_has_no_images_is_none() -> None:
     found = score(torch.zeros(1, 5), torch.zeros(1), torch.full((1, 4), torch.nan))
     assert (found["iou"], found["recall"], found["false_alarms"]) == (None, None, 0.0)
     assert "–" in format_scores([{"model": "m", "n": 1, **found}])

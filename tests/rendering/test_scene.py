@@ -47,8 +47,8 @@ def test_nearer_surfaces_hide_farther_ones() -> None:
     near, far = square - [0, 0, 1], square + [0, 0, 1]
     colors = np.repeat(np.array([[1.0, 0, 0], [0, 0, 1]], np.float32), 4, axis=0)
     both = Surface(np.concatenate([near, far]), np.array([[4, 5, 6], [4, 6, 7], [0, 1, 2], [0, 2, 3]]), colors)
-    picture, _ = rasterize(both, 10, 10)
-    assert picture[5, 5] == pytest.approx([1, 0, 0], abs=1e-3)
+    image, _ = rasterize(both, 10, 10)
+    assert image[5, 5] == pytest.approx([1, 0, 0], abs=1e-3)
 
 
 def test_landmarks_and_box_follow_from_pose_and_coefficients() -> None:
@@ -126,7 +126,7 @@ def test_the_order_does_not_depend_on_the_workers() -> None:
     assert [f.sample.image for f in alone] == [f.sample.image for f in pooled]
 
 
-def test_pictures_of_one_person_share_shape_and_colours() -> None:
+def test_images_of_one_person_share_shape_and_colours() -> None:
     first, second, other = (make_face(Request(9, 64, 0, "300wlp"), i) for i in (0, 1, 4))
     assert first.sample.shape is not None
     assert second.sample.shape is not None

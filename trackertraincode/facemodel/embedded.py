@@ -37,14 +37,14 @@ def embedded_head() -> HeadModel:
 
 
 def _face_mask(mesh: Mesh) -> np.ndarray:
-    """Forehead to chin, ear to ear. The border runs from hairline to ear to the jaw's corner and under the chin."""
+    """(V,) bool: forehead to chin, ear to ear. From hairline to ear to the jaw's corner, and under the chin."""
     _, y, z = mesh.vertices.T
     top = anatomy.FACE_TOP + 0.30 * np.clip((z + 0.1) / 0.86, 0.0, 1.0) ** 1.4
     return (y > top) & (y < _jaw_line(z)) & (z < anatomy.FACE_BACK) & ~mesh.ear
 
 
 def _jaw_line(z: np.ndarray) -> np.ndarray:
-    """y of the border between face and neck: under the chin in front, at the jaw's corner behind."""
+    """(V,) z -> (V,) y of the border between face and neck: under the chin in front, at the jaw's corner behind."""
     return 1.17 - 0.45 * np.clip((z - 0.2) / 0.56, 0.0, 1.0)
 
 
@@ -75,7 +75,7 @@ def _regions(mesh: Mesh) -> dict[str, np.ndarray]:
 
 
 def _between(v: np.ndarray, upper: list[np.ndarray], lower: list[np.ndarray]) -> np.ndarray:
-    """Vertices whose y lies between two lines over x, ends included."""
+    """(V,) bool: vertices whose y lies between two lines over x, ends included."""
     bounds = []
     for line in (np.array(upper), np.array(lower)):
         line = line[np.argsort(line[:, 0])]
@@ -85,7 +85,7 @@ def _between(v: np.ndarray, upper: list[np.ndarray], lower: list[np.ndarray]) ->
 
 
 def _near_line(v: np.ndarray, points: np.ndarray, distance: float) -> np.ndarray:
-    """Vertices within a distance of a polyline."""
+    """(V,) bool: vertices within a distance of the polyline through points (N, 3)."""
     best = np.full(len(v), np.inf)
     for a, b in pairwise(points):
         t = np.clip(((v - a) @ (b - a)) / ((b - a) @ (b - a)), 0.0, 1.0)[:, None]

@@ -68,7 +68,7 @@ def contour_curves() -> dict[str, np.ndarray]:
 
 
 def _curve(points: np.ndarray, count: int) -> np.ndarray:
-    """A spline through points, without its ends, which are landmarks themselves."""
+    """(count, 3) on a spline through points (N, 3), without its ends, which are landmarks themselves."""
     length = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
     return CubicSpline(length, points)(np.linspace(0, length[-1], count + 2)[1:-1])
 
@@ -89,23 +89,24 @@ class _Surface:
 
 
 def _unit(v: np.ndarray) -> np.ndarray:
+    """(..., 3) -> (..., 3) of length 1."""
     return v / np.linalg.norm(v, axis=-1, keepdims=True)
 
 
 def _feature_points() -> np.ndarray:
-    """Directions of eyes, brows, nose and mouth, where the grid is dense."""
+    """(N, 3) directions of eyes, brows, nose and mouth, where the grid is dense."""
     return _unit(anatomy.keypoint_positions()[17:] - anatomy.CENTER)
 
 
 def _fine_points() -> np.ndarray:
-    """Directions of lids and lips, where the grid is densest."""
+    """(N, 3) directions of lids and lips, where the grid is densest."""
     k = anatomy.keypoint_positions()
     eyes = np.array([anatomy.EYE_CENTER, anatomy.EYE_CENTER * RIGHT_TO_LEFT])
     return _unit(np.concatenate([k[36:68], eyes, k[[60, 64]] * 0.5 + k[[62, 62]] * 0.5]) - anatomy.CENTER)
 
 
 def _thin_out(surface: _Surface, fixed: np.ndarray) -> np.ndarray:
-    """Offsets from the centre: the contours as they are, and grid points that keep their distance from them."""
+    """(N, 3) directions from the centre: the contours as they are, and grid points that keep their distance from them."""
     feature, fine = cKDTree(_feature_points()), cKDTree(_fine_points())
     held = _unit(fixed - anatomy.CENTER)
     chosen = [held[68:]]
@@ -123,6 +124,7 @@ def _thin_out(surface: _Surface, fixed: np.ndarray) -> np.ndarray:
 
 
 def _wanted_spacing(directions: np.ndarray, feature: cKDTree, fine: cKDTree) -> np.ndarray:
+    """(N, 3) directions -> (N,) distance between grid points there."""
     to_feature, to_fine = feature.query(directions)[0], fine.query(directions)[0]
     front = -directions[:, 2]
     return np.select(
@@ -133,7 +135,7 @@ def _wanted_spacing(directions: np.ndarray, feature: cKDTree, fine: cKDTree) -> 
 
 
 def _symmetric_grid(spacing: float) -> np.ndarray:
-    """Evenly spread directions (golden spiral), the half x > 0 mirrored, and the middle line."""
+    """(N, 3) evenly spread directions (golden spiral), the half x > 0 mirrored, and the middle line."""
     count = int(4 * np.pi / (spacing**2 * 0.87))
     index = np.arange(count) + 0.5
     polar, azimuth = np.arccos(1 - 2 * index / count), np.pi * (1 + 5**0.5) * index
@@ -145,7 +147,7 @@ def _symmetric_grid(spacing: float) -> np.ndarray:
 
 
 def _set_eyeballs(vertices: np.ndarray) -> np.ndarray:
-    """Vertices inside the lids lie on the eyeballs, whose front is a little behind the lids' rims."""
+    """(V, 3) -> (V, 3): vertices inside the lids lie on the eyeballs, whose front is a little behind the lids' rims."""
     vertices = vertices.copy()
     for side, sign in (("left", 1.0), ("right", -1.0)):
         inside = inside_lids(vertices, side)
@@ -157,7 +159,7 @@ def _set_eyeballs(vertices: np.ndarray) -> np.ndarray:
 
 
 def lid_heights(x: np.ndarray, side: str) -> tuple[np.ndarray, np.ndarray]:
-    """y of upper and lower lid at the given x of the mean head; equal outside the eye."""
+    """(N,) x -> (N,) y of upper and lower lid of the mean head; equal outside the eye."""
     curves = contour_curves()
     k = anatomy.keypoint_positions()
     inner, outer = (k[42], k[45]) if side == "left" else (k[39], k[36])
@@ -192,7 +194,7 @@ def inside_mouth(vertices: np.ndarray) -> np.ndarray:
 
 
 def _ear(sign: float) -> tuple[np.ndarray, np.ndarray]:
-    """An auricle: an elliptic disc of rings with a raised rim, standing off the head behind."""
+    """Vertices (V, 3) and triangles (T, 3) of an auricle: rings with a raised rim, standing off the head behind."""
     rings, spokes = 9, 28
     radius = np.linspace(0.12, 1.0, rings)[:, None]
     angle = np.linspace(0, 2 * np.pi, spokes, endpoint=False)[None, :]
@@ -213,7 +215,7 @@ def _ear(sign: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _outward(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    """The same triangles, wound so that their normals point away from the head's centre."""
+    """The same triangles (T, 3) of vertices (V, 3), wound so that their normals point away from the head's centre."""
     a, b, c = (vertices[triangles[:, i]] for i in range(3))
     inward = (np.cross(b - a, c - a) * (a - anatomy.CENTER)).sum(1) < 0
     triangles = triangles.copy()

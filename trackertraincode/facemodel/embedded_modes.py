@@ -122,6 +122,7 @@ def expression_basis(vertices: np.ndarray) -> np.ndarray:
 
 
 def _sum_of_bumps(vertices: np.ndarray, bumps: tuple[Bump, ...]) -> np.ndarray:
+    """(V, 3) -> (V, 3) moves."""
     total = np.zeros_like(vertices)
     for bump in bumps:
         for mirror in (1.0, -1.0) if bump.x > 0 else (1.0,):
@@ -132,7 +133,7 @@ def _sum_of_bumps(vertices: np.ndarray, bumps: tuple[Bump, ...]) -> np.ndarray:
 
 
 def _without_similarity(field: np.ndarray, vertices: np.ndarray, keypoints: np.ndarray) -> np.ndarray:
-    """Take out the small move, turn and scaling that best explains how the landmarks move."""
+    """Moves (V, 3) without the small shift, turn and scaling that best explains how the landmarks move."""
     moves = _similarity_fields(vertices)
     at_landmarks = moves[:, keypoints].reshape(7, -1).T
     weights, *_ = np.linalg.lstsq(at_landmarks, field[keypoints].ravel(), rcond=None)
@@ -148,7 +149,7 @@ def _similarity_fields(vertices: np.ndarray) -> np.ndarray:
 
 
 def _close_eye(vertices: np.ndarray, side: str) -> np.ndarray:
-    """Upper lid down to the lower one; what is between is folded away, the skin above follows and thins out."""
+    """(V, 3) moves: upper lid down to the lower one; what is between is folded away, the skin above follows and thins out."""
     upper, lower = lid_heights(vertices[:, 0], side)
     y, z = vertices[:, 1], vertices[:, 2]
     front = z < 0.3
@@ -166,7 +167,7 @@ def _close_eye(vertices: np.ndarray, side: str) -> np.ndarray:
 
 
 def _open_jaw(vertices: np.ndarray) -> np.ndarray:
-    """The lower jaw turns about the joint before the ears by 17 degrees: a field that grows from ear to lower lip."""
+    """(V, 3) moves: the lower jaw turns about the joint before the ears by 17 degrees, more towards the lower lip."""
     joint = np.array([0.0, 0.05, 0.75])
     x, y, z = vertices.T
     angle = np.radians(17.0)

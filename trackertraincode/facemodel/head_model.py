@@ -80,6 +80,7 @@ def mirror_order(face_model: str) -> np.ndarray:
 
 
 def _combine(mean: np.ndarray, basis: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
+    """mean (N, 3), basis (50, N, 3), coefficients (..., 50) -> (..., N, 3) float32."""
     weights = np.asarray(coefficients, dtype=np.float32)
     offsets = weights.reshape(-1, COEFFICIENT_COUNT) @ basis.reshape(COEFFICIENT_COUNT, -1)
     return (offsets + mean.reshape(1, -1)).reshape(*weights.shape[:-1], *mean.shape)

@@ -33,7 +33,7 @@ def _flip_order() -> torch.Tensor:
     return torch.tensor(order)
 
 
-FLIP_ORDER = _flip_order()  # (68,) long: row i of a mirrored picture is row FLIP_ORDER[i] of the original
+FLIP_ORDER = _flip_order()  # (68,) long: row i of a mirrored image is row FLIP_ORDER[i] of the original
 
 
 def centered_depth(points: np.ndarray) -> np.ndarray:

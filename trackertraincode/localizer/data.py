@@ -93,18 +93,18 @@ class LocalizerBatches(Dataset):
             rows = np.random.default_rng([self.seed, ORDER, epoch]).permutation(rows)
         rows = rows[step * self.batchsize : (step + 1) * self.batchsize]
         try:
-            pictures = [decode(data) for data in self.dataset.images(rows)]
+            sources = [decode(data) for data in self.dataset.images(rows)]
         except UserError as error:
             return error
         flags, boxes = (self.dataset.labels[name][rows] for name in ("has_face", "face_box"))
         images, moved = [], []
-        for row, picture, flag, box in zip(rows, pictures, flags, boxes):
+        for row, source, flag, box in zip(rows, sources, flags, boxes):
             known = box if flag else None
             if self.seed is None:
-                image, found = whole_image(picture, known)
+                image, found = whole_image(source, known)
             else:
                 rng = np.random.default_rng([self.seed, GEOMETRY, epoch, row])
-                image, found = augmented(picture, known, rng)
+                image, found = augmented(source, known, rng)
             images.append(image)
             moved.append(np.full(4, np.nan) if found is None else found)
         values = np.stack(images)[:, None].astype(np.float32) / np.float32(255) - np.float32(0.5)
@@ -112,21 +112,21 @@ class LocalizerBatches(Dataset):
         return LocalizerBatch(*map(torch.from_numpy, (values, flags.astype(np.float32), normalized)))
 
 
-def whole_image(picture: np.ndarray, box: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
+def whole_image(source: np.ndarray, box: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
     """(H, W) uint8 -> (224, 288) uint8, stretched as the tracker does, and the box (4,) in its pixels."""
-    height, width = picture.shape
-    small = cv2.resize(picture, SIZE, interpolation=cv2.INTER_AREA)
+    height, width = source.shape
+    small = cv2.resize(source, SIZE, interpolation=cv2.INTER_AREA)
     return small, None if box is None else box * np.tile(EDGES / [width, height], 2)
 
 
 def augmented(
-    picture: np.ndarray, box: np.ndarray | None, rng: np.random.Generator
+    source: np.ndarray, box: np.ndarray | None, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """(H, W) uint8 -> (224, 288) float32 grey levels, and the box (4,) in its pixels, cut to the image.
 
     Scaled, stretched, shifted, mirrored, intensities changed. A face that was inside stays inside.
     """
-    size = np.array(picture.shape[::-1])
+    size = np.array(source.shape[::-1])
     low, high = np.log(SCALES)
     factors = np.exp(rng.uniform(low, high) + rng.uniform(-STRETCH / 2, STRETCH / 2) * np.array([1, -1]))
     if box is not None:
@@ -135,7 +135,7 @@ def augmented(
     scaled_size = np.maximum(1, np.round(EDGES * factors)).astype(int)
     ratio = scaled_size / size
     kind = cv2.INTER_AREA if ratio.max() < 1 else cv2.INTER_LINEAR
-    scaled = cv2.resize(picture, scaled_size.tolist(), interpolation=kind)
+    scaled = cv2.resize(source, scaled_size.tolist(), interpolation=kind)
     room = scaled_size - EDGES
     first, last = np.minimum(room, 0).astype(float), np.maximum(room, 0).astype(float)
     if box is not None:

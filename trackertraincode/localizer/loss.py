@@ -7,7 +7,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, smooth_l1_loss
 from trackertraincode.geometry.boxes import box_area, box_iou
 
 BOX_WEIGHT = 2.0  # the box against the face logit; both are of order 1 before training
-SMOOTH_WIDTH = 0.1  # half pictures; errors under it count quadratically
+SMOOTH_WIDTH = 0.1  # half images; errors under it count quadratically
 
 
 def face_logit_loss(logit: Tensor, has_face: Tensor) -> Tensor:
@@ -16,12 +16,12 @@ def face_logit_loss(logit: Tensor, has_face: Tensor) -> Tensor:
 
 
 def generalized_iou(a: Tensor, b: Tensor) -> Tensor:
-    """IoU minus the empty share of both boxes' hull, (B,) in (-1, 1] (Rezatofighi et al., arXiv 1902.09630)."""
-    hull = box_area(torch.cat([torch.minimum(a[:, :2], b[:, :2]), torch.maximum(a[:, 2:], b[:, 2:])], dim=-1))
+    """IoU minus the empty share of both boxes' bounding box, (B,) in (-1, 1] (Rezatofighi et al., arXiv 1902.09630)."""
+    around = box_area(torch.cat([torch.minimum(a[:, :2], b[:, :2]), torch.maximum(a[:, 2:], b[:, 2:])], dim=-1))
     intersection_over_union = box_iou(a, b)
     areas = box_area(a) + box_area(b)
     union = areas / (1.0 + intersection_over_union)
-    return intersection_over_union - (hull - union) / hull.clamp_min(torch.finfo(hull.dtype).tiny)
+    return intersection_over_union - (around - union) / around.clamp_min(torch.finfo(around.dtype).tiny)
 
 
 def localizer_box_loss(pred: Tensor, target: Tensor) -> Tensor:

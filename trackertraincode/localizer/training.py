@@ -194,7 +194,7 @@ def evaluate_localizer(
 
 
 def score(output: Tensor, has_face: Tensor, face_box: Tensor) -> dict[str, float | None]:
-    """Shares of 1; None where there are no such images.
+    """output (N, 5), has_face (N,), face_box (N, 4) -> shares of 1; None where there are no such images.
 
     iou: mean over images with a face, whatever the score. recall: of the faces, how many have a score above 1/2 and an
     IoU of at least 1/2. false_alarms: of the images without a face, how many have a score above 1/2.

@@ -1,9 +1,9 @@
 """Heads: one linear layer each, from features (B, F) to a part of the prediction, and the face model on top of them.
 
-features --RotationHead--> quaternion ---+
-         --HeadCenterHead--> x, y, size -+--FaceModelLandmarks--> 68 points
-         --ShapeHead--> 50 coefficients -+
-         --BoxHead--> box
+features --QuaternionHead or SixDHead--> quaternion --+
+         --HeadCenterHead--> x, y, radius ------------+--FaceModelLandmarks--> 68 landmarks
+         --ShapeHead--> 50 coefficients --------------+
+         --BoxHead--> x0, y0, x1, y1
 """
 
 import torch
@@ -26,7 +26,7 @@ START_NEAR_BIAS = 0.1  # factor of usual initial weights where the start shall b
 
 
 def positive(x: Tensor) -> Tensor:
-    """elu(x) + 1."""
+    """elu(x) + 1, in (0, inf); any shape."""
     return F.elu(x) + 1.0
 
 
@@ -109,7 +109,7 @@ class ShapeHead(nn.Module):
 
 
 class FaceModelLandmarks(nn.Module):
-    """The face model's 68 key points under pose and shape; the model's numbers are saved with the network."""
+    """The face model's 68 landmarks under pose and shape; the model's numbers are saved with the network."""
 
     mean: Tensor
     basis: Tensor

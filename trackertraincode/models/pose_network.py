@@ -60,7 +60,7 @@ class NetworkConfig:
         False, "predict uncertainty and train it by negative log likelihood", key="with_nll_loss"
     )
     dropout: float = option(0.0, "dropout between backbone and heads", key="neck_dropout", least=0.0, most=0.95)
-    face_model: str = "embedded-v1"  # whose key points and coefficients
+    face_model: str = "embedded-v1"  # whose landmarks and coefficients
     offsets_of: tuple[str, ...] = ()  # data sets with offsets of their own; the first is the reference
 
     def __post_init__(self) -> None:
@@ -118,7 +118,7 @@ class PoseNetwork(nn.Module):
             self.offsets = DatasetOffsets(len(config.offsets_of))
 
     def set_face_model(self, model: HeadModel) -> None:
-        """Take the key points of a face model; once, when the network is made."""
+        """Take the landmarks of a face model; once, when the network is made."""
         assert model.name == self.config.face_model, "the configuration names another face model"
         if self.config.landmarks:
             self.landmarks.mean.copy_(torch.from_numpy(model.keypoint_mean))
@@ -131,6 +131,7 @@ class PoseNetwork(nn.Module):
             return self._predict(features.float(), dataset)
 
     def _predict(self, features: Tensor, dataset: Tensor | None) -> Prediction:
+        """features: (B, F), or (B, Q, F) of a transformer; dataset: (B,)."""
         count = features.shape[0]
         rotation, raw = self.rotation(self._of(features, "rotation"))
         head = self.head(self._of(features, "head"))
@@ -161,12 +162,12 @@ class PoseNetwork(nn.Module):
         return copy.eval()
 
     def _of(self, features: Tensor, name: str) -> Tensor:
-        """The features that a head reads: its own query's of a transformer, all of a convolutional network."""
+        """(B, F) that a head reads: those of its own query of a transformer, all of a convolutional network."""
         return features[:, self._queries[name]] if features.ndim == 3 else features
 
 
 def build_network(config: NetworkConfig, face_model: HeadModel, *, pretrained: bool = False) -> PoseNetwork:
-    """A new network with random weights (or timm's) and the face model's key points."""
+    """A new network with random weights (or timm's) and the face model's landmarks."""
     network = PoseNetwork(config, pretrained=pretrained)
     network.set_face_model(face_model)
     return network

@@ -38,7 +38,7 @@ class TriangularFactor(nn.Module):
 
 
 class ConstantScale(nn.Module):
-    """Learned standard deviations that are the same for all pictures."""
+    """Learned standard deviations that are the same for all images."""
 
     calibration: Tensor
 

@@ -24,7 +24,7 @@ ORIGIN_OFFSET = np.array([0.0, -0.26, -0.9])  # from the origin of `Pose_Para` t
 AFLW_21 = (17, 19, 21, 22, 24, 26, 36, 37, 39, 42, 44, 45, 2, 31, 30, 35, 14, 48, 66, 54, 8)
 
 
-class Member(NamedTuple):
+class ArchiveFile(NamedTuple):
     """A file of an archive."""
 
     name: str
@@ -36,7 +36,7 @@ class Face(NamedTuple):
 
     sample: Sample
     person: int  # number of the person
-    picture: int  # 0 for the original, then the large poses of the same face
+    number: int  # 0 for the original, then the large poses of the same face
 
 
 def pose_parameters(sample: Sample) -> np.ndarray:
@@ -82,21 +82,23 @@ def _common(sample: Sample) -> dict[str, object]:
     }  # fmt: skip
 
 
-def members_300wlp(faces: Iterator[Face]) -> Iterator[Member]:
+def members_300wlp(faces: Iterator[Face]) -> Iterator[ArchiveFile]:
     """NAME_K.jpg and .mat, and the landmarks that follow large poses in a folder of their own."""
     original: Sample | None = None
     for face in faces:
         sample = face.sample
-        original = sample if face.picture == 0 or original is None else original
-        stem = f"SYNTH_{face.person:06d}_{face.picture}"
+        original = sample if face.number == 0 or original is None else original
+        stem = f"SYNTH_{face.person:06d}_{face.number}"
         assert isinstance(sample.image, bytes)
         points, points_of_original = (_counted(s, "landmarks_2d") for s in (sample, original))
-        yield Member(f"300W_LP/AFW/{stem}.jpg", sample.image)
-        yield Member(f"300W_LP/AFW/{stem}.mat", _mat(pt2d=points_of_original.T.astype(np.float64), **_common(sample)))
-        yield Member(f"300W_LP/landmarks/AFW/{stem}_pts.mat", _mat(pts_2d=points))
+        yield ArchiveFile(f"300W_LP/AFW/{stem}.jpg", sample.image)
+        yield ArchiveFile(
+            f"300W_LP/AFW/{stem}.mat", _mat(pt2d=points_of_original.T.astype(np.float64), **_common(sample))
+        )
+        yield ArchiveFile(f"300W_LP/landmarks/AFW/{stem}_pts.mat", _mat(pts_2d=points))
 
 
-def members_aflw2k(faces: Iterator[Face]) -> Iterator[Member]:
+def members_aflw2k(faces: Iterator[Face]) -> Iterator[ArchiveFile]:
     """imageNNNNN.jpg and .mat with 3-D landmarks, whose z points towards the viewer."""
     for index, face in enumerate(faces):
         sample = face.sample
@@ -104,11 +106,11 @@ def members_aflw2k(faces: Iterator[Face]) -> Iterator[Member]:
         landmarks = _counted(sample, "landmarks").astype(np.float64)
         points = landmarks.T * np.array([[1.0], [1.0], [-1.0]])
         stem = f"AFLW2000/image{index + 1:05d}"
-        yield Member(f"{stem}.jpg", sample.image)
-        yield Member(f"{stem}.mat", _mat(pt3d_68=points, pt2d=landmarks[list(AFLW_21), :2].T, **_common(sample)))
+        yield ArchiveFile(f"{stem}.jpg", sample.image)
+        yield ArchiveFile(f"{stem}.mat", _mat(pt3d_68=points, pt2d=landmarks[list(AFLW_21), :2].T, **_common(sample)))
 
 
-LAYOUTS: dict[str, Callable[[Iterator[Face]], Iterator[Member]]] = {
+LAYOUTS: dict[str, Callable[[Iterator[Face]], Iterator[ArchiveFile]]] = {
     "300wlp": members_300wlp,
     "aflw2k": members_aflw2k,
 }

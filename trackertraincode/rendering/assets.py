@@ -88,5 +88,5 @@ def shoulders() -> Mesh:
     """An upright body; the origin is where the neck enters it."""
     vertices, triangles = ellipsoid(14, 36)
     body = vertices * [1.8, 0.85, 0.75] + [0.0, 0.72, 0.1]
-    body[:, 1] += 4.0 * np.clip(vertices[:, 1], 0.0, 1.0)  # reaches below any picture
+    body[:, 1] += 4.0 * np.clip(vertices[:, 1], 0.0, 1.0)  # reaches below any image
     return body, triangles

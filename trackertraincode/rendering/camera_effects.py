@@ -1,4 +1,4 @@
-"""What a camera and a scene's foreground do to a picture: occluders, blur, exposure, sensor noise."""
+"""What a camera and a scene's foreground do to an image: occluders, blur, exposure, sensor noise."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ class CameraEffects:
 
     @staticmethod
     def draw(rng: np.random.Generator) -> "CameraEffects":
-        """Mostly decent webcam pictures, some dark, blurred or noisy."""
+        """Mostly decent webcam images, some dark, blurred or noisy."""
         dark = rng.random() < 0.12
         return CameraEffects(
             exposure=float(rng.uniform(0.12, 0.45) if dark else rng.uniform(0.75, 1.25)),
@@ -52,7 +52,7 @@ def apply_camera(image: np.ndarray, effects: CameraEffects) -> np.ndarray:
 
 
 def motion_kernel(length: float, direction: float) -> np.ndarray:
-    """A normalised line through the centre of a square kernel."""
+    """(K, K) float32 of sum 1: a line through the centre of a square kernel."""
     edge = int(length) // 2 * 2 + 1
     kernel = np.zeros((edge, edge), np.float32)
     middle = edge // 2

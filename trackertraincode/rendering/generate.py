@@ -11,8 +11,8 @@ from trackertraincode.rendering.person import Person
 from trackertraincode.rendering.scene import FaceScene, render_scene
 from trackertraincode.workers import map_in_order
 
-PICTURES_PER_PERSON = 4  # of one person with one expression, as 300W-LP has several poses of one picture
-ORIGINAL_SPREAD = 0.4  # of the first picture's angles: the others are the large poses
+IMAGES_PER_PERSON = 4  # of one person with one expression, as 300W-LP has several poses of one image
+ORIGINAL_SPREAD = 0.4  # of the first image's angles: the others are the large poses
 FORMATS = ("hdf5", *LAYOUTS)
 
 
@@ -21,7 +21,7 @@ class Request:
     """What to make."""
 
     count: int
-    size: int  # edge of the square pictures, pixels
+    size: int  # edge of the square images, pixels
     seed: int
     format: str  # one of FORMATS
 
@@ -29,15 +29,15 @@ class Request:
 def make_face(request: Request, index: int) -> Face:
     """The index-th face of a request; depends on nothing else."""
     grouped = request.format != "aflw2k"
-    person_index, picture = divmod(index, PICTURES_PER_PERSON) if grouped else (index, 0)
+    person_index, number = divmod(index, IMAGES_PER_PERSON) if grouped else (index, 0)
     person_rng = np.random.default_rng([request.seed, 0, person_index])
     person = Person.draw(person_rng)
     rng = np.random.default_rng([request.seed, 1, index])
-    spread = ORIGINAL_SPREAD if request.format == "300wlp" and picture == 0 else 1.0
+    spread = ORIGINAL_SPREAD if request.format == "300wlp" and number == 0 else 1.0
     scene = FaceScene.draw(rng, person, spread)
     sample = render_scene(scene, request.size, segmentation=request.format == "hdf5")
     name = f"face {index}"
-    return Face(replace(sample, name=name, individual=person_index, sequence=str(person_index)), person_index, picture)
+    return Face(replace(sample, name=name, individual=person_index, sequence=str(person_index)), person_index, number)
 
 
 def iter_faces(request: Request, workers: int) -> Iterator[Face]:

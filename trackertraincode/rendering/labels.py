@@ -49,8 +49,8 @@ def segmentation_of(
         values = head if name == "head" else np.full(len(surface.points), of_part[name])
         colors = np.repeat(values[:, None] / 255.0, 3, axis=1).astype(np.float32)
         labelled.append(Surface(surface.points, surface.triangles, colors))
-    picture, _ = rasterize(join_surfaces(labelled), width, height, flat=True)
-    classes = np.round(picture[..., 0] * 255.0).astype(np.uint8)
+    flat, _ = rasterize(join_surfaces(labelled), width, height, flat=True)
+    classes = np.round(flat[..., 0] * 255.0).astype(np.uint8)
     if hidden is not None:
         classes[hidden] = CLASSES["facewear"]
     return classes

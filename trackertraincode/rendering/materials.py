@@ -127,7 +127,7 @@ def head_colors(looks: Looks, coefficients: np.ndarray, gaze: tuple[float, float
 
 
 def _paint_mouth(colors: np.ndarray, coefficients: np.ndarray) -> None:
-    """Dark, with the upper teeth along the upper lip when the jaw opens."""
+    """In colors (V, 3): dark, with the upper teeth along the upper lip when the jaw opens."""
     head = embedded_head()
     inside = head.regions["mouth"]
     y = head.vertices[inside, 1]
@@ -136,6 +136,7 @@ def _paint_mouth(colors: np.ndarray, coefficients: np.ndarray) -> None:
 
 
 def _paint_eye(colors: np.ndarray, side: str, looks: Looks, gaze: tuple[float, float], closure: float) -> None:
+    """In colors (V, 3): sclera, iris and pupil, or the lid. closure: 1 for shut."""
     head = embedded_head()
     inside = head.regions[f"eye_{side}"]
     x, y, _ = head.vertices[inside].T

@@ -11,7 +11,7 @@ from trackertraincode.rendering.materials import Looks
 
 @dataclass(frozen=True, kw_only=True)
 class Person:
-    """What stays the same in all pictures of somebody."""
+    """What stays the same in all images of somebody."""
 
     shape: np.ndarray  # (40,)
     looks: Looks

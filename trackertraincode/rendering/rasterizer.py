@@ -1,4 +1,4 @@
-"""Meshes to pictures through OpenCV's software rasteriser, under exact weak perspective."""
+"""Meshes to images through OpenCV's software rasteriser, under exact weak perspective."""
 
 from dataclasses import dataclass
 
@@ -6,14 +6,14 @@ import cv2
 import numpy as np
 
 NEAR, FAR = 2.0, 3.0  # depths that all vertices are mapped to
-FOV = np.pi / 2  # half the picture's height is 1 at depth 1
+FOV = np.pi / 2  # half the image's height is 1 at depth 1
 
 
 @dataclass(frozen=True)
 class Surface:
     """Triangles in pixels, ready to draw."""
 
-    points: np.ndarray  # (V, 3) float: x, y in pixels of the picture, z growing away from the viewer
+    points: np.ndarray  # (V, 3) float: x, y in pixels of the image, z growing away from the viewer
     triangles: np.ndarray  # (T, 3) int; both sides of each are drawn
     colors: np.ndarray  # (V, 3) float32 in [0, 1]
 
@@ -29,7 +29,7 @@ def join_surfaces(surfaces: list[Surface]) -> Surface:
 
 
 def front_faces(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    """The outward wound triangles that face the viewer: all that shows of a closed mesh, in half the time."""
+    """(V, 3), (T, 3) -> (N, 3): those wound towards the viewer: all that shows of a closed mesh, in half the time."""
     a, b, c = (points[triangles[:, i], :2].T for i in range(3))
     (ux, uy), (vx, vy) = b - a, c - a
     return triangles[ux * vy - uy * vx < 0]
@@ -39,7 +39,7 @@ def rasterize(surface: Surface, width: int, height: int, *, flat: bool = False) 
     """Draw -> (H, W, 3) float32 colours, black where nothing is, and (H, W) bool coverage.
 
     The rasteriser is perspective only: multiplying x and y by the depth makes its division harmless. flat: triangles
-    take their first vertex' colour, for label pictures.
+    take their first vertex' colour, for label images.
     """
     z = surface.points[:, 2]
     depth = NEAR + 0.001 + (z - z.min()) * ((FAR - NEAR - 0.002) / max(float(np.ptp(z)), 1e-6))

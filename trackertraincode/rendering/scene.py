@@ -29,12 +29,12 @@ SUPERSAMPLING = 2
 
 @dataclass(frozen=True, kw_only=True)
 class FaceScene:
-    """One picture. Replace a field to change just that, such as `expression` for the same face with closed eyes."""
+    """One image. Replace a field to change just that, such as `expression` for the same face with closed eyes."""
 
     person: Person
     expression: np.ndarray  # (10,)
     pitch_yaw_roll: tuple[float, float, float]  # AFLW convention, radians
-    head: tuple[float, float, float]  # x, y, radius as shares of the picture's edge
+    head: tuple[float, float, float]  # x, y, radius as shares of the image's edge
     gaze: tuple[float, float]
     light: tuple[float, float, float]  # direction the light comes from, unit
     ambient: float
@@ -46,7 +46,7 @@ class FaceScene:
 
     @staticmethod
     def draw(rng: np.random.Generator, person: Person | None = None, spread: float = 1.0) -> "FaceScene":
-        """A random picture. spread: scales the angles' spread; 1 covers yaw to 90, pitch and roll to 60 degrees."""
+        """A random image. spread: scales the angles' spread; 1 covers yaw to 90, pitch and roll to 60 degrees."""
         direction = rng.normal(size=3) * [1.0, 0.6, 0.5] + [0.0, -0.8, -1.0]
         x, y, z = (float(v) for v in direction / np.linalg.norm(direction))
         tint = [float(v) for v in np.clip(1.0 + rng.normal(0.0, 0.06, 3), 0.8, 1.2)]
@@ -72,7 +72,7 @@ class FaceScene:
         return np.concatenate([self.person.shape, self.expression])
 
     def with_closed_eyes(self) -> "FaceScene":
-        """The same picture with both eyes shut."""
+        """The same image with both eyes shut."""
         return replace(self, expression=np.concatenate([[1.0, 1.0], self.expression[2:]]))
 
 
@@ -104,7 +104,7 @@ def _draw_angles(rng: np.random.Generator, spread: float) -> tuple[float, float,
 
 
 def render_scene(scene: FaceScene, width: int, height: int | None = None, *, segmentation: bool = False) -> Sample:
-    """Picture and exact labels. All labels count from the picture's corner."""
+    """Image and exact labels. All labels count from the image's corner."""
     height = height or width
     head_model = embedded_head()
     edge = min(width, height)
@@ -145,7 +145,7 @@ def render_scene(scene: FaceScene, width: int, height: int | None = None, *, seg
 def _lit_surfaces(
     scene: FaceScene, local: np.ndarray, R: np.ndarray, center: np.ndarray, radius: float
 ) -> dict[str, Surface]:
-    """Everything that is drawn: head, hair, frame, lenses, body; coloured, in pixels."""
+    """local (V, 3) head -> everything that is drawn: head, hair, frame, lenses, body; coloured, in pixels."""
     person, model = scene.person, embedded_head()
     normals = vertex_normals(local, model.triangles)
     cover = hairiness(person.looks)
@@ -185,7 +185,7 @@ class _Part(NamedTuple):
     vertices: np.ndarray
     triangles: np.ndarray
     colors: np.ndarray
-    normals: np.ndarray  # turned into the picture's frame
+    normals: np.ndarray  # turned into the image's frame
     shade: np.ndarray  # (V,) share of the light that gets there
 
 
