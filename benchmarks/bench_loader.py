@@ -20,8 +20,8 @@ from trackertraincode.conversion.synthetic import write_faces
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.datasets.mixing import Member
 from trackertraincode.rendering.generate import Request
-from trackertraincode.sample.fields import LABELS
 from trackertraincode.sample.images import decode
+from trackertraincode.sample.sample import LABELS
 
 
 class DecodeOnly:

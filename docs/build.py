@@ -25,7 +25,7 @@ from trackertraincode.conversion.csv_labels import COLUMNS_HELP
 from trackertraincode.datasets.catalog import DATASETS, LABEL_SETS
 from trackertraincode.evaluation.protocols import PROTOCOLS
 from trackertraincode.models.backbones import BACKBONES
-from trackertraincode.sample.fields import FIELDS
+from trackertraincode.sample.sample import FIELDS
 from trackertraincode.training.options import RECIPES
 
 PROJECT = Path(__file__).resolve().parent.parent

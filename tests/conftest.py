@@ -52,6 +52,7 @@ def make_sample() -> Callable[..., Sample]:
             "shape": rng.normal(0, 0.1, 50).astype(np.float32),
             "has_face": True,
             "individual": seed,
+            "stored_angles": rng.uniform(-90, 90, 3).astype(np.float32),
         }
         return Sample(**(values | changes))  # type: ignore[arg-type]
 

@@ -20,10 +20,10 @@ from trackertraincode.facemodel import landmarks68 as ibug
 from trackertraincode.geometry import affine2d
 from trackertraincode.geometry.boxes import square_crop_box
 from trackertraincode.geometry.camera import project_weak_perspective
-from trackertraincode.sample.fields import LABELS, Kind
+from trackertraincode.sample.fields import Kind
 from trackertraincode.sample.images import encode_jpeg, encode_png
 from trackertraincode.sample.moving import move
-from trackertraincode.sample.sample import Batch, Prediction, Sample
+from trackertraincode.sample.sample import LABELS, Batch, Prediction, Sample
 
 Labels = Mapping[str, Any]
 Color = tuple[int, int, int]

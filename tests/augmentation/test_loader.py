@@ -1,7 +1,6 @@
 """Batches are pure functions of seed, epoch and step, and carry right labels."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +13,7 @@ from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset, PoseWriter
 from trackertraincode.datasets.mixing import Member
 from trackertraincode.errors import SampleFormatError
 from trackertraincode.geometry.boxes import box_center, box_size
-from trackertraincode.sample.fields import LABELS
-from trackertraincode.sample.sample import Batch, Sample
+from trackertraincode.sample.sample import LABELS, Batch, Sample
 
 OPTIONS = AugmentationOptions()
 
@@ -35,7 +33,7 @@ def train_batches(member: Member, **changes: object) -> TrainBatches:
 
 
 def equal(a: Batch, b: Batch) -> bool:
-    return all(torch.equal(getattr(a, f.name).nan_to_num(-9), getattr(b, f.name).nan_to_num(-9)) for f in fields(Batch))
+    return all(torch.equal(v.nan_to_num(-9), b.tensors()[name].nan_to_num(-9)) for name, v in a.tensors().items())
 
 
 def batches_of(loader: Iterator) -> list[Batch]:

@@ -16,9 +16,8 @@ from torch.utils.data import Dataset as TorchDataset
 from close import assert_samples_equal
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.errors import SampleFormatError
-from trackertraincode.sample.fields import FIELDS, LABELS
 from trackertraincode.sample.images import encode_png
-from trackertraincode.sample.sample import Sample
+from trackertraincode.sample.sample import FIELDS, LABELS, Sample
 
 RNG = np.random.default_rng(0)
 LABEL_DTYPES = ["f2", "f4", "f8"]

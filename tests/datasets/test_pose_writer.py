@@ -13,8 +13,9 @@ import pytest
 from close import assert_samples_equal
 from trackertraincode.datasets.dshdf5pose import FieldCategory, Hdf5PoseDataset, PoseWriter
 from trackertraincode.errors import SampleFormatError
-from trackertraincode.sample.fields import FIELDS, Kind
+from trackertraincode.sample.fields import Kind
 from trackertraincode.sample.images import encode_png
+from trackertraincode.sample.sample import FIELDS
 
 
 @pytest.mark.parametrize("compress", [False, True])
@@ -64,9 +65,8 @@ def test_absent_labels_of_some_rows_come_back_as_none(make_sample: Callable, wri
 
 
 def test_a_file_has_only_the_labels_of_its_samples(make_sample: Callable, write_file: Callable) -> None:
-    lean = make_sample(
-        0, points_box=None, shape=None, landmarks=None, landmarks_2d=None, individual=None, has_face=None
-    )
+    absent = ("points_box", "shape", "landmarks", "landmarks_2d", "stored_angles", "individual", "has_face")
+    lean = make_sample(0, **dict.fromkeys(absent))
     dataset = Hdf5PoseDataset(write_file([lean], face_model=None))
     assert sorted(dataset.fields) == ["face_box", "head", "image", "rotation"]
     assert_samples_equal(dataset[0], lean)

@@ -16,9 +16,8 @@ from trackertraincode.cli import run_main
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.datasets.statistics import row_quantities
 from trackertraincode.rendering.generate import Request, make_face
-from trackertraincode.sample.fields import BY_ATTRIBUTE, LABELS
 from trackertraincode.sample.images import decode
-from trackertraincode.sample.sample import Sample
+from trackertraincode.sample.sample import BY_ATTRIBUTE, LABELS, Sample
 
 COUNT = 10
 

@@ -6,9 +6,9 @@ import torch
 
 from trackertraincode.facemodel.landmarks68 import FLIP_ORDER
 from trackertraincode.geometry import affine2d
-from trackertraincode.sample.fields import LABELS, Kind
+from trackertraincode.sample.fields import Kind
 from trackertraincode.sample.moving import CENTRE_COUNTED, from_centres, move, to_centres
-from trackertraincode.sample.sample import BATCH_LABELS
+from trackertraincode.sample.sample import BATCH_LABELS, LABELS
 
 
 def labels_of(count: int) -> dict[str, torch.Tensor]:

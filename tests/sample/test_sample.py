@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from trackertraincode.sample.fields import FIELDS, LABELS
 from trackertraincode.sample.sample import (
     BATCH_LABELS,
+    FIELDS,
+    LABELS,
     Prediction,
     Sample,
     concatenate,

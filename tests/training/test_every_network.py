@@ -16,8 +16,7 @@ from trackertraincode.facemodel.embedded import embedded_head
 from trackertraincode.models.backbones import BACKBONES
 from trackertraincode.models.checkpoint import About, save_network
 from trackertraincode.models.pose_network import NetworkConfig, PoseNetwork, build_network
-from trackertraincode.sample.fields import LABELS
-from trackertraincode.sample.sample import Batch
+from trackertraincode.sample.sample import LABELS, Batch
 from trackertraincode.training.device_augmentation import DeviceAugmentation
 from trackertraincode.training.objective import LossOptions, make_objective
 from trackertraincode.training.optimisation import OptimisationOptions, parameter_groups

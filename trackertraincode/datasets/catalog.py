@@ -13,19 +13,16 @@ from typing import Any
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.errors import CatalogError, closest_first
 from trackertraincode.files import data_dir
+from trackertraincode.sample.sample import BATCH_LABELS, LABELS
 
 HDF5 = (".h5", ".hdf5")  # suffixes of paths of files where names of data sets are taken too
 USER_CATALOG = "datasets.toml"  # in $DATADIR
 
 LABEL_SETS = {  # word in catalogs -> attributes of a sample that are trained on
-    "pose": ("rotation", "head"),
-    "landmarks": ("landmarks",),
-    "landmarks_xy": ("landmarks",),  # depths are not known and set to NaN
-    "landmarks_2d": ("landmarks_2d",),
-    "shape": ("shape",),
-    "box": ("face_box",),
-    "face": ("has_face",),
+    word: tuple(name for name in BATCH_LABELS if LABELS[name].trained == word)
+    for word in dict.fromkeys(str(LABELS[name].trained) for name in BATCH_LABELS)
 }
+LABEL_SETS["landmarks_xy"] = LABEL_SETS["landmarks"]  # depths are not known and set to NaN
 
 Rows = tuple[int, int | None]  # first row and the one after the last; None: to the end
 

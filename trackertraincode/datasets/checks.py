@@ -19,8 +19,9 @@ from trackertraincode.facemodel.head_model import HeadModel
 from trackertraincode.facemodel.landmarks68 import EYE_CORNERS
 from trackertraincode.facemodel.load import load_head_model
 from trackertraincode.geometry.camera import project_weak_perspective
-from trackertraincode.sample.fields import BY_ATTRIBUTE, LABELS, SEQUENCE_STARTS, Kind
+from trackertraincode.sample.fields import SEQUENCE_STARTS, Kind
 from trackertraincode.sample.images import ImageDecodeError, Size, check_image, decode_labels
+from trackertraincode.sample.sample import BY_ATTRIBUTE, LABELS
 
 CHUNK_ROWS = 64  # pictures in memory at once
 LANDMARK_TOLERANCE = 0.2  # head radii, mean over the 68 points; 1,599 real samples stay below 0.05

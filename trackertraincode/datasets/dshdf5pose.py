@@ -17,8 +17,7 @@ from torch.utils.data import Dataset
 from trackertraincode.datasets import dshdf5, layout
 from trackertraincode.datasets.pose_writer import PoseWriter
 from trackertraincode.errors import SampleFormatError
-from trackertraincode.sample.fields import BY_ATTRIBUTE, LABELS
-from trackertraincode.sample.sample import Sample
+from trackertraincode.sample.sample import BY_ATTRIBUTE, LABELS, Sample
 
 __all__ = ["FieldCategory", "Hdf5PoseDataset", "PoseWriter"]
 

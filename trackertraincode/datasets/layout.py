@@ -13,8 +13,9 @@ import numpy as np
 
 from trackertraincode.datasets import dshdf5
 from trackertraincode.errors import SampleFormatError
-from trackertraincode.sample.fields import FIELDS, LABELS, LEGACY_NAMES, SEQUENCE_STARTS, Kind
+from trackertraincode.sample.fields import SEQUENCE_STARTS, Kind
 from trackertraincode.sample.moving import CENTRE_COUNTED, from_centres
+from trackertraincode.sample.sample import FIELDS, LABELS, LEGACY_NAMES
 
 DEFAULT_FACE_MODEL = "bfm_noneck_v3"  # of coefficients without the attribute
 QUATERNION_TOLERANCE = 0.01  # on the norm; half precision files are off by 0.001

@@ -14,10 +14,10 @@ import numpy as np
 from trackertraincode.datasets import dshdf5, layout
 from trackertraincode.errors import SampleFormatError
 from trackertraincode.files import whole_file
-from trackertraincode.sample.fields import BY_ATTRIBUTE, FIELDS, SEQUENCE_STARTS, Kind
+from trackertraincode.sample.fields import SEQUENCE_STARTS, Kind
 from trackertraincode.sample.images import encode_jpeg, encode_png, sniff
 from trackertraincode.sample.moving import to_centres
-from trackertraincode.sample.sample import Sample
+from trackertraincode.sample.sample import BY_ATTRIBUTE, FIELDS, Sample
 
 FORMAT_VERSION = 2  # 1: files of the published tools, which carry no version
 

@@ -22,8 +22,8 @@ from trackertraincode.datasets import dshdf5, layout
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset, PoseWriter
 from trackertraincode.datasets.statistics import QUANTITIES
 from trackertraincode.errors import ConfigError, SampleFormatError, closest_first
-from trackertraincode.sample.fields import LABELS, Kind
-from trackertraincode.sample.sample import Sample
+from trackertraincode.sample.fields import Kind
+from trackertraincode.sample.sample import LABELS, Sample
 
 Progress = Callable[[Iterable[Sample], int], Iterable[Sample]]  # wraps a stream whose length is known
 

@@ -16,8 +16,9 @@ from trackertraincode.datasets import dshdf5, layout
 from trackertraincode.errors import SampleFormatError
 from trackertraincode.geometry.euler import matrix_to_aflw
 from trackertraincode.geometry.rotation import quat_to_matrix
-from trackertraincode.sample.fields import LABELS, Kind
+from trackertraincode.sample.fields import Kind
 from trackertraincode.sample.images import ImageDecodeError, image_size, sniff
+from trackertraincode.sample.sample import LABELS
 
 CHUNK_ROWS = 1024  # whose labels are in memory at once
 SAMPLED_PICTURES = 64  # evenly spread rows whose headers tell about the pictures

@@ -1,7 +1,11 @@
-"""The sample format as one table; reader, writer, checker and README all read it."""
+"""What a stored field is. Which fields there are, `Sample` says: each of its fields carries one of these."""
 
-from dataclasses import dataclass
+import dataclasses
+from dataclasses import KW_ONLY, dataclass
 from enum import Enum
+from typing import Any
+
+SEQUENCE_STARTS = "sequence_starts"  # HDF5 name, (S + 1,): sequence k is the rows [starts[k], starts[k + 1])
 
 
 class Kind(str, Enum):
@@ -12,44 +16,37 @@ class Kind(str, Enum):
     HEAD = "head"
     BOX = "box"
     POINTS = "points"
+    ANGLES = "angles"  # as an archive states them, of the whole image: no map moves them
     SEGMENTATION = "segmentation"
-    COEFFICIENTS = "coefficients"
+    COEFFICIENTS = "coefficients"  # of the face model that the file names
     FLAG = "flag"
     INDEX = "index"
 
 
 @dataclass(frozen=True)
 class Field:
-    """One HDF5 data set of the format."""
+    """One HDF5 data set of the format, one attribute of `Sample`, and one of `Batch` where it is trained."""
 
-    attribute: str  # name on Sample and Batch
+    name: str  # in HDF5
     kind: Kind
     shape: tuple[int, ...]  # of one row
-    dtype: str  # of new files
     category: str | None  # the HDF5 attribute; None: not written
     doc: str
+    _: KW_ONLY
+    attribute: str = ""  # of Sample and Batch
+    dtype: str = "float32"  # of new files
+    trained: str | None = None  # the word for it in catalogs (labels = [...]); None: isn't trained
+    legacy_name: str | None = None  # HDF5 name in old files
 
 
-FIELDS = {  # HDF5 name -> one row of it
-    "images": Field("image", Kind.IMAGE, (), "vlen uint8", "img", "one encoded JPEG or PNG file"),
-    "quats": Field("rotation", Kind.ROTATION, (4,), "float32", "q", "unit quaternion i, j, k, w; head to image frame"),
-    "coords": Field("head", Kind.HEAD, (3,), "float32", "xys", "head centre x, y and head radius; pixels"),
-    "rois": Field("face_box", Kind.BOX, (4,), "float32", "roi", "face box x0, y0, x1, y1; pixels"),
-    "rois_pt2d": Field("points_box", Kind.BOX, (4,), "float32", "roi", "hull of AFLW2000-3D's pt2d, -1 entries too"),
-    "pt3d_68": Field("landmarks", Kind.POINTS, (68, 3), "float32", "pts", "iBUG landmarks; pixels, z into the screen"),
-    "pt2d_68": Field("landmarks_2d", Kind.POINTS, (68, 2), "float32", "pts", "iBUG landmarks; pixels"),
-    "shapeparams": Field("shape", Kind.COEFFICIENTS, (50,), "float32", "", "40 shape + 10 expression coefficients"),
-    "hasface": Field("has_face", Kind.FLAG, (), "bool", "", "whether the picture shows a face"),
-    "semseg": Field("segmentation", Kind.SEGMENTATION, (), "vlen uint8", "seg", "label image as PNG file"),
-    "individual": Field("individual", Kind.INDEX, (), "int64", None, "number of the person or sequence"),
-}
+def stored(*arguments: Any, **options: Any) -> Any:
+    """A field of `Sample` that files have, None where a sample lacks it; the arguments are those of `Field`."""
+    field = Field(*arguments, **options)
+    default: Any = dataclasses.MISSING if field.kind is Kind.IMAGE else None
+    return dataclasses.field(default=default, metadata={"stored": field})
 
-LEGACY_NAMES = {"keys": "images", "seg_image": "semseg"}  # old spelling -> today's
 
-SEQUENCE_STARTS = "sequence_starts"  # (S + 1,): sequence k is the rows [starts[k], starts[k + 1])
-
-LABELS = {  # attribute -> field, for all that is an array of numbers
-    field.attribute: field for field in FIELDS.values() if field.kind not in (Kind.IMAGE, Kind.SEGMENTATION)
-}
-
-BY_ATTRIBUTE = {field.attribute: name for name, field in FIELDS.items()}  # attribute -> HDF5 name
+def stored_fields(of: type) -> dict[str, Field]:
+    """HDF5 name -> field, in the order of the dataclass."""
+    found = ((f.name, f.metadata["stored"]) for f in dataclasses.fields(of) if "stored" in f.metadata)
+    return {field.name: dataclasses.replace(field, attribute=attribute) for attribute, field in found}

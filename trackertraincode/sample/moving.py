@@ -17,7 +17,8 @@ from torch import Tensor
 from trackertraincode.facemodel.head_model import mirror_order
 from trackertraincode.facemodel.landmarks68 import FLIP_ORDER
 from trackertraincode.geometry import affine2d
-from trackertraincode.sample.fields import LABELS, Kind
+from trackertraincode.sample.fields import Kind
+from trackertraincode.sample.sample import LABELS
 
 MOVE: dict[Kind, Callable[[Tensor, Tensor], Tensor]] = {  # maps (..., 2, 3), values; other kinds stay as they are
     Kind.POINTS: affine2d.move_points,

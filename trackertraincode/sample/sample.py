@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trackertraincode.sample.fields import Kind, stored, stored_fields
+
 Array = np.ndarray
 
 
@@ -14,46 +16,82 @@ Array = np.ndarray
 class Sample:
     """One labelled face. A label that the data set lacks is None.
 
-    All labels count from the image's corner; reader and writer convert (`sample.moving`).
+    All labels count from the image's corner; reader and writer convert (`sample.moving`). This is the table of the
+    format: reader, writer, checks, batches, catalogs and documentation follow from it.
     """
 
-    image: bytes | Array  # an encoded JPEG or PNG file, or (H, W) or (H, W, 3) uint8 RGB
     name: str = ""  # where it came from, for messages: archive member, row
     sequence: str | None = None  # rows in a row with the same value form one sequence; None: no sequences
-    rotation: Array | None = None  # (4,) unit quaternion i, j, k, w; head to image frame
-    head: Array | None = None  # (3,) x, y, radius; pixels
-    face_box: Array | None = None  # (4,) x0, y0, x1, y1; pixels
-    points_box: Array | None = None  # (4,) as face_box: hull of AFLW2000-3D's `pt2d`, which 6DRepNet crops by
-    landmarks: Array | None = None  # (68, 3) pixels; z into the screen, mean z of the eye corners is 0
-    landmarks_2d: Array | None = None  # (68, 2) pixels
-    shape: Array | None = None  # (50,) coefficients of the file's face model
-    has_face: bool | None = None
-    segmentation: bytes | Array | None = None  # PNG file or (H, W) uint8
-    individual: int | None = None
+    image: bytes | Array = stored(  # an encoded file, or (H, W) or (H, W, 3) uint8 RGB
+        "images", Kind.IMAGE, (), "img", "one encoded JPEG or PNG file", dtype="vlen uint8", legacy_name="keys"
+    )
+    rotation: Array | None = stored(
+        "quats", Kind.ROTATION, (4,), "q", "unit quaternion i, j, k, w; head to image frame", trained="pose"
+    )
+    head: Array | None = stored(
+        "coords", Kind.HEAD, (3,), "xys", "head centre x, y and head radius; pixels", trained="pose"
+    )
+    face_box: Array | None = stored("rois", Kind.BOX, (4,), "roi", "face box x0, y0, x1, y1; pixels", trained="box")
+    points_box: Array | None = stored(  # 6DRepNet crops by it
+        "rois_pt2d", Kind.BOX, (4,), "roi", "hull of AFLW2000-3D's pt2d, -1 entries too"
+    )
+    landmarks: Array | None = stored(  # the mean z of the eye corners is 0
+        "pt3d_68", Kind.POINTS, (68, 3), "pts", "iBUG landmarks; pixels, z into the screen", trained="landmarks"
+    )
+    landmarks_2d: Array | None = stored(
+        "pt2d_68", Kind.POINTS, (68, 2), "pts", "iBUG landmarks; pixels", trained="landmarks_2d"
+    )
+    stored_angles: Array | None = stored(
+        "euler_aflw", Kind.ANGLES, (3,), "", "pitch, yaw, roll as AFLW2000-3D states them; degrees"
+    )
+    shape: Array | None = stored(
+        "shapeparams", Kind.COEFFICIENTS, (50,), "", "40 shape + 10 expression coefficients", trained="shape"
+    )
+    has_face: bool | None = stored(
+        "hasface", Kind.FLAG, (), "", "whether the picture shows a face", dtype="bool", trained="face"
+    )
+    segmentation: bytes | Array | None = stored(  # PNG file or (H, W) uint8
+        "semseg", Kind.SEGMENTATION, (), "seg", "label image as PNG file", dtype="vlen uint8", legacy_name="seg_image"
+    )
+    individual: int | None = stored(
+        "individual", Kind.INDEX, (), None, "number of the person or sequence", dtype="int64"
+    )
+
+
+FIELDS = stored_fields(Sample)  # HDF5 name -> field
+BY_ATTRIBUTE = {field.attribute: name for name, field in FIELDS.items()}  # attribute -> HDF5 name
+LEGACY_NAMES = {field.legacy_name: name for name, field in FIELDS.items() if field.legacy_name is not None}
+LABELS = {  # attribute -> field, for all that is an array of numbers
+    field.attribute: field for field in FIELDS.values() if field.kind not in (Kind.IMAGE, Kind.SEGMENTATION)
+}
+BATCH_LABELS = {name: field.shape for name, field in LABELS.items() if field.trained}  # -> shape of one row
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """B faces as crops. Labels in normalised crop coordinates once `augmentation` is done; absent labels are NaN."""
+    """B faces as crops. Each label of BATCH_LABELS is an attribute too, as in `batch.rotation`.
+
+    They are in normalised crop coordinates once `augmentation` is done.
+    """
 
     image: Tensor  # (B, C, S, S) uint8, or float after normalisation
-    rotation: Tensor  # (B, 4)
-    head: Tensor  # (B, 3)
-    face_box: Tensor  # (B, 4)
-    landmarks: Tensor  # (B, 68, 3); z NaN where only x and y are known
-    landmarks_2d: Tensor  # (B, 68, 2)
-    shape: Tensor  # (B, 50)
-    has_face: Tensor  # (B,) 1, 0 or NaN
+    labels: dict[str, Tensor]  # (B, shape of one row) by name; NaN where absent, z of landmarks also where not known
     dataset: Tensor  # (B,) long: which data set of the mixture
     row: Tensor  # (B,) long: row in that data set's file
     weight: Tensor  # (B,) factor of this row's losses
+
+    def __getattr__(self, label: str) -> Tensor:
+        try:
+            return vars(self)["labels"][label]
+        except KeyError:
+            raise AttributeError(label) from None
 
     def __len__(self) -> int:
         return self.image.shape[0]
 
     def present(self, label: str) -> Tensor:
         """(B,) bool: which rows have this label. Landmarks count as present when x and y are known."""
-        return torch.isfinite(getattr(self, label).reshape(len(self), -1)[:, 0])
+        return torch.isfinite(self.labels[label].reshape(len(self), -1)[:, 0])
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "Batch":
         """The same batch on another device."""
@@ -67,42 +105,32 @@ class Batch:
         """In page-locked memory, for copies to a GPU; DataLoader calls it."""
         return self._map(Tensor.pin_memory)
 
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything by name, labels as the rest."""
+        return {name: value for name, value in vars(self).items() if name != "labels"} | self.labels
+
     def _map(self, function: Callable[[Tensor], Tensor]) -> "Batch":
-        return Batch(**{f.name: function(getattr(self, f.name)) for f in fields(self)})
-
-
-BATCH_LABELS = {  # label -> shape of one row
-    "rotation": (4,),
-    "head": (3,),
-    "face_box": (4,),
-    "landmarks": (68, 3),
-    "landmarks_2d": (68, 2),
-    "shape": (50,),
-    "has_face": (),
-}
+        return make_batch(**{name: function(value) for name, value in self.tensors().items()})
 
 
 def make_batch(image: Tensor, dataset: Tensor, row: Tensor, weight: Tensor | None = None, **labels: Tensor) -> Batch:
     """A batch from the labels that are known; the others become NaN rows."""
     count = image.shape[0]
+    unknown = [name for name in labels if name not in BATCH_LABELS]
+    if unknown:
+        raise TypeError(f"no such labels: {', '.join(unknown)}")
     values = {
-        name: labels.pop(name) if name in labels else torch.full((count, *shape), torch.nan)
+        name: labels[name] if name in labels else torch.full((count, *shape), torch.nan)
         for name, shape in BATCH_LABELS.items()
     }
-    if labels:
-        raise TypeError(f"no such labels: {', '.join(labels)}")
-    return Batch(
-        image=image,
-        dataset=dataset,
-        row=row,
-        weight=torch.ones(count) if weight is None else weight,
-        **values,
-    )
+    weight = torch.ones(count) if weight is None else weight
+    return Batch(image=image, labels=values, dataset=dataset, row=row, weight=weight)
 
 
 def concatenate(batches: Sequence[Batch]) -> Batch:
     """One batch after the other."""
-    return Batch(**{f.name: torch.cat([getattr(b, f.name) for b in batches]) for f in fields(Batch)})
+    parts = [batch.tensors() for batch in batches]
+    return make_batch(**{name: torch.cat([part[name] for part in parts]) for name in parts[0]})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,7 @@
 """Knowledge distillation: ONNX models whose answers on the augmented crops are labels too."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -34,7 +35,9 @@ class Teachers:
         total = torch.zeros((), device=device)
         for model in self._models:
             answer = model.predict(batch.image.cpu()).to(device)
-            labels = Batch(**(vars(batch) | {n: getattr(answer, n) for n in ("rotation", "head", "face_box")}))
+            labels = replace(
+                batch, labels=batch.labels | {n: getattr(answer, n) for n in ("rotation", "head", "face_box")}
+            )
             terms = [TERMS[name] for name in TAUGHT if name != "box" or answer.face_box is not None]
             total = total + sum(
                 (t.weight * t.loss(prediction, labels).mean() for t in terms), start=total.new_zeros(())

@@ -46,7 +46,7 @@ class NanGuard(L.Callback):
         if bool(torch.isfinite(loss)):
             raise TrainingDiverged(f"epoch {epoch + 1}, step {step + 1}: another process's loss is not finite.")
         path = self.outdir / (BATCH_FILE if trainer.is_global_zero else f"rank{trainer.global_rank}_{BATCH_FILE}")
-        torch.save({k: v.cpu() for k, v in vars(batch).items()} | {"parts": parts}, path)
+        torch.save({k: v.cpu() for k, v in batch.tensors().items()} | {"parts": parts}, path)
         bad = [name for name, value in parts.items() if not bool(torch.isfinite(value))]
         raise TrainingDiverged(
             f"epoch {epoch + 1}, step {step + 1}: the loss is not finite, by the terms {', '.join(bad) or '(sum)'}; the "
