@@ -12,7 +12,6 @@ import contextlib
 import io
 import os
 import re
-import runpy
 import shutil
 import subprocess
 import sys
@@ -21,6 +20,8 @@ from pathlib import Path
 from unittest.mock import patch
 
 from trackertraincode.augmentation.extras import EXTRAS, plugin_brightness
+from trackertraincode.commands import COMMANDS, parse
+from trackertraincode.conversion.converters import CONVERTERS
 from trackertraincode.conversion.csv_labels import COLUMNS_HELP
 from trackertraincode.datasets.catalog import DATASETS, LABEL_SETS
 from trackertraincode.evaluation.protocols import PROTOCOLS
@@ -29,7 +30,7 @@ from trackertraincode.sample.sample import FIELDS
 from trackertraincode.training.options import RECIPES
 
 PROJECT = Path(__file__).resolve().parent.parent
-PAGES, LIBRARY, SCRIPTS = PROJECT / "docs", PROJECT / "trackertraincode", PROJECT / "scripts"
+PAGES, LIBRARY = PROJECT / "docs", PROJECT / "trackertraincode"
 STAGE = PROJECT / "build" / "docs"
 ROOT_PAGES = {"README.md": "index.md", "CONTRIBUTING.md": "CONTRIBUTING.md", "SECURITY.md": "SECURITY.md"}
 BLOCK = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -136,8 +137,8 @@ TABLES: dict[str, Callable[[], str]] = {
 
 def summary(name: str) -> str:
     """First line of the docstring of a package or module of the library."""
-    path = LIBRARY / f"{name}.py"
-    path = path if path.is_file() else LIBRARY / name / "__init__.py"
+    path = LIBRARY.joinpath(*name.split("."))
+    path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     return (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").split("\n")[0]
 
 
@@ -154,22 +155,23 @@ def write_tables() -> None:
 def help_page() -> str:
     """What every command says to --help."""
     parts = ["# Commands\n\nWhat each command says to `--help`.\n"]
-    for script in sorted(SCRIPTS.glob("*.py")):
+    for words in [*([name] for name in COMMANDS), *(["convert", name] for name in CONVERTERS)]:
         output = io.StringIO()
         with (
-            patch.object(sys, "argv", [script.name, "--help"]),
             patch.dict(os.environ, {"COLUMNS": "100"}),
             contextlib.redirect_stdout(output),
             contextlib.suppress(SystemExit),
         ):
-            runpy.run_path(str(script), run_name="__main__")
-        parts.append(f"## {script.name}\n\n```text\n{output.getvalue().strip()}\n```\n")
+            parse([*words, "--help"])
+        parts.append(f"## ttc {' '.join(words)}\n\n```text\n{output.getvalue().strip()}\n```\n")
     return "\n".join(parts)
 
 
 def api_pages() -> Iterator[tuple[str, str]]:
     """Name and text of a page per package, made from docstrings."""
-    names = sorted({p.relative_to(LIBRARY).parts[0].removesuffix(".py") for p in LIBRARY.rglob("*.py")} - {"__init__"})
+    names = sorted(
+        {p.relative_to(LIBRARY).parts[0].removesuffix(".py") for p in LIBRARY.rglob("*.py")} - {"__init__", "__main__"}
+    )
     yield (
         "index",
         "# API reference\n\n"

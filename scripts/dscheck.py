@@ -1,58 +1,6 @@
-"""Check sample files: shapes, finite numbers, unit quaternions, boxes, landmarks against pose, pictures that decode.
+"""The same as `ttc check`."""
 
-Names every bad row. The exit code is 0 only when all is right.
-
-python scripts/dscheck.py $DATADIR/aflw2k.h5 --bad-rows bad.txt
-python scripts/dsfilter.py $DATADIR/aflw2k.h5 $DATADIR/clean.h5 --rows bad.txt --exclude
-"""
-
-import argparse
-from pathlib import Path
-
-from tqdm import tqdm
-
-from trackertraincode.cli import add_face_model_option, add_workers_option, run_main
-from trackertraincode.datasets.checks import check_file, head_model_for
-from trackertraincode.workers import default_workers
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="sample files, .h5")
-    parser.add_argument("--bad-rows", type=Path, metavar="LIST", help="write the numbers of bad rows, for dsfilter.py")
-    add_face_model_option(parser)
-    add_workers_option(parser)
-    options = parser.parse_args()
-    if options.bad_rows is not None and len(options.files) > 1:
-        parser.error("--bad-rows takes the rows of one FILE")
-    workers = default_workers() if options.workers is None else options.workers
-    clean = [_check(path, options.face_model, workers, options.bad_rows) for path in options.files]
-    return 0 if all(clean) else 1
-
-
-def _check(path: Path, face_model: Path | None, workers: int, bad_rows: Path | None) -> bool:
-    """Print all faults of one file; whether there are none."""
-    model, left_out = head_model_for(path, face_model)
-    if left_out:
-        print(f"{path}: {left_out}")
-    count = 0
-    rows: set[int] = set()
-    with tqdm(unit=" samples", desc=path.name) as bar:
-
-        def show_progress(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        for fault in check_file(path, model, workers, show_progress):
-            tqdm.write(f"{path}: {fault}")
-            count += 1
-            if fault.row is not None:
-                rows.add(fault.row)
-    if bad_rows is not None:
-        bad_rows.write_text("".join(f"{row}\n" for row in sorted(rows)), encoding="utf-8")
-    print(f"{path}: clean" if count == 0 else f"{path}: {count} faults in {len(rows)} rows")
-    return count == 0
-
+from trackertraincode.commands import main
 
 if __name__ == "__main__":
-    run_main(main)
+    main("check")

@@ -1,52 +1,6 @@
-"""Copy some samples of a file to a new one: rows by number, or those for which an expression is true.
+"""The same as `ttc filter`."""
 
-python scripts/dsfilter.py 300wlp.h5 profiles.h5 --where "abs(yaw) > 60 and size >= 40"
-python scripts/dsfilter.py 300wlp.h5 some.h5 --rows 0-99,205
-python scripts/dsfilter.py 300wlp.h5 clean.h5 --rows bad.txt --exclude
-
-Expressions know row, pitch, yaw, roll (degrees), size, box_width and box_height (pixels).
-"""
-
-import argparse
-from pathlib import Path
-
-import numpy as np
-from tqdm import tqdm
-
-from trackertraincode.cli import run_main
-from trackertraincode.datasets.selection import count_rows, filter_file, parse_rows, select_where, unknown_data_sets
-from trackertraincode.datasets.statistics import row_quantities
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("source", type=Path, metavar="IN", help="sample file, .h5")
-    parser.add_argument("destination", type=Path, metavar="OUT", help="sample file to write, .h5")
-    which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("--rows", metavar="LIST", help="such as 3,7,10-19 (19 included), or a file of row numbers")
-    which.add_argument("--where", metavar="EXPRESSION", help='such as "abs(yaw) > 60 and size >= 40"')
-    parser.add_argument("--exclude", action="store_true", help="keep the other rows")
-    options = parser.parse_args()
-
-    source: Path = options.source
-    count = count_rows(source)
-    if options.rows is not None:
-        rows = parse_rows(options.rows, count)
-    else:
-        rows = select_where(options.where, row_quantities(source), count)
-    if options.exclude:
-        rows = np.setdiff1d(np.arange(count), rows)
-    chosen = {key: str(value) for key in ("rows", "where", "exclude") if (value := getattr(options, key))}
-    left_out = unknown_data_sets(source)
-    if left_out:
-        print(f"{source}: left out, since they aren't part of the format: {', '.join(left_out)}")
-
-    written = filter_file(
-        source, options.destination, rows, chosen, lambda samples, total: tqdm(samples, total=total, unit=" samples")
-    )
-    print(f"{options.destination}: {written} of {count} samples")
-    return 0
-
+from trackertraincode.commands import main
 
 if __name__ == "__main__":
-    run_main(main)
+    main("filter")

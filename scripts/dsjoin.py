@@ -1,40 +1,6 @@
-"""Join sample files with the same fields and the same face model to one file.
+"""The same as `ttc join`."""
 
-python scripts/dsjoin.py all.h5 first.h5 second.h5
-"""
-
-import argparse
-from pathlib import Path
-
-from tqdm import tqdm
-
-from trackertraincode.cli import run_main
-from trackertraincode.datasets.selection import join_files, unknown_data_sets
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("destination", type=Path, metavar="OUT", help="sample file to write, .h5")
-    parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="sample files, .h5")
-    parser.add_argument(
-        "--same-persons",
-        action="store_true",
-        help="equal numbers of persons mean the same person in all files (default: no person is in two files)",
-    )
-    options = parser.parse_args()
-    for path in options.files:
-        left_out = unknown_data_sets(path)
-        if left_out:
-            print(f"{path}: left out, since they aren't part of the format: {', '.join(left_out)}")
-    written = join_files(
-        options.files,
-        options.destination,
-        lambda samples, total: tqdm(samples, total=total, unit=" samples"),
-        same_persons=options.same_persons,
-    )
-    print(f"{options.destination}: {written} samples of {len(options.files)} files")
-    return 0
-
+from trackertraincode.commands import main
 
 if __name__ == "__main__":
-    run_main(main)
+    main("join")

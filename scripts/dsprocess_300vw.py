@@ -1,9 +1,6 @@
-"""Convert 300VW to a sample file."""
+"""The same as `ttc convert 300vw`."""
 
-from trackertraincode.cli import run_main
-from trackertraincode.conversion.table import main_of
-
-main = main_of("300vw")
+from trackertraincode.commands import main
 
 if __name__ == "__main__":
-    run_main(main)
+    main("convert", "300vw")

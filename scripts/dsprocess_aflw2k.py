@@ -1,9 +1,6 @@
-"""Convert AFLW2000-3D to a sample file."""
+"""The same as `ttc convert aflw2k`."""
 
-from trackertraincode.cli import run_main
-from trackertraincode.conversion.table import main_of
-
-main = main_of("aflw2k")
+from trackertraincode.commands import main
 
 if __name__ == "__main__":
-    run_main(main)
+    main("convert", "aflw2k")

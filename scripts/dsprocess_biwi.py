@@ -1,9 +1,6 @@
-"""Convert the BIWI Kinect head pose database, or FSA-Net's BIWI_done.npz, to a sample file."""
+"""The same as `ttc convert biwi`."""
 
-from trackertraincode.cli import run_main
-from trackertraincode.conversion.table import main_of
-
-main = main_of("biwi")
+from trackertraincode.commands import main
 
 if __name__ == "__main__":
-    run_main(main)
+    main("convert", "biwi")

@@ -1,9 +1,6 @@
-"""Convert your own pictures, with labels in a CSV file, to a sample file."""
+"""The same as `ttc convert csv`."""
 
-from trackertraincode.cli import run_main
-from trackertraincode.conversion.table import main_of
-
-main = main_of("csv")
+from trackertraincode.commands import main
 
 if __name__ == "__main__":
-    run_main(main)
+    main("convert", "csv")

@@ -1,9 +1,6 @@
-"""Convert LaPa to a sample file."""
+"""The same as `ttc convert lapa`."""
 
-from trackertraincode.cli import run_main
-from trackertraincode.conversion.table import main_of
-
-main = main_of("lapa")
+from trackertraincode.commands import main
 
 if __name__ == "__main__":
-    run_main(main)
+    main("convert", "lapa")

@@ -1,9 +1,6 @@
-"""Convert INRIA Pointing'04 (Head Pose Image Database) to a sample file."""
+"""The same as `ttc convert pointing04`."""
 
-from trackertraincode.cli import run_main
-from trackertraincode.conversion.table import main_of
-
-main = main_of("pointing04")
+from trackertraincode.commands import main
 
 if __name__ == "__main__":
-    run_main(main)
+    main("convert", "pointing04")

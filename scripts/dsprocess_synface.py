@@ -1,9 +1,6 @@
-"""Convert Microsoft's FaceSynthetics to a sample file."""
+"""The same as `ttc convert synface`."""
 
-from trackertraincode.cli import run_main
-from trackertraincode.conversion.table import main_of
-
-main = main_of("synface")
+from trackertraincode.commands import main
 
 if __name__ == "__main__":
-    run_main(main)
+    main("convert", "synface")

@@ -1,9 +1,6 @@
-"""Convert pictures and videos without labels to a sample file: every face that the detector finds, with its box."""
+"""The same as `ttc convert unlabeled_images`."""
 
-from trackertraincode.cli import run_main
-from trackertraincode.conversion.table import main_of
-
-main = main_of("unlabeled_images")
+from trackertraincode.commands import main
 
 if __name__ == "__main__":
-    run_main(main)
+    main("convert", "unlabeled_images")

@@ -1,9 +1,6 @@
-"""Convert WFLW to sample files: one for training, one for testing."""
+"""The same as `ttc convert wflw`."""
 
-from trackertraincode.cli import run_main
-from trackertraincode.conversion.table import main_of
-
-main = main_of("wflw")
+from trackertraincode.commands import main
 
 if __name__ == "__main__":
-    run_main(main)
+    main("convert", "wflw")

@@ -1,9 +1,6 @@
-"""Convert WIDER FACE to a sample file for the localizer: pictures of one face, and of none."""
+"""The same as `ttc convert widerface`."""
 
-from trackertraincode.cli import run_main
-from trackertraincode.conversion.table import main_of
-
-main = main_of("widerface")
+from trackertraincode.commands import main
 
 if __name__ == "__main__":
-    run_main(main)
+    main("convert", "widerface")

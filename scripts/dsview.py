@@ -1,60 +1,6 @@
-"""A contact sheet of a sample file: faces with box, head, pose axes and landmarks drawn, and their row numbers.
+"""The same as `ttc view`."""
 
-python scripts/dsview.py $DATADIR/aflw2k.h5 faces.png --count 24
-python scripts/dsview.py $DATADIR/aflw2k.h5 faces.png --rows 0-11 --whole
-"""
-
-import argparse
-from pathlib import Path
-
-import numpy as np
-
-from trackertraincode.cli import positive_int, run_main
-from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
-from trackertraincode.datasets.selection import parse_rows
-from trackertraincode.errors import SampleFormatError
-from trackertraincode.sample.images import ImageDecodeError, decode
-from trackertraincode.sample.sample import Sample
-from trackertraincode.visualize import contact_sheet, cut_out, draw_sample, draw_text, write_picture
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("file", type=Path, metavar="FILE", help="sample file, .h5")
-    parser.add_argument("output", type=Path, metavar="PICTURE", help="contact sheet to write, .png or .jpg")
-    parser.add_argument("--rows", metavar="LIST", help="such as 3,7,10-19, or a file of row numbers (default: random)")
-    parser.add_argument("--count", type=positive_int, default=24, help="number of random rows (default 24)")
-    parser.add_argument("--seed", type=int, default=0, help="of the random rows (default 0)")
-    parser.add_argument("--columns", type=positive_int, default=6, help="pictures side by side (default 6)")
-    parser.add_argument("--edge", type=positive_int, default=240, help="longer side of each, pixels (default 240)")
-    parser.add_argument("--whole", action="store_true", help="whole pictures instead of squares around the faces")
-    options = parser.parse_args()
-
-    with Hdf5PoseDataset(options.file, labels=()) as dataset:
-        if options.rows is not None:
-            rows = parse_rows(options.rows, len(dataset))
-        else:
-            rng = np.random.default_rng(options.seed)
-            rows = np.sort(rng.choice(len(dataset), min(options.count, len(dataset)), replace=False))
-        if not len(rows):
-            raise SampleFormatError(f"{options.file}: no rows to show.")
-        drawn = [
-            draw_text(_draw(options.file, sample, options.edge, options.whole), [str(row)], 0.4)
-            for row, sample in zip(rows.tolist(), dataset.stream(rows.tolist()))
-        ]
-    write_picture(options.output, contact_sheet(drawn, options.columns))
-    print(f"{options.output}: rows {', '.join(map(str, rows.tolist()))}")
-    return 0
-
-
-def _draw(path: Path, sample: Sample, edge: int, whole: bool) -> np.ndarray:
-    assert isinstance(sample.image, bytes)  # as all stored ones
-    try:
-        picture = decode(sample.image, color=True)
-    except ImageDecodeError as error:
-        raise SampleFormatError(f"{path}: data set 'images', {sample.name}: {error}.") from error
-    return draw_sample(picture, sample, edge=edge) if whole else draw_sample(*cut_out(picture, sample, edge))
-
+from trackertraincode.commands import main
 
 if __name__ == "__main__":
-    run_main(main)
+    main("view")

@@ -1,16 +1,13 @@
 """Archives for converter tests: written from members, converted in this process, damaged at random."""
 
 import os
-import runpy
-import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from unittest.mock import patch
 
 import numpy as np
 
-from conftest import PROJECT
+from trackertraincode.commands import run
 from trackertraincode.datasets.checks import check_file
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.errors import UserError
@@ -38,10 +35,9 @@ def write_folder(folder: Path, members: Members) -> Path:
 
 
 def convert(script: str, *arguments: object) -> None:
-    """Run a converter script's main function in this process. Raises what it raises."""
-    command = [script, "--workers", "0", *map(str, arguments)]
-    with patch.object(sys, "argv", command):
-        assert runpy.run_path(str(PROJECT / "scripts" / script))["main"]() == 0
+    """Run a converter in this process. Raises what it raises."""
+    name = script.removeprefix("dsprocess_").removesuffix(".py")
+    assert run(["convert", name, "--workers", "0", *map(str, arguments)]) == 0
 
 
 def damage_count(usual: int) -> int:

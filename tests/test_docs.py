@@ -1,6 +1,5 @@
 """What the README and the pages show exists: commands, options, links, Python, and tables as the code has them."""
 
-import argparse
 import importlib.util
 import os
 import re
@@ -9,12 +8,12 @@ import shlex
 import sys
 import tomllib
 from pathlib import Path
-from typing import Any
 from unittest.mock import patch
 
 import pytest
 
 from conftest import PROJECT
+from trackertraincode.commands import parse
 
 PAGES = [
     *(PROJECT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
@@ -30,49 +29,43 @@ def blocks(language: str) -> list[tuple[str, str]]:
 
 
 COMMANDS = sorted(
-    {line for _, block in blocks("sh") for line in block.splitlines() if line.startswith("python scripts/")}
+    {line for _, block in blocks("sh") for line in block.splitlines() if line.startswith(("python scripts/", "ttc "))}
 )
 
 
-class Parsed(BaseException):
-    """A command line that was understood; nothing further runs."""
-
-
-def understand(line: str) -> None:
-    """Let a command read its command line and stop it there. Fails where it exits with a complaint."""
-    read = argparse.ArgumentParser.parse_known_args
-
-    def stop(self: argparse.ArgumentParser, *given: Any, **also: Any) -> None:
-        _, unknown = read(self, *given, **also)
-        assert not unknown, f"unknown options {unknown}"
-        raise Parsed
-
-    script, *words = shlex.split(line, comments=True)[1:]
+def words_of(line: str) -> list[str]:
+    """What a command line of a page gives to `ttc`."""
+    start, *words = shlex.split(line, comments=True)
     words = [os.path.expandvars(word) for word in words]
+    if start == "ttc":
+        return words
     with (
-        patch.object(sys, "argv", [script, *words]),
-        patch.object(argparse.ArgumentParser, "parse_known_args", stop),
-        pytest.raises(Parsed),
+        patch.object(sys, "argv", words),
+        patch("trackertraincode.commands.run", return_value=0) as run,
+        pytest.raises(SystemExit),
     ):
-        runpy.run_path(str(PROJECT / script), run_name="__main__")
+        runpy.run_path(str(PROJECT / words[0]), run_name="__main__")
+    return run.call_args.args[0]
 
 
 @pytest.mark.parametrize("line", COMMANDS)
 def test_commands_of_the_pages_are_understood(line: str) -> None:
-    understand(line)
+    parse(words_of(line))
 
 
 def test_an_option_that_does_not_exist_is_found() -> None:
-    with pytest.raises(AssertionError, match="--gone"):
-        understand("python scripts/dsinfo.py faces.h5 --gone")
+    with pytest.raises(SystemExit):
+        parse(words_of("python scripts/dsinfo.py faces.h5 --gone"))
 
 
-@pytest.mark.parametrize("line", [c for c in COMMANDS if "train_poseestimator" in c and "--resume" not in c])
+@pytest.mark.parametrize(
+    "line", [c for c in COMMANDS if ("train_poseestimator" in c or "ttc train " in c) and "--resume" not in c]
+)
 def test_training_options_of_the_pages_have_possible_values(line: str, tmp_path: Path) -> None:
-    from trackertraincode.training.options import parse_options
+    from trackertraincode.training.options import read_options
 
-    words = [word for word in shlex.split(line, comments=True)[2:] if not word.endswith(".toml")]
-    parse_options([word for word in words if word != "--recipe" or "sixd" in words], None)
+    words = [word for word in words_of(line) if not word.endswith(".toml")]
+    read_options(parse([word for word in words if word != "--recipe" or "sixd" in words])[1])
 
 
 def test_make_targets_of_the_pages_exist() -> None:

@@ -1,13 +1,17 @@
-"""What all command-line doors share: one-line errors, exit codes and common options.
+"""What all doors share: one-line errors, exit codes, common options and types of values.
 
-Exit codes: 0 fine, 1 an error of the input or the machine, 2 wrong usage (argparse), 130 Ctrl-C.
+Exit codes: 0 fine, 1 an error of the input or the machine, 2 wrong usage, 130 Ctrl-C.
 """
 
 import argparse
+import ast
 import errno
 import sys
 from collections.abc import Callable
+from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from trackertraincode.errors import UserError
 from trackertraincode.workers import keep_freed_memory
@@ -44,6 +48,34 @@ def describe_os_error(error: OSError) -> str:
     return f"{where}{error.strerror or error}"
 
 
+def names_in(module: str, name: str) -> Any:
+    """What stands under a name in a module of ours: the keys of a dictionary, a literal, the defaults of a dataclass.
+
+    Read from its source, since importing what the module imports would make --help slow.
+    """
+    spec = find_spec(f"trackertraincode.{module}")
+    assert spec is not None
+    for node in ast.parse(Path(str(spec.origin)).read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            return _values(node.body)
+        if name in (values := _values([node])):
+            return values[name]
+    raise AssertionError(f"{module} has no {name}")
+
+
+def _values(statements: list[ast.stmt]) -> dict[str, Any]:
+    """Name -> literal (a dictionary: its keys) of the assignments that have one."""
+    found: dict[str, Any] = {}
+    for node in statements:
+        target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+        value = getattr(node, "value", None)
+        if isinstance(target, ast.Name) and value is not None:
+            with suppress(ValueError):
+                keys = [key for key in value.keys if key is not None] if isinstance(value, ast.Dict) else None
+                found[target.id] = ast.literal_eval(value if keys is None else ast.Tuple(keys, ast.Load()))
+    return found
+
+
 def add_workers_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers",
@@ -54,17 +86,23 @@ def add_workers_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+FACE_MODEL: dict[str, Any] = {
+    "type": Path,
+    "metavar": "FILE",
+    "help": "bfm_noneck_v3.pkl (default: $DATADIR/bfm_noneck_v3.pkl where it exists, else the embedded head)",
+}
+
+
 def add_face_model_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--face-model",
-        type=Path,
-        metavar="FILE",
-        help="bfm_noneck_v3.pkl (default: $DATADIR/bfm_noneck_v3.pkl where it exists, else the embedded head)",
-    )
+    parser.add_argument("--face-model", **FACE_MODEL)
 
 
 def add_device_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="where to compute")
+
+
+def add_overwrite_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--overwrite", action="store_true", help="replace a file that isn't what its name says")
 
 
 def non_negative_int(text: str) -> int:
@@ -80,4 +118,12 @@ def positive_int(text: str) -> int:
     value = int(text)
     if value <= 0:
         raise ValueError(text)
+    return value
+
+
+def share(text: str) -> float:
+    """argparse type: 0 to 1, without 1."""
+    value = float(text)
+    if not 0.0 <= value < 1.0:
+        raise argparse.ArgumentTypeError(f"{text}: expected 0 to 1, without 1")
     return value

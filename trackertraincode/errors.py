@@ -11,6 +11,10 @@ class UserError(Exception):
     """Base of all errors that the command line reports as one line, without a traceback."""
 
 
+class UsageError(UserError):
+    """Options of a command don't go together; reported as wrong usage."""
+
+
 class SampleFormatError(UserError):
     """An HDF5 sample file breaks the sample format."""
 

@@ -17,9 +17,9 @@ import pytest
 
 from conftest import PROJECT, run_script
 from trackertraincode.conversion.archive import Archive
+from trackertraincode.conversion.converters import CONVERTERS
 from trackertraincode.conversion.journal import Outcome, Skip, load_part, save_part
 from trackertraincode.conversion.run import ConvertOptions, Source, run_converter
-from trackertraincode.conversion.table import CONVERTERS
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset, PoseWriter
 from trackertraincode.errors import ArchiveError, ConfigError, UserError
 from trackertraincode.sample.images import encode_png

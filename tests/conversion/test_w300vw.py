@@ -126,7 +126,7 @@ def test_zip_folder_and_worker_processes_give_the_same(tmp_path: Path) -> None:
 def test_frames_are_found_from_any_item_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: int) -> None:
     monkeypatch.setattr(w300vw, "FRAMES_PER_ITEM", 4)
     archive = write_zip(tmp_path / "a.zip", small_archive(tmp_path, 12, list(range(1, 13))))
-    source = w300vw.make_source(archive, refine_boxes=False)
+    source = w300vw.make_source(archive, mtcnn=False)
     for item in (source.items[start], source.items[0]):  # back again
         grey = [round((decode(s.image).mean() - 20) / 4) for s in source.convert(item)]
         assert grey == list(range(item.first, item.first + 4))

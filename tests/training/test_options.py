@@ -7,10 +7,11 @@ import pytest
 from torch import nn
 
 from trackertraincode.augmentation.presets import CROPS
+from trackertraincode.commands import parse
 from trackertraincode.errors import ConfigError
 from trackertraincode.losses.objective import make_terms
 from trackertraincode.training.config import TrainConfig
-from trackertraincode.training.options import RECIPES, parse_options, read_recipe, read_toml, write_toml
+from trackertraincode.training.options import RECIPES, TrainRequest, read_options, read_recipe, read_toml, write_toml
 from trackertraincode.training.schedule import cosine, in_swa_phase, nll_rampup, steps
 
 PUBLISHED = (
@@ -20,15 +21,19 @@ PUBLISHED = (
 )
 
 
+def parse_options(words: list[str]) -> TrainRequest:
+    return read_options(parse(["train", *words])[1])
+
+
 def test_every_published_option_is_there() -> None:
-    config = parse_options(PUBLISHED.split(), None).config
+    config = parse_options(PUBLISHED.split()).config
     assert (config.output.onnx, config.network.landmarks, config.augmentation.raug) == (False, False, 20.0)
     assert config.augmentation.intensity("cpu") == config.augmentation.intensity("cuda") == "none"
     assert config.optimisation.with_swa
 
 
 def test_defaults_are_the_published_recipe() -> None:
-    config = parse_options([], None).config
+    config = parse_options([]).config
     assert config == TrainConfig()
     flat = config.flat()
     values = ("epochs", "batchsize", "lr", "samples_per_epoch", "gradient_clip", "raug", "val_fraction", "optimizer")
@@ -41,13 +46,13 @@ def test_recipes_are_valid(name: str) -> None:
 
 
 def test_options_change_a_recipe() -> None:
-    config = parse_options(["--recipe", "sixd", "--epochs", "5"], None).config
+    config = parse_options(["--recipe", "sixd", "--epochs", "5"]).config
     assert (config.optimisation.epochs, config.losses.rotation_loss) == (5, "geodesic")
     assert (config.network.channels, config.network.input_size, config.network.rotation) == (3, 224, "sixd")
 
 
 def test_resolved_options_come_back_from_their_file(tmp_path: Path) -> None:
-    config = parse_options([*PUBLISHED.split(), "--catalog", 'odd "name".toml'], None).config
+    config = parse_options([*PUBLISHED.split(), "--catalog", 'odd "name".toml']).config
     write_toml(config, tmp_path / "config.toml")
     assert TrainConfig.of(**read_toml(tmp_path / "config.toml")) == config
 
@@ -65,7 +70,7 @@ shape_prior = 0
 
 def test_a_recipe_sets_jitter_and_loss_weights(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(TABLES)
-    config = parse_options(["--recipe", str(tmp_path / "mine.toml"), "--raug", "5"], None).config
+    config = parse_options(["--recipe", str(tmp_path / "mine.toml"), "--raug", "5"]).config
     geometry = config.augmentation.training_preset().geometry
     assert geometry == replace(CROPS["tight"], shift_std=0.3, looseness=(0.1, 0.2), rotation=5.0)
     terms = make_terms(weights=config.losses.loss_weights, shape_prior=nn.Identity())
@@ -95,15 +100,15 @@ def test_a_recipe_sets_jitter_and_loss_weights(tmp_path: Path) -> None:
 def test_mistakes_in_recipes_are_named(text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(text)
     with pytest.raises(ConfigError, match=message):
-        parse_options(["--recipe", str(tmp_path / "mine.toml")], None)
+        parse_options(["--recipe", str(tmp_path / "mine.toml")])
 
 
 def test_resume_takes_the_options_of_the_run(tmp_path: Path) -> None:
     write_toml(TrainConfig.of(epochs=7, outdir=tmp_path), tmp_path / "config.toml")
-    request = parse_options(["--resume", "--outdir", str(tmp_path), "--workers", "3"], None)
+    request = parse_options(["--resume", "--outdir", str(tmp_path), "--workers", "3"])
     assert (request.resume, request.config.optimisation.epochs, request.config.data.workers) == (True, 7, 3)
     with pytest.raises(ConfigError, match="epochs was 7 there, not 8"):
-        parse_options(["--resume", "--outdir", str(tmp_path), "--epochs", "8"], None)
+        parse_options(["--resume", "--outdir", str(tmp_path), "--epochs", "8"])
 
 
 @pytest.mark.parametrize(
@@ -121,12 +126,12 @@ def test_resume_takes_the_options_of_the_run(tmp_path: Path) -> None:
 )
 def test_wrong_values_are_named(arguments: list[str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        parse_options(arguments, None)
+        parse_options(arguments)
 
 
 def test_a_typo_is_answered_with_the_nearest_option(capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(SystemExit) as stopped:
-        parse_options(["--epoch", "3"], None)
+        parse_options(["--epoch", "3"])
     assert stopped.value.code == 2
     assert "did you mean --epochs?" in capsys.readouterr().err
 

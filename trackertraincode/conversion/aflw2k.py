@@ -1,6 +1,5 @@
 """AFLW2000-3D: `AFLW2000/imageNNNNN.{jpg,mat}`, the pictures that head pose methods are compared on."""
 
-import argparse
 import re
 from dataclasses import dataclass
 from functools import partial
@@ -8,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from trackertraincode.cli import add_face_model_option
 from trackertraincode.conversion.archive import naming, open_archive
 from trackertraincode.conversion.closed_eyes import close_eyes
 from trackertraincode.conversion.matfile import numbers, read_mat
@@ -21,7 +19,7 @@ from trackertraincode.conversion.pose_para import (
     read_coefficients,
     read_pose,
 )
-from trackertraincode.conversion.run import Converter, Source
+from trackertraincode.conversion.run import Source
 from trackertraincode.errors import ArchiveError
 from trackertraincode.facemodel.embedded import embedded_head
 from trackertraincode.facemodel.head_model import COEFFICIENT_COUNT
@@ -112,22 +110,3 @@ def _points_box(mat: dict[str, np.ndarray], name: str) -> np.ndarray:
         return np.full(4, np.nan, np.float32)
     points = numbers(mat, name, "pt2d", (2, mat["pt2d"].shape[-1] if mat["pt2d"].size else 1))  # 21, sometimes 23
     return np.concatenate([points.min(1), points.max(1)])
-
-
-def _add_options(parser: argparse.ArgumentParser) -> None:
-    add_face_model_option(parser)
-    parser.add_argument(
-        "--close-eyes", action="store_true", help="draw the upper lids over all visible eyes, for aflw2k3d-closedeyes"
-    )
-
-
-CONVERTER = Converter(
-    doc="""Convert AFLW2000-3D to a sample file.
-
-python scripts/dsprocess_aflw2k.py AFLW2000-3D.zip $DATADIR/aflw2k.h5
-python scripts/dsprocess_aflw2k.py AFLW2000-3D.zip $DATADIR/aflw2k_closedeyes.h5 --close-eyes
-""",
-    source="AFLW2000-3D.zip, or the folder it was unpacked to",
-    make_source=make_source,
-    add_options=_add_options,
-)

@@ -8,7 +8,6 @@ PP/rgb.cal                  3 rows of intrinsics, distortion, 3 rows of rotation
 data base's are.
 """
 
-import argparse
 import math
 import re
 from collections.abc import Sequence
@@ -21,7 +20,7 @@ import torch
 
 from trackertraincode.conversion import biwi_fsanet
 from trackertraincode.conversion.archive import Archive, naming, open_archive
-from trackertraincode.conversion.run import Converter, Source
+from trackertraincode.conversion.run import Source
 from trackertraincode.conversion.textfile import finite_number, number_rows, read_lines
 from trackertraincode.detection.mtcnn import MtcnnDetector, best_overlap
 from trackertraincode.errors import ArchiveError, ConfigError
@@ -263,28 +262,3 @@ def _detect(picture: np.ndarray, projected: np.ndarray, name: str) -> np.ndarray
     if box is None:
         raise ArchiveError(f"{name}: no detected face overlaps the projected head.")
     return box
-
-
-def _add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--opal-annotation",
-        type=Path,
-        metavar="FILE",
-        help="biwi_ann.txt of opal23_headpose: its frames and boxes, instead of boxes from the face detector MTCNN",
-    )
-    parser.add_argument(
-        "--published-projection",
-        action="store_true",
-        help="project at 65 degrees, as the published script did, instead of with the intrinsics of rgb.cal",
-    )
-
-
-CONVERTER = Converter(
-    doc="""Convert the BIWI Kinect head pose database, or FSA-Net's BIWI_done.npz, to a sample file.
-
-python scripts/dsprocess_biwi.py kinect_head_pose_db.zip $DATADIR/biwi-v3.h5 --opal-annotation biwi_ann.txt
-""",
-    source="zip file or folder of the database, or BIWI_done.npz",
-    make_source=make_source,
-    add_options=_add_options,
-)

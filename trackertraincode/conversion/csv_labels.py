@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from trackertraincode.conversion.archive import naming, open_archive
-from trackertraincode.conversion.run import Converter, Source
+from trackertraincode.conversion.run import Source
 from trackertraincode.conversion.textfile import finite_number, read_lines
 from trackertraincode.errors import ArchiveError, closest_first
 from trackertraincode.facemodel.landmarks68 import COUNT, centered_depth
@@ -224,14 +224,3 @@ def _read_picture(settings: Settings, named: dict[str, str], where: str) -> tupl
     except (OSError, ValueError) as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else str(error)
         raise ArchiveError(f"{where}, column '{PATH}': {path}: {reason}.") from error
-
-
-CONVERTER = Converter(
-    doc=f"""Convert your own pictures, with labels in a CSV file, to a sample file.
-
-python scripts/dsprocess_csv.py my_faces/labels.csv $DATADIR/my_faces.h5
-
-{COLUMNS_HELP}""",
-    source="CSV file, or a folder or zip file that holds one beside the images",
-    make_source=make_source,
-)

@@ -5,7 +5,6 @@
 {train,val,test}/labels/NAME.png         classes, see CLASSES
 """
 
-import argparse
 import math
 import re
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ import numpy as np
 from trackertraincode.conversion.archive import naming, open_archive
 from trackertraincode.conversion.faces import box_around, store_crop
 from trackertraincode.conversion.landmark_schemes import LAPA_COUNT, lapa_to_68
-from trackertraincode.conversion.run import Converter, Source
+from trackertraincode.conversion.run import Source
 from trackertraincode.conversion.textfile import number_rows, read_lines
 from trackertraincode.detection.mtcnn import MtcnnDetector, best_overlap
 from trackertraincode.errors import ArchiveError
@@ -148,28 +147,3 @@ def _check_classes(data: bytes, name: str) -> None:
         largest = int(decode_labels(data).max())
     if largest >= len(CLASSES):
         raise ArchiveError(f"{name}: class {largest}, expected 0 to {len(CLASSES) - 1}.")
-
-
-def _add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--split", choices=("all", *SPLITS), default="all", help="which part (default: all)")
-    parser.add_argument("--only-megaface", action="store_true", help="only images that come from MegaFace")
-    parser.add_argument(
-        "--mtcnn",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="take the face detector's boxes where they overlap the landmarks (needs the extra [convert])",
-    )
-    parser.add_argument(
-        "--segmentation", action=argparse.BooleanOptionalAction, default=True, help="store the label images"
-    )
-
-
-CONVERTER = Converter(
-    doc="""Convert LaPa to a sample file.
-
-python scripts/dsprocess_lapa.py LaPa.zip $DATADIR/lapa.h5
-""",
-    source="LaPa's zip file, or the folder it was unpacked to",
-    make_source=make_source,
-    add_options=_add_options,
-)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from trackertraincode.conversion.archive import Archive, naming, open_archive
-from trackertraincode.conversion.run import Converter, Source
+from trackertraincode.conversion.run import Source
 from trackertraincode.conversion.textfile import finite_number, read_lines
 from trackertraincode.errors import ArchiveError
 from trackertraincode.geometry.euler import pointing04_to_matrix
@@ -114,13 +114,3 @@ def read_box(data: bytes, name: str, stem: str) -> np.ndarray:
 def _pose_of(stem: str) -> str:
     """Person to pan; the spelling before it varies."""
     return stem.lower().replace("personne", "person")
-
-
-CONVERTER = Converter(
-    doc="""Convert INRIA Pointing'04 (Head Pose Image Database) to a sample file.
-
-python scripts/dsprocess_pointing04.py HeadPoseImageDatabase $DATADIR/pointing04.h5
-""",
-    source="the folder HeadPoseImageDatabase, or a zip of it",
-    make_source=make_source,
-)

@@ -5,7 +5,6 @@ Source(items, convert) --tasks in worker processes--> parts of the journal --in 
 A part stays until the file is complete, for a run that resumes; tasks with a part aren't run again.
 """
 
-import argparse
 import json
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -40,16 +39,6 @@ class Source:
     face_model: str | None = None  # of shape coefficients
     optional: tuple[str, ...] = ()  # labels that only some samples have
     notes: tuple[str, ...] = field(default=())  # lines to show the user, such as what is missing
-
-
-@dataclass(frozen=True, kw_only=True)
-class Converter:
-    """What a converter module declares for its commands; `table` lists all."""
-
-    doc: str  # what it does, and commands to copy
-    source: str  # what is converted
-    make_source: Callable[..., Source]  # takes the source's path, and its own options by name
-    add_options: Callable[[argparse.ArgumentParser], object] = lambda parser: None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,6 @@ NNNNNN_seg.png       classes 0 to 18, or 255
 NNNNNN_ldmks.txt     70 lines `x y`: iBUG's 68, then the pupils
 """
 
-import argparse
 import re
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +15,7 @@ import numpy as np
 
 from trackertraincode.conversion.archive import naming, open_archive
 from trackertraincode.conversion.faces import check_on_face
-from trackertraincode.conversion.run import Converter, Source
+from trackertraincode.conversion.run import Source
 from trackertraincode.conversion.textfile import number_rows, read_lines
 from trackertraincode.errors import ArchiveError
 from trackertraincode.facemodel.landmarks68 import COUNT
@@ -102,23 +101,3 @@ def face_box(classes: np.ndarray, name: str) -> np.ndarray:
     if min(width, height) <= SMALLEST_BOX:
         raise ArchiveError(f"{name}: no face larger than {SMALLEST_BOX} pixels.")
     return np.array([x, y, x + width, y + height], dtype=np.float64)  # from the corner
-
-
-def _add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--segmentation",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="store the label images, about 6 KB per face",
-    )
-
-
-CONVERTER = Converter(
-    doc="""Convert Microsoft's FaceSynthetics to a sample file.
-
-python scripts/dsprocess_synface.py dataset_100000.zip $DATADIR/microsoft_synface_100000-v1.1.h5
-""",
-    source="dataset_100000.zip, or the folder it was unpacked to",
-    make_source=make_source,
-    add_options=_add_options,
-)

@@ -5,7 +5,6 @@
 Frames of a video form a sequence.
 """
 
-import argparse
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,18 +14,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from trackertraincode.cli import positive_int
 from trackertraincode.conversion.archive import VIDEO_EXTENSIONS, naming, open_archive
 from trackertraincode.conversion.faces import store_crop
-from trackertraincode.conversion.run import Converter, Source
+from trackertraincode.conversion.run import Source
 from trackertraincode.detection.mtcnn import MtcnnDetector
 from trackertraincode.errors import ArchiveError
 from trackertraincode.sample.images import check_image, decode
 from trackertraincode.sample.sample import Sample
 
 PICTURE_EXTENSIONS = (".jpg", ".jpeg", ".png")
-MIN_CONFIDENCE = 0.9
-MIN_FACE = 40  # pixels of the smallest face that is looked for
 BYTES_PER_FRAME = 16  # no video packs frames closer; more frames than that are a damaged header's
 
 
@@ -163,41 +159,3 @@ def _open_video(path: Path) -> Video:
     if video is None or video.path != path:
         video = _open_videos[os.getpid()] = Video(path)
     return video
-
-
-def _add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--min-confidence",
-        type=_confidence,
-        default=MIN_CONFIDENCE,
-        metavar="P",
-        help=f"of the detector, above which a face counts (default: {MIN_CONFIDENCE})",
-    )
-    parser.add_argument(
-        "--min-face",
-        type=positive_int,
-        default=MIN_FACE,
-        metavar="PIXELS",
-        help=f"smallest face that is looked for; less takes longer (default: {MIN_FACE})",
-    )
-    parser.add_argument("--all-faces", action="store_true", help="all faces instead of the largest of each image")
-    parser.add_argument("--every", type=positive_int, default=1, metavar="K", help="only every K-th frame of videos")
-
-
-def _confidence(text: str) -> float:
-    value = float(text)
-    if not 0.0 <= value < 1.0:
-        raise argparse.ArgumentTypeError(f"{text}: expected 0 to 1, without 1")
-    return value
-
-
-CONVERTER = Converter(
-    doc="""Convert pictures and videos without labels to a sample file: every face that the detector finds, with its box.
-
-python scripts/dsprocess_unlabeled_images.py my_pictures/ $DATADIR/unlabeled.h5
-python scripts/dsprocess_unlabeled_images.py video.mp4 $DATADIR/video.h5 --every 5
-""",
-    source="folder (images and videos, subfolders too), zip file of images, or a video",
-    make_source=make_source,
-    add_options=_add_options,
-)

@@ -4,7 +4,6 @@
 300W_LP/landmarks/SUBSET/NAME_K_pts.mat             2-D landmarks that follow the synthesised rotation
 """
 
-import argparse
 import re
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 
-from trackertraincode.cli import add_face_model_option
 from trackertraincode.conversion.archive import Archive, naming, open_archive
 from trackertraincode.conversion.faces import box_around
 from trackertraincode.conversion.matfile import numbers, read_mat
@@ -25,7 +23,7 @@ from trackertraincode.conversion.pose_para import (
     read_coefficients,
     read_pose,
 )
-from trackertraincode.conversion.run import Converter, Source
+from trackertraincode.conversion.run import Source
 from trackertraincode.errors import ArchiveError
 from trackertraincode.facemodel.embedded import embedded_head
 from trackertraincode.facemodel.head_model import COEFFICIENT_COUNT
@@ -35,7 +33,6 @@ from trackertraincode.sample.moving import from_centres
 from trackertraincode.sample.sample import Sample
 
 SUBSETS = ("AFW", "HELEN", "IBUG", "LFPW")
-POSES = ("original", "large", "both")
 _PICTURE = re.compile(rf"^(?:.*/)?(?P<subset>{'|'.join(SUBSETS)})/(?P<name>[^/]+)_(?P<pose>\d+)\.jpg$", re.IGNORECASE)
 
 
@@ -151,25 +148,3 @@ def convert_item(settings: Settings, item: Item) -> list[Sample]:
             ),
         )
     ]
-
-
-def _add_options(parser: argparse.ArgumentParser) -> None:
-    add_face_model_option(parser)
-    parser.add_argument("--subset", choices=POSES, default="both", help="original images, large poses, or both")
-    parser.add_argument(
-        "--reconstruct-head-bbox",
-        action=argparse.BooleanOptionalAction,
-        default=False,
-        help="box round the posed face mesh, forehead to chin, instead of round the landmarks",
-    )
-
-
-CONVERTER = Converter(
-    doc="""Convert 300W-LP to a sample file.
-
-python scripts/dsprocess_300wlp.py 300W-LP.zip $DATADIR/300wlp.h5
-""",
-    source="300W-LP.zip, or the folder it was unpacked to",
-    make_source=make_source,
-    add_options=_add_options,
-)

@@ -8,7 +8,6 @@ needs no more memory than a short one; a worker goes on in the video that it has
 frames without annotation, annotations without frame, and annotations that are damaged.
 """
 
-import argparse
 import math
 import os
 import re
@@ -22,7 +21,7 @@ import numpy as np
 
 from trackertraincode.conversion.archive import Archive, open_archive
 from trackertraincode.conversion.faces import Placement, box_around
-from trackertraincode.conversion.run import Converter, Source
+from trackertraincode.conversion.run import Source
 from trackertraincode.conversion.textfile import number_rows, read_lines
 from trackertraincode.detection.mtcnn import MtcnnDetector, best_overlap
 from trackertraincode.errors import ArchiveError
@@ -289,23 +288,3 @@ def frame_reader(archive: Path, member: str, index: int | None) -> FrameReader:
             del _open_readers[other]
         reader = _open_readers[key] = FrameReader(open_archive(archive), member)
     return reader
-
-
-def _add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--mtcnn",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="take the face detector's boxes where they overlap the landmarks (needs the extra [convert])",
-    )
-
-
-CONVERTER = Converter(
-    doc="""Convert 300VW to a sample file.
-
-python scripts/dsprocess_300vw.py 300VW_Dataset.zip $DATADIR/300vw.h5
-""",
-    source="300VW's zip file, or the folder it was unpacked to",
-    make_source=make_source,
-    add_options=_add_options,
-)

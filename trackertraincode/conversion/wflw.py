@@ -5,7 +5,6 @@ WFLW_annotations/list_98pt_rect_attr_train_test/list_98pt_rect_attr_{train,test}
     per line 196 coordinates, box x0 y0 x1 y1, 6 attributes, picture
 """
 
-import argparse
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,18 +13,15 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from trackertraincode.cli import non_negative_int
 from trackertraincode.conversion.archive import Archive, open_archive
 from trackertraincode.conversion.faces import check_on_face, store_crop
 from trackertraincode.conversion.landmark_schemes import WFLW_COUNT, wflw_to_68
-from trackertraincode.conversion.run import Converter, Source
+from trackertraincode.conversion.run import Source
 from trackertraincode.conversion.textfile import finite_number, read_lines
 from trackertraincode.errors import ArchiveError
 from trackertraincode.sample.moving import from_centres
 from trackertraincode.sample.sample import Sample
 
-SPLITS = ("train", "test")
-MIN_BOX_WIDTH = 129  # pixels: the input of the networks
 ATTRIBUTES = 6  # pose, expression, illumination, make-up, occlusion, blur
 NUMBERS = 2 * WFLW_COUNT + 4 + ATTRIBUTES
 _BOX_START = 2 * WFLW_COUNT
@@ -133,26 +129,3 @@ def convert_item(settings: Settings, item: Item) -> list[Sample]:
     image = open_archive(settings.archive).read(item.member)
     kept = store_crop(image, box, from_centres({"landmarks_2d": landmarks}), name=item.member)
     return [Sample(name=f"{item.member}, line {item.number}", **kept)]
-
-
-def _add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--split", choices=SPLITS, default="train", help="which list of faces (default: train)")
-    parser.add_argument(
-        "--min-box-width",
-        type=non_negative_int,
-        default=MIN_BOX_WIDTH,
-        metavar="PIXELS",
-        help=f"leave out faces with narrower boxes (default: {MIN_BOX_WIDTH})",
-    )
-
-
-CONVERTER = Converter(
-    doc="""Convert WFLW to sample files: one for training, one for testing.
-
-python scripts/dsprocess_wflw.py WFLW/ $DATADIR/wflw_train.h5
-python scripts/dsprocess_wflw.py WFLW/ $DATADIR/wflw_test.h5 --split test
-""",
-    source="folder or zip file with WFLW_images and WFLW_annotations",
-    make_source=make_source,
-    add_options=_add_options,
-)

@@ -7,7 +7,6 @@ The source is the folder with the three, zipped or unpacked, or one zip of all. 
 generator that depends on the seed and the picture's name alone.
 """
 
-import argparse
 import re
 import zlib
 from collections.abc import Iterator
@@ -19,9 +18,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from trackertraincode.cli import non_negative_int, positive_int
 from trackertraincode.conversion.archive import Archive, naming, open_archive
-from trackertraincode.conversion.run import Converter, Source
+from trackertraincode.conversion.run import Source
 from trackertraincode.conversion.textfile import number_rows, read_lines
 from trackertraincode.errors import ArchiveError
 from trackertraincode.sample.images import Size, check_image, decode, encode_jpeg
@@ -229,19 +227,3 @@ def _cut(picture: np.ndarray, section: Section, item: Item, settings: Settings, 
         face_box=face_box,
         has_face=box is not None,
     )
-
-
-def _add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--max-size", type=positive_int, default=640, metavar="PX", help="longest image side stored")
-    parser.add_argument("--seed", type=non_negative_int, default=123, metavar="N", help="of the random sections")
-
-
-CONVERTER = Converter(
-    doc="""Convert WIDER FACE to a sample file for the localizer: pictures of one face, and of none.
-
-python scripts/dsprocess_widerface.py FOLDER_WITH_THE_THREE_ZIP_FILES $DATADIR/widerfacessingle.h5
-""",
-    source="folder with WIDER_train.zip, WIDER_val.zip and wider_face_split.zip, or what they unpack to",
-    make_source=make_source,
-    add_options=_add_options,
-)

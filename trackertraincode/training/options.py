@@ -10,7 +10,7 @@ messages, would take as much code as this.
 import argparse
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,27 +36,18 @@ class TrainRequest:
     resume: bool  # continue the run in the configuration's outdir
 
 
-def parse_options(arguments: Sequence[str] | None, description: str | None) -> TrainRequest:
-    """Command line -> what to train. Exits with 2 on wrong usage; raises ConfigError for wrong values."""
-    parser = build_parser(description)
-    known, unknown = parser.parse_known_args(arguments)
-    if unknown:
-        parser.error(_unknown_option(unknown[0], parser))
-    given = vars(known)
+def read_options(options: argparse.Namespace) -> TrainRequest:
+    """Options of the command line -> what to train. Raises ConfigError for wrong values."""
+    given = dict(vars(options))
     recipe, resume = given.pop("recipe", DEFAULT_RECIPE), given.pop("resume", False)
     if resume:
         return TrainRequest(_resumed(given), resume=True)
     return TrainRequest(TrainConfig.of(**(read_recipe(recipe) | given)), resume=False)
 
 
-def build_parser(description: str | None) -> argparse.ArgumentParser:
+def add_options(parser: argparse.ArgumentParser) -> None:
     """One flag per option; only those that are given appear in the parsed result."""
-    parser = argparse.ArgumentParser(
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        argument_default=argparse.SUPPRESS,
-        allow_abbrev=False,
-    )
+    parser.argument_default, parser.allow_abbrev = argparse.SUPPRESS, False
     names = ", ".join(sorted(path.stem for path in RECIPES.glob("*.toml")))
     parser.add_argument(
         "--recipe",
@@ -69,7 +60,6 @@ def build_parser(description: str | None) -> argparse.ArgumentParser:
     for key, item in items().items():
         if is_option(item.field):
             _add(groups[item.group], key, item, item.value(default))
-    return parser
 
 
 def _add(group: argparse._ArgumentGroup, key: str, item: Item, default: Any) -> None:
@@ -86,13 +76,6 @@ def _add(group: argparse._ArgumentGroup, key: str, item: Item, default: Any) -> 
         metavar = "{" + ",".join(metadata["choices"]) + "}"
     short = [metadata["short"]] if "short" in metadata else []
     group.add_argument(*short, flag, type=item.kind, metavar=metavar, help=text)
-
-
-def _unknown_option(word: str, parser: argparse.ArgumentParser) -> str:
-    known = [flag for action in parser._actions for flag in action.option_strings]
-    name = word.split("=")[0]
-    close = closest_first(name, known)[0]
-    return f"unknown option {name}; did you mean {close}? --help lists all."
 
 
 def read_recipe(name: str) -> dict[str, Any]:

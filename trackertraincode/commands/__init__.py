@@ -1,0 +1,75 @@
+"""The command `trackertraincode`, short `ttc`: what a user can do, one module per sub-command.
+
+words of the command line --Parser--> options --run--> exit code
+
+A module's docstring is the help text, `add_options` declares its options, `run` does the work. Only light modules are
+imported at a module's top and in `add_options`, so that --help and wrong usage cost no torch.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+from trackertraincode import __version__
+from trackertraincode.cli import run_main
+from trackertraincode.errors import UsageError, closest_first
+
+COMMANDS = (  # each is a module of this package
+    "convert", "render", "info", "check", "view", "join", "filter", "train", "train-localizer", "compare-runs",
+    "fit-shape-prior", "evaluate", "stability", "export", "check-model", "track", "demo",
+)  # fmt: skip
+
+
+SUMMARY = "Head-pose data and training suite: data sets, small networks, evaluation, export, tracking."
+
+
+class Parser(argparse.ArgumentParser):
+    """Of a command or its sub-commands: help as it is written; `options.parser` is the one that was used."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, **settings)
+        self.set_defaults(parser=self)
+
+
+def main(*words: str) -> None:
+    """Run the words, then those of the command line, as a command, and exit with its code."""
+    run_main(lambda: run([*words, *sys.argv[1:]]))
+
+
+def run(words: Sequence[str]) -> int:
+    """Run a command, such as ["info", "a.h5"]. Returns its exit code; exits with 2 on wrong usage."""
+    module, options, parser = parse(words)
+    try:
+        return module.run(options)
+    except UsageError as error:
+        parser.error(str(error))
+
+
+def parse(words: Sequence[str]) -> tuple[ModuleType, argparse.Namespace, argparse.ArgumentParser]:
+    """Module of a command, its options, the parser that read them. Exits with 2 on wrong usage."""
+    parser = Parser(prog="ttc", description=f"{SUMMARY}\n\nttc COMMAND --help explains a command.")
+    parser.add_argument("--version", action="version", version=__version__)
+    name = words[0] if words else "--help"
+    if not name.startswith("-") and name not in COMMANDS:
+        parser.error(f"unknown command {name}; did you mean {closest_first(name, COMMANDS)[0]}? --help lists all.")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for known in [name] if name in COMMANDS else COMMANDS:
+        module = import_module(f"{__name__}.{known.replace('-', '_')}")
+        text = str(module.__doc__)
+        module.add_options(commands.add_parser(known, help=text.splitlines()[0], description=text))
+    options, unknown = parser.parse_known_args(words or [name])
+    used = vars(options).pop("parser")
+    if unknown:
+        used.error(_unknown(unknown[0], used))
+    return module, options, used
+
+
+def _unknown(word: str, parser: argparse.ArgumentParser) -> str:
+    if not word.startswith("-"):
+        return f"unexpected argument {word!r}; --help lists all."
+    known = [flag for action in parser._actions for flag in action.option_strings]
+    name = word.split("=")[0]
+    return f"unknown option {name}; did you mean {closest_first(name, known)[0]}? --help lists all."

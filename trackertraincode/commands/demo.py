@@ -1,0 +1,92 @@
+"""The whole suite on synthetic faces: archive -> HDF5 -> training -> ONNX -> evaluation -> demo/report.html.
+
+Runs the commands a user would type, one after the other, and shows each. Takes less than ten minutes on two cores.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import trackertraincode
+from trackertraincode.cli import positive_int
+from trackertraincode.errors import UserError
+from trackertraincode.files import check_outputs
+from trackertraincode.workers import default_workers
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--outdir", type=Path, default=Path("demo"), help="where everything is written")
+    parser.add_argument("--faces", type=positive_int, default=3200, help="synthetic training faces")
+    parser.add_argument("--test-faces", type=positive_int, default=300, help="synthetic faces that are only evaluated")
+    parser.add_argument("--epochs", type=positive_int, default=60, help="epochs of --samples-per-epoch samples")
+    parser.add_argument("--samples-per-epoch", type=positive_int, default=2560)
+
+
+class Commands:
+    """Runs commands, prints and remembers them as a user would type them."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.shown: list[str] = []
+        home = Path(trackertraincode.__file__).parent.parent
+        self._environment = {**os.environ, "DATADIR": str(data_dir), "PYTHONPATH": str(home)}
+
+    def run(self, *arguments: object) -> None:
+        words = [str(a) for a in arguments]
+        line = " ".join(["ttc", *words])
+        print(f"\n$ {line}", flush=True)
+        self.shown.append(line)
+        start = time.monotonic()
+        code = subprocess.run([sys.executable, "-m", "trackertraincode", *words], env=self._environment).returncode
+        if code != 0:
+            raise UserError(f"ttc {words[0]} stopped with exit code {code}; its own message stands above.")
+        print(f"  ({time.monotonic() - start:.0f} s)", flush=True)
+
+
+def run(options: argparse.Namespace) -> int:
+    out: Path = options.outdir
+    check_outputs([], [], folders=[out])
+    data, trained = out / "data", out / "run"
+    data.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(trained, ignore_errors=True)  # a demo starts from scratch
+    commands = Commands(data)
+
+    train_zip, test_zip = out / "300W-LP.zip", out / "AFLW2000-3D.zip"
+    commands.run("render", train_zip, "-n", options.faces, "--format", "300wlp", "--seed", 1)
+    commands.run("render", test_zip, "-n", options.test_faces, "--format", "aflw2k", "--seed", 2)
+    commands.run("convert", "300wlp", train_zip, data / "300wlp.h5", "--reconstruct-head-bbox")
+    commands.run("convert", "aflw2k", test_zip, data / "aflw2k.h5")
+    commands.run(
+        "train", "--ds", "300wlp", "--backbone", "repvgg_az", "--input-size", 65, "--crop", "tight",
+        "--raug", 0, "--augmentation", "none", "--batchsize", 32, "--lr", 3e-3, "--schedule", "cosine",
+        "--with-nll-loss", "--with-swa", "--epochs", options.epochs, "--samples-per-epoch", options.samples_per_epoch,
+        "--seed", 1, "--no-onnx", "--outdir", trained,
+    )  # fmt: skip
+    checkpoint, model = trained / "swa.ckpt", out / "model.onnx"
+    commands.run("export", checkpoint, "--opentrack", "--output", model)
+    commands.run("evaluate", "--ds", "aflw2k3d", checkpoint, model, "--json", out / "results.json")
+
+    from trackertraincode.evaluation.evaluate import EvaluationOptions, evaluate
+    from trackertraincode.evaluation.html_report import (
+        commands_section,
+        result_sections,
+        training_section,
+        write_report,
+    )
+    from trackertraincode.evaluation.predictor import load_predictor
+    from trackertraincode.training.callbacks.records import METRICS_FILE, read_metrics
+
+    test = EvaluationOptions(file=data / "aflw2k.h5", workers=default_workers(), progress=False)
+    results = [evaluate(load_predictor(checkpoint), "aflw2k3d", test)]
+    sections = [
+        *result_sections(results),
+        training_section(read_metrics(trained / METRICS_FILE)),
+        commands_section(commands.shown),
+    ]
+    report = out / "report.html"
+    write_report(report, "Head pose on synthetic faces", sections)
+    print(f"\nopen {report} in a browser")
+    return 0

@@ -1,0 +1,111 @@
+"""Evaluate pose networks (.ckpt or .onnx) under named protocols.
+
+ttc evaluate --ds aflw2k3d model.onnx
+ttc evaluate --ds aflw2k3d+biwi runs/a/swa.ckpt runs/b/swa.ckpt --json results.json
+"""
+
+import argparse
+from pathlib import Path
+
+from trackertraincode.cli import (
+    add_device_option,
+    add_face_model_option,
+    add_overwrite_option,
+    add_workers_option,
+    names_in,
+)
+from trackertraincode.errors import EvaluationError, closest_first
+from trackertraincode.files import check_outputs
+from trackertraincode.workers import default_workers
+
+COMPREHENSIVE = (0.8, 0.95, 1.1, 1.3, 1.6)  # crop factors of --comprehensive-roi
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    protocols = ", ".join(names_in("evaluation.protocols", "PROTOCOLS"))
+    parser.add_argument("models", type=Path, nargs="+", metavar="FILE", help=".ckpt or .onnx")
+    parser.add_argument("--ds", default="aflw2k3d", help=f"protocols, joined by +: {protocols}")
+    parser.add_argument("--data", type=Path, metavar="FILE", help="sample file instead of the one in $DATADIR")
+    parser.add_argument("--catalog", type=Path, metavar="FILE", help="TOML file with data sets of your own")
+    add_face_model_option(parser)
+    add_device_option(parser)
+    add_workers_option(parser)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows as JSON")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write the rows as CSV")
+    parser.add_argument("--predictions", type=Path, metavar="FILE", help="write a CSV line per image")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="write tables, curves and images as HTML")
+    parser.add_argument("--vis", action="store_true", help="page through the images, worst first: left and right keys")
+    parser.add_argument(
+        "--vis-folder", type=Path, default=Path("pages"), metavar="DIR", help="for the pages where there is no display"
+    )
+    parser.add_argument("--roi-expansion", type=float, metavar="X", help="crop factor instead of the protocol's")
+    parser.add_argument("--comprehensive-roi", action="store_true", help=f"crop factors {COMPREHENSIVE}, a row each")
+    parser.add_argument(
+        "--alignment-scheme", choices=names_in("evaluation.alignment", "SCHEMES"), help="instead of the protocol's"
+    )
+    parser.add_argument(
+        "--preprocess",
+        choices=names_in("evaluation.crops", "PREPROCESSING"),
+        default="training",
+        help="grey levels (default training)",
+    )
+    parser.add_argument("--ensemble", action="store_true", help="one row for the mean of all models")
+    add_overwrite_option(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    names = [name.strip() for name in options.ds.split("+")]
+    protocols = names_in("evaluation.protocols", "PROTOCOLS")
+    for name in names:
+        if name not in protocols:
+            known = ", ".join(closest_first(name, protocols))
+            raise EvaluationError(f"protocol {name!r} is unknown; choose among {known}.")
+    if options.roi_expansion is not None and not 0.1 <= options.roi_expansion <= 10:
+        raise EvaluationError(f"--roi-expansion {options.roi_expansion}: expected a factor from 0.1 to 10.")
+    check_outputs(
+        [options.json, options.csv, options.predictions, options.report],
+        [*options.models, options.data, options.catalog, options.face_model],
+        folders=[options.vis_folder] if options.vis else [],
+        overwrite=options.overwrite,
+    )
+    from trackertraincode.evaluation.evaluate import EvaluationOptions, evaluate
+    from trackertraincode.evaluation.html_report import result_sections, write_report
+    from trackertraincode.evaluation.pages import page_through
+    from trackertraincode.evaluation.predictor import Ensemble, choose_device, load_predictor
+    from trackertraincode.evaluation.report import format_table, write_csv, write_json, write_predictions
+
+    device = choose_device(options.device)
+    predictors = [load_predictor(path, device) for path in options.models]
+    chosen = [Ensemble(predictors)] if options.ensemble else predictors
+    factors = COMPREHENSIVE if options.comprehensive_roi else (options.roi_expansion,)
+    results = [
+        evaluate(
+            predictor,
+            name,
+            EvaluationOptions(
+                factor=factor,
+                alignment=options.alignment_scheme,
+                preprocess=options.preprocess,
+                face_model=options.face_model,
+                file=options.data,
+                catalog=options.catalog,
+                workers=default_workers() if options.workers is None else options.workers,
+            ),
+        )
+        for name in names
+        for predictor in chosen
+        for factor in factors
+    ]
+    rows = [result.row() for result in results]
+    print(format_table(rows))
+    if options.json is not None:
+        write_json(rows, options.json)
+    if options.csv is not None:
+        write_csv(rows, options.csv)
+    if options.predictions is not None:
+        write_predictions(results, options.predictions)
+    if options.vis:
+        print(page_through(results, options.vis_folder))
+    if options.report is not None:
+        write_report(options.report, f"Head pose: {options.ds}", result_sections(results))
+    return 0

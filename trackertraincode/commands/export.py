@@ -1,0 +1,77 @@
+"""Export a checkpoint to ONNX, compare it with the network and check its contract.
+
+ttc export runs/a/swa.ckpt                   writes runs/a/swa.onnx, for OpenTrack
+ttc export runs/a/swa.ckpt --full            every output, any number of crops, for other tools
+ttc export runs/a/swa.ckpt --quantize --calibration 300wlp      runs/a/swa_int8.onnx
+ttc export runs/a/swa.ckpt --fp16                               runs/a/swa_fp16.onnx
+"""
+
+import argparse
+from pathlib import Path
+
+from trackertraincode.cli import add_overwrite_option
+from trackertraincode.errors import UsageError
+from trackertraincode.files import check_outputs
+
+RANDOM_CROPS = 64  # that float16 is compared on without --calibration
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("checkpoint", type=Path, help=".ckpt of a pose network")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--opentrack", action="store_true", help="for OpenTrack's NeuralNet tracker (default)")
+    kind.add_argument("--full", action="store_true", help="every output, any number of crops")
+    parser.add_argument("--quantize", action="store_true", help="static int8; needs --calibration")
+    parser.add_argument("--fp16", action="store_true", help="half the size: float16 inside")
+    parser.add_argument(
+        "--calibration", metavar="NAME", help="faces to calibrate and compare with: a data set's name or an .h5 file"
+    )
+    parser.add_argument("--catalog", type=Path, metavar="FILE", help="TOML file with data sets of your own")
+    parser.add_argument(
+        "--check", action="store_true", help="print the contract's faults; exit code 1 when there is one"
+    )
+    parser.add_argument("--output", type=Path, metavar="FILE", help="default: beside the checkpoint")
+    add_overwrite_option(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    if options.quantize and options.calibration is None:
+        raise UsageError("--quantize needs --calibration NAME, the faces that show which values the network meets")
+    if options.output is not None and options.quantize and options.fp16:
+        raise UsageError("--output names one file; give --quantize or --fp16, or leave --output out")
+    precisions = [name for name, wanted in (("int8", options.quantize), ("fp16", options.fp16)) if wanted] or [""]
+    outputs = {name: options.output or _beside(options.checkpoint, options.full, name) for name in precisions}
+    inputs = [options.checkpoint, options.catalog, Path(options.calibration) if options.calibration else None]
+    check_outputs(outputs.values(), inputs, overwrite=options.overwrite)
+    from trackertraincode.export.calibration import calibration_crops
+    from trackertraincode.export.contract import full_faults, opentrack_faults
+    from trackertraincode.export.onnx import MAX_DIFFERENCE, export_full, export_opentrack, sample_images
+    from trackertraincode.export.quantize import describe_quantised, export_fp16, export_int8
+    from trackertraincode.models.checkpoint import load_network
+
+    network, about = load_network(options.checkpoint)
+    crops = sample_images(network.config.channels, network.config.input_size, RANDOM_CROPS)
+    if options.calibration is not None:
+        crops = calibration_crops(options.calibration, network.config, options.catalog)
+    faulty = False
+    for precision, path in outputs.items():
+        if precision:
+            export = export_int8 if precision == "int8" else export_fp16
+            what = f"{precision}, {describe_quantised(export(network, path, about, crops, full=options.full))}"
+        else:
+            difference = (export_full if options.full else export_opentrack)(network, path, about)
+            what = f"differs from the network by {difference:.1e} (limit {MAX_DIFFERENCE:g})"
+        print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, {what}")
+        if options.check:
+            faults = full_faults(path) if options.full else opentrack_faults(path)
+            for fault in faults:
+                print(f"{path}: {fault}")
+            faulty = faulty or bool(faults)
+            if not faults:
+                print(f"{path}: " + ("contract fulfilled" if options.full else "OpenTrack runs it"))
+    return int(faulty)
+
+
+def _beside(checkpoint: Path, full: bool, precision: str) -> Path:
+    suffix = ("_full" if full else "") + (f"_{precision}" if precision else "")
+    return checkpoint.with_name(checkpoint.stem + suffix + ".onnx")

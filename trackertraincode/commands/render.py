@@ -1,0 +1,35 @@
+"""Render synthetic faces with exact labels: a sample file, or an archive in the layout of a public data set.
+
+ttc render faces.h5 -n 2000
+ttc render 300W-LP.zip -n 2000 --format 300wlp
+"""
+
+import argparse
+from pathlib import Path
+
+from trackertraincode.cli import add_overwrite_option, add_workers_option, names_in, positive_int
+from trackertraincode.files import check_outputs
+from trackertraincode.workers import default_workers
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    formats = ("hdf5", *names_in("rendering.archives", "LAYOUTS"))
+    parser.add_argument("destination", type=Path, help="file to write: .h5, or .zip for archives")
+    parser.add_argument("-n", "--count", type=positive_int, default=1000, help="number of faces (default 1000)")
+    parser.add_argument("--size", type=positive_int, default=256, help="edge of the images, pixels (default 256)")
+    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same faces (default 0)")
+    parser.add_argument("--format", choices=formats, default="hdf5", help="what to write (default hdf5)")
+    add_workers_option(parser)
+    add_overwrite_option(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    check_outputs([options.destination], [], overwrite=options.overwrite)
+    from trackertraincode.conversion.synthetic import write_faces
+    from trackertraincode.rendering.generate import Request
+
+    workers = default_workers() if options.workers is None else options.workers
+    request = Request(options.count, options.size, options.seed, options.format)
+    write_faces(request, options.destination, workers)
+    print(f"{options.destination}: {options.count} faces, seed {options.seed}")
+    return 0

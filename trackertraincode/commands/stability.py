@@ -1,0 +1,52 @@
+"""Score card of what users feel: jitter, blinks, cross-talk, crop sensitivity, latency, calibration.
+
+ttc stability model.onnx                          on rendered faces
+ttc stability a.onnx b.ckpt --data aflw2k.h5 --count 120 --report felt.html
+"""
+
+import argparse
+from pathlib import Path
+
+from trackertraincode.cli import add_device_option, add_overwrite_option, names_in, positive_int
+from trackertraincode.files import check_outputs
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("models", type=Path, nargs="+", metavar="MODEL", help=".ckpt or .onnx")
+    parser.add_argument("--data", type=Path, metavar="FILE", help="sample file with poses (default: rendered faces)")
+    parser.add_argument(
+        "--count", type=positive_int, default=120, help="faces, evenly spread over the file (default 120)"
+    )
+    parser.add_argument(
+        "--preprocess",
+        choices=names_in("evaluation.crops", "PREPROCESSING"),
+        default="training",
+        help="grey levels (default training)",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the score cards as JSON")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="write table and curves as HTML")
+    add_device_option(parser)
+    add_overwrite_option(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    check_outputs([options.json, options.report], [*options.models, options.data], overwrite=options.overwrite)
+    from trackertraincode.evaluation.html_report import write_report
+    from trackertraincode.evaluation.predictor import choose_device, load_predictor
+    from trackertraincode.evaluation.report import write_json
+    from trackertraincode.evaluation.stability import RenderedScenes, StabilityOptions, measure_stability
+    from trackertraincode.evaluation.stability_faces import faces_of_file, rendered_faces
+    from trackertraincode.evaluation.stability_report import score_sections, score_table
+
+    device = choose_device(options.device)
+    predictors = [load_predictor(path, device) for path in options.models]
+    faces = faces_of_file(options.data, options.count) if options.data else rendered_faces(options.count)
+    scenes = RenderedScenes.make(pairs=max(1, options.count // 4), sweeps=max(1, options.count // 12))
+    settings = StabilityOptions(preprocess=options.preprocess)
+    cards = [measure_stability(predictor, faces, scenes, settings) for predictor in predictors]
+    print(score_table(cards))
+    if options.json is not None:
+        write_json([card.to_dict() for card in cards], options.json)
+    if options.report is not None:
+        write_report(options.report, "What users feel", score_sections(cards))
+    return 0

@@ -1,0 +1,64 @@
+"""Train the face localizer of OpenTrack's NeuralNet tracker.
+
+ttc train-localizer --data $DATADIR/widerfacessingle.h5 --outdir runs/localizer --export localizer.onnx
+ttc train-localizer --outdir runs/synthetic       on rendered scenes
+"""
+
+import argparse
+from pathlib import Path
+
+from trackertraincode.cli import (
+    add_device_option,
+    add_overwrite_option,
+    add_workers_option,
+    names_in,
+    non_negative_int,
+    positive_int,
+)
+from trackertraincode.files import check_outputs
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    default = names_in("localizer.training", "LocalizerRun")
+    parser.add_argument(
+        "--data", type=Path, metavar="FILE", help="sample file with hasface and rois (default: synthetic scenes)"
+    )
+    for flags, kind, text in (
+        (["--scenes"], positive_int, "synthetic ones"),
+        (["-e", "--epochs"], positive_int, ""),
+        (["-b", "--batchsize"], positive_int, ""),
+        (["--lr"], float, "peak learning rate"),
+        (["--val-fraction"], float, "share that is held out for the evaluation"),
+        (["--seed"], non_negative_int, ""),
+    ):
+        value = default[flags[-1].lstrip("-").replace("-", "_")]
+        metavar = "X" if kind is float else "N"
+        parser.add_argument(*flags, type=kind, default=value, metavar=metavar, help=f"{text} (default {value:g})")
+    add_device_option(parser)
+    add_workers_option(parser)
+    parser.add_argument(
+        "--outdir", type=Path, metavar="DIR", help="new folder of the run (default: runs/DATE-localizer)"
+    )
+    parser.add_argument("--export", type=Path, metavar="FILE", help="write the ONNX file for OpenTrack")
+    parser.add_argument(
+        "--compare",
+        type=Path,
+        nargs="+",
+        default=(),
+        metavar="MODEL",
+        help="evaluate other localizers (.ckpt, .onnx) on the same held-out images",
+    )
+    add_overwrite_option(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    values = vars(options) | {"compare": tuple(options.compare)}
+    check_outputs(
+        [options.export], [options.data, *options.compare], folders=[options.outdir], overwrite=values.pop("overwrite")
+    )
+    from trackertraincode.localizer.training import LocalizerRun, default_outdir, format_scores, train_localizer
+
+    run = LocalizerRun(**values | {"outdir": options.outdir or default_outdir()})
+    print(format_scores(train_localizer(run)))
+    print(f"{run.outdir}: done")
+    return 0
