@@ -12,7 +12,6 @@ import pytest
 
 from close import assert_samples_equal
 from conftest import PROJECT
-from trackertraincode.cli import run_main
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.datasets.statistics import row_quantities
 from trackertraincode.rendering.generate import Request, make_face
@@ -31,9 +30,8 @@ class Tool:
     def __call__(self, script: str, *arguments: object, expect: int = 0) -> str:
         """What it prints; fails on another exit code than expected."""
         self._monkeypatch.setattr(sys, "argv", [script, *map(str, arguments)])
-        main = runpy.run_path(str(PROJECT / "scripts" / script))["main"]
         with pytest.raises(SystemExit) as exit_:
-            run_main(main)
+            runpy.run_path(str(PROJECT / "scripts" / script), run_name="__main__")
         output = self._capsys.readouterr()
         assert exit_.value.code == expect, output
         return output.out + output.err

@@ -1,7 +1,6 @@
 """The tracker on real models and pictures, and its answers to wrong files."""
 
 import json
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +11,8 @@ import numpy as np
 import pytest
 
 from conftest import PROJECT
+from trackertraincode.commands import run
+from trackertraincode.commands.track import find_file
 from trackertraincode.errors import ModelFileError, UserError
 from trackertraincode.sample.images import decode, encode_png
 from trackertraincode.tracking.tracker import HeadPoseTracker
@@ -144,13 +145,11 @@ def test_without_a_localizer_mtcnn_finds_the_faces(shared_data: Path, pictures: 
 def test_without_a_model_the_script_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DATADIR", raising=False)
-    monkeypatch.setattr("sys.argv", ["track.py", "face.png"])
-    door = runpy.run_path(str(PROJECT / "scripts" / "track.py"))
     with pytest.raises(UserError, match="make one with `make demo`"):
-        door["main"]()
+        run(["track", "face.png"])
     (tmp_path / "demo").mkdir()
     (tmp_path / "demo" / "model.onnx").touch()
-    assert door["find_file"]("model.onnx") == Path("demo/model.onnx")
+    assert find_file("model.onnx") == Path("demo/model.onnx")
 
 
 def test_frames_without_a_face_keep_their_row(tmp_path: Path) -> None:

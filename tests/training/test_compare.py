@@ -1,14 +1,12 @@
 """Runs side by side."""
 
 import json
-import runpy
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from conftest import PROJECT
+from conftest import run_script
 from trackertraincode.errors import ConfigError
 from trackertraincode.export.onnx import export_opentrack
 from trackertraincode.facemodel.embedded import embedded_head
@@ -132,12 +130,7 @@ def test_errors_name_the_file_and_what_to_do(make_run: Callable[..., Path], tmp_
         draw_families([read_run(make_run("a", (1.0,)))], tmp_path / "x.xyz")
 
 
-def test_script_prints_the_table_and_the_pictures(
-    make_run: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-
+def test_script_prints_the_table_and_the_pictures(make_run: Callable[..., Path], tmp_path: Path) -> None:
     output = tmp_path / "all.png"
-    monkeypatch.setattr(sys, "argv", ["compare_runs.py", str(make_run("a", (3.0,))), "--output", str(output)])
-    assert runpy.run_path(str(PROJECT / "scripts" / "compare_runs.py"))["main"]() == 0
-    assert str(output) in capsys.readouterr().out
+    assert str(output) in run_script("compare_runs.py", make_run("a", (3.0,)), "--output", output)
     assert output.is_file()
