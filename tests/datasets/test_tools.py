@@ -192,8 +192,8 @@ def test_filter_stops_at_a_broken_row_and_leaves_nothing(tool: Tool, file: Path,
 
 def test_a_tool_does_not_write_over_what_it_reads(tool: Tool, file: Path) -> None:
     before = file.read_bytes()
-    assert "would overwrite" in tool("dsfilter.py", file, file, "--rows", "1", expect=1)
-    assert "would overwrite" in tool("dsjoin.py", file, file, expect=1)
+    assert "is also an input, which would be destroyed" in tool("dsfilter.py", file, file, "--rows", "1", expect=1)
+    assert "is also an input, which would be destroyed" in tool("dsjoin.py", file, file, expect=1)
     assert file.read_bytes() == before
 
 

@@ -133,7 +133,6 @@ def filter_file(path: Path, destination: Path, rows: np.ndarray, options: Mappin
 
     options: what chose them, for the file's provenance. Raises ConfigError when no row is left, SampleFormatError.
     """
-    _refuse_overwriting((path,), destination)
     if not len(rows):
         raise ConfigError(f"{path}: no row was chosen, so nothing is written; loosen --where or --rows.")
     with Hdf5PoseDataset(path, labels=()) as dataset:
@@ -152,7 +151,6 @@ def join_files(paths: Sequence[Path], destination: Path, progress: Progress, *, 
     Numbers of persons are shifted from the second file on so that none occurs in two files; with same_persons they
     stay. Raises SampleFormatError when the files' fields or face models differ.
     """
-    _refuse_overwriting(paths, destination)
     datasets = [Hdf5PoseDataset(path, labels=()) for path in paths]
     for other in datasets[1:]:
         _check_alike(datasets[0], other)
@@ -193,11 +191,6 @@ def _check_alike(a: Hdf5PoseDataset, b: Hdf5PoseDataset) -> None:
             f"{b.path}: data set 'shapeparams' is of face model {b.face_model}, but that of {a.path} is of "
             f"{a.face_model}; coefficients of one mean nothing in the other. Convert both with the same --face-model."
         )
-
-
-def _refuse_overwriting(paths: Sequence[Path], destination: Path) -> None:
-    if any(destination.resolve() == path.resolve() for path in paths):
-        raise ConfigError(f"{destination}: would overwrite the file that is read; choose another name.")
 
 
 def _optional(dataset: Hdf5PoseDataset) -> tuple[str, ...]:
