@@ -14,7 +14,7 @@ cv2.setNumThreads(0)  # the parallelism of this project is one process per core
 
 MAX_PIXELS = 2**30  # OpenCV's own limit; headers of a few bytes can claim more
 _DAMAGE = ("Corrupt JPEG data", "Inconsistent progression")  # libjpeg warns so when it guesses pixels
-_SENSOR_BITS = (8, 10, 12, 14, 16)  # that files of 16 bits per value hold
+_SENSOR_BITS = (8, 10, 12, 14, 16)  # that values of 16 bits hold
 
 
 class Size(NamedTuple):
@@ -66,8 +66,7 @@ def decode(
     if color and inside > 1:
         image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
     if image.dtype == np.uint16:
-        bits = next(bits for bits in _SENSOR_BITS if int(image.max()) >> bits == 0)
-        image = np.right_shift(image, bits - 8).astype(np.uint8)
+        image = reduce_depth(image)
     if upright:
         image = np.ascontiguousarray(_turned(image, orientation(buffer)))
     return image if inside == reduce else _shrink(image, reduce)
@@ -88,6 +87,12 @@ def _shrink(image: np.ndarray, factor: int) -> np.ndarray:
     padded = cv2.copyMakeBorder(image, 0, -height % factor, 0, -width % factor, cv2.BORDER_REPLICATE)
     size = (padded.shape[1] // factor, padded.shape[0] // factor)
     return cv2.resize(padded, size, interpolation=cv2.INTER_AREA)
+
+
+def reduce_depth(image: np.ndarray) -> np.ndarray:
+    """Whole numbers in 0…65535, of any shape -> uint8, by the range of the sensor that fits them: 8, 10, 12, 14, 16 bits."""
+    bits = next(bits for bits in _SENSOR_BITS if int(image.max()) >> bits == 0)
+    return np.right_shift(image, bits - 8).astype(np.uint8)
 
 
 def decode_labels(data: bytes | np.ndarray) -> np.ndarray:

@@ -3,8 +3,7 @@
 import numpy as np
 
 from trackertraincode.errors import UserError
-
-BIT_DEPTHS = (8, 10, 12, 14, 16)  # of cameras; integers are scaled by the smallest that holds them
+from trackertraincode.sample.images import reduce_depth
 
 
 def as_frame(frame: np.ndarray) -> np.ndarray:
@@ -39,15 +38,13 @@ def _as_uint8(image: np.ndarray) -> np.ndarray:
     """Numbers of any type -> (the same shape) uint8, contiguous."""
     if image.dtype.kind not in "uif":
         raise _refused(image, "these are no grey levels")
-    low, high = (float(image.min()), float(image.max())) if image.size else (0.0, 0.0)
-    if image.dtype.kind == "f":
-        if not (low >= 0.0 and high <= 1.0):  # NaN is refused, too
-            raise _refused(image, f"its values lie in {low:g}…{high:g}")
-        return np.ascontiguousarray(np.round(image * 255.0).astype(np.uint8))
-    depth = next((bits for bits in BIT_DEPTHS if high < 2**bits), None)
-    if low < 0 or depth is None:
+    if image.size == 0:
+        return image
+    low, high = float(image.min()), float(image.max())
+    is_float = image.dtype.kind == "f"
+    if not (low >= 0 and high <= (1 if is_float else 65_535)):  # NaN is refused, too
         raise _refused(image, f"its values lie in {low:g}…{high:g}")
-    return np.ascontiguousarray((image >> (depth - 8)).astype(np.uint8))
+    return np.ascontiguousarray(np.round(image * 255.0).astype(np.uint8) if is_float else reduce_depth(image))
 
 
 def _refused(image: np.ndarray, reason: str) -> UserError:
