@@ -154,7 +154,7 @@ def test_perspective_alignment_turns_by_the_viewing_ray(
 def test_alignment_needs_a_camera(faces: Path) -> None:
     dataset = Hdf5PoseDataset(faces)
     answer = Prediction(rotation=random_quats(2), head=torch.ones(2, 3))
-    with pytest.raises(EvaluationError, match="perspective: this protocol's pictures have no known camera"):
+    with pytest.raises(EvaluationError, match="perspective: this protocol's images have no known camera"):
         align(answer, answer, dataset, np.arange(2), "perspective", None)
 
 
@@ -168,10 +168,10 @@ def test_rows_of_models_that_saw_the_pictures_are_marked(faces: Path, checkpoint
     save_network(tmp_path / "seen.ckpt", load_network(checkpoint)[0], About(training_files=["aflw2k.h5"]))
     options = EvaluationOptions(file=faces, progress=False, factor=1.3)
     result = evaluate(load_predictor(tmp_path / "seen.ckpt"), "aflw2k3d", options)
-    assert result.row()["marks"] == ["trained on these pictures", "other crop factor than the protocol's"]
+    assert result.row()["marks"] == ["trained on these images", "other crop factor than the protocol's"]
     text = format_table([result.row()])
     assert "seen.ckpt***" in text
-    assert "* trained on these pictures" in text
+    assert "* trained on these images" in text
     write_csv([result.row()], tmp_path / "rows.csv")
     write_predictions([result], tmp_path / "pictures.csv")
     assert len((tmp_path / "pictures.csv").read_text().splitlines()) == 1 + len(result.rows)
@@ -180,11 +180,11 @@ def test_rows_of_models_that_saw_the_pictures_are_marked(faces: Path, checkpoint
 @pytest.mark.parametrize(
     ("about", "marks"),
     [
-        (About(trained_on=["aflw2k"]), ["trained on these pictures"]),
-        (About(trained_on=["300wlp"], selected_on=["aflw2k"]), ["selected on these pictures"]),  # on its rows 0…399
+        (About(trained_on=["aflw2k"]), ["trained on these images"]),
+        (About(trained_on=["300wlp"], selected_on=["aflw2k"]), ["selected on these images"]),  # on its rows 0…399
         (About(trained_on=["300wlp"], selected_on=["300wlp", "wflw"]), []),
-        (About(trained_on=["mine"], selected_on=["mine"]), ["trained on these pictures", "selected on these pictures"]),
-        (About(trained_on=["aflw2k_closedeyes"]), ["trained on these pictures"]),
+        (About(trained_on=["mine"], selected_on=["mine"]), ["trained on these images", "selected on these images"]),
+        (About(trained_on=["aflw2k_closedeyes"]), ["trained on these images"]),
         (About(trained_on=["long gone"]), []),
     ],
 )
@@ -217,11 +217,11 @@ def test_marks_of_training_are_made_by_training(faces: Path, tmp_path: Path, mon
         evaluate(load_predictor(tmp_path / "run" / f"{name}.ckpt"), "aflw2k3d-landmarks", options).row()
         for name in ("best", "last")
     ]
-    assert rows[0]["marks"] == ["trained on these pictures", "selected on these pictures"]
-    assert rows[1]["marks"] == ["trained on these pictures"]
+    assert rows[0]["marks"] == ["trained on these images", "selected on these images"]
+    assert rows[1]["marks"] == ["trained on these images"]
     text = format_table(rows)
     assert "best.ckpt***" in text
-    assert "** selected on these pictures" in text
+    assert "** selected on these images" in text
 
 
 def lean(samples: Path, path: Path, **changes: Any) -> Path:

@@ -139,7 +139,7 @@ def test_honest_uncertainty_covers_what_it_says() -> None:
 
 def test_blink_pairs_differ_only_around_the_eyes() -> None:
     opened, closed = blink_pairs(1)
-    a, b = opened.pictures(1)[0].astype(int), closed.pictures(1)[0].astype(int)
+    a, b = opened.decoded(1)[0].astype(int), closed.decoded(1)[0].astype(int)
     changed = np.argwhere(np.abs(a - b) > 30)
     x0, y0, x1, y1 = opened.boxes[0].tolist()
     assert len(changed) > 10

@@ -56,7 +56,7 @@ def align(
     if scheme == "none":
         return prediction.rotation
     if fov is None:
-        raise EvaluationError(f"alignment {scheme}: this protocol's pictures have no known camera; use none.")
+        raise EvaluationError(f"alignment {scheme}: this protocol's images have no known camera; use none.")
     size = image_size(dataset.images(rows[:1])[0])
     ray = viewing_ray_rotation(prediction.head[:, :2].double(), size.width, size.height, np.radians(fov))
     predicted, true = ray @ quat_to_matrix(prediction.rotation.double()), quat_to_matrix(truth.rotation.double())

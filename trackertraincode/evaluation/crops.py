@@ -1,6 +1,6 @@
 """Crops for evaluation, made in worker processes: cut out exactly, areas averaged, one reading of the file.
 
-rows, rectangles --Framing.cut, batch by batch--> (B, C, S, S) uint8 --network--> --to_pixels--> pixels of the picture
+rows, rectangles --Framing.cut, batch by batch--> (B, C, S, S) uint8 --network--> --to_pixels--> pixels of the image
 """
 
 from collections.abc import Callable, Iterator
@@ -55,13 +55,13 @@ class EvaluationCrops(Dataset):
         try:
             for row, data, rectangle in zip(rows, self._dataset.images(rows), self._rectangles[part]):
                 try:
-                    picture = decode(data, color=self._color)
+                    image = decode(data, color=self._color)
                 except ImageDecodeError as error:
                     raise SampleFormatError(
                         f"{self._dataset.path}: data set 'images', row {row} doesn't decode ({error}); convert the "
                         "archive again."
                     ) from error
-                crops.append(self._framing.cut(picture, rectangle, self._size))
+                crops.append(self._framing.cut(image, rectangle, self._size))
         except UserError as error:
             return error
         stacked = torch.from_numpy(np.stack(crops))
@@ -78,9 +78,9 @@ def iter_crops(crops: EvaluationCrops, workers: int) -> Iterator[Tensor]:
 
 
 def to_pixels(prediction: Prediction, shown: Tensor) -> Prediction:
-    """From [-1, 1] of each crop to pixels of its picture, counted from its corner.
+    """From [-1, 1] of each crop to pixels of its image, counted from its corner.
 
-    shown: (B, 4) part of the picture that each crop shows; square up to rounding.
+    shown: (B, 4) part of the image that each crop shows; square up to rounding.
     """
     known = {name: getattr(prediction, name) for name in ("rotation", "head", "face_box", "landmarks")}
     moved = move({name: value for name, value in known.items() if value is not None}, square_to_box(shown.float()))

@@ -56,7 +56,7 @@ class Result:
     crop: str  # what is done with the boxes
     labels: str
     rows: np.ndarray  # (n,) of the file
-    truth: Prediction  # labels, in pixels from the picture's corner
+    truth: Prediction  # labels, in pixels from the image's corner
     prediction: Prediction  # in the same units
     boxes: Tensor  # (n, 4)
     marks: tuple[str, ...]  # why this row isn't an honest test, or deviates from the protocol
@@ -190,15 +190,15 @@ def _seen(
 ) -> Iterator[str]:
     """Marks of a model that was trained, or whose checkpoint was chosen, on this data set, on whatever rows of it."""
     about = predictor.about
-    here = _same_pictures({protocol.dataset} if options.file is None else set(), {dataset.path.name}, catalog)
-    if here & _same_pictures({*about.get("trained_on", [])}, {*about.get("training_files", [])}, catalog):
-        yield "trained on these pictures"
-    if here & _same_pictures({*about.get("selected_on", [])}, set(), catalog):
-        yield "selected on these pictures"
+    here = _same_images({protocol.dataset} if options.file is None else set(), {dataset.path.name}, catalog)
+    if here & _same_images({*about.get("trained_on", [])}, {*about.get("training_files", [])}, catalog):
+        yield "trained on these images"
+    if here & _same_images({*about.get("selected_on", [])}, set(), catalog):
+        yield "selected on these images"
 
 
-def _same_pictures(names: set[str], files: set[str], catalog: dict[str, DatasetSpec]) -> set[str]:
-    """Data sets and files -> these, and those that the catalog says to show the same pictures."""
+def _same_images(names: set[str], files: set[str], catalog: dict[str, DatasetSpec]) -> set[str]:
+    """Data sets and files -> these, and those that the catalog says to show the same images."""
     own = {n: {Path(spec.file).name, Path(spec.validation_file or spec.file).name} for n, spec in catalog.items()}
     known = {n for n in catalog if n in names or own[n] & files}
     variants = {catalog[n].variant_of for n in known} - {None}

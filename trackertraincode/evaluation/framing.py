@@ -1,6 +1,6 @@
-"""From a face box to a crop: which pixels are cut out, how they are resized, and what of the picture is then seen.
+"""From a face box to a crop: which pixels are cut out, how they are resized, and what of the image is then seen.
 
-boxes --rectangles--> integral (n, 4) --cut, picture by picture--> (S, S) crops that show --shown--> (n, 4) of the picture
+boxes --rectangles--> integral (n, 4) --cut, image by image--> (S, S) crops that show --shown--> (n, 4) of the image
 """
 
 from collections.abc import Callable
@@ -24,8 +24,8 @@ class Framing:
     """One way to make crops."""
 
     rectangles: Callable[[Tensor, float], Tensor]  # (n, 4) boxes, factor -> (n, 4) whole pixels
-    cut: Callable[[np.ndarray, np.ndarray, int], np.ndarray]  # picture, (4,) rectangle, S -> (S, S[, 3]) uint8
-    shown: Callable[[Tensor], Tensor]  # (n, 4) rectangles -> (n, 4) part of the picture that their crops show
+    cut: Callable[[np.ndarray, np.ndarray, int], np.ndarray]  # image, (4,) rectangle, S -> (S, S[, 3]) uint8
+    shown: Callable[[Tensor], Tensor]  # (n, 4) rectangles -> (n, 4) part of the image that their crops show
     words: str  # for tables; {} is the factor
     default_factor_only: bool = False  # whether the factor is part of the recipe
 
@@ -48,11 +48,11 @@ def sixd_shown(rectangles: Tensor) -> Tensor:
     return rectangles[:, :2].repeat(1, 2) + torch.cat([corner * scale, (corner + SIXD_CENTER) * scale], dim=-1)
 
 
-def sixd_cut(picture: np.ndarray, rectangle: np.ndarray, size: int) -> np.ndarray:
-    """(H, W[, 3]) picture -> (S, S[, 3]): the rectangle (4,), black outside of the picture, resized to 256 on its shorter
+def sixd_cut(image: np.ndarray, rectangle: np.ndarray, size: int) -> np.ndarray:
+    """(H, W[, 3]) image -> (S, S[, 3]): the rectangle (4,), black outside of the image, resized to 256 on its shorter
     side; of that the middle 224².
     """
-    part = cut_rectangle(picture, rectangle)
+    part = cut_rectangle(image, rectangle)
     height, width = part.shape[:2]
     shorter = min(width, height)
     wide, high = SIXD_RESIZED * width // shorter, SIXD_RESIZED * height // shorter

@@ -1,6 +1,6 @@
-"""Results as one HTML file that opens offline: tables, curves, the worst pictures with truth and prediction.
+"""Results as one HTML file that opens offline: tables, curves, the worst images with truth and prediction.
 
-Results --tables, matplotlib, visualize--> sections --templates/report.html--> one file (pictures inside, as base64)
+Results --tables, matplotlib, visualize--> sections --templates/report.html--> one file (images inside, as base64)
 """
 
 import base64
@@ -22,7 +22,7 @@ from trackertraincode.sample.images import encode_jpeg
 
 YAW_EDGES = np.arange(0, 100, 10)
 MAX_SHOWN_ERROR = 30.0  # degrees, right end of the cumulative curves
-SHOWN = 8  # pictures per sheet
+SHOWN = 8  # images per sheet
 
 
 class Cell(NamedTuple):
@@ -57,11 +57,11 @@ def write_report(path: Path, title: str, sections: Sequence[Section]) -> None:
 
 
 def result_sections(results: Sequence[Result]) -> list[Section]:
-    """Tables, curves and pictures of one or several models under one or several protocols."""
+    """Tables, curves and images of one or several models under one or several protocols."""
     sections = [error_section(results), Section(title="Curves", image=figure_png(_curves(results)))]
     for result in results:
         for name, indices in (("worst", worst(result, SHOWN)), ("typical", spread(result, SHOWN))):
-            title = f"{result.model}, {result.protocol}: {name} pictures"
+            title = f"{result.model}, {result.protocol}: {name} images"
             sections.append(Section(title=title, image=encode_jpeg(sheet(result, indices), 88), notes=[LEGEND]))
     return sections
 
@@ -128,7 +128,7 @@ def _curves(results: Sequence[Result]) -> Any:
             result.geodesic.numpy()[bins == i].mean() if (bins == i).any() else np.nan for i in range(len(YAW_EDGES))
         ]
         right.plot(YAW_EDGES + 5, means, marker="o", label=label)
-    left.set(title="cumulative geodesic error", xlabel="degrees", ylabel="% of pictures", xlim=(0, MAX_SHOWN_ERROR))
+    left.set(title="cumulative geodesic error", xlabel="degrees", ylabel="% of images", xlim=(0, MAX_SHOWN_ERROR))
     right.set(title="mean geodesic error by |yaw|", xlabel="|yaw|, degrees", ylabel="degrees", ylim=(0, None))
     for axis in (left, right):
         axis.grid(alpha=0.3)

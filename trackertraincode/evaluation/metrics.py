@@ -10,7 +10,7 @@ from trackertraincode.geometry.euler import matrix_to_aflw
 from trackertraincode.geometry.rotation import quat_geodesic_angle, quat_to_matrix
 
 LEVELS = (0.5, 0.9, 0.95)  # of predicted regions whose coverage is counted, and whose radii models tell
-YAW_BINS = ((0.0, 30.0), (30.0, 60.0), (60.0, 90.0))  # degrees, of the NME in the picture
+YAW_BINS = ((0.0, 30.0), (30.0, 60.0), (60.0, 90.0))  # degrees, of the NME in the image
 
 
 def wrapped_difference(a: Tensor, b: Tensor) -> Tensor:

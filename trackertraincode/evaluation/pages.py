@@ -1,6 +1,6 @@
-"""Look at results: pictures with truth and prediction drawn, as sheets, as pages in a window or as files.
+"""Look at results: images with truth and prediction drawn, as sheets, as pages in a window or as files.
 
-Result, rows --draw_row--> pictures --Pages--> contact sheets --show_window or write_pages-->
+Result, rows --draw_row--> images --Pages--> contact sheets --show_window or write_pages-->
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ from trackertraincode.sample.sample import Prediction
 from trackertraincode.visualize import contact_sheet, cut_out, draw_prediction, draw_text, write_picture
 
 COLUMNS, ROWS = 4, 3  # of a page
-EDGE, FACTOR = 256, 1.4  # of each picture: pixels, and its edge / longer box side
+EDGE, FACTOR = 256, 1.4  # of each image: pixels, and its edge / longer box side
 LEGEND = "Orange and coloured axes: predicted. Green: labels. Number: geodesic error in degrees."
 KEYS = {"right": 1, "pagedown": 1, " ": 1, "left": -1, "pageup": -1, "home": -(10**9), "end": 10**9}
 
@@ -35,10 +35,10 @@ def draw_row(result: Result, index: int) -> np.ndarray:
     moved = []
     for values in labels:
         values["face_box"] = result.boxes[index].numpy()  # both cut out alike
-        picture, inside = cut_out(whole, values, EDGE, FACTOR)
+        image, inside = cut_out(whole, values, EDGE, FACTOR)
         del inside["face_box"]
         moved.append(inside)
-    return draw_text(draw_prediction(picture, *moved), [f"{result.geodesic[index]:.1f}, row {row}"], 0.5)
+    return draw_text(draw_prediction(image, *moved), [f"{result.geodesic[index]:.1f}, row {row}"], 0.5)
 
 
 ORDERS: dict[str, Callable[[Result], Tensor]] = {  # of --vis -> errors (n,)
@@ -86,7 +86,7 @@ class Pages:
         result, _ = self._pages[number]
         return f"{result.model}, {result.protocol}: page {number + 1} of {len(self)}, worst first"
 
-    def picture(self, number: int) -> np.ndarray:
+    def image(self, number: int) -> np.ndarray:
         """(H, W, 3). Raises SampleFormatError."""
         return sheet(*self._pages[number])
 
@@ -112,7 +112,7 @@ def open_window(pages: Pages) -> Any:
         number = min(max(wanted, 0), len(pages) - 1)
         axis.clear()
         axis.set_axis_off()
-        axis.imshow(pages.picture(number))
+        axis.imshow(pages.image(number))
         axis.set_title(f"{pages.title(number)}\n{LEGEND}", fontsize=9)
         figure.canvas.draw_idle()
 
@@ -129,7 +129,7 @@ def write_pages(pages: Pages, folder: Path) -> list[Path]:
     written = []
     for number in range(len(pages)):
         path = folder / f"page_{number + 1:04d}.jpg"
-        write_picture(path, draw_text(pages.picture(number), [pages.title(number)], 0.5))
+        write_picture(path, draw_text(pages.image(number), [pages.title(number)], 0.5))
         written.append(path)
     return written
 
@@ -144,7 +144,7 @@ def page_through(results: Sequence[Result], folder: Path, order: str = "rot") ->
         plt.show()
         return f"{len(pages)} pages shown"
     written = write_pages(pages, folder)
-    return f"no display for a window: {len(written)} pages written to {folder}, worst pictures first"
+    return f"no display for a window: {len(written)} pages written to {folder}, worst images first"
 
 
 def _row_of(values: Prediction, index: int) -> dict[str, np.ndarray]:

@@ -26,8 +26,8 @@ from trackertraincode.geometry.euler import matrix_to_aflw
 from trackertraincode.geometry.rotation import quat_to_matrix
 from trackertraincode.sample.images import image_size
 
-MAX_AFLW_ANGLE = 99.0  # degrees; 1,969 of 2,000 pictures remain
-CENTER_SHARE = 0.6  # edge of the centre crop / shorter side of the picture
+MAX_AFLW_ANGLE = 99.0  # degrees; 1,969 of 2,000 images remain
+CENTER_SHARE = 0.6  # edge of the centre crop / shorter side of the image
 GRIMACES = (
     39, 236, 0, 129, 164, 356, 359, 256, 136, 375, 226, 392, 119, 366, 293, 56, 305, 303, 397, 10, 11, 96, 173, 124, 115,
     153, 337, 29, 121, 266, 387, 122, 8, 59, 108, 380, 187, 192, 353, 257, 162, 363, 331, 14, 163,
@@ -70,7 +70,7 @@ def label(dataset: Hdf5PoseDataset, name: str, advice: str = "poses can't be eva
 
 
 def aflw_rows(dataset: Hdf5PoseDataset) -> np.ndarray:
-    """(n,) rows with every angle within ±99° and no negative head size."""
+    """Every angle within ±99°, head size not negative. Returns (n,) rows."""
     quats = torch.from_numpy(label(dataset, "rotation"))
     angles = torch.rad2deg(matrix_to_aflw(quat_to_matrix(quats.double())))
     kept = (angles.abs() <= MAX_AFLW_ANGLE).all(-1).numpy() & (label(dataset, "head")[:, 2] >= 0)
@@ -78,7 +78,10 @@ def aflw_rows(dataset: Hdf5PoseDataset) -> np.ndarray:
 
 
 def grimace_rows(dataset: Hdf5PoseDataset) -> np.ndarray:
-    """(45,) rows with grimaces. Raises EvaluationError when rows can't be those of the whole archive."""
+    """The 45 images with grimaces. Returns (45,) rows.
+
+    Raises EvaluationError when rows can't be those of the whole archive.
+    """
     if len(dataset) != ALL_AFLW:
         raise EvaluationError(
             f"{dataset.path}: has {len(dataset)} rows; the grimaces are numbered in all {ALL_AFLW}, so convert the whole "
@@ -88,12 +91,12 @@ def grimace_rows(dataset: Hdf5PoseDataset) -> np.ndarray:
 
 
 def all_rows(dataset: Hdf5PoseDataset) -> np.ndarray:
-    """(n,) rows with a pose."""
+    """Every row with a pose. Returns (n,) rows."""
     return np.flatnonzero(np.isfinite(label(dataset, "rotation")).all(-1))
 
 
 def boxed_rows(dataset: Hdf5PoseDataset) -> np.ndarray:
-    """(n,) rows with a pose and a box."""
+    """Every row with a pose and a box. Returns (n,) rows."""
     boxes, _ = any_box(Context(dataset), np.arange(len(dataset)))
     rows = all_rows(dataset)
     return rows[torch.isfinite(boxes).all(-1).numpy()[rows]]
@@ -144,7 +147,7 @@ def points_box(context: Context, rows: np.ndarray) -> Boxes:
 
 
 def center_box(context: Context, rows: np.ndarray) -> Boxes:
-    """A square in the middle of the picture."""
+    """A square in the middle of the image."""
     sizes = [image_size(context.dataset.images([row])[0]) for row in rows]
     whole = torch.tensor([[s.width, s.height] for s in sizes], dtype=torch.float32)
     edge = whole.amin(-1, keepdim=True) * CENTER_SHARE
@@ -187,7 +190,7 @@ PROTOCOLS: dict[str, Protocol] = {  # adding a protocol is adding an entry
     "biwi": Protocol(factor=1.1, **_BIWI),
     "biwi-opal": Protocol(factor=0.8, alignment="opal", **_BIWI),
     "pointing04": Protocol(
-        dataset="pointing04", keep=all_rows, box=stored_box, factor=1.1, labels="picture names, 15° grid"
+        dataset="pointing04", keep=all_rows, box=stored_box, factor=1.1, labels="image names, 15° grid"
     ),
 }
 

@@ -72,7 +72,7 @@ def write_csv(rows: Sequence[dict[str, Any]], path: Path) -> None:
 
 
 def write_predictions(results: Sequence[Result], path: Path) -> None:
-    """One line per picture: what was predicted, what is true, and the error."""
+    """One line per image: what was predicted, what is true, and the error."""
     names = ["model", "protocol", "row", "pitch", "yaw", "roll", "x", "y", "size", "geodesic"]
     names += [f"true_{name}" for name in names[3:9]]
     with whole_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:

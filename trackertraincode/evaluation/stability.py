@@ -35,7 +35,7 @@ class StabilityOptions:
     preprocess: str = "training"  # key of PREPROCESSING
     draws: int = 12  # of noise and of shifts, for each face
     noise: tuple[float, ...] = (1, 2, 4, 8, 16, 32, 64)  # standard deviation on each pixel of the crop, of 255
-    shifts: tuple[float, ...] = (1, 2, 4)  # largest, uniform in x and y; pixels of the picture
+    shifts: tuple[float, ...] = (1, 2, 4)  # largest, uniform in x and y; pixels of the image
     factors: tuple[float, ...] = (0.8, 0.95, 1.1, 1.3, 1.6)
     moves: tuple[float, ...] = (0.0, 0.05, 0.1, 0.15, 0.2)  # shares of the longer box side
     latency_runs: int = 300
@@ -89,7 +89,7 @@ def measure_stability(
 ) -> ScoreCard:
     """Everything about one model.
 
-    Raises SampleFormatError when a picture doesn't decode, EvaluationError when the model can't take OpenTrack's crops.
+    Raises SampleFormatError when an image doesn't decode, EvaluationError when the model can't take OpenTrack's crops.
     """
     if settings.preprocess == "opentrack" and predictor.channels != 1:
         raise EvaluationError(f"{predictor.path}: takes colour crops; OpenTrack's preprocessing is for grey ones.")
@@ -152,11 +152,11 @@ def region_shares(prediction: Prediction, truth: Tensor, radii: Sequence[float] 
 
 @dataclass
 class _Probe:
-    """A model, and the pictures it was last shown, decoded."""
+    """A model, and the images it was last shown, decoded."""
 
     predictor: Predictor
     settings: StabilityOptions
-    _decoded: dict[int, list[np.ndarray]] = field(default_factory=dict)  # id of Faces -> pictures
+    _decoded: dict[int, list[np.ndarray]] = field(default_factory=dict)  # id of Faces -> images
 
     def predict_all(self, faces: Faces, factor: float | None = None, move: tuple[float, float] = (0, 0)) -> Prediction:
         """One prediction per face. factor: None for the usual one. move: of the boxes, in shares of their longer side."""
@@ -164,8 +164,8 @@ class _Probe:
         sides = (faces.boxes[:, 2:] - faces.boxes[:, :2]).amax(-1).tolist()
         size = self.predictor.input_size
         crops = [
-            cut(picture, box, factor, size, (move[0] * side, move[1] * side))
-            for picture, box, side in zip(self._pictures(faces), faces.boxes, sides)
+            cut(image, box, factor, size, (move[0] * side, move[1] * side))
+            for image, box, side in zip(self._images(faces), faces.boxes, sides)
         ]
         parts = [np.stack(crops[start : start + BATCH]) for start in range(0, len(crops), BATCH)]
         return concatenate_predictions([self._predict(part) for part in parts])
@@ -174,9 +174,9 @@ class _Probe:
         """Sensor noise on every pixel of the crop, rounded to grey levels."""
         draws, size = self.settings.draws, self.predictor.input_size
         found: dict[float, list[float]] = {sigma: [] for sigma in self.settings.noise}
-        for index, picture, box in self._each(faces, "noise"):
+        for index, image, box in self._each(faces, "noise"):
             rng = np.random.default_rng([self.settings.seed, 0, index])
-            crop = cut(picture, box, self.settings.factor, size)
+            crop = cut(image, box, self.settings.factor, size)
             unit = rng.standard_normal((draws, *crop.shape), dtype=np.float32)
             for sigma, spreads in found.items():
                 noisy = np.clip(np.rint(crop + sigma * unit), 0, 255).astype(np.uint8)
@@ -187,11 +187,11 @@ class _Probe:
         """Boxes moved by random distances."""
         draws, size = self.settings.draws, self.predictor.input_size
         found: dict[float, list[float]] = {pixels: [] for pixels in self.settings.shifts}
-        for index, picture, box in self._each(faces, "shifts"):
+        for index, image, box in self._each(faces, "shifts"):
             rng = np.random.default_rng([self.settings.seed, 1, index])
             unit = rng.uniform(-1.0, 1.0, (draws, 2))
             for pixels, spreads in found.items():
-                crops = [cut(picture, box, self.settings.factor, size, pixels * move) for move in unit]
+                crops = [cut(image, box, self.settings.factor, size, pixels * move) for move in unit]
                 spreads.append(rms_spread(self._predict(np.stack(crops)).rotation).item())
         return {pixels: statistics.fmean(spreads) for pixels, spreads in found.items()}
 
@@ -202,20 +202,20 @@ class _Probe:
         return {name: statistics.fmean(part[name] for part in parts) for name in parts[0]}
 
     def _each(self, faces: Faces, what: str) -> Iterator[tuple[int, np.ndarray, Tensor]]:
-        pictures = self._pictures(faces)
+        images = self._images(faces)
         progress = tqdm(
-            pictures,
+            images,
             desc=f"{self.predictor.name}: {what}",
             unit=" faces",
             leave=False,
             disable=not self.settings.progress,
         )
-        for index, picture in enumerate(progress):
-            yield index, picture, faces.boxes[index]
+        for index, image in enumerate(progress):
+            yield index, image, faces.boxes[index]
 
-    def _pictures(self, faces: Faces) -> list[np.ndarray]:
+    def _images(self, faces: Faces) -> list[np.ndarray]:
         if id(faces) not in self._decoded:
-            self._decoded[id(faces)] = faces.pictures(self.predictor.channels)
+            self._decoded[id(faces)] = faces.decoded(self.predictor.channels)
         return self._decoded[id(faces)]
 
     def _predict(self, crops: np.ndarray) -> Prediction:

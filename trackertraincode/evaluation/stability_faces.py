@@ -1,6 +1,6 @@
 """Faces to measure stability on: of a sample file, or rendered with the embedded head.
 
-sample file or scenes --> pictures, boxes, rotations --crops--> (n, S, S) uint8
+sample file or scenes --> images, boxes, rotations --crops--> (n, S, S) uint8
 """
 
 from collections.abc import Sequence
@@ -20,37 +20,37 @@ from trackertraincode.rendering.scene import FaceScene, render_scene
 from trackertraincode.sample.images import ImageDecodeError, decode
 from trackertraincode.sample.sample import Sample
 
-EDGE = 256  # of rendered pictures, pixels
+EDGE = 256  # of rendered images, pixels
 YAWS = tuple(range(-60, 61, 15))  # degrees, of a sweep
 MILD = 0.6  # share of the usual spread of angles: with eyes that can be seen
 
 
 @dataclass(frozen=True)
 class Faces:
-    """Pictures with known poses."""
+    """Images with known poses."""
 
     source: str  # in words
-    images: tuple[bytes, ...]  # n encoded pictures
+    images: tuple[bytes, ...]  # n encoded images
     boxes: Tensor  # (n, 4) x0, y0, x1, y1; pixels
     rotations: Tensor  # (n, 4) unit quaternions, float32
 
     def __len__(self) -> int:
         return len(self.images)
 
-    def pictures(self, channels: int) -> list[np.ndarray]:
+    def decoded(self, channels: int) -> list[np.ndarray]:
         """(H, W) grey or (H, W, 3) RGB, decoded. Raises SampleFormatError."""
         try:
             return [decode(data, color=channels == 3) for data in self.images]
         except ImageDecodeError as error:
             raise SampleFormatError(
-                f"{self.source}: a picture doesn't decode ({error}); convert the archive again."
+                f"{self.source}: an image doesn't decode ({error}); convert the archive again."
             ) from error
 
 
-def cut(picture: np.ndarray, box: Tensor, factor: float, size: int, shift: Sequence[float] = (0.0, 0.0)) -> np.ndarray:
+def cut(image: np.ndarray, box: Tensor, factor: float, size: int, shift: Sequence[float] = (0.0, 0.0)) -> np.ndarray:
     """(H, W[, 3]) -> (S, S[, 3]) square crop around a box (4,), as evaluation makes it. shift: of the box, pixels."""
     square = square_crop_box(box, factor, torch.tensor(shift, dtype=box.dtype))
-    return cut_and_resize(picture, square.numpy(), size)
+    return cut_and_resize(image, square.numpy(), size)
 
 
 def faces_of_file(path: Path, count: int) -> Faces:

@@ -27,7 +27,7 @@ def calibration_crops(name: str, config: NetworkConfig, catalog: Path | None = N
     """(n, C, S, S) crops of at most 400 rows, evenly spread. Of a data set of the catalog, rows that are trained on.
 
     name: of a data set, or path of a sample file. Raises CatalogError for unknown names, SampleFormatError for files
-    with fewer than 16 faces with boxes and for pictures that don't decode.
+    with fewer than 16 faces with boxes and for images that don't decode.
     """
     path, rows = _resolve(name, catalog)
     with Hdf5PoseDataset(path, labels=("face_box", "landmarks", "has_face")) as dataset:
@@ -73,9 +73,9 @@ def _boxes(dataset: Hdf5PoseDataset) -> Tensor:
 def _crop(dataset: Hdf5PoseDataset, row: int, square: np.ndarray, size: int, color: bool) -> np.ndarray:
     """(S, S[, 3]) uint8. square: (4,) pixels."""
     try:
-        picture = decode(dataset.images([row])[0], color=color)
+        image = decode(dataset.images([row])[0], color=color)
     except ImageDecodeError as error:
         raise SampleFormatError(
             f"{dataset.path}: data set 'images', row {row} doesn't decode ({error}); convert the archive again."
         ) from error
-    return cut_and_resize(picture, square, size)
+    return cut_and_resize(image, square, size)
