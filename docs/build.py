@@ -9,6 +9,7 @@ python docs/build.py --tables     only write the tables into docs/*.md
 import argparse
 import ast
 import contextlib
+import dataclasses
 import io
 import os
 import re
@@ -19,13 +20,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest.mock import patch
 
+from trackertraincode.augmentation.crop import GeometryOptions
 from trackertraincode.augmentation.extras import EXTRAS, plugin_brightness
+from trackertraincode.augmentation.presets import CROPS
 from trackertraincode.commands import COMMANDS, parse
 from trackertraincode.conversion.converters import CONVERTERS
 from trackertraincode.conversion.csv_labels import COLUMNS_HELP
 from trackertraincode.datasets.catalog import DATASETS, LABEL_SETS
 from trackertraincode.evaluation.protocols import PROTOCOLS
+from trackertraincode.losses.objective import TERMS
 from trackertraincode.models.backbones import BACKBONES
+from trackertraincode.options import is_option
 from trackertraincode.sample.sample import FIELDS
 from trackertraincode.training.options import RECIPES
 
@@ -43,9 +48,9 @@ def table(head: tuple[str, ...], rows: Iterator[tuple[object, ...]]) -> str:
 
 
 def first_sentence(function: Callable) -> str:
-    """What a docstring begins with, without the full stop."""
+    """What a docstring begins with, without shape and full stop."""
     text = " ".join((function.__doc__ or "").split("\n\n")[0].split())
-    return re.split(r"\.(?: |$)|: ", text)[0]
+    return re.split(r"\.(?: |$)|: ", re.sub(r"^\([^)]*\) ", "", text))[0]
 
 
 def datasets_table() -> str:
@@ -98,6 +103,31 @@ def extras_table() -> str:
     return table(("name", "what it does"), ((f"`{name}`", first_sentence(extra)) for name, extra in extras.items()))
 
 
+def crops_table() -> str:
+    """The ways to choose the square, and what a recipe's table [crop] may change of one."""
+    keys = {item.name: item for item in filter(is_option, dataclasses.fields(GeometryOptions))}
+    return table(
+        ("key of `[crop]`", "what it is", *(f"`{name}`" for name in CROPS)),
+        (
+            (f"`{key}`", item.metadata["help"], *(_shown(getattr(crop, key)) for crop in CROPS.values()))
+            for key, item in keys.items()
+        ),
+    )
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "–"
+    return " to ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def losses_table() -> str:
+    return table(
+        ("key of `[loss_weights]`", "label that a row must have", "published weight"),
+        ((f"`{name}`", term.label or "none", f"{term.weight:g}") for name, term in TERMS.items()),
+    )
+
+
 def recipes_text() -> str:
     """Each recipe as it is written."""
     return "\n".join(
@@ -131,6 +161,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "recipes": recipes_text,
     "backbones": backbones_list,
     "extras": extras_table,
+    "crops": crops_table,
+    "losses": losses_table,
     "layers": layers_table,
 }
 

@@ -68,6 +68,23 @@ def test_training_options_of_the_pages_have_possible_values(line: str, tmp_path:
     read_options(parse([word for word in words if word != "--recipe" or "sixd" in words])[1])
 
 
+@pytest.mark.parametrize("block", [block for page, block in blocks("toml") if page == "recipes.md"])
+def test_recipes_of_the_pages_are_read(block: str, tmp_path: Path) -> None:
+    from trackertraincode.training.config import TrainConfig
+    from trackertraincode.training.options import read_toml
+
+    (tmp_path / "recipe.toml").write_text(block, encoding="utf-8")
+    TrainConfig.of(**read_toml(tmp_path / "recipe.toml"))
+
+
+@pytest.mark.parametrize("block", [block for page, block in blocks("toml") if page == "own-data.md"])
+def test_catalogs_of_the_pages_are_read(block: str, tmp_path: Path) -> None:
+    from trackertraincode.datasets.catalog import load_catalog
+
+    (tmp_path / "datasets.toml").write_text(block, encoding="utf-8")
+    load_catalog(tmp_path / "datasets.toml")
+
+
 def test_make_targets_of_the_pages_exist() -> None:
     targets = re.findall(r"^([a-z]+):", (PROJECT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     for name, text in TEXTS.items():
