@@ -127,3 +127,11 @@ def share(text: str) -> float:
     if not 0.0 <= value < 1.0:
         raise argparse.ArgumentTypeError(f"{text}: expected 0 to 1, without 1")
     return value
+
+
+def field_of_view(text: str) -> float:
+    """argparse type: degrees that a camera can have."""
+    value = float(text)
+    if not 0.0 < value < 180.0:
+        raise argparse.ArgumentTypeError(f"{text}: expected degrees, more than 0 and less than 180")
+    return value

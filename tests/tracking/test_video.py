@@ -151,6 +151,9 @@ def test_drawn_images_replace_no_source(tmp_path: Path) -> None:
     check_image_folder(source, output)
     with pytest.raises(UserError, match=r"a\.png: is also an input"):
         check_image_folder(source, source)
+    with pytest.raises(UserError, match=r"a\.png: is also an input"):
+        check_image_folder(source / "a.png", source)
+    check_image_folder(source / "clip.avi", source)
     output.symlink_to(source)
     with pytest.raises(UserError, match=r"a\.png: is also an input"):
         check_image_folder(source, output)

@@ -8,6 +8,7 @@ import argparse
 from collections.abc import Iterable
 from pathlib import Path
 
+from trackertraincode.cli import field_of_view
 from trackertraincode.errors import ConfigError, SampleFormatError, UsageError
 
 
@@ -16,7 +17,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "image", nargs="*", metavar="IMAGE x y w h", help="image and box of a face, in whole pixels of the image"
     )
-    parser.add_argument("--fov", type=float, default=56.0, help="diagonal field of view of the camera, degrees")
+    parser.add_argument("--fov", type=field_of_view, default=56.0, help="diagonal field of view of the camera, degrees")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -60,7 +61,7 @@ def _describe_pose(model_path: Path, image: Path, box: tuple[int, int, int, int]
 
     model = PoseModel(model_path)
     try:
-        frame = decode(image.read_bytes(), color=True)
+        frame = decode(image.read_bytes(), color=True, upright=True)
     except ImageDecodeError as error:
         raise SampleFormatError(f"{image}: doesn't decode ({error}); give a JPEG or PNG image.") from error
     pose = estimate_pose(model, frame, PixelBox(*box), diagonal_fov_deg=diagonal_fov)

@@ -7,21 +7,28 @@ ttc track 0 --show      the first camera, with model.onnx of this folder, $DATAD
 import argparse
 import contextlib
 import time
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from trackertraincode.cli import add_overwrite_option
+from trackertraincode.cli import add_overwrite_option, field_of_view
 from trackertraincode.errors import UserError
 from trackertraincode.files import check_outputs, data_dir
+
+if TYPE_CHECKING:
+    from trackertraincode.tracking.tracker import HeadPoseTracker
+    from trackertraincode.tracking.video import AnnotatedOutput
 
 MODEL, LOCALIZER = "model.onnx", "localizer.onnx"
 LOOK_EVERY = 15  # frames between looks whether the head is still there
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", help="image, folder of images, video, or the number of a camera")
+    parser.add_argument(
+        "source", help="image, folder of images, video, number or device of a camera, or a stream's address"
+    )
     parser.add_argument(
         "--model", type=Path, help=f"pose network, .onnx (default: {MODEL} of this folder, $DATADIR or demo/)"
     )
@@ -34,7 +41,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, help="poses as JSON")
     parser.add_argument("--csv", type=Path, help="poses as CSV")
     parser.add_argument("--show", action="store_true", help="open a window; q closes it (Ctrl-C ends a camera)")
-    parser.add_argument("--fov", type=float, default=56.0, help="diagonal field of view of the camera, degrees")
+    parser.add_argument("--fov", type=field_of_view, default=56.0, help="diagonal field of view of the camera, degrees")
     parser.add_argument("--independent", action="store_true", help="frames are unrelated images: find each face anew")
     add_overwrite_option(parser)
 
@@ -46,62 +53,76 @@ def run(options: argparse.Namespace) -> int:
             f"no --model is given, and there is no {MODEL} here, in $DATADIR or in demo/; make one with `make demo` or "
             "scripts/export_model.py, or give a model of OpenTrack."
         )
+    source = Path(options.source)
     to_folder = options.output is not None and not options.output.suffix
     check_outputs(
         [options.json, options.csv, None if to_folder else options.output],
-        [Path(options.source), model, localizer],
+        [source, *(source.iterdir() if source.is_dir() else []), model, localizer],
         folders=[options.output] if to_folder else [],
         overwrite=options.overwrite,
     )
-    import cv2
-
+    from trackertraincode.tracking import video
     from trackertraincode.tracking.tracker import HeadPoseTracker
-    from trackertraincode.tracking.video import (
-        IMAGES,
-        AnnotatedOutput,
-        draw_pose,
-        is_camera,
-        iter_frames,
-        pose_row,
-        write_rows,
-    )
 
-    independent = options.independent or Path(options.source).is_dir()
+    if to_folder:
+        video.check_image_folder(source, options.output)
+    output = video.AnnotatedOutput(options.output) if options.output else None
+    if options.show:
+        video.check_display()
     tracker = HeadPoseTracker(
         model,
         localizer,
         diagonal_fov_deg=options.fov,
         localize_every=LOOK_EVERY,
-        whole_frames=independent or Path(options.source).suffix.lower() in IMAGES,
+        whole_frames=source.is_dir() or source.suffix.lower() in video.IMAGES,
     )
     rows: list[dict[str, Any]] = []
-    found = 0
+    try:
+        _track(options, tracker, output, rows)
+    finally:  # what was done before Ctrl-C or an error isn't lost
+        if rows:
+            video.write_rows(rows, json_file=options.json, csv_file=options.csv)
+            print(f"{sum(bool(row['face']) for row in rows)} of {len(rows)} frames show a face")
+    if len(rows) == 1 and rows[0]["face"]:
+        print("pitch {pitch:.1f}, yaw {yaw:.1f}, roll {roll:.1f} degrees".format(**rows[0]))
+    return 0
+
+
+def _track(
+    options: argparse.Namespace,
+    tracker: "HeadPoseTracker",
+    output: "AnnotatedOutput | None",
+    rows: list[dict[str, Any]],
+) -> None:
+    """Add a row for each frame of the source; write and show them drawn, as far as that is wanted."""
+    import cv2
+
+    from trackertraincode.tracking import video
+
+    independent = options.independent or Path(options.source).is_dir()
+    frames = video.iter_frames(options.source)
+    first = next(frames)  # before any file is made
     with contextlib.ExitStack() as stack:
-        output = stack.enter_context(AnnotatedOutput(options.output)) if options.output else None
-        if is_camera(options.source):  # which has no other end
+        if output is not None:
+            stack.enter_context(output)
+        if video.is_camera(options.source):  # which has no other end
             stack.enter_context(contextlib.suppress(KeyboardInterrupt))
-        for frame in tqdm(iter_frames(options.source), unit=" frames"):
+        for frame in tqdm(chain([first], frames), unit=" frames"):
             if independent:
                 tracker.reset()
             start = time.perf_counter()
             pose = tracker.update(frame.image)
             fps = 1.0 / (time.perf_counter() - start)
-            found += pose is not None
-            rows.append(pose_row(frame.name, pose))
+            rows.append(video.pose_row(frame.name, pose))
             if output is None and not options.show:
                 continue
-            drawn = draw_pose(frame.image, pose, fps)
+            drawn = video.draw_pose(frame.image, pose, fps)
             if output is not None:
                 output.write(frame._replace(image=drawn))
             if options.show:
                 cv2.imshow("head pose", drawn[..., ::-1])
                 if cv2.waitKey(1) & 0xFF == ord("q"):
                     break
-    write_rows(rows, json_file=options.json, csv_file=options.csv)
-    print(f"{found} of {len(rows)} frames show a face")
-    if len(rows) == 1 and found:
-        print("pitch {pitch:.1f}, yaw {yaw:.1f}, roll {roll:.1f} degrees".format(**rows[0]))
-    return 0
 
 
 def find_file(name: str) -> Path | None:

@@ -250,8 +250,12 @@ def _readable_frames(path: Path) -> int:
 
 
 def check_image_folder(source: Path, output: Path) -> None:
-    """Raise UserError when the drawn images of a folder would replace each other, or their sources (links resolved)."""
-    targets = {path: output / f"{path.stem}.png" for path in images_in(source)}
+    """Raise UserError when drawn images would replace each other, or what they are drawn from (links resolved).
+
+    source: an image, or a folder of images; nothing else has names of its own. output: the folder they are drawn into.
+    """
+    images = images_in(source) if source.is_dir() else [source] if source.suffix.lower() in IMAGES else []
+    targets = {path: output / f"{path.stem}.png" for path in images}
     counts = Counter(str(target).casefold() for target in targets.values())
     same = [path.name for path, target in targets.items() if counts[str(target).casefold()] > 1]
     if same:

@@ -1,0 +1,147 @@
+"""`ttc track`: checks all it will write before it begins, and loses nothing of what it did."""
+
+import csv
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from trackertraincode.commands import run
+from trackertraincode.errors import UserError
+from trackertraincode.sample.images import encode_jpeg, encode_png
+from trackertraincode.tracking import video
+from trackertraincode.tracking.video import AnnotatedOutput, Frame, iter_frames
+
+IMAGE = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+
+Track = Callable[..., int]
+
+
+@pytest.fixture
+def track(pose_model: Path, localizer: Path) -> Track:
+    """track(source, options...) with networks that see a head in each frame."""
+    return lambda *words: run(["track", *map(str, words), "--model", str(pose_model), "--localizer", str(localizer)])
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> Path:
+    """A folder with an image, a video, and a folder of two images."""
+    folder = tmp_path / "sources"
+    (folder / "images").mkdir(parents=True)
+    (folder / "p.png").write_bytes(encode_png(IMAGE))
+    for name in ("a", "b"):
+        (folder / "images" / f"{name}.png").write_bytes(encode_png(IMAGE))
+    with AnnotatedOutput(folder / "v.avi") as output:
+        for index in range(10):
+            output.write(Frame(str(index), IMAGE))
+    return folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("images", "--output", "images"), ("v.avi", "--output", "v.avi"), ("p.png", "--output", "p.png"),
+     ("p.png", "--output", "."), ("p.png", "--csv", "p.png"), ("images", "--output", "link"),
+     ("p.png", "--csv", "same.csv", "--json", "same.csv"), ("p.png", "--output", "0.onnx.png", "--json", "0.onnx.png")],
+)  # fmt: skip
+def test_no_output_destroys_an_input_or_another_output(
+    track: Track, sources: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(sources)
+    (sources / "link").symlink_to("images")
+    before = contents(sources)
+    with pytest.raises(UserError, match=r"is also an input|two outputs have this name"):
+        track(*words)
+    assert contents(sources) == before
+
+
+def test_a_model_is_not_replaced(track: Track, sources: Path, pose_model: Path) -> None:
+    with pytest.raises(UserError, match="is also an input"):
+        track(sources / "p.png", "--json", pose_model)
+
+
+def test_two_images_are_not_drawn_into_one(track: Track, sources: Path) -> None:
+    (sources / "images" / "a.jpg").write_bytes(encode_jpeg(IMAGE))
+    with pytest.raises(UserError, match=r"a\.jpg and a\.png would both be drawn into one \.png file"):
+        track(sources / "images", "--output", sources / "drawn")
+    assert not (sources / "drawn").exists()
+
+
+def test_outputs_are_checked_before_the_work(track: Track, sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(video, "iter_frames", None)  # the work would begin with it
+    for words in (["--csv", sources / "p.png" / "x.csv"], ["--output", sources / "x.webm"], ["--json", sources]):
+        with pytest.raises(UserError):
+            track(sources / "v.avi", *words)
+
+
+def test_a_bad_source_leaves_nothing(track: Track, tmp_path: Path) -> None:
+    outputs = ["--output", tmp_path / "new" / "x.mp4", "--csv", tmp_path / "new" / "x.csv"]
+    with pytest.raises(UserError, match=r"nowhere\.avi: no such file"):
+        track(tmp_path / "nowhere.avi", *outputs)
+    assert not (tmp_path / "new").exists()
+
+
+def interrupted_frames(source: str) -> Iterator[Frame]:
+    frames = iter_frames(source)
+    yield next(frames)
+    yield next(frames)
+    raise KeyboardInterrupt
+
+
+def test_rows_done_so_far_are_written_at_ctrl_c(
+    track: Track, sources: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(video, "iter_frames", interrupted_frames)
+    with pytest.raises(KeyboardInterrupt):
+        track(sources / "v.avi", "--csv", sources / "x.csv", "--output", sources / "x.avi")
+    with (sources / "x.csv").open(newline="", encoding="utf-8") as file:
+        assert [row["frame"] for row in csv.DictReader(file)] == ["000000", "000001"]
+    assert not (sources / "x.avi").exists()
+    assert "2 of 2 frames show a face" in capsys.readouterr().out
+
+
+def test_ctrl_c_is_the_end_of_a_camera(track: Track, sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(video, "iter_frames", interrupted_frames)
+    monkeypatch.setattr(video, "is_camera", lambda _: True)
+    assert track(sources / "v.avi", "--csv", sources / "x.csv", "--output", sources / "x.avi") == 0
+    assert len(list(iter_frames(str(sources / "x.avi")))) == 2
+
+
+def test_a_short_video_is_tracked_and_said_so(track: Track, sources: Path, capsys: pytest.CaptureFixture) -> None:
+    data = (sources / "v.avi").read_bytes()
+    (sources / "half.avi").write_bytes(data[: len(data) // 2])
+    assert track(sources / "half.avi", "--csv", sources / "x.csv") == 0
+    assert "of the 10 frames that it announces" in capsys.readouterr().err
+    assert 1 < len((sources / "x.csv").read_text(encoding="utf-8").splitlines()) < 10
+
+
+def test_without_a_display_nothing_begins(track: Track, sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(video.sys, "executable", "false")
+    monkeypatch.setattr(video, "iter_frames", None)
+    with pytest.raises(UserError, match="--show needs a display"):
+        track(sources / "v.avi", "--show")
+
+
+@pytest.mark.parametrize("fov", ["nan", "0", "180", "inf", "-20", "wide"])
+def test_fields_of_view_that_no_camera_has_are_wrong_usage(track: Track, sources: Path, fov: str) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        track(sources / "p.png", f"--fov={fov}")
+    assert stopped.value.code == 2
+
+
+def test_the_checker_turns_images_upright(tmp_path: Path, pose_model: Path, capsys: pytest.CaptureFixture) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(IMAGE).save(tmp_path / "up.png")
+    Image.fromarray(IMAGE).transpose(Image.Transpose.ROTATE_90).save(tmp_path / "phone.jpg", exif=exif)
+    texts = []
+    for name in ("up.png", "phone.jpg"):
+        assert run(["check-model", str(pose_model), str(tmp_path / name), "30", "2", "30", "40"]) == 0
+        texts.append(capsys.readouterr().out)
+    assert texts[0] == texts[1]
+    assert "45.000" in texts[0]
