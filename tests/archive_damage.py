@@ -1,11 +1,13 @@
 """Archives for converter tests: written from members, converted in this process, damaged at random."""
 
+import io
 import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from trackertraincode.commands import run
 from trackertraincode.datasets.checks import check_file
@@ -32,6 +34,16 @@ def write_folder(folder: Path, members: Members) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
     return folder
+
+
+def tagged_jpeg(tag: int, image: np.ndarray | None = None) -> bytes:
+    """A JPEG file with an orientation tag. image: (H, W, 3), by default 40 × 20 pixels, left half dark."""
+    if image is None:
+        image = np.repeat(np.repeat([30, 220], 20)[None, :, None], 20, axis=0).repeat(3, axis=2).astype(np.uint8)
+    buffer, exif = io.BytesIO(), Image.Exif()
+    exif[0x0112] = tag
+    Image.fromarray(image).save(buffer, "JPEG", quality=95, exif=exif)
+    return buffer.getvalue()
 
 
 def convert(script: str, *arguments: object) -> None:

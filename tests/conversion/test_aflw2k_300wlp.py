@@ -263,3 +263,14 @@ def test_damaged_archives_are_named_and_leave_nothing(
     with zipfile.ZipFile(archives / archive) as whole:
         members = {info.filename: whole.read(info) for info in whole.infolist() if not info.is_dir()}
     check_damage(f"dsprocess_{script}.py", members, build, tmp_path, count=10)
+
+
+def test_landmarks_of_another_image_are_noticed(archives: Path, tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    savemat(buffer, {"pts_2d": np.full((68, 2), 900.0) + np.arange(2)})
+
+    def change(name: str, data: bytes) -> tuple[str, bytes]:
+        return name, buffer.getvalue() if name.endswith("_1_pts.mat") else data
+
+    source = rewrite(archives / "300W-LP.zip", tmp_path / "a.zip", change)
+    assert "_1_pts.mat: landmarks in [900.0, " in convert("300wlp", source, tmp_path / "a.h5")

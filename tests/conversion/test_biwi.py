@@ -1,5 +1,6 @@
 """BIWI: poses and boxes of real frames in both layouts, FSA-Net's file, damage."""
 
+import io
 import struct
 import tarfile
 from pathlib import Path
@@ -290,3 +291,44 @@ def test_damaged_fsanet_files(tmp_path: Path) -> None:
         with pytest.raises(ArchiveError, match=rf"/{seed}\.npz: "):
             convert(SCRIPT, tmp_path / f"{seed}.npz", tmp_path / "a.h5")
         assert not (tmp_path / "a.h5").exists()
+
+
+def test_a_box_that_is_not_where_the_pose_puts_the_head_is_skipped(
+    tiny: Members, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = boxes_text(tiny).replace("01/frame_00001_rgb.png;20;10;45;40", "01/frame_00001_rgb.png;0;40;5;47")
+    (tmp_path / "boxes.txt").write_text(lines)
+    convert(
+        "dsprocess_biwi.py",
+        write_zip(tmp_path / "a.zip", tiny),
+        tmp_path / "a.h5",
+        "--opal-annotation",
+        tmp_path / "boxes.txt",
+    )
+    output = capsys.readouterr().out
+    assert "5 samples written, 1 skipped" in output
+    assert (
+        "01/frame_00001_rgb.png: the annotated box (0.0, 40.0, 5.0, 47.0) isn't where the pose puts the head" in output
+    )
+
+
+def test_the_published_kind_of_archive_is_read_and_copies_count_once(
+    tiny: Members, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "boxes.txt").write_text(boxes_text(tiny))
+    double = {f"hpdb/{name}": data for name, data in tiny.items()} | {
+        f"hpdb/copy/{name}": data for name, data in tiny.items()
+    }
+    with tarfile.open(tmp_path / "kinect_head_pose_db.tgz", "w:gz") as file:
+        for name, data in double.items():
+            info = tarfile.TarInfo(f"./{name}")
+            info.size = len(data)
+            file.addfile(info, io.BytesIO(data))
+    options = ("--opal-annotation", tmp_path / "boxes.txt")
+    convert("dsprocess_biwi.py", tmp_path / "kinect_head_pose_db.tgz", tmp_path / "a.h5", *options)
+    assert "6 images are there again in other folders, such as hpdb/copy/01/" in capsys.readouterr().out
+    convert("dsprocess_biwi.py", write_folder(tmp_path / "b", tiny), tmp_path / "b.h5", *options)
+    a, b = (Hdf5PoseDataset(tmp_path / f"{name}.h5").labels for name in "ab")
+    assert all(np.array_equal(a[k], b[k]) for k in a)
+    assert Hdf5PoseDataset(tmp_path / "a.h5").source["archive"] == "kinect_head_pose_db.tgz"
+    assert not list(tmp_path.glob("*.tar*"))

@@ -1,10 +1,12 @@
 """A user's own pictures with a CSV file: labels come back, and what is wrong is named with file, line and column."""
 
+import os
+import unicodedata
 from pathlib import Path
 
 import numpy as np
 import pytest
-from archive_damage import Members, check_damage, convert, write_folder, write_zip
+from archive_damage import Members, check_damage, convert, tagged_jpeg, write_folder, write_zip
 from scipy.io import loadmat
 from scipy.spatial.transform import Rotation
 
@@ -14,7 +16,7 @@ from trackertraincode.conversion.csv_labels import LABEL_COLUMNS, make_source
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.errors import ArchiveError, UserError
 from trackertraincode.rendering.generate import Request, iter_faces
-from trackertraincode.sample.images import encode_jpeg, encode_png
+from trackertraincode.sample.images import decode, encode_jpeg, encode_png
 
 DOOR = "dsprocess_csv.py"
 ALL_COLUMNS = ["path", "sequence", *(c for label, cs in LABEL_COLUMNS.items() if label != "landmarks_2d" for c in cs)]
@@ -122,6 +124,84 @@ def test_separators_spaces_order_and_capitals_make_no_difference(tmp_path: Path,
     lines = [separator.join(cells) for cells in (["Y0", " x0", "PATH", "x1 ", "y1"], ["2", "1", "a.jpg", " 70", "50"])]
     convert(DOOR, small(tmp_path, [*lines, ""], encoding=encoding), tmp_path / "a.h5")
     assert Hdf5PoseDataset(tmp_path / "a.h5").labels["face_box"].tolist() == [[1, 2, 70, 50]]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "cp1252"])
+@pytest.mark.parametrize("first", [[], ["sep=;"]])
+def test_files_are_read_as_spreadsheets_write_them(tmp_path: Path, encoding: str, first: list[str]) -> None:
+    lines = [*first, "path;x0;y0;x1;y1;;", "ä.jpg;1,5;2;70;50;;", ";;;;;;", "", "a.jpg;1;2;70;50"]
+    source = small(tmp_path, lines, encoding=encoding)
+    (tmp_path / "ä.jpg").write_bytes((tmp_path / "a.jpg").read_bytes())
+    convert(DOOR, source, tmp_path / "a.h5", "--strict")
+    assert Hdf5PoseDataset(tmp_path / "a.h5").labels["face_box"].tolist() == [[1.5, 2, 70, 50], [1, 2, 70, 50]]
+
+
+def test_a_sequence_that_comes_back_is_one_sequence(tmp_path: Path) -> None:
+    lines = ["path,x0,y0,x1,y1,sequence"] + [f"a.jpg,{i},1,70,50,{s}" for i, s in enumerate("badcabda")]
+    convert(DOOR, small(tmp_path, lines), tmp_path / "a.h5")
+    data = Hdf5PoseDataset(tmp_path / "a.h5")
+    assert data.sequence_starts is not None
+    assert data.sequence_starts.tolist() == [0, 2, 5, 7, 8]
+    assert data.labels["face_box"][:, 0].tolist() == [0, 5, 1, 4, 7, 2, 6, 3]
+
+
+def test_images_outside_of_the_folder_need_permission(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    lines = [
+        "path,x0,y0,x1,y1",
+        "../in/b.jpg,1,1,9,9",
+        "../a.jpg,1,1,9,9",
+        f"{tmp_path / 'a.jpg'},1,1,9,9",
+        "b.jpg,1,1,9,9",
+    ]
+    small(tmp_path, [])
+    source = small(tmp_path / "in", lines)
+    for given in (source, source.parent):
+        convert(DOOR, given, tmp_path / "a.h5", "--skipped", tmp_path / "skipped.txt")
+        told = (tmp_path / "skipped.txt").read_text(encoding="utf-8").splitlines()
+        assert len(told) == 3
+        assert all("lies outside of the CSV file's folder; --allow-outside reads it" in line for line in told)
+    convert(DOOR, source, tmp_path / "b.h5", "--strict", "--allow-outside")
+    assert len(Hdf5PoseDataset(tmp_path / "b.h5")) == 4
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_devices_pipes_and_folders_are_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    for path in ("/dev/zero", "pipe.jpg", "."):
+        source = small(tmp_path, ["path,x0,y0,x1,y1", f"{path},1,1,9,9"])
+        with pytest.raises(UserError, match="isn't a file, but a folder, a device or a pipe"):
+            convert(DOOR, source, tmp_path / "a.h5", "--allow-outside")
+
+
+@pytest.mark.parametrize("name", ["A.JPG", "ä.jpg"])
+def test_other_spellings_of_names_are_found(tmp_path: Path, name: str) -> None:
+    source = small(tmp_path, ["path,x0,y0,x1,y1", f"{name},1,1,9,9"])
+    (tmp_path / "a.jpg").rename(tmp_path / unicodedata.normalize("NFD", name).lower())
+    convert(DOOR, source, tmp_path / "a.h5", "--strict")
+
+
+@pytest.mark.parametrize("tag", [3, 6, 8])
+def test_tagged_images_are_turned_only_when_asked(tmp_path: Path, tag: int, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "t.jpg").write_bytes(tagged_jpeg(tag))
+    source = small(tmp_path, ["path,x0,y0,x1,y1", "t.jpg,0,0,20,20"])
+    convert(DOOR, source, tmp_path / "a.h5")
+    assert "1 images, such as t.jpg (line 2), have an orientation tag" in capsys.readouterr().out
+    convert(DOOR, source, tmp_path / "b.h5", "--upright")
+    assert "orientation" not in capsys.readouterr().out
+    stored, turned = (decode(Hdf5PoseDataset(tmp_path / f"{name}.h5")[0].image) for name in "ab")
+    assert stored.shape == (20, 40)
+    assert stored[:, 0].mean() < 50 < 200 < stored[:, -1].mean()
+    expected = {3: (slice(None), -1), 6: (0, slice(None)), 8: (-1, slice(None))}[tag]
+    assert turned.shape == ((20, 40) if tag == 3 else (40, 20))
+    assert turned[expected].mean() < 50
+
+
+def test_landmarks_must_lie_in_the_box_of_their_line(tmp_path: Path) -> None:
+    columns = [f"lm{i}_{axis}" for i in range(68) for axis in "xy"]
+    lines = [",".join(["path,x0,y0,x1,y1", *columns]), ",".join(["a.jpg,1,1,9,9", *map(str, range(20, 156))])]
+    with pytest.raises(UserError, match=r"my\.csv: line 2: landmarks in .*, but the face box is"):
+        convert(DOOR, small(tmp_path, lines), tmp_path / "a.h5")
 
 
 def test_labels_may_lack_in_some_lines(tmp_path: Path) -> None:

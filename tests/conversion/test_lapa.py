@@ -133,6 +133,13 @@ def test_without_label_images_there_is_a_note(small: Members, tmp_path: Path, ca
     assert "segmentation" not in Hdf5PoseDataset(tmp_path / "a.h5").fields
 
 
+def test_landmarks_are_compared_with_label_images_that_are_not_stored(small: Members, tmp_path: Path) -> None:
+    changed = small | {VICTIM.format("landmarks", "txt"): b"106\n" + b"1 2\n3 4\n" * 53}
+    del changed["LaPa/val/labels/22_0.png"]
+    convert(DOOR, write_zip(tmp_path / "a.zip", changed), tmp_path / "a.h5", "--no-segmentation", "--no-mtcnn")
+    assert len(Hdf5PoseDataset(tmp_path / "a.h5")) == 4
+
+
 VICTIM = "LaPa/train/{}/2_1.{}"
 
 
@@ -150,7 +157,14 @@ VICTIM = "LaPa/train/{}/2_1.{}"
         ("images", "jpg", b"\xff\xd8\xff", r"2_1\.jpg: 3 bytes of JPEG without a frame header"),
         ("labels", "png", b"junk", r"2_1\.png: 4 bytes, not a readable"),
         ("labels", "png", encode_png(np.full((150, 180), 11, np.uint8)), r"2_1\.png: class 11, expected 0 to 10"),
-        ("labels", "png", encode_png(np.ones((15, 18), np.uint8)), r"label image has 18 × 15 pixels, the picture 180"),
+        (
+            "labels",
+            "png",
+            encode_png(np.ones((155, 180), np.uint8)),
+            r"label image has 180 × 155 pixels, the picture 180",
+        ),
+        ("labels", "png", encode_png(np.full((150, 180), 10, np.uint8)), r"2_1\.png: no face in it"),
+        ("landmarks", "txt", b"106\n" + b"1 2\n" * 106, r"2_1\.txt: landmarks in .*, but the face box is"),
     ],
 )
 def test_a_damaged_member_is_named(

@@ -143,3 +143,20 @@ def test_damaged_archives_are_named_and_leave_nothing(tmp_path: Path) -> None:
 def test_the_picture_keeps_its_size(tmp_path: Path) -> None:
     convert(DOOR, write_zip(tmp_path / "a.zip", members_of(1, 200)), tmp_path / "a.h5")
     assert image_size(Hdf5PoseDataset(tmp_path / "a.h5")[0].image) == Size(200, 200)
+
+
+@pytest.mark.parametrize("place", ["dataset_100000/{}", ".ipynb_checkpoints/{}", "@eaDir/{}"])
+def test_a_second_copy_does_not_double_the_samples(members: Members, tmp_path: Path, place: str) -> None:
+    double = members | {place.format(name): data for name, data in members.items()}
+    convert(DOOR, write_zip(tmp_path / "a.zip", double), tmp_path / "a.h5")
+    assert len(Hdf5PoseDataset(tmp_path / "a.h5")) == 4
+
+
+def test_capitals_make_no_difference_and_other_names_are_counted(
+    members: Members, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loud = {name.replace(".png", ".PNG").replace(".txt", ".TXT"): data for name, data in members.items()}
+    loud["portrait.png"] = loud["000000.PNG"]
+    convert(DOOR, write_zip(tmp_path / "a.zip", loud), tmp_path / "a.h5")
+    assert len(Hdf5PoseDataset(tmp_path / "a.h5")) == 4
+    assert "1 images have names that aren't of this set, such as portrait.png" in capsys.readouterr().out

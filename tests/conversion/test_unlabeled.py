@@ -6,14 +6,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from archive_damage import Members, check_damage, convert, write_folder, write_zip
+from archive_damage import Members, check_damage, convert, tagged_jpeg, write_folder, write_zip
 
 from trackertraincode.conversion import unlabeled
 from trackertraincode.conversion.unlabeled import Video, make_source
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.detection.mtcnn import Detections
 from trackertraincode.errors import ArchiveError, UserError
-from trackertraincode.sample.images import decode, encode_jpeg
+from trackertraincode.sample.images import decode, encode_jpeg, orientation
 
 DOOR = "dsprocess_unlabeled_images.py"
 
@@ -65,6 +65,23 @@ def write_video(path: Path, count: int) -> Path:
         writer.write(picture((10 + 3 * index, 40, 60 + 3 * index, 100)))
     writer.release()
     return path
+
+
+@pytest.mark.usefixtures("spots")
+@pytest.mark.parametrize("tag", range(1, 9))
+def test_tagged_photos_are_stored_upright(tag: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shown = picture(LARGE)
+    transposed = shown.swapaxes(0, 1) if tag >= 5 else shown
+    stored = [transposed[::dy, ::dx] for dy in (1, -1) for dx in (1, -1)]
+    data = [tagged_jpeg(tag, np.ascontiguousarray(image)) for image in stored]
+    data = [d for d in data if np.abs(decode(d, color=True, upright=True).astype(int) - shown).mean() < 5]
+    assert len(data) == 1
+    convert(DOOR, write_folder(tmp_path / "a", {"a.jpg": data[0]}), tmp_path / "a.h5")
+    sample = Hdf5PoseDataset(tmp_path / "a.h5")[0]
+    assert sample.face_box is not None
+    assert sample.face_box[2:] - sample.face_box[:2] == pytest.approx([60, 70], abs=3)
+    assert orientation(sample.image) == 1
+    assert "orientation" not in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("spots")

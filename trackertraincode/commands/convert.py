@@ -26,6 +26,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         add_workers_option(own)
         own.add_argument("--resume", action="store_true", help="go on with an interrupted run of the same command")
         own.add_argument("--strict", action="store_true", help="stop at the first sample that can't be converted")
+        own.add_argument("--skipped", type=Path, metavar="FILE", help="list all that is skipped, and why, in this file")
         add_overwrite_option(own)
         for flags, settings in converter.options:
             own.add_argument(*flags, **settings)
@@ -35,9 +36,11 @@ def run(options: argparse.Namespace) -> int:
     converter = CONVERTERS[options.set]
     own = {name: getattr(options, name) for name in converter.option_names}
     inputs = [options.source, *(value for value in own.values() if isinstance(value, Path))]
-    check_outputs([options.destination], inputs, overwrite=options.overwrite)
+    check_outputs([options.destination, options.skipped], inputs, overwrite=options.overwrite)
+    from trackertraincode.conversion.archive import unpacked
     from trackertraincode.conversion.run import ConvertOptions, run_converter
 
     module = import_module(f"trackertraincode.conversion.{converter.module}")
     common = ConvertOptions(**{f.name: getattr(options, f.name) for f in dataclasses.fields(ConvertOptions)})
-    return run_converter(common, f"dsprocess_{options.set}", module.make_source(options.source, **own), own)
+    with unpacked(options.source, options.destination) as path:
+        return run_converter(common, f"dsprocess_{options.set}", module.make_source(path, **own), own)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from trackertraincode.conversion.archive import naming, open_archive
+from trackertraincode.conversion.archive import naming, one_of_each, open_archive, unknown_images
 from trackertraincode.conversion.closed_eyes import close_eyes
 from trackertraincode.conversion.matfile import numbers, read_mat
 from trackertraincode.conversion.pose_para import (
@@ -47,7 +47,8 @@ def make_source(archive: Path, face_model: Path | None, close_eyes: bool = False
     Raises ArchiveError when it is none, ModelFileError for a bad face model.
     """
     opened = open_archive(archive)
-    stems = sorted((n[:-4] for n in opened.names if _PICTURE.match(n)), key=lambda stem: stem.rsplit("/", 1)[-1])
+    found, copies = one_of_each(opened.names, lambda n: n.rsplit("/", 1)[-1].lower() if _PICTURE.match(n) else None)
+    stems = [name[:-4] for _, name in sorted(found.items())]
     if not stems:
         raise ArchiveError(f"{archive}: no AFLW2000/imageNNNNN.jpg in it; give AFLW2000-3D.zip or its folder.")
     models = FaceModels(None if face_model is None else str(face_model))
@@ -63,7 +64,11 @@ def make_source(archive: Path, face_model: Path | None, close_eyes: bool = False
         items=stems,
         convert=partial(convert_item, Settings(archive, models, coefficients_of, close_eyes)),
         face_model=None if model is None else model.name,
-        notes=(HOW_TO_GET_BFM.replace("shape and 3-D landmarks are", "shape is"),) if model is None else (),
+        notes=(
+            *((HOW_TO_GET_BFM.replace("shape and 3-D landmarks are", "shape is"),) if model is None else ()),
+            *copies,
+            *unknown_images(opened, _PICTURE.match),
+        ),
     )
 
 

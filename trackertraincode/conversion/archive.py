@@ -1,50 +1,92 @@
-"""One view of downloaded data, zipped or unpacked: names with forward slashes, bytes by name, dangers refused."""
+"""One view of downloaded data, packed or unpacked: names with forward slashes, bytes by name, dangers refused.
 
+folder, .zip or .tar --Archive--> names, bytes     .tgz, .tar.bz2, .tar.xz --unpacked--> .tar beside the destination
+"""
+
+import bz2
+import gzip
+import lzma
 import os
+import tarfile
+import unicodedata
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
+from typing import IO, Any, TypeVar
+from urllib.parse import unquote
 
 from trackertraincode.errors import ArchiveError
+from trackertraincode.files import whole_file
 from trackertraincode.sample.images import ImageDecodeError
 
 MAX_MEMBER_BYTES = 512 * 2**20
-MAX_RATIO = 200  # unpacked to packed; deflate reaches 1,000 on zeros, pictures and labels stay below 20
+MAX_RATIO = 200  # unpacked to packed; deflate reaches 1,000 on zeros, images and labels stay below 20
 SMALL_BYTES = 64 * 2**10  # whose ratio doesn't matter
 VIDEO_EXTENSIONS = (".avi", ".mp4", ".mov", ".mkv", ".webm")
+IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png")
+JUNK_FOLDERS = {"__MACOSX", ".ipynb_checkpoints", "@eaDir", "$RECYCLE.BIN", ".git"}  # copies and thumbnails
 
+_COMPRESSED: dict[bytes, Callable[..., IO[bytes]]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}  # type: ignore[dict-item]
+_FOREIGN = {b"Rar!": "a RAR archive", b"7z\xbc\xaf\x27\x1c": "a 7-Zip archive"}
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError)
+
+Key = TypeVar("Key", bound=Hashable)
 
 
 class Archive:
-    """Members of a zip file or of a folder. Separators are normalised; macOS entries are left out."""
+    """Members of a zip file, a tar file or a folder. Names are normalised; what systems add is left out.
+
+    A member is found under another spelling, too: capitals, composed letters and percent signs make no difference.
+    """
 
     def __init__(self, path: Path) -> None:
         """Raises ArchiveError when there is nothing at the path, or it is damaged or dangerous."""
         self.path = path
         self._zip: zipfile.ZipFile | None = None
-        self._members: dict[str, zipfile.ZipInfo | Path] = {}
+        self._tar: IO[bytes] | None = None
+        found: Iterable[tuple[str, Any]]
         if path.is_dir():
-            self._members = {p.relative_to(path).as_posix(): p for p in sorted(path.rglob("*")) if p.is_file()}
+            found = ((p.relative_to(path).as_posix(), p) for p in sorted(path.rglob("*")) if p.is_file())
         elif path.is_file():
-            self._open_zip()
+            found = self._open_file()
         else:
             raise ArchiveError(f"{path}: no such archive or folder; check the path.")
-        self._members = {name: member for name, member in self._members.items() if not is_junk(name)}
+        self._members: dict[str, zipfile.ZipInfo | tarfile.TarInfo | Path] = {}
+        for name, member in found:
+            name = normal_name(name)
+            check_name(path, name)
+            if not is_junk(name):
+                self._members[name] = member
 
-    def _open_zip(self) -> None:
+    def _open_file(self) -> Iterable[tuple[str, Any]]:
+        with self.path.open("rb") as file:
+            start = file.read(512)
+        for first, what in _FOREIGN.items():
+            if start.startswith(first):
+                raise ArchiveError(f"{self.path}: is {what}, which isn't read here; unpack it and give the folder.")
+        if start.lstrip().lower().startswith((b"<!doctype html", b"<html")):
+            raise ArchiveError(
+                f"{self.path}: is a web page; its server wants a login or allows no more downloads now: download it "
+                "again in a browser."
+            )
         try:
+            if start[257:262] == b"ustar":
+                with tarfile.open(self.path, "r:") as tar:
+                    files = [member for member in tar if member.isreg()]
+                self._tar = self.path.open("rb")
+                self._tar.seek(-512, os.SEEK_END)
+                if self._tar.read().strip(b"\0"):
+                    raise EOFError("no end mark")
+                return ((member.name, member) for member in files)
             self._zip = zipfile.ZipFile(self.path)
-        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-            raise ArchiveError(f"{self.path}: not a complete zip file ({error}); download it again.") from error
-        for info in self._zip.infolist():
-            name = info.filename.replace("\\", "/")
-            check_name(self.path, name)
-            if not name.endswith("/"):
-                self._members[name] = info
+            return ((info.filename, info) for info in self._zip.infolist() if not info.is_dir())
+        except (tarfile.TarError, *_DAMAGE) as error:
+            kind = "tar" if start[257:262] == b"ustar" else "zip"
+            raise ArchiveError(f"{self.path}: not a complete {kind} file ({error}); download it again.") from error
 
     @property
     def names(self) -> list[str]:
@@ -52,27 +94,53 @@ class Archive:
         return list(self._members)
 
     def __contains__(self, name: str) -> bool:
-        return name in self._members
+        return self._find(name) is not None
 
-    def size(self, name: str) -> int:
-        """Bytes of a member when unpacked."""
-        member = self._members[name]
-        return member.stat().st_size if isinstance(member, Path) else member.file_size
+    def _find(self, name: str) -> zipfile.ZipInfo | tarfile.TarInfo | Path | None:
+        return self._members.get(name) or self._any_case.get(normal_name(name).casefold())
+
+    @cached_property
+    def _any_case(self) -> dict[str, Any]:
+        return {name.casefold(): member for name, member in reversed(self._members.items())}
+
+    def file(self, name: str) -> Path | None:
+        """Where a member lies on the disk, None in a packed archive."""
+        member = self._find(name)
+        return member if isinstance(member, Path) else None
 
     def read(self, name: str) -> bytes:
         """A member's bytes. Raises ArchiveError naming it when it is missing, damaged or a bomb."""
-        member = self._members.get(name)
+        member = self._find(name)
         if member is None:
             raise ArchiveError(f"{self.path}: member '{name}' is missing.")
         if isinstance(member, Path):
             self._check_size(name, member.stat().st_size, None)
             return member.read_bytes()
+        if isinstance(member, tarfile.TarInfo):
+            return self._read_tar(name, member)
         self._check_size(name, member.file_size, member.compress_size)
+        if member.flag_bits & 1:
+            raise ArchiveError(f"{self.path}: member '{name}' is encrypted; unpack it and give the folder.")
+        if member.compress_type not in _METHODS:
+            method = "Deflate64" if member.compress_type == 9 else f"method {member.compress_type}"
+            raise ArchiveError(
+                f"{self.path}: member '{name}' is packed with {method}, which isn't read here; unpack the archive with "
+                "another program and give the folder."
+            )
         assert self._zip is not None
         try:
             return self._zip.read(member)
         except _DAMAGE as error:
             raise ArchiveError(f"{self.path}: member '{name}' is damaged ({error}); download it again.") from error
+
+    def _read_tar(self, name: str, member: tarfile.TarInfo) -> bytes:
+        assert self._tar is not None
+        self._check_size(name, member.size, None)
+        self._tar.seek(member.offset_data)
+        data = self._tar.read(member.size)
+        if len(data) < member.size:
+            raise ArchiveError(f"{self.path}: member '{name}' is damaged (the file ends in it); download it again.")
+        return data
 
     def _check_size(self, name: str, size: int, packed: int | None) -> None:
         if name.lower().endswith(VIDEO_EXTENSIONS):
@@ -84,6 +152,19 @@ class Archive:
             raise ArchiveError(f"{self.path}: member '{name}' unpacks to {times} times its size; refused.")
 
 
+def normal_name(name: str) -> str:
+    """The one spelling of a member: forward slashes, no "./" or "//", composed letters, no %2B that a browser made."""
+    name = name.replace("\\", "/")
+    if "%" in name:
+        name = unquote(name)
+    if not name.isascii():
+        name = unicodedata.normalize("NFC", name)
+    if name.startswith("./") or "//" in name or "/./" in name:
+        root = "/" if name.startswith("/") else ""
+        name = root + "/".join(part for part in name.split("/") if part not in ("", "."))
+    return name
+
+
 def check_name(path: Path, name: str) -> None:
     """Raise ArchiveError for a member that points outside the archive."""
     if name.startswith("/") or ".." in name.split("/") or name[1:2] == ":":
@@ -91,9 +172,33 @@ def check_name(path: Path, name: str) -> None:
 
 
 def is_junk(name: str) -> bool:
-    """What macOS and Windows add to archives."""
+    """What macOS, Windows, notebooks and disk stations add to folders and archives."""
     parts = name.split("/")
-    return "__MACOSX" in parts or parts[-1].startswith("._") or parts[-1] in (".DS_Store", "Thumbs.db")
+    return not JUNK_FOLDERS.isdisjoint(parts) or parts[-1].startswith("._") or parts[-1] in (".DS_Store", "Thumbs.db")
+
+
+def one_of_each(names: Iterable[str], key: Callable[[str], Key | None]) -> tuple[dict[Key, str], tuple[str, ...]]:
+    """Members by what they show, and a note on those that show it again: the one in the fewest folders is kept.
+
+    key: what a member shows, None when it isn't of the set.
+    """
+    found: dict[Key, str] = {}
+    copies = []
+    for _, name, shown in sorted((n.count("/"), n, k) for n in names if (k := key(n)) is not None):
+        if found.setdefault(shown, name) != name:
+            copies.append(name)
+    note = f"{len(copies)} images are there again in other folders, such as {copies[0]}: left out" if copies else ""
+    return found, (note,) if note else ()
+
+
+def unknown_images(archive: Archive, is_known: Callable[[str], object]) -> tuple[str, ...]:
+    """A note on images whose names tell nothing about what they show."""
+    unknown = [n for n in archive.names if n.lower().endswith(IMAGE_EXTENSIONS) and not is_known(n)]
+    return (
+        (f"{len(unknown)} images have names that aren't of this set, such as {unknown[0]}: left out",)
+        if unknown
+        else ()
+    )
 
 
 @contextmanager
@@ -103,6 +208,39 @@ def naming(name: str) -> Iterator[None]:
         yield
     except ImageDecodeError as error:
         raise ArchiveError(f"{name}: {error}") from error
+
+
+@contextmanager
+def unpacked(source: Path, destination: Path) -> Iterator[Path]:
+    """What to read: the source, or the tar file that a compressed one was unpacked to for as long as this is open.
+
+    It lies beside the destination, since it may be large, and members of a compressed file can't be read in any order.
+    Raises ArchiveError when the source is damaged or a bomb.
+    """
+    opener = None
+    if source.is_file():
+        with source.open("rb") as file:
+            start = file.read(8)
+        opener = next((opener for first, opener in _COMPRESSED.items() if start.startswith(first)), None)
+    if opener is None:
+        yield source
+        return
+    name = source.name.removesuffix(source.suffix).removesuffix(".tar")
+    with whole_file(destination.with_name(f"{destination.name}.{name}.tar")) as tar:
+        print(f"{source}: is unpacked first, to {tar}")
+        limit = MAX_RATIO * source.stat().st_size
+        try:
+            with opener(source) as packed, tar.open("wb") as file:
+                while block := packed.read(2**20):
+                    if file.tell() > limit:
+                        raise ArchiveError(f"{source}: unpacks to {MAX_RATIO} times its size; refused.")
+                    file.write(block)
+        except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
+            raise ArchiveError(f"{source}: not a complete file ({error}); download it again.") from error
+        try:
+            yield tar
+        finally:
+            tar.unlink()  # instead of getting its name
 
 
 def open_archive(path: Path) -> Archive:

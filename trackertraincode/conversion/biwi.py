@@ -19,14 +19,14 @@ import numpy as np
 import torch
 
 from trackertraincode.conversion import biwi_fsanet
-from trackertraincode.conversion.archive import Archive, naming, open_archive
+from trackertraincode.conversion.archive import Archive, naming, one_of_each, open_archive, unknown_images
 from trackertraincode.conversion.run import Source
 from trackertraincode.conversion.textfile import finite_number, number_rows, read_lines
 from trackertraincode.detection.mtcnn import MtcnnDetector, best_overlap
 from trackertraincode.errors import ArchiveError, ConfigError
 from trackertraincode.geometry.camera import HEAD_RADIUS_MM, focal_length
 from trackertraincode.geometry.rotation import matrix_to_quat
-from trackertraincode.sample.images import decode, encode_jpeg
+from trackertraincode.sample.images import Size, decode, encode_jpeg
 from trackertraincode.sample.moving import from_centres
 from trackertraincode.sample.sample import Sample
 
@@ -92,13 +92,13 @@ def make_source(archive: Path, opal_annotation: Path | None, published_projectio
             raise ConfigError(f"{archive}: has crops; --opal-annotation and --published-projection don't fit.")
         return biwi_fsanet.make_source(archive)
     opened = open_archive(archive)
-    pictures = list_pictures(opened)
+    pictures, copies = list_pictures(opened)
     if not pictures:
         raise ArchiveError(
             f"{archive}: no PP/frame_FFFFF_rgb.png in it; give the BIWI Kinect archive or its folder (faces_0 or "
             "kinect_head_pose_db), or FSA-Net's BIWI_done.npz."
         )
-    notes = []
+    notes = [*copies, *unknown_images(opened, lambda name: _PICTURE.match(name) or "mask" in name.lower())]
     boxes: dict[Frame, tuple[float, float, float, float]] | None = None
     if opal_annotation is not None:
         boxes = read_opal_annotation(opal_annotation)
@@ -122,13 +122,15 @@ def make_source(archive: Path, opal_annotation: Path | None, published_projectio
     return Source(items=items, convert=partial(convert_item, settings), notes=tuple(notes))
 
 
-def list_pictures(archive: Archive) -> dict[Frame, str]:
-    """Members by sequence and frame, in this order; a frame that is there in two layouts counts once."""
-    found: dict[Frame, str] = {}
-    for name in sorted(archive.names):
-        if match := _PICTURE.match(name):
-            found.setdefault((int(match["sequence"]), int(match["frame"])), name)
-    return dict(sorted(found.items()))
+def list_pictures(archive: Archive) -> tuple[dict[Frame, str], tuple[str, ...]]:
+    """Members by sequence and frame, in this order; and a note on frames that are there in two layouts."""
+
+    def key(name: str) -> Frame | None:
+        match = _PICTURE.match(name)
+        return match and (int(match["sequence"]), int(match["frame"]))
+
+    found, copies = one_of_each(archive.names, key)
+    return dict(sorted(found.items())), copies
 
 
 def read_opal_annotation(path: Path) -> dict[Frame, tuple[float, float, float, float]]:
@@ -165,7 +167,8 @@ def convert_item(settings: Settings, item: Item) -> list[Sample]:
     with naming(item.picture):
         picture = decode(archive.read(item.picture), color=True)
     height, width = picture.shape[:2]
-    if (width, height) != (calibration.width, calibration.height):
+    size = Size(width, height)
+    if size != (calibration.width, calibration.height):
         found = f"{calibration.width:g} × {calibration.height:g}"
         raise ArchiveError(f"{item.picture}: the picture is {width} × {height}, {item.calibration} is for {found}.")
     xy, radius = project(center, calibration, settings.published_projection)
@@ -178,7 +181,9 @@ def convert_item(settings: Settings, item: Item) -> list[Sample]:
             name=item.picture,
             sequence=f"{item.sequence:02d}",
             rotation=matrix_to_quat(torch.from_numpy(rotation)).numpy(),
-            face_box=_detect(picture, projected, item.picture) if item.box is None else _annotated(item, width, height),
+            face_box=_detect(picture, projected, item.picture)
+            if item.box is None
+            else _annotated(item, projected, size),
             individual=person_of(item.sequence),
             **from_centres({"head": np.array([*(xy + rotation[:2] @ HEAD_ORIGIN * radius), radius])}),
         )
@@ -248,11 +253,15 @@ def _check_rotation(matrix: np.ndarray, name: str) -> None:
         raise ArchiveError(f"{name}: {matrix.round(4).tolist()} isn't a rotation.")
 
 
-def _annotated(item: Item, width: int, height: int) -> np.ndarray:
+def _annotated(item: Item, projected: np.ndarray, size: Size) -> np.ndarray:
     x0, y0, x1, y1 = item.box or (0.0, 0.0, 0.0, 0.0)
-    if x1 <= x0 or y1 <= y0 or x0 >= width or y0 >= height or x1 <= 0 or y1 <= 0:
+    if x1 <= x0 or y1 <= y0 or x0 >= size.width or y0 >= size.height or x1 <= 0 or y1 <= 0:
         raise ArchiveError(f"{item.picture}: the annotated box {item.box} is empty or outside the picture.")
-    return np.array([x0, y0, x1, y1])
+    box = np.array([x0, y0, x1, y1])
+    if (np.maximum(box[:2], projected[:2]) >= np.minimum(box[2:], projected[2:])).any():
+        found = projected.round(1).tolist()
+        raise ArchiveError(f"{item.picture}: the annotated box {item.box} isn't where the pose puts the head, {found}.")
+    return box
 
 
 def _detect(picture: np.ndarray, projected: np.ndarray, name: str) -> np.ndarray:

@@ -153,7 +153,12 @@ CONVERTERS = {  # adding a data set is adding an entry and its module
     "csv": Converter(
         "csv_labels",
         "CSV file, or a folder or zip file that holds one beside the images",
-        (),
+        (
+            option("--upright", action="store_true",
+                   help="labels count pixels of images as they are shown: those with an orientation tag (EXIF) are turned"),
+            option("--allow-outside", action="store_true",
+                   help="read images whose paths are absolute or lead out of the CSV file's folder"),
+        ),
         "Convert your own images, with labels in a CSV file, to a sample file.\n\n"
         "ttc convert csv my_faces/labels.csv $DATADIR/my_faces.h5\n\n"
         + names_in("conversion.csv_labels", "COLUMNS_HELP"),

@@ -6,43 +6,46 @@ FOLDER/labels.csv + pictures    --read header--> columns of each label --one lin
 import csv
 import math
 import posixpath
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from trackertraincode.conversion.archive import naming, open_archive
+from trackertraincode.conversion.archive import MAX_MEMBER_BYTES, naming, normal_name, open_archive
+from trackertraincode.conversion.faces import check_on_face
 from trackertraincode.conversion.run import Source
-from trackertraincode.conversion.textfile import finite_number, read_lines
+from trackertraincode.conversion.textfile import finite_number, spreadsheet_text
 from trackertraincode.errors import ArchiveError, closest_first
 from trackertraincode.facemodel.landmarks68 import COUNT, centered_depth
 from trackertraincode.geometry.euler import aflw_to_matrix
 from trackertraincode.geometry.rotation import matrix_to_quat
-from trackertraincode.sample.images import check_image
+from trackertraincode.sample.images import Size, check_image, decode, encode_jpeg, orientation
 from trackertraincode.sample.moving import from_centres
 from trackertraincode.sample.sample import Sample
 
 COLUMNS_HELP = """\
 Columns of the CSV file, in any order; the first line names them; cells are separated by , or ; or tabs:
 
-  path                       picture (.jpg or .png), relative to the CSV file's folder
-  x0 y0 x1 y1                face box; pixels from the picture's top-left corner
+  path                       image (.jpg or .png), relative to the CSV file's folder
+  x0 y0 x1 y1                face box; pixels from the image's top-left corner
   pitch yaw roll             optional; degrees as in AFLW2000-3D: all 0 looks into the camera, pitch > 0 looks up,
-                             yaw > 0 turns the nose to the picture's left, roll > 0 tilts the head clockwise
+                             yaw > 0 turns the nose to the image's left, roll > 0 tilts the head clockwise
   head_x head_y head_size    optional; point between the eyes and head radius (100 mm); pixels, the first pixel's
                              centre is (0, 0)
   lm0_x lm0_y ... lm67_y     optional; the 68 iBUG landmarks; pixels, counted like the head. With lm0_z ... lm67_z
-                             they are 3-D landmarks: z in pixels, into the picture, from any origin
+                             they are 3-D landmarks: z in pixels, into the image, from any origin
   individual                 optional; whole number of the person
-  sequence                   optional; name of the video that this frame belongs to; its lines follow each other
+  sequence                   optional; name of the video that this frame belongs to
 
 Cells of an optional label may be empty where it isn't known, but then all of them in that line.
-Pictures are stored as they are. An orientation tag (EXIF) is ignored: labels count pixels as they are stored.
+Images are stored as they are. An orientation tag (EXIF) is ignored, but with --upright: labels count pixels as they are
+stored. Text is UTF-8, UTF-16 or cp1252, as spreadsheets write it; a first line "sep=;" names the separator.
 """
 
 PATH, SEQUENCE = "path", "sequence"
@@ -78,6 +81,8 @@ class Settings:
     separator: str
     header: tuple[str, ...]
     labels: tuple[str, ...]  # attributes that the header has columns of
+    upright: bool  # whether labels count pixels of images as they are shown
+    allow_outside: bool  # whether paths may lead out of the CSV file's folder
 
     @property
     def name(self) -> str:
@@ -85,40 +90,67 @@ class Settings:
         return str(self.source) if self.member is None else f"{self.source}: {self.member}"
 
 
-def make_source(source: Path) -> Source:
-    """List the lines. Raises ArchiveError naming the file, and the column where the header isn't right."""
-    member, lines = _read_csv(source)
+def make_source(source: Path, upright: bool = False, allow_outside: bool = False) -> Source:
+    """List the lines, those of a sequence one after the other. Raises ArchiveError naming the file and the column."""
+    source, member, text = _read_csv(source)
     name = str(source) if member is None else f"{source}: {member}"
-    rows = [Row(number, line) for number, line in enumerate(lines, 1) if line.strip()]
+    rows = [Row(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip(f" {SEPARATORS}")]
+    separator = None
+    if rows and (match := re.fullmatch(r"sep=(.)", rows[0].text.strip(), re.IGNORECASE)):
+        separator = match[1]
+        rows = rows[1:]
     if len(rows) < 2:
         raise ArchiveError(f"{name}: {len(rows)} lines, expected a header and a line per face (see --help).")
-    separator = max(SEPARATORS, key=rows[0].text.count)
-    header = tuple(cell.strip().lower() for cell in _cells(rows[0].text, separator, f"{name}: line {rows[0].number}"))
+    separator = separator or max(SEPARATORS, key=rows[0].text.count)
+    header = [cell.strip().lower() for cell in _cells(rows[0].text, separator, f"{name}: line {rows[0].number}")]
+    while header and not header[-1]:
+        header.pop()
     labels, notes = _labels_of(header, name)
-    settings = Settings(source, member, separator, header, labels)
+    settings = Settings(source, member, separator, tuple(header), labels, upright, allow_outside)
+    items = rows[1:]
+    if SEQUENCE in header:
+        first: dict[str, int] = {}  # sequence -> where it begins
+        for row in items:
+            first.setdefault(_sequence_of(settings, row), row.number)
+        items.sort(key=lambda row: first[_sequence_of(settings, row)])
+        if items != rows[1:]:
+            notes = (*notes, "rows are put in another order than the lines: those of a sequence follow each other")
     return Source(
-        items=rows[1:],
+        items=items,
         convert=partial(convert_item, settings),
         optional=tuple(label for label in labels if label != "face_box"),
         notes=notes,
     )
 
 
-def _read_csv(source: Path) -> tuple[str | None, list[str]]:
-    """Name inside of the zip file or folder (None: `source` is the file itself) and lines."""
-    if source.is_file() and source.suffix.lower() in (".csv", ".tsv", ".txt"):
-        return None, read_lines(source.read_bytes(), str(source))
-    archive = open_archive(source)
-    found = [name for name in archive.names if name.lower().endswith((".csv", ".tsv"))]
-    if len(found) != 1:
-        what = "no CSV file" if not found else f"{len(found)} CSV files ({', '.join(found[:3])})"
-        raise ArchiveError(f"{source}: {what} in it; expected one. Give the path of the CSV file itself.")
-    return found[0], read_lines(archive.read(found[0]), f"{source}: {found[0]}")
+def _sequence_of(settings: Settings, row: Row) -> str:
+    """Name of a line's sequence, empty where it can't be read."""
+    try:
+        cells = _cells(row.text, settings.separator, "")
+    except ArchiveError:
+        return ""
+    place = settings.header.index(SEQUENCE)
+    return cells[place].strip() if place < len(cells) else ""
+
+
+def _read_csv(source: Path) -> tuple[Path, str | None, str]:
+    """The CSV file, or the zip file and the member in it; and its text."""
+    if not (source.is_file() and source.suffix.lower() in (".csv", ".tsv", ".txt")):
+        archive = open_archive(source)
+        found = [name for name in archive.names if name.lower().endswith((".csv", ".tsv"))]
+        if len(found) != 1:
+            what = "no CSV file" if not found else f"{len(found)} CSV files ({', '.join(found[:3])})"
+            raise ArchiveError(f"{source}: {what} in it; expected one. Give the path of the CSV file itself.")
+        on_disk = archive.file(found[0])
+        if on_disk is None:
+            return source, found[0], spreadsheet_text(archive.read(found[0]), f"{source}: {found[0]}")
+        source = on_disk
+    return source, None, spreadsheet_text(source.read_bytes(), str(source))
 
 
 def _labels_of(header: Sequence[str], name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Attributes with columns in the header, and notes. Raises ArchiveError when columns are missing or twice there."""
-    twice = [column for column, count in Counter(header).items() if count > 1]
+    twice = [column for column, count in Counter(header).items() if count > 1 and column]
     if twice:
         raise ArchiveError(f"{name}: column '{twice[0]}' is there twice; each column must have a name of its own.")
     needed = [PATH, *BOX_COLUMNS]
@@ -139,7 +171,7 @@ def _labels_of(header: Sequence[str], name: str) -> tuple[tuple[str, ...], tuple
 
 def _unknown(header: Sequence[str]) -> list[str]:
     known = {PATH, SEQUENCE, *(column for columns in LABEL_COLUMNS.values() for column in columns)}
-    return [column for column in header if column not in known]
+    return [column for column in header if column and column not in known]
 
 
 def _cells(line: str, separator: str, where: str) -> list[str]:
@@ -153,19 +185,27 @@ def convert_item(settings: Settings, row: Row) -> list[Sample]:
     """One line -> one sample. Raises ArchiveError naming file, line and column, or the picture."""
     where = f"{settings.name}: line {row.number}"
     cells = _cells(row.text, settings.separator, where)
+    while len(cells) > len(settings.header) and not cells[-1].strip():
+        cells.pop()
     if len(cells) != len(settings.header):
         raise ArchiveError(f"{where} has {len(cells)} cells, expected {len(settings.header)} as in the header.")
     named = {column: cell.strip() for column, cell in zip(settings.header, cells)}
     labels = dict(_read_labels(settings, named, where))
-    image, picture = _read_picture(settings, named, where)
+    image, picture = _read_image(settings, named, where)
     with naming(f"{where}, column 'path': {picture}"):
         size = check_image(image)
+        if settings.upright and orientation(image) != 1:
+            pixels = decode(image, color=True, upright=True)
+            image, size = encode_jpeg(pixels), Size(pixels.shape[1], pixels.shape[0])
     x0, y0, x1, y1 = labels["face_box"]
     if x0 >= size.width or y0 >= size.height or x1 <= 0 or y1 <= 0:
         raise ArchiveError(
             f"{where}, columns 'x0' to 'y1': box {[x0, y0, x1, y1]} lies outside of {picture}, which has "
             f"{size.width} × {size.height} pixels."
         )
+    for label in ("landmarks", "landmarks_2d"):
+        if label in labels:
+            check_on_face(labels[label][:, :2], labels["face_box"], where)
     sequence = named.get(SEQUENCE)
     if sequence == "":
         raise ArchiveError(f"{where}, column '{SEQUENCE}' is empty; each line needs one where the column is there.")
@@ -181,7 +221,8 @@ def _read_labels(settings: Settings, named: dict[str, str], where: str) -> Itera
             continue
         if empty:
             raise ArchiveError(f"{where}, column '{empty[0]}' is empty.")
-        values = np.array([finite_number(named[c], f"{where}, column '{c}'") for c in columns])
+        cells = [_dotted(named[column], settings.separator) for column in columns]
+        values = np.array([finite_number(cell, f"{where}, column '{c}'") for c, cell in zip(columns, cells)])
         yield label, _value_of(label, values, named, where)
 
 
@@ -207,20 +248,42 @@ def _value_of(label: str, values: np.ndarray, named: dict[str, str], where: str)
     return values
 
 
-def _read_picture(settings: Settings, named: dict[str, str], where: str) -> tuple[bytes, str]:
-    """Bytes and name of the picture. Raises ArchiveError when it can't be read."""
-    picture = named[PATH].replace("\\", "/")
-    if not picture:
+def _dotted(cell: str, separator: str) -> str:
+    """A number as many spreadsheets write it, with a comma, where commas don't separate cells."""
+    return cell.replace(",", ".") if separator != "," and re.fullmatch(r"[-+]?\d+,\d+", cell) else cell
+
+
+def _read_image(settings: Settings, named: dict[str, str], where: str) -> tuple[bytes, str]:
+    """Bytes and name of the image. Raises ArchiveError when it can't be read, or may not be."""
+    image = named[PATH].replace("\\", "/")
+    if not image:
         raise ArchiveError(f"{where}, column '{PATH}' is empty.")
     if settings.member is not None:
-        member = posixpath.normpath(posixpath.join(posixpath.dirname(settings.member), picture))
+        member = posixpath.normpath(posixpath.join(posixpath.dirname(settings.member), image))
         archive = open_archive(settings.source)
         if member not in archive:
             raise ArchiveError(f"{where}, column '{PATH}': '{member}' is missing in {settings.source}.")
-        return archive.read(member), picture
-    path = settings.source.parent / picture
+        return archive.read(member), image
+    outside = posixpath.normpath(image).startswith("..") or image.startswith("/") or image[1:2] == ":"
+    if outside and not settings.allow_outside:
+        raise ArchiveError(
+            f"{where}, column '{PATH}': '{image}' lies outside of the CSV file's folder; --allow-outside reads it."
+        )
+    path = settings.source.parent / image
     try:
-        return path.read_bytes(), picture
+        if not path.exists():
+            path = _other_spelling(path.parent).get(normal_name(path.name).casefold(), path)
+        if path.exists() and not path.is_file():
+            raise ArchiveError(f"{where}, column '{PATH}': {path}: isn't a file, but a folder, a device or a pipe.")
+        if path.stat().st_size > MAX_MEMBER_BYTES:
+            raise ArchiveError(f"{where}, column '{PATH}': {path}: has {path.stat().st_size >> 20} MB; refused.")
+        return path.read_bytes(), image
     except (OSError, ValueError) as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else str(error)
         raise ArchiveError(f"{where}, column '{PATH}': {path}: {reason}.") from error
+
+
+@cache
+def _other_spelling(folder: Path) -> dict[str, Path]:
+    """Files of a folder by their names without capitals, in composed letters."""
+    return {normal_name(path.name).casefold(): path for path in folder.iterdir()} if folder.is_dir() else {}

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import cv2
 import numpy as np
 
-from trackertraincode.conversion.archive import naming, open_archive
-from trackertraincode.conversion.faces import box_around, store_crop
+from trackertraincode.conversion.archive import naming, one_of_each, open_archive, unknown_images
+from trackertraincode.conversion.faces import box_around, check_on_face, store_crop
 from trackertraincode.conversion.landmark_schemes import LAPA_COUNT, lapa_to_68
 from trackertraincode.conversion.run import Source
 from trackertraincode.conversion.textfile import number_rows, read_lines
@@ -76,17 +77,20 @@ def make_source(archive: Path, split: str, only_megaface: bool, mtcnn: bool, seg
     Raises ArchiveError when parts are missing, ConfigError when there is no detector.
     """
     opened = open_archive(archive)
-    found = []
-    for name in opened.names:
+
+    def key(name: str) -> tuple[int, str] | None:
         match = _PICTURE.match(name)
         if match is None or (split != "all" and match["split"].lower() != split):
-            continue
-        found.append(((SPLITS.index(match["split"].lower()), match["name"]), match["root"], name[-4:]))
-    items = [Item(root, key[1], extension) for key, root, extension in sorted(found)]
+            return None
+        return SPLITS.index(match["split"].lower()), match["name"]
+
+    found, copies = one_of_each(opened.names, key)
+    items = [Item(name[: -len("images/.jpg") - len(k[1])], k[1], name[-4:]) for k, name in sorted(found.items())]
     if not items:
         wanted = "{train,val,test}" if split == "all" else split
         raise ArchiveError(f"{archive}: no {wanted}/images/NAME.jpg in it; give LaPa's zip file or its folder.")
-    notes = []
+    known = re.compile(r"/(images|labels)/[^/]+$", re.IGNORECASE)
+    notes = [*copies, *unknown_images(opened, lambda name: _PICTURE.match(name) or known.search(name))]
     if only_megaface:
         kept = [item for item in items if _MEGAFACE.match(item.name)]
         notes.append(f"{len(items) - len(kept)} pictures that don't come from MegaFace are left out (--only-megaface)")
@@ -112,10 +116,11 @@ def convert_item(settings: Settings, item: Item) -> list[Sample]:
     with naming(item.picture):
         check_image(image)
     labels = from_centres({"landmarks_2d": lapa_to_68(points)})
-    if settings.segmentation:
+    if settings.segmentation or item.labels in archive:
         classes = archive.read(item.labels)
-        _check_classes(classes, item.labels)
-        labels["segmentation"] = classes
+        check_on_face(points, face_box(classes, item.labels), item.landmarks)
+        if settings.segmentation:
+            labels["segmentation"] = classes
     box = box_around(points)
     if settings.refine_boxes:
         box = refine_box(decode(image, color=True), box)
@@ -142,8 +147,17 @@ def refine_box(picture: np.ndarray, box: np.ndarray) -> np.ndarray:
     return box if better is None else better
 
 
-def _check_classes(data: bytes, name: str) -> None:
+def face_box(data: bytes, name: str) -> np.ndarray:
+    """A label image -> (4,) box of all that is neither background nor hair.
+
+    Raises ArchiveError naming the file when a class is unknown or there is no face.
+    """
     with naming(name):
-        largest = int(decode_labels(data).max())
-    if largest >= len(CLASSES):
+        classes = decode_labels(data)
+    if (largest := int(classes.max())) >= len(CLASSES):
         raise ArchiveError(f"{name}: class {largest}, expected 0 to {len(CLASSES) - 1}.")
+    face = cv2.inRange(classes, CLASSES.index("skin"), CLASSES.index("lower lip"))
+    if not cv2.countNonZero(face):
+        raise ArchiveError(f"{name}: no face in it, only background and hair.")
+    x, y, width, height = cv2.boundingRect(face)
+    return np.array([x, y, x + width, y + height], dtype=np.float64)

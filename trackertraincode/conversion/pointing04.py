@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from trackertraincode.conversion.archive import Archive, naming, open_archive
+from trackertraincode.conversion.archive import Archive, naming, one_of_each, open_archive, unknown_images
 from trackertraincode.conversion.run import Source
 from trackertraincode.conversion.textfile import finite_number, read_lines
 from trackertraincode.errors import ArchiveError
@@ -49,24 +49,31 @@ class Item:
 def make_source(archive: Path) -> Source:
     """List the archive. Raises ArchiveError when it is none."""
     opened = open_archive(archive)
-    items = list_items(opened)
+    items, copies = list_items(opened)
     if not items:
         raise ArchiveError(
             f"{archive}: no PersonPP/personPPSNN±tilt±pan.jpg in it; give the folder HeadPoseImageDatabase or its zip."
         )
-    return Source(items=items, convert=partial(convert_item, archive))
+    notes = (*copies, *unknown_images(opened, _PICTURE.match))
+    return Source(items=items, convert=partial(convert_item, archive), notes=notes)
 
 
-def list_items(archive: Archive) -> list[Item]:
-    """By person, series and number; a picture that is there twice counts once."""
-    found: dict[tuple[int, int, int], Item] = {}
-    for name in sorted(archive.names):
+def list_items(archive: Archive) -> tuple[list[Item], tuple[str, ...]]:
+    """By person, series and number; and a note on copies, which count once."""
+
+    def key(name: str) -> tuple[int, ...] | None:
         match = _PICTURE.match(name)
         if match is None or (match["folder"] or "").lower().split("/")[-1] == "front":
-            continue
-        item = Item(name, *(int(match[key]) for key in ("person", "series", "number", "tilt", "pan")))
-        found.setdefault((item.person, item.series, item.number), item)
-    return [item for _, item in sorted(found.items())]
+            return None
+        return tuple(int(match[part]) for part in ("person", "series", "number"))
+
+    found, copies = one_of_each(archive.names, key)
+    items = []
+    for _, name in sorted(found.items()):
+        match = _PICTURE.match(name)
+        assert match is not None
+        items.append(Item(name, *(int(match[part]) for part in ("person", "series", "number", "tilt", "pan"))))
+    return items, copies
 
 
 def convert_item(archive: Path, item: Item) -> list[Sample]:

@@ -6,7 +6,7 @@ A part stays until the file is complete, for a run that resumes; tasks with a pa
 """
 
 import json
-from collections import Counter
+import re
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -22,12 +22,16 @@ from trackertraincode.conversion.digest import Digest
 from trackertraincode.conversion.journal import Journal, Outcome, Skip, load_part, save_part
 from trackertraincode.datasets.dshdf5pose import PoseWriter
 from trackertraincode.errors import ArchiveError, UserError, WorkerError
-from trackertraincode.sample.images import ImageDecodeError
+from trackertraincode.files import whole_file
+from trackertraincode.sample.images import ImageDecodeError, orientation
 from trackertraincode.sample.sample import Sample
 from trackertraincode.workers import default_workers, map_in_order
 
 ITEMS_PER_TASK = 16
 SHOWN_SKIPS = 5
+_VARYING = re.compile(
+    r"'[^']*'|[^\s']*[\\/][^\s']*|\S+\.[a-z]\w{1,3}\b|[-+]?\d[\d.e+-]*"
+)  # quoted, paths, names, numbers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +56,7 @@ class ConvertOptions:
     resume: bool = False
     strict: bool = False
     overwrite: bool = False
+    skipped: Path | None = None  # file to list all that is skipped in
 
 
 def run_converter(options: ConvertOptions, name: str, source: Source, settings: Mapping[str, Any] | None = None) -> int:
@@ -68,9 +73,10 @@ def run_converter(options: ConvertOptions, name: str, source: Source, settings: 
     journal = Journal(destination.with_name(destination.name + ".parts"), json.dumps(fingerprint, sort_keys=True))
     digest = Digest(options.source)
     skips: list[Skip] = []
+    tagged: list[str] = []
     with journal.started(options.resume, options.overwrite):
         try:
-            with closing(_all_samples(options, source, journal, digest, skips)) as samples:
+            with closing(_all_samples(options, source, journal, digest, skips, tagged)) as samples:
                 written = _write(destination, islice(samples, options.count), provenance, digest, source, skips)
         except BaseException as error:
             if journal.is_empty() or (isinstance(error, UserError) and not isinstance(error, WorkerError)):
@@ -78,15 +84,27 @@ def run_converter(options: ConvertOptions, name: str, source: Source, settings: 
             else:
                 print(f"{journal.folder} keeps what is done; the same command with --resume goes on from there.")
             raise
+        finally:
+            if options.skipped is not None:
+                with whole_file(options.skipped) as path:
+                    path.write_text("".join(f"{s.name}\t{s.reason}\n" for s in skips), encoding="utf-8")
         journal.remove()
     print_summary(destination, written, skips)
+    if tagged:
+        print(
+            f"  {len(tagged)} images, such as {tagged[0]}, have an orientation tag (EXIF). It isn't followed: labels count "
+            "pixels as they are stored. The converter of CSV files has --upright for labels that don't."
+        )
     return 0
 
 
 def _all_samples(
-    options: ConvertOptions, source: Source, journal: Journal, digest: Digest, skips: list[Skip]
+    options: ConvertOptions, source: Source, journal: Journal, digest: Digest, skips: list[Skip], tagged: list[str]
 ) -> Generator[Sample, None, None]:
-    """The samples of all tasks in their order; skipped items are appended to `skips`."""
+    """The samples of all tasks in their order.
+
+    Skipped items are appended to `skips`, names of images that aren't stored upright to `tagged`.
+    """
     tasks = [
         Task(source.convert, source.items[start : start + ITEMS_PER_TASK], journal.part(number))
         for number, start in enumerate(range(0, len(source.items), ITEMS_PER_TASK))
@@ -103,7 +121,10 @@ def _all_samples(
                 raise UserError(f"{outcome.skips[0].name}: {outcome.skips[0].reason} (stopped by --strict)")
             skips += outcome.skips
             bar.update(min(len(task.items), total - bar.n))
-            yield from outcome.samples
+            for sample in outcome.samples:
+                if orientation(sample.image) != 1:
+                    tagged.append(sample.name)
+                yield sample
 
 
 @dataclass(frozen=True)
@@ -184,9 +205,20 @@ def _size_and_time(path: Path) -> list[int] | None:
 
 
 def print_summary(destination: Path, written: int, skips: list[Skip]) -> None:
-    """How many samples were written and skipped, and why."""
+    """How many samples were written and skipped, and why; the counts of all lines add up to those skipped."""
     print(f"{destination}: {written} samples written, {len(skips)} skipped")
-    reasons = Counter(skip.reason.split(": ", 1)[-1] for skip in skips)
-    for reason, count in reasons.most_common(SHOWN_SKIPS):
-        example = next(skip for skip in skips if skip.reason.endswith(reason))
-        print(f"  {count} skipped, such as {example.reason}")
+    kinds: dict[str, list[Skip]] = {}
+    for skip in skips:
+        kinds.setdefault(kind_of(skip), []).append(skip)
+    groups = sorted(kinds.values(), key=len, reverse=True)
+    rest = [skip for group in groups[SHOWN_SKIPS:] for skip in group]
+    for group in groups[:SHOWN_SKIPS]:
+        print(f"  {len(group)} skipped, such as {group[0].reason}")
+    if rest:
+        others = len(groups) - SHOWN_SKIPS
+        print(f"  {len(rest)} skipped, such as {rest[0].reason} ({others} other reasons; --skipped FILE lists all)")
+
+
+def kind_of(skip: Skip) -> str:
+    """The reason without names, paths and numbers, which differ between items."""
+    return _VARYING.sub("…", skip.reason.removeprefix(skip.name))

@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from trackertraincode.conversion.archive import naming, open_archive
+from trackertraincode.conversion.archive import naming, one_of_each, open_archive, unknown_images
 from trackertraincode.conversion.faces import check_on_face
 from trackertraincode.conversion.run import Source
 from trackertraincode.conversion.textfile import number_rows, read_lines
@@ -42,13 +42,15 @@ class Settings:
 def make_source(archive: Path, segmentation: bool) -> Source:
     """List the archive, in the order of the names. Raises ArchiveError when it is none."""
     opened = open_archive(archive)
-    stems = sorted((name[:-4] for name in opened.names if _PICTURE.search(name)), key=lambda s: s.rsplit("/", 1)[-1])
+    found, copies = one_of_each(opened.names, lambda n: n.rsplit("/", 1)[-1].lower() if _PICTURE.search(n) else None)
+    stems = [name[:-4] for _, name in sorted(found.items())]
     if not stems:
         raise ArchiveError(f"{archive}: no NNNNNN.png in it; give dataset_100000.zip or the folder it was unpacked to.")
     for ending, what in (("_seg.png", "label images"), ("_ldmks.txt", "landmarks")):
         if not any(f"{stem}{ending}" in opened for stem in stems):
             raise ArchiveError(f"{archive}: {len(stems)} pictures but no {what} (NNNNNN{ending}); download it again.")
-    return Source(items=stems, convert=partial(convert_item, Settings(archive, segmentation)))
+    notes = (*copies, *unknown_images(opened, lambda name: re.search(r"\d+(_seg)?\.png$", name, re.IGNORECASE)))
+    return Source(items=stems, convert=partial(convert_item, Settings(archive, segmentation)), notes=notes)
 
 
 def convert_item(settings: Settings, stem: str) -> list[Sample]:

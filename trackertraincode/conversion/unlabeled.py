@@ -14,15 +14,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from trackertraincode.conversion.archive import VIDEO_EXTENSIONS, naming, open_archive
+from trackertraincode.conversion.archive import IMAGE_EXTENSIONS, VIDEO_EXTENSIONS, naming, open_archive
 from trackertraincode.conversion.faces import store_crop
 from trackertraincode.conversion.run import Source
 from trackertraincode.detection.mtcnn import MtcnnDetector
 from trackertraincode.errors import ArchiveError
-from trackertraincode.sample.images import check_image, decode
+from trackertraincode.sample.images import check_image, decode, orientation
 from trackertraincode.sample.sample import Sample
 
-PICTURE_EXTENSIONS = (".jpg", ".jpeg", ".png")
+MIN_CONFIDENCE = 0.9
+MIN_FACE = 40  # pixels of the smallest face that is looked for
 BYTES_PER_FRAME = 16  # no video packs frames closer; more frames than that are a damaged header's
 
 
@@ -47,9 +48,10 @@ class Settings:
     all_faces: bool
     sequences: bool
 
-    def path_of(self, name: str) -> Path:
-        """Of a video."""
-        return self.source if self.source.is_file() else self.source / name
+
+def _video_path(source: Path, name: str) -> Path:
+    """Where a video lies on the disk."""
+    return (source.is_dir() and open_archive(source).file(name)) or source
 
 
 def make_source(source: Path, min_confidence: float, min_face: int, all_faces: bool, every: int) -> Source:
@@ -64,15 +66,14 @@ def make_source(source: Path, min_confidence: float, min_face: int, all_faces: b
     items: list[Item] = []
     videos = 0
     for name in _list(source, notes):
-        if name.lower().endswith(PICTURE_EXTENSIONS):
+        if name.lower().endswith(IMAGE_EXTENSIONS):
             items.append(Item(name, None))
         else:
             videos += 1
-            path = source if source.is_file() else source / name
-            items += [Item(name, frame) for frame in range(0, Video(path).count(), every)]
+            items += [Item(name, frame) for frame in range(0, Video(_video_path(source, name)).count(), every)]
     if not items:
         raise ArchiveError(
-            f"{source}: no pictures ({', '.join(PICTURE_EXTENSIONS)}) or videos ({', '.join(VIDEO_EXTENSIONS)}) in it."
+            f"{source}: no pictures ({', '.join(IMAGE_EXTENSIONS)}) or videos ({', '.join(VIDEO_EXTENSIONS)}) in it."
         )
     settings = Settings(source, detector, min_confidence, all_faces, sequences=videos > 0 and not all_faces)
     return Source(items=items, convert=partial(convert_item, settings), notes=tuple(notes))
@@ -89,7 +90,7 @@ def _list(source: Path, notes: list[str]) -> Iterator[str]:
         notes.append(f"{len(videos)} videos in the zip file, such as {videos[0]}, are left out: unpack it for them")
     for name in names:
         is_video = name.lower().endswith(VIDEO_EXTENSIONS)
-        if name.lower().endswith(PICTURE_EXTENSIONS) or (is_video and source.is_dir()):
+        if name.lower().endswith(IMAGE_EXTENSIONS) or (is_video and source.is_dir()):
             yield name
 
 
@@ -100,9 +101,11 @@ def convert_item(settings: Settings, item: Item) -> list[Sample]:
         data = open_archive(settings.source).read(item.name)
         with naming(item.name):
             check_image(data)
-        pixels = decode(data, color=True)
+        pixels = decode(data, color=True, upright=True)
+        if orientation(data) != 1:
+            data = pixels  # as every viewer shows it
     else:
-        data = pixels = _open_video(settings.path_of(item.name)).frame(item.frame)
+        data = pixels = _open_video(_video_path(settings.source, item.name)).frame(item.frame)
     found = settings.detector(pixels)
     boxes = [box for box, sure in zip(found.boxes, found.confidences) if sure > settings.min_confidence]
     if not boxes:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from trackertraincode.conversion.archive import Archive, naming, open_archive
-from trackertraincode.conversion.faces import box_around
+from trackertraincode.conversion.archive import Archive, naming, one_of_each, open_archive, unknown_images
+from trackertraincode.conversion.faces import box_around, check_on_face
 from trackertraincode.conversion.matfile import numbers, read_mat
 from trackertraincode.conversion.pose_para import (
     HOW_TO_GET_BFM,
@@ -62,7 +62,7 @@ class Settings:
 def make_source(archive: Path, face_model: Path | None, subset: str, reconstruct_head_bbox: bool) -> Source:
     """List the archive. Raises ArchiveError when it is none, ModelFileError for a bad face model."""
     opened = open_archive(archive)
-    items = list_items(opened, subset)
+    items, copies = list_items(opened, subset)
     if not items:
         raise ArchiveError(f"{archive}: no 300W_LP/SUBSET/NAME_K.jpg in it; give 300W-LP.zip or its folder.")
     models = FaceModels(None if face_model is None else str(face_model))
@@ -74,28 +74,39 @@ def make_source(archive: Path, face_model: Path | None, subset: str, reconstruct
         convert=partial(convert_item, settings),
         face_model=None if model is None else model.name,
         optional=("landmarks_2d",) if any(_has_landmarks(item) for item in items) else (),
-        notes=(HOW_TO_GET_BFM,) if model is None else (),
+        notes=(
+            *((HOW_TO_GET_BFM,) if model is None else ()),
+            *copies,
+            *unknown_images(opened, lambda name: _PICTURE.match(name) or "_flip/" in name.lower()),
+        ),
     )
 
 
-def list_items(archive: Archive, subset: str) -> list[Item]:
-    """Pictures in published order: subset and name, then the pose's number compared as text; no mirrored copies."""
-    names = set(archive.names)
-    found = []
-    for name in names:
+def list_items(archive: Archive, subset: str) -> tuple[list[Item], tuple[str, ...]]:
+    """Images in published order: subset and name, then the pose's number compared as text; a note on copies of them.
+
+    Mirrored ones aren't among them.
+    """
+
+    def key(name: str) -> tuple[str, str, str] | None:
         match = _PICTURE.match(name)
         if match is None or "/landmarks/" in f"/{name}":
-            continue
-        pose = int(match["pose"])
-        if (subset == "original" and pose > 0) or (subset == "large" and pose == 0):
-            continue
+            return None
+        if (subset == "original" and int(match["pose"]) > 0) or (subset == "large" and int(match["pose"]) == 0):
+            return None
+        return match["subset"].upper(), match["name"], match["pose"]
+
+    found, copies = one_of_each(archive.names, key)
+    items = []
+    for _, name in sorted(found.items()):
+        match = _PICTURE.match(name)
+        assert match is not None
         folder = name[: match.start("subset")]
         stem = f"{match['subset']}/{match['name']}_{match['pose']}"
         landmarks = f"{folder}landmarks/{stem}_pts.mat"
         sequence = f"{match['subset']}/{match['name']}"
-        item = Item(name[:-4], landmarks if landmarks in names else None, sequence, pose)
-        found.append(((match["subset"].upper(), match["name"], match["pose"]), item))
-    return [item for _, item in sorted(found, key=lambda pair: pair[0])]
+        items.append(Item(name[:-4], landmarks if landmarks in archive else None, sequence, int(match["pose"])))
+    return items, copies
 
 
 def _has_landmarks(item: Item) -> bool:
@@ -133,6 +144,7 @@ def convert_item(settings: Settings, item: Item) -> list[Sample]:
     if item.landmarks is not None:
         mat_2d = read_mat(archive.read(item.landmarks), item.landmarks, ("pts_2d",))
         landmarks_2d = numbers(mat_2d, item.landmarks, "pts_2d", (68, 2))
+        check_on_face(landmarks_2d, box_around(points), item.landmarks)
     elif item.pose == 0:
         landmarks_2d = numbers(mat, name, "pt2d", (2, 68)).T
     return [

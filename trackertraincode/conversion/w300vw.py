@@ -235,8 +235,8 @@ class FrameReader:
         """Raises ArchiveError when the member is damaged or no video."""
         self.member = member
         self.position = 0  # of the next frame
-        if archive.path.is_dir():
-            self._capture = cv2.VideoCapture(str(archive.path / member))
+        if (on_disk := archive.file(member)) is not None:
+            self._capture = cv2.VideoCapture(str(on_disk))
         else:  # an open file can be deleted, but on Windows, where it stays in the temporary folder
             with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
                 path = Path(folder) / f"video{Path(member).suffix}"

@@ -1,0 +1,171 @@
+"""Archives of any kind show the same members; what can't be read is said, and dangers are refused."""
+
+import io
+import struct
+import tarfile
+import unicodedata
+import zipfile
+from pathlib import Path
+
+import pytest
+from archive_damage import Members, write_folder, write_zip
+
+from trackertraincode.conversion.archive import Archive, one_of_each, unknown_images, unpacked
+from trackertraincode.errors import ArchiveError
+
+MEMBERS: Members = {"a/Ünï.jpg": b"one", "a/b.TXT": b"two", "c.txt": b"three"}
+
+
+def write_tar(path: Path, members: Members, mode: str = "w") -> Path:
+    with tarfile.open(path, mode) as file:
+        for name, data in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            file.addfile(info, io.BytesIO(data))
+    return path
+
+
+BUILDERS = {
+    "folder": write_folder,
+    "a.zip": write_zip,
+    "a.tar": write_tar,
+    "a.tgz": lambda path, members: write_tar(path, members, "w:gz"),
+    "a.tar.bz2": lambda path, members: write_tar(path, members, "w:bz2"),
+    "a.tar.xz": lambda path, members: write_tar(path, members, "w:xz"),
+}
+
+
+@pytest.mark.parametrize("kind", BUILDERS)
+@pytest.mark.parametrize("prefix", ["", "./"])
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_all_kinds_show_the_same_members(kind: str, prefix: str, form: str, tmp_path: Path) -> None:
+    spelt = {prefix + unicodedata.normalize(form, name): data for name, data in MEMBERS.items()}
+    path = BUILDERS[kind](tmp_path / kind, spelt)
+    with unpacked(path, tmp_path / "out.h5") as readable:
+        archive = Archive(readable)
+        assert sorted(archive.names) == sorted(MEMBERS)
+        assert {name: archive.read(name) for name in MEMBERS} == MEMBERS
+        assert "a/b.txt" in archive
+        assert archive.read("A/B.txt") == b"two"
+        assert archive.read(unicodedata.normalize("NFD", "a/Ünï.jpg")) == b"one"
+        assert (archive.file("a/b.txt") is not None) == (kind == "folder")
+    assert [p.name for p in tmp_path.iterdir()] == [kind]
+
+
+def test_a_browser_and_a_camera_may_have_renamed_members(tmp_path: Path) -> None:
+    archive = Archive(write_zip(tmp_path / "a.zip", {"a%2B15.JPG": b"x", ".//b//c.jpg": b"y"}))
+    assert archive.names == ["a+15.JPG", "b/c.jpg"]
+    assert archive.read("a+15.jpg") == b"x"
+
+
+def test_what_systems_add_is_left_out(tmp_path: Path) -> None:
+    junk = ("__MACOSX/a.jpg", "b/@eaDir/a.jpg/x.jpg", ".ipynb_checkpoints/a-checkpoint.jpg", "._a.jpg", "b/Thumbs.db")
+    archive = Archive(write_zip(tmp_path / "a.zip", {"a.jpg": b"", **dict.fromkeys(junk, b"")}))
+    assert archive.names == ["a.jpg"]
+
+
+def test_copies_and_unknown_images_are_counted(tmp_path: Path) -> None:
+    names = ("copy/deep/1.jpg", "copy/1.jpg", "copy/2.jpg", "1.jpg", "odd name.png", "note.txt")
+    archive = Archive(write_zip(tmp_path / "a.zip", dict.fromkeys(names, b"")))
+    found, notes = one_of_each(archive.names, lambda n: n[-5] if n[-5].isdigit() else None)
+    assert found == {"1": "1.jpg", "2": "copy/2.jpg"}
+    assert notes == ("2 images are there again in other folders, such as copy/1.jpg: left out",)
+    assert unknown_images(archive, lambda n: n[-5].isdigit()) == (
+        "1 images have names that aren't of this set, such as odd name.png: left out",
+    )
+
+
+def patched_zip(path: Path, local: int, central: int, value: int) -> Path:
+    """A zip file with another value in the headers of its members."""
+    data = bytearray(write_zip(path, MEMBERS).read_bytes())
+    for mark, offset in ((b"PK\x03\x04", local), (b"PK\x01\x02", central)):
+        at = -1
+        while (at := data.find(mark, at + 1)) >= 0:
+            data[at + offset : at + offset + 2] = struct.pack("<H", value | data[at + offset + 1] << 8)
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"Rar!\x1a\x07\x01\0" + bytes(500), r"is a RAR archive, which isn't read here; unpack it and give the folder"),
+        (b"7z\xbc\xaf\x27\x1c" + bytes(500), "is a 7-Zip archive, which isn't read here; unpack it"),
+        (b"  <!DOCTYPE html><title>Quota</title>", "is a web page; its server wants a login .* download it again in a"),
+        (b"PK\x03\x04 cut", "not a complete zip file .* download it again"),
+    ],
+)
+def test_what_is_no_archive_is_said(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "a.zip").write_bytes(content)
+    with pytest.raises(ArchiveError, match=message):
+        Archive(tmp_path / "a.zip")
+
+
+@pytest.mark.parametrize(
+    ("places", "message"),
+    [
+        ((8, 10, 9), "packed with Deflate64, .* unpack the archive with another program"),
+        ((6, 8, 1), "is encrypted; unpack"),
+    ],
+)
+def test_members_that_cannot_be_read_are_said(tmp_path: Path, places: tuple[int, int, int], message: str) -> None:
+    with pytest.raises(ArchiveError, match=rf"member 'c\.txt' {message}" if "is" in message[:2] else message) as caught:
+        Archive(patched_zip(tmp_path / "a.zip", *places)).read("c.txt")
+    assert "download it again" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["a.tar", "a.tgz", "a.tar.bz2", "a.tar.xz"])
+@pytest.mark.parametrize("share", [0.3, 0.7])
+def test_a_tar_file_that_ends_early_is_said_and_leaves_nothing(kind: str, share: float, tmp_path: Path) -> None:
+    path = BUILDERS[kind](tmp_path / kind, {f"{i}.bin": bytes(range(256)) * 16 for i in range(20)})
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    with (
+        pytest.raises(ArchiveError, match=r"a\.t\S*: not a complete .* download it again"),
+        unpacked(path, tmp_path / "out.h5") as readable,
+    ):
+        Archive(readable)
+    assert [p.name for p in tmp_path.iterdir()] == [kind]
+
+
+def test_links_and_devices_in_a_tar_file_are_not_followed(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as file:
+        for name, kind in (("l.jpg", tarfile.SYMTYPE), ("h.jpg", tarfile.LNKTYPE), ("d.jpg", tarfile.CHRTYPE)):
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = kind, "/etc/passwd"
+            file.addfile(info)
+    assert Archive(tmp_path / "a.tar").names == []
+
+
+@pytest.mark.parametrize(
+    "name", ["/etc/passwd", "../up.jpg", "a/../../up.jpg", "C:\\up.jpg", "..\\up.jpg", "%2e%2e/up.jpg"]
+)
+def test_members_outside_the_archive_are_refused(tmp_path: Path, name: str) -> None:
+    with zipfile.ZipFile(tmp_path / "evil.zip", "w") as archive:
+        archive.writestr(zipfile.ZipInfo(name), b"data")
+    for path in (tmp_path / "evil.zip", write_tar(tmp_path / "evil.tar", {name: b"data"})):
+        with pytest.raises(ArchiveError, match="points outside"):
+            Archive(path)
+
+
+def test_bombs_are_refused_but_videos_are_not(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in ("bomb.jpg", "still.avi"):
+            archive.writestr(name, bytes(4 * 2**20))
+    archive_ = Archive(tmp_path / "bomb.zip")
+    with pytest.raises(ArchiveError, match=r"bomb\.jpg' unpacks to \d+ times its size"):
+        archive_.read("bomb.jpg")
+    assert len(archive_.read("still.avi")) == 4 * 2**20
+    bomb = BUILDERS["a.tgz"](tmp_path / "a.tgz", {"a.jpg": bytes(8 * 2**20)})
+    with pytest.raises(ArchiveError, match=r"a\.tgz: unpacks to 200 times its size"), unpacked(bomb, tmp_path / "x.h5"):
+        pass
+    assert not list(tmp_path.glob("x*"))
+
+
+def test_a_flipped_bit_is_noticed(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("a.bin", bytes(1000))
+    data = bytearray((tmp_path / "a.zip").read_bytes())
+    data[500] ^= 1
+    (tmp_path / "a.zip").write_bytes(data)
+    with pytest.raises(ArchiveError, match=r"'a\.bin' is damaged"):
+        Archive(tmp_path / "a.zip").read("a.bin")
