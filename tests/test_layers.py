@@ -15,6 +15,7 @@ RANK = {
     "workers": 0,
     "files": 0,
     "options": 0,
+    "light": 0,
     "pickles": 0,
     "cli": 0,
     "geometry": 0,

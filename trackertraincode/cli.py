@@ -4,12 +4,9 @@ Exit codes: 0 fine, 1 an error of the input or the machine, 2 wrong usage, 130 C
 """
 
 import argparse
-import ast
 import errno
 import sys
 from collections.abc import Callable
-from contextlib import suppress
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -46,34 +43,6 @@ def describe_os_error(error: OSError) -> str:
     if isinstance(error, PermissionError):
         return f"{where}not permitted to read or write here; check the rights or choose another path."
     return f"{where}{error.strerror or error}"
-
-
-def names_in(module: str, name: str) -> Any:
-    """What stands under a name in a module of ours: the keys of a dictionary, a literal, the defaults of a dataclass.
-
-    Read from its source, since importing what the module imports would make --help slow.
-    """
-    spec = find_spec(f"trackertraincode.{module}")
-    assert spec is not None
-    for node in ast.parse(Path(str(spec.origin)).read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.ClassDef) and node.name == name:
-            return _values(node.body)
-        if name in (values := _values([node])):
-            return values[name]
-    raise AssertionError(f"{module} has no {name}")
-
-
-def _values(statements: list[ast.stmt]) -> dict[str, Any]:
-    """Name -> literal (a dictionary: its keys) of the assignments that have one."""
-    found: dict[str, Any] = {}
-    for node in statements:
-        target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
-        value = getattr(node, "value", None)
-        if isinstance(target, ast.Name) and value is not None:
-            with suppress(ValueError):
-                keys = [key for key in value.keys if key is not None] if isinstance(value, ast.Dict) else None
-                found[target.id] = ast.literal_eval(value if keys is None else ast.Tuple(keys, ast.Load()))
-    return found
 
 
 def add_workers_option(parser: argparse.ArgumentParser) -> None:

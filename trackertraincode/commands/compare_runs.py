@@ -8,8 +8,9 @@ Several backbone families give one image each besides: compare-resnet.png, compa
 import argparse
 from pathlib import Path
 
-from trackertraincode.cli import add_overwrite_option, names_in
+from trackertraincode.cli import add_overwrite_option
 from trackertraincode.files import check_outputs
+from trackertraincode.light import names_in
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

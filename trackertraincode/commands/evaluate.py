@@ -12,10 +12,10 @@ from trackertraincode.cli import (
     add_face_model_option,
     add_overwrite_option,
     add_workers_option,
-    names_in,
 )
 from trackertraincode.errors import EvaluationError, closest_first
 from trackertraincode.files import check_outputs
+from trackertraincode.light import names_in
 from trackertraincode.workers import default_workers
 
 COMPREHENSIVE = (0.8, 0.95, 1.1, 1.3, 1.6)  # crop factors of --comprehensive-roi

@@ -7,8 +7,9 @@ ttc render 300W-LP.zip -n 2000 --format 300wlp
 import argparse
 from pathlib import Path
 
-from trackertraincode.cli import add_overwrite_option, add_workers_option, names_in, positive_int
+from trackertraincode.cli import add_overwrite_option, add_workers_option, positive_int
 from trackertraincode.files import check_outputs
+from trackertraincode.light import names_in
 from trackertraincode.workers import default_workers
 
 

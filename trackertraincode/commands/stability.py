@@ -7,8 +7,9 @@ ttc stability a.onnx b.ckpt --data aflw2k.h5 --count 120 --report felt.html
 import argparse
 from pathlib import Path
 
-from trackertraincode.cli import add_device_option, add_overwrite_option, names_in, positive_int
+from trackertraincode.cli import add_device_option, add_overwrite_option, positive_int
 from trackertraincode.files import check_outputs
+from trackertraincode.light import names_in
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

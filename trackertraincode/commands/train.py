@@ -6,12 +6,46 @@ ttc train --resume --outdir runs/sixd
 """
 
 import argparse
+from pathlib import Path
+
+import trackertraincode.training
+from trackertraincode.light import Option, groups_in, names_in
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    from trackertraincode.training.options import add_options as add
+    """One flag per option of TrainConfig; only those that are given appear in the parsed result."""
+    parser.argument_default, parser.allow_abbrev = argparse.SUPPRESS, False
+    recipes = ", ".join(sorted(p.stem for p in Path(trackertraincode.training.__path__[0]).glob("recipes/*.toml")))
+    default = names_in("training.options", "DEFAULT_RECIPE")
+    parser.add_argument(
+        "--recipe",
+        metavar="NAME|FILE",
+        help=f"options to start from: {recipes} or a TOML file (default: {default})",
+    )
+    parser.add_argument("--resume", action="store_true", help="continue the stopped run in --outdir")
+    for title, options in groups_in("training.config", "TrainConfig").items():
+        group = parser.add_argument_group(title)
+        for option in options:
+            _add(group, option)
 
-    add(parser)
+
+def _add(group: argparse._ArgumentGroup, option: Option) -> None:
+    metadata = option.metadata
+    default, kind = option.default, option.kind
+    if "values" in metadata:  # a switch between two values
+        default, kind = next(switched for switched, value in metadata["values"].items() if value == default), bool
+    text = metadata["help"].replace("%", "%%")
+    if default is not None and default != "":
+        text += f" (default: {('yes' if default else 'no') if kind is bool else default})"
+    flag = "--" + metadata.get("key", option.field).replace("_", "-")
+    if kind is bool:
+        group.add_argument(flag, action=argparse.BooleanOptionalAction, help=text)
+        return
+    metavar = metadata.get("metavar", {int: "N", float: "X"}.get(kind))
+    if "choices" in metadata:
+        metavar = "{" + ",".join(metadata["choices"]) + "}"
+    short = [metadata["short"]] if "short" in metadata else []
+    group.add_argument(*short, flag, type=kind, metavar=metavar, help=text)
 
 
 def run(options: argparse.Namespace) -> int:

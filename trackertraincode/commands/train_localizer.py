@@ -11,15 +11,15 @@ from trackertraincode.cli import (
     add_device_option,
     add_overwrite_option,
     add_workers_option,
-    names_in,
     non_negative_int,
     positive_int,
 )
 from trackertraincode.files import check_outputs
+from trackertraincode.light import defaults_in
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    default = names_in("localizer.training", "LocalizerRun")
+    default = defaults_in("localizer.training", "LocalizerRun")
     parser.add_argument(
         "--data", type=Path, metavar="FILE", help="sample file with hasface and rois (default: synthetic scenes)"
     )

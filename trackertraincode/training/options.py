@@ -18,7 +18,7 @@ from typing import Any
 from trackertraincode.errors import ConfigError, closest_first
 from trackertraincode.files import whole_file
 from trackertraincode.options import is_option
-from trackertraincode.training.config import GROUPS, Item, TrainConfig, find, items
+from trackertraincode.training.config import TrainConfig, find, items
 from trackertraincode.training.outdir import CONFIG_FILE
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -43,39 +43,6 @@ def read_options(options: argparse.Namespace) -> TrainRequest:
     if resume:
         return TrainRequest(_resumed(given), resume=True)
     return TrainRequest(TrainConfig.of(**(read_recipe(recipe) | given)), resume=False)
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """One flag per option; only those that are given appear in the parsed result."""
-    parser.argument_default, parser.allow_abbrev = argparse.SUPPRESS, False
-    names = ", ".join(sorted(path.stem for path in RECIPES.glob("*.toml")))
-    parser.add_argument(
-        "--recipe",
-        metavar="NAME|FILE",
-        help=f"options to start from: {names} or a TOML file (default: {DEFAULT_RECIPE})",
-    )
-    parser.add_argument("--resume", action="store_true", help="continue the stopped run in --outdir")
-    groups = {name: parser.add_argument_group(name) for name in GROUPS}
-    default = TrainConfig()
-    for key, item in items().items():
-        if is_option(item.field):
-            _add(groups[item.group], key, item, item.value(default))
-
-
-def _add(group: argparse._ArgumentGroup, key: str, item: Item, default: Any) -> None:
-    metadata = item.field.metadata
-    text = metadata["help"].replace("%", "%%")
-    if default is not None and default != "":
-        text += f" (default: {('yes' if default else 'no') if item.kind is bool else default})"
-    flag = "--" + key.replace("_", "-")
-    if item.kind is bool:
-        group.add_argument(flag, action=argparse.BooleanOptionalAction, help=text)
-        return
-    metavar = metadata.get("metavar", {int: "N", float: "X"}.get(item.kind))
-    if "choices" in metadata:
-        metavar = "{" + ",".join(metadata["choices"]) + "}"
-    short = [metadata["short"]] if "short" in metadata else []
-    group.add_argument(*short, flag, type=item.kind, metavar=metavar, help=text)
 
 
 def read_recipe(name: str) -> dict[str, Any]:

@@ -1,0 +1,77 @@
+"""What the installed command does before any work: help, wrong usage, and at what price."""
+
+import subprocess
+import sys
+
+import pytest
+
+from conftest import PROJECT
+from trackertraincode.commands import COMMANDS, parse
+from trackertraincode.conversion.converters import CONVERTERS
+from trackertraincode.light import groups_in
+from trackertraincode.options import is_option, key_of
+from trackertraincode.training.config import TrainConfig, items
+
+OURS = {
+    "trackertraincode", "trackertraincode.cli", "trackertraincode.commands", "trackertraincode.conversion",
+    "trackertraincode.conversion.converters", "trackertraincode.errors", "trackertraincode.files",
+    "trackertraincode.light", "trackertraincode.training", "trackertraincode.workers",
+}  # fmt: skip
+LOADED = """
+import contextlib, io, sys
+before = set(sys.modules)
+from trackertraincode.commands import parse
+with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+    for words in {words}:
+        with contextlib.suppress(SystemExit):
+            parse(words)
+print(*(set(sys.modules) - before))
+"""
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--unknown"]])
+def test_help_and_wrong_usage_import_nothing_heavy(words: list[str]) -> None:
+    """Of other people's modules only tqdm; of ours only what declares options."""
+    lines = [[name, *words] for name in COMMANDS] + [["convert", name, *words] for name in CONVERTERS]
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED.format(words=lines)], cwd=PROJECT, check=True, capture_output=True, text=True
+    )
+    loaded = set(done.stdout.split())
+    ours = {name for name in loaded if name.startswith("trackertraincode")}
+    assert ours - {f"trackertraincode.commands.{name.replace('-', '_')}" for name in COMMANDS} <= OURS
+    others = {name.split(".")[0] for name in loaded - ours} - sys.stdlib_module_names
+    assert {name for name in others if not name.startswith("_")} <= {"tqdm"}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["evalute"], "unknown command evalute; did you mean evaluate? --help lists all."),
+        (["info", "a.h5", "--histogramm", "x.png"], "unknown option --histogramm; did you mean --histogram?"),
+        (["view", "a.h5", "b.png", "c.png"], "unexpected argument 'c.png'"),
+        (["convert", "aflw"], "invalid choice: 'aflw'"),
+        (["view", "a.h5", "b.png", "--columns", "0"], "invalid positive_int value: '0'"),
+    ],
+)
+def test_wrong_usage_is_answered_with_what_is_right(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        parse(words)
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_options_read_from_sources_are_those_of_the_configuration() -> None:
+    light = [
+        (group, option.metadata.get("key", option.field), option.default, option.metadata)
+        for group, options in groups_in("training.config", "TrainConfig").items()
+        for option in options
+    ]
+    assert light == [
+        (item.group, key, item.field.default, dict(item.field.metadata))
+        for key, item in items().items()
+        if is_option(item.field)
+    ]
+    assert key_of(items()["rgb"].field) == "rgb"
+    assert TrainConfig().flat()["rgb"] is False
