@@ -8,11 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
 import torch
 
-from trackertraincode.datasets import dshdf5, layout
+from trackertraincode.datasets import dshdf5
+from trackertraincode.datasets.sample_file import SampleFile, bad_quaternions
 from trackertraincode.errors import SampleFormatError
 from trackertraincode.facemodel.embedded import embedded_head
 from trackertraincode.facemodel.head_model import HeadModel
@@ -54,24 +54,32 @@ def check_file(
     that decode pictures (OpenCV works outside of Python's lock), 0 decodes in this one. progress: told how many rows
     are done, and of how many. Raises SampleFormatError when the file can't be opened at all.
     """
-    with dshdf5.open_file(path) as file:
+    dshdf5.open_file(path).close()
+    try:
+        file = SampleFile(path)
+    except SampleFormatError as error:
+        yield Fault(None, "", _without_path(error, path))
+        return
+    with file, ThreadPoolExecutor(max(1, workers)) as pool:
+        if len(file) == 0:
+            yield Fault(None, file.name("image"), "no rows")
+        usable = []
+        for attribute in file.fields:
+            fault = _fault_of_structure(file, attribute)
+            if fault is None:
+                usable.append(attribute)
+            else:
+                yield fault
         try:
-            names = layout.fields_of(path, file)
+            _ = file.starts
         except SampleFormatError as error:
-            yield Fault(None, "", _without_path(error, path))
-            return
-        count = len(file[names["image"]])
-        if count == 0:
-            yield Fault(None, names["image"], "no rows")
-        usable, faults = _check_structure(path, file, names, count)
-        yield from faults
-        model = face_model if face_model is not None and face_model.name == layout.face_model_of(file, names) else None
-        with ThreadPoolExecutor(max(1, workers)) as pool:
-            for start in range(0, count, CHUNK_ROWS):
-                rows = range(start, min(start + CHUNK_ROWS, count))
-                found = list(_check_rows(path, file, usable, rows, model, pool if workers else None))
-                yield from sorted(found, key=lambda fault: -1 if fault.row is None else fault.row)
-                progress(rows.stop, count)
+            yield Fault(None, SEQUENCE_STARTS, _without_path(error, path))
+        model = face_model if face_model is not None and face_model.name == file.face_model else None
+        for start in range(0, len(file), CHUNK_ROWS):
+            rows = range(start, min(start + CHUNK_ROWS, len(file)))
+            found = list(_check_rows(file, usable, rows, model, pool if workers else None))
+            yield from sorted(found, key=lambda fault: -1 if fault.row is None else fault.row)
+            progress(rows.stop, len(file))
 
 
 def head_model_for(path: Path, face_model: Path | None) -> tuple[HeadModel | None, str]:
@@ -79,11 +87,10 @@ def head_model_for(path: Path, face_model: Path | None) -> tuple[HeadModel | Non
 
     face_model: bfm_noneck_v3.pkl, None to look in $DATADIR. Raises SampleFormatError, ModelFileError.
     """
-    with dshdf5.open_file(path) as file:
-        names = layout.fields_of(path, file)
-        if not set(COMPARED) <= set(names):
+    with SampleFile(path) as file:
+        if not set(COMPARED) <= set(file.fields):
             return None, f"landmarks aren't compared with the pose, which takes {', '.join(COMPARED)}"
-        wanted = layout.face_model_of(file, names)
+        wanted = file.face_model
     model = embedded_head() if wanted == embedded_head().name else load_head_model(face_model)
     if model.name != wanted:
         return None, f"landmarks aren't compared with the pose, which takes {wanted}: give it as --face-model"
@@ -94,57 +101,39 @@ def _without_path(error: Exception, path: Path) -> str:
     return str(error).removeprefix(f"{path}: ")
 
 
-def _check_structure(
-    path: Path, file: h5py.File, names: dict[str, str], count: int
-) -> tuple[dict[str, str], list[Fault]]:
-    """Fields whose rows can be looked at, and what is wrong with the others."""
-    usable, faults = dict(names), []
-    for attribute in names:
-        if attribute in LABELS:
-            try:
-                layout.check_label(path, file[names[attribute]], attribute, count)
-            except SampleFormatError as error:
-                faults.append(Fault(None, "", _without_path(error, path)))
-                del usable[attribute]
-        elif len(file[names[attribute]]) != count:
-            faults.append(Fault(None, names[attribute], f"{len(file[names[attribute]])} rows, expected {count}"))
-            del usable[attribute]
+def _fault_of_structure(file: SampleFile, attribute: str) -> Fault | None:
+    """What is wrong with a field as a whole."""
     try:
-        layout.read_starts(path, file, count)
+        file.check(attribute)
     except SampleFormatError as error:
-        faults.append(Fault(None, SEQUENCE_STARTS, _without_path(error, path)))
-    return usable, faults
+        return Fault(None, "", _without_path(error, file.path))
+    return None
 
 
 def _check_rows(
-    path: Path,
-    file: h5py.File,
-    names: dict[str, str],
-    rows: range,
-    model: HeadModel | None,
-    pool: ThreadPoolExecutor | None,
+    file: SampleFile, usable: Sequence[str], rows: range, model: HeadModel | None, pool: ThreadPoolExecutor | None
 ) -> Iterator[Fault]:
     labels: dict[str, np.ndarray] = {}
-    for attribute, name in names.items():
+    for attribute in usable:
         if attribute in LABELS:
             try:
-                labels[attribute] = layout.read_raw(path, file[name], attribute, rows)
+                labels[attribute] = file.raw(attribute, rows)
             except SampleFormatError as error:
-                yield Fault(None, "", _without_path(error, path))
+                yield Fault(None, "", _without_path(error, file.path))
     sizes: dict[int, Size] = {}
     for attribute in ("image", "segmentation"):
-        if attribute in names:
-            yield from _check_pictures(path, file[names[attribute]], attribute, rows, sizes, pool)
+        if attribute in usable:
+            yield from _check_pictures(file, attribute, rows, sizes, pool)
     for attribute, values in labels.items():
         for i, message in check_values(attribute, values):
-            yield Fault(rows[i], names[attribute], message)
+            yield Fault(rows[i], file.name(attribute), message)
         for i, row in enumerate(rows):
             if row in sizes and not is_near_picture(attribute, values[i], sizes[row]):
                 place = f"its middle lies far outside of the picture of {sizes[row].width} × {sizes[row].height} pixels"
-                yield Fault(row, names[attribute], place)
+                yield Fault(row, file.name(attribute), place)
     if model is not None:
         for i, message in check_landmarks(labels, model):
-            yield Fault(rows[i], names["landmarks"], message)
+            yield Fault(rows[i], file.name("landmarks"), message)
 
 
 def check_values(attribute: str, values: np.ndarray) -> Iterator[tuple[int, str]]:
@@ -164,7 +153,7 @@ def check_values(attribute: str, values: np.ndarray) -> Iterator[tuple[int, str]
         yield int(i), f"{(~np.isfinite(flat[i])).sum()} of {flat.shape[1]} numbers are NaN or infinite"
     fine = ~absent & ~infinite
     if kind is Kind.ROTATION:
-        for i in np.flatnonzero(fine & layout.bad_quaternions(values)):
+        for i in np.flatnonzero(fine & bad_quaternions(values)):
             yield int(i), f"norm {np.linalg.norm(values[i]):.4f}, expected 1"
     elif kind is Kind.HEAD:
         for i in np.flatnonzero(fine & ~(values[:, 2] > 0)):
@@ -195,7 +184,7 @@ def check_landmarks(labels: dict[str, np.ndarray], model: HeadModel) -> Iterator
         return
     rotation, head, landmarks, shape = (labels[name] for name in COMPARED)
     finite = [np.isfinite(v).reshape(len(v), -1).all(1) for v in (rotation, head, landmarks[..., :2], shape)]
-    usable = np.flatnonzero(np.all(finite, axis=0) & (head[:, 2] > 0) & ~layout.bad_quaternions(rotation))
+    usable = np.flatnonzero(np.all(finite, axis=0) & (head[:, 2] > 0) & ~bad_quaternions(rotation))
     if not len(usable):
         return
     points, quats, heads = model.keypoints68(shape[usable]), rotation[usable], head[usable]
@@ -216,20 +205,15 @@ def check_landmarks(labels: dict[str, np.ndarray], model: HeadModel) -> Iterator
 
 
 def _check_pictures(
-    path: Path,
-    dataset: h5py.Dataset,
-    attribute: str,
-    rows: range,
-    sizes: dict[int, Size],
-    pool: ThreadPoolExecutor | None,
+    file: SampleFile, attribute: str, rows: range, sizes: dict[int, Size], pool: ThreadPoolExecutor | None
 ) -> Iterator[Fault]:
     """Decode; the sizes of pictures are added to `sizes`, those of label images are compared with them."""
     name = BY_ATTRIBUTE[attribute]
     encoded: list[bytes | str]
     try:
-        encoded = list(dshdf5.read_images(path, dataset, rows))
+        encoded = list(file.images(rows, attribute))
     except SampleFormatError:
-        encoded = [_read_one(path, dataset, row) for row in rows]
+        encoded = [_read_one(file, attribute, row) for row in rows]
     function = decode_size if attribute == "image" else decode_label_size
     outcomes: Sequence[Size | str] = list((pool.map if pool is not None else map)(function, encoded))
     for row, outcome in zip(rows, outcomes):
@@ -241,12 +225,12 @@ def _check_pictures(
             yield Fault(row, name, f"{tuple(outcome)} pixels, expected those of the picture, {tuple(sizes[row])}")
 
 
-def _read_one(path: Path, dataset: h5py.Dataset, row: int) -> bytes | str:
+def _read_one(file: SampleFile, attribute: str, row: int) -> bytes | str:
     """The encoded picture, or what is wrong with it."""
     try:
-        return dshdf5.read_images(path, dataset, [row])[0]
+        return file.images([row], attribute)[0]
     except SampleFormatError as error:
-        return _without_path(error, path)
+        return _without_path(error, file.path)
 
 
 def decode_size(data: bytes | str) -> Size | str:

@@ -8,8 +8,9 @@
 Attribute spellings vary in the wild (bytes, str, "True"); everything here reads all of them and writes one.
 """
 
+import contextlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ IMAGE_FILENAME = "image_filename"
 ARRAY_BUFFER = "varsize_array_buffer"
 IMAGE_EXTENSIONS = ("", ".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
 CHUNK_ROWS = 256
+DEFLATE_LIMIT = 1100  # by how much bytes can shrink at best
+UNWRITTEN = 1 << 16  # bytes of rows that may be claimed without having been written
 
 
 def open_file(path: Path) -> h5py.File:
@@ -38,14 +41,116 @@ def open_file(path: Path) -> h5py.File:
         ) from error
 
 
+def open_dataset(path: Path, file: h5py.File, name: str) -> h5py.Dataset | None:
+    """A data set of the file itself; None where there is none of that name, or a group.
+
+    Raises SampleFormatError for data that lie in another file, which could be any file of the machine (external links,
+    external storage, virtual data sets), and for damage.
+    """
+    with _named(path, f"'{name}'"):
+        link = file.get(name, getlink=True)
+        if link is None:
+            return None
+        if isinstance(link, h5py.SoftLink) and isinstance(file.get(link.path.strip("/"), getlink=True), h5py.HardLink):
+            link = h5py.HardLink()  # another name for what the file itself has
+        if not isinstance(link, h5py.HardLink):
+            raise SampleFormatError(
+                f"{path}: '{name}' is a link to {getattr(link, 'filename', 'this file')}, {link.path}; data of other "
+                "files and of groups aren't read: copy them into this file."
+            )
+        if file.get(name, getclass=True) is not h5py.Dataset:
+            return None
+        dataset = file[name]
+        if dataset.external or dataset.is_virtual:
+            raise SampleFormatError(
+                f"{path}: data set '{name}' keeps its rows in other files, which aren't read; copy them into this file."
+            )
+        assert dataset.shape is None or dataset.dtype is not None  # a damaged one says so here
+    return dataset if dataset.shape is not None else None
+
+
+@contextlib.contextmanager
+def _named(path: Path, what: str) -> Iterator[None]:
+    """h5py raises almost anything for a damaged file."""
+    try:
+        yield
+    except SampleFormatError:
+        raise
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise SampleFormatError(
+            f"{path}: {what} can't be read ({reason}); the file is damaged: convert the archive again or copy the file "
+            "anew."
+        ) from error
+
+
+def name_of(dataset: h5py.Dataset) -> str:
+    """Its name in the file."""
+    return str(dataset.name).lstrip("/")
+
+
+def check_sizes(path: Path, dataset: h5py.Dataset) -> None:
+    """Raise SampleFormatError when a data set claims more rows or bytes than its file can hold.
+
+    Elements of variable length are a length and an address each; wrong lengths would make HDF5 ask for as much memory.
+    """
+    with _named(path, f"data set '{name_of(dataset)}'"):
+        size, storage = path.stat().st_size, dataset.id.get_storage_size()
+        claimed = dataset.size * dataset.dtype.itemsize
+        if claimed > DEFLATE_LIMIT * storage + UNWRITTEN:
+            raise SampleFormatError(
+                f"{path}: data set '{name_of(dataset)}' claims {dataset.size:,} elements, but the file holds {storage:,} "
+                "bytes of it; convert the archive again or copy the file anew."
+            )
+        places = _places_of_lengths(dataset.id.get_type())
+        if not places or dataset.id.get_create_plist().get_nfilters():
+            return
+        total = sum(int(lengths.sum(dtype=np.uint64)) for lengths in _lengths(path, dataset, places))
+        if total > size:
+            raise SampleFormatError(
+                f"{path}: data set '{name_of(dataset)}' claims {total:,} bytes in a file of {size:,}; convert the archive "
+                "again or copy the file anew."
+            )
+
+
+def _places_of_lengths(kind: h5py.h5t.TypeID) -> list[int]:
+    """Byte offsets in a stored element where the length of something variable stands."""
+    if isinstance(kind, h5py.h5t.TypeVlenID) or (isinstance(kind, h5py.h5t.TypeStringID) and kind.is_variable_str()):
+        return [0]
+    if not isinstance(kind, h5py.h5t.TypeCompoundID):
+        return []
+    members = range(kind.get_nmembers())
+    return [kind.get_member_offset(i) + p for i in members for p in _places_of_lengths(kind.get_member_type(i))]
+
+
+def _lengths(path: Path, dataset: h5py.Dataset, places: list[int]) -> Iterator[np.ndarray]:
+    """The uint32 lengths of a one-dimensional data set without filters, straight from the file's bytes."""
+    blocks: list[tuple[int, int, int]] = []  # rows, position, bytes
+    if dataset.chunks is None:
+        blocks.append((len(dataset), dataset.id.get_offset() or 0, dataset.id.get_storage_size()))
+    else:
+        rows, count = dataset.chunks[0], len(dataset)
+        dataset.id.chunk_iter(lambda c: blocks.append((min(rows, count - c.chunk_offset[0]), c.byte_offset, c.size)))
+    with path.open("rb") as file:
+        for rows, position, length in blocks:
+            file.seek(position)
+            stride = length // (rows if dataset.chunks is None else dataset.chunks[0]) if length else 0
+            table = np.frombuffer(file.read(length), np.uint8)
+            if position and stride and len(table) >= rows * stride:
+                for place in places:
+                    yield table[: rows * stride].reshape(rows, stride)[:, place : place + 4].copy().view("<u4")
+
+
 def text_attribute(dataset: h5py.Dataset | h5py.File, name: str) -> str:
     """An attribute as text, whatever its spelling (str, bytes, array of one, empty); empty where it is absent."""
-    value = dataset.attrs.get(name, "")
+    with _named(Path(dataset.file.filename), f"attribute '{name}' of '{dataset.name}'"):
+        value = dataset.attrs.get(name, "")
     if isinstance(value, h5py.Empty):
         return ""
     if isinstance(value, np.ndarray) and value.size == 1:
         value = value.item()
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+    text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+    return text.encode(errors="replace").decode()
 
 
 def is_array_buffer(dataset: h5py.Dataset) -> bool:
@@ -68,7 +173,7 @@ def read_images(path: Path, dataset: h5py.Dataset, rows: Sequence[int] | np.ndar
     """
     kind = image_storage(dataset)
     indices = np.asarray(rows, dtype=np.int64)
-    name = dataset.name.lstrip("/")
+    name = name_of(dataset)
     if kind not in (IMAGE_BUFFER, IMAGE_FILENAME, ARRAY_BUFFER):
         raise SampleFormatError(
             f"{path}: data set '{name}' has storage '{kind}', expected {IMAGE_BUFFER}, {IMAGE_FILENAME} or "
@@ -110,13 +215,9 @@ def read_rows(path: Path, dataset: h5py.Dataset, rows: Sequence[int] | np.ndarra
 
 def read_slice(path: Path, dataset: h5py.Dataset, first: int, last: int) -> np.ndarray:
     """Rows first to last - 1. Raises SampleFormatError when the file is damaged there."""
-    try:
-        return dataset[first:last]
-    except (OSError, RuntimeError) as error:  # h5py raises either for damaged chunks
-        raise SampleFormatError(
-            f"{path}: data set '{dataset.name.lstrip('/')}', rows {first} to {last - 1} can't be read ({error}); the "
-            "file is damaged: convert the archive again or copy the file anew."
-        ) from error
+    with _named(path, f"data set '{name_of(dataset)}', rows {first} to {last - 1}"):
+        block = dataset[first:last]
+    return block
 
 
 def _read_image_file(path: Path, name: str, row: int, element: bytes | str) -> bytes:

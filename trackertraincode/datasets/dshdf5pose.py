@@ -10,12 +10,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, overload
 
-import h5py
 import numpy as np
 from torch.utils.data import Dataset
 
-from trackertraincode.datasets import dshdf5, layout
 from trackertraincode.datasets.pose_writer import PoseWriter
+from trackertraincode.datasets.sample_file import SampleFile, is_absent
 from trackertraincode.errors import SampleFormatError
 from trackertraincode.sample.sample import BY_ATTRIBUTE, LABELS, Sample
 
@@ -48,26 +47,22 @@ class Hdf5PoseDataset(Dataset[Sample]):
         Raises SampleFormatError when the file is missing, damaged, or breaks the format.
         """
         self.path = Path(path)
-        self.labels: dict[str, np.ndarray] = {}  # attribute -> (N, ...) float32, bool or int64
-        self._file: h5py.File | None = None
+        self._file: SampleFile | None = None
         self._process = 0  # that opened the file
         known = [attribute for attribute in BY_ATTRIBUTE if attribute != "image"]
         for name in labels or ():
             if name not in known:
                 raise SampleFormatError(f"{self.path}: no label is called '{name}'; choose among {', '.join(known)}.")
-        with dshdf5.open_file(self.path) as file:
-            self._names = layout.fields_of(self.path, file)
-            self._count = len(file[self._names["image"]])
-            self.source = layout.source_of(file)
-            self.face_model = layout.face_model_of(file, self._names)
-            self.sequence_starts = layout.read_starts(self.path, file, self._count)  # (S + 1,) or None
-            for attribute in LABELS:
-                if attribute in self._names:
-                    layout.check_label(self.path, file[self._names[attribute]], attribute, self._count)
-            self._wanted = [a for a in self._names if labels is None or a in labels]
-            for attribute in self._wanted:
-                if attribute in LABELS:
-                    self.labels[attribute] = layout.read_label(self.path, file[self._names[attribute]], attribute)
+        with SampleFile(self.path) as file:
+            self._count = len(file)
+            self.fields = file.fields  # attributes that the file has, pictures included
+            self.source = file.source
+            self.face_model = file.face_model
+            self.sequence_starts = file.starts  # (S + 1,) or None
+            for attribute in self.fields:
+                file.check(attribute)
+            self._wanted = [a for a in self.fields if labels is None or a in labels]
+            self.labels = {a: file.label(a) for a in self._wanted if a in LABELS}  # (N, ...) float32, bool or int64
 
     def __len__(self) -> int:
         return self._count
@@ -86,11 +81,6 @@ class Hdf5PoseDataset(Dataset[Sample]):
         if self._file is not None:
             self._file.close()
             self._file = None
-
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """Attributes that the file has, pictures included."""
-        return tuple(self._names)
 
     @overload
     def __getitem__(self, index: int) -> Sample: ...
@@ -112,11 +102,11 @@ class Hdf5PoseDataset(Dataset[Sample]):
 
     def images(self, rows: Sequence[int] | np.ndarray) -> list[bytes]:
         """Encoded pictures of the given rows, in their order."""
-        return dshdf5.read_images(self.path, self._open()[self._names["image"]], rows)
+        return self._open().images(rows)
 
     def segmentations(self, rows: Sequence[int] | np.ndarray) -> list[bytes]:
         """Label images as PNG files."""
-        return dshdf5.read_images(self.path, self._open()[self._names["segmentation"]], rows)
+        return self._open().images(rows, "segmentation")
 
     def batch(self, rows: Sequence[int] | np.ndarray) -> tuple[list[bytes], dict[str, np.ndarray]]:
         """Pictures and labels of the given rows; labels by attribute, each (B, ...)."""
@@ -134,17 +124,15 @@ class Hdf5PoseDataset(Dataset[Sample]):
         so that writing them again gives the very same bits.
         """
         rows = range(len(self)) if rows is None else rows
-        names = {attribute: name for attribute, name in self._names.items() if attribute in LABELS}
         for start in range(0, len(rows), STREAM_ROWS):
             part, file = rows[start : start + STREAM_ROWS], self._open()
-            labels = {a: layout.read_label(self.path, file[name], a, part, exact) for a, name in names.items()}
-            yield from self._samples(part, labels, whole=True)
+            yield from self._samples(part, {a: file.label(a, part, exact) for a in file.labels}, whole=True)
 
     def _samples(self, rows: Sequence[int], labels: dict[str, np.ndarray], whole: bool = False) -> list[Sample]:
         """labels: of these rows. whole: with the label image, whatever was asked for."""
         images = self.images(rows)
         masks: Sequence[bytes | None] = [None] * len(rows)
-        if "segmentation" in (self._names if whole else self._wanted):
+        if "segmentation" in (self.fields if whole else self._wanted):
             masks = self.segmentations(rows)
         return [
             Sample(
@@ -152,7 +140,7 @@ class Hdf5PoseDataset(Dataset[Sample]):
                 segmentation=mask,
                 name=f"row {row}",
                 sequence=self._sequence_of(row),
-                **{name: _plain(values[i]) for name, values in labels.items() if not layout.is_absent(name, values[i])},
+                **{name: _plain(values[i]) for name, values in labels.items() if not is_absent(name, values[i])},
             )
             for i, (row, image, mask) in enumerate(zip(rows, images, masks))
         ]
@@ -162,11 +150,11 @@ class Hdf5PoseDataset(Dataset[Sample]):
             return None
         return str(int(np.searchsorted(self.sequence_starts, row, side="right")) - 1)
 
-    def _open(self) -> h5py.File:
+    def _open(self) -> SampleFile:
         """The file, opened by this very process: a handle that a fork brought along shares its position."""
         if self._file is None or self._process != os.getpid():
             self.close()
-            self._file, self._process = dshdf5.open_file(self.path), os.getpid()
+            self._file, self._process = SampleFile(self.path), os.getpid()
         return self._file
 
 

@@ -11,7 +11,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from trackertraincode.datasets import dshdf5, layout
+from trackertraincode.datasets import dshdf5
+from trackertraincode.datasets.sample_file import NO_INDEX
 from trackertraincode.errors import SampleFormatError
 from trackertraincode.files import whole_file
 from trackertraincode.sample.fields import SEQUENCE_STARTS, Kind
@@ -132,7 +133,7 @@ class PoseWriter:
         if field.kind in (Kind.IMAGE, Kind.SEGMENTATION):
             return _encoded(value, self.path, sample.name, field.kind)
         if value is None and attribute in self._optional:
-            return np.full(field.shape, layout.NO_INDEX if field.kind is Kind.INDEX else np.nan, field.dtype)
+            return np.full(field.shape, NO_INDEX if field.kind is Kind.INDEX else np.nan, field.dtype)
         value = to_centres({attribute: value})[attribute]
         row = np.asarray(value, dtype=object if value is None else field.dtype)
         if value is None or row.shape != field.shape:

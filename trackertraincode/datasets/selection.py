@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from trackertraincode import __version__
-from trackertraincode.datasets import dshdf5, layout
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset, PoseWriter
+from trackertraincode.datasets.sample_file import SampleFile
 from trackertraincode.datasets.statistics import QUANTITIES
 from trackertraincode.errors import ConfigError, SampleFormatError, closest_first
 from trackertraincode.sample.fields import Kind
@@ -216,11 +216,11 @@ def _sha256(path: Path) -> str:
 
 def count_rows(path: Path) -> int:
     """Samples in a file. Raises SampleFormatError."""
-    with dshdf5.open_file(path) as file:
-        return len(file[layout.fields_of(path, file)["image"]])
+    with SampleFile(path) as file:
+        return len(file)
 
 
 def unknown_data_sets(path: Path) -> tuple[str, ...]:
     """Data sets that a copy leaves out, since the format doesn't know them."""
-    with dshdf5.open_file(path) as file:
-        return layout.unknown_names(file)
+    with SampleFile(path) as file:
+        return file.unknown

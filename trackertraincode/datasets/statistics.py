@@ -7,16 +7,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
 import torch
 from tabulate import tabulate
 
-from trackertraincode.datasets import dshdf5, layout
+from trackertraincode.datasets.sample_file import NO_INDEX, SampleFile, is_absent
 from trackertraincode.errors import SampleFormatError
 from trackertraincode.geometry.euler import matrix_to_aflw
 from trackertraincode.geometry.rotation import quat_to_matrix
-from trackertraincode.sample.fields import Kind
 from trackertraincode.sample.images import ImageDecodeError, image_size, sniff
 from trackertraincode.sample.sample import LABELS
 
@@ -69,16 +67,15 @@ def quantities_of(labels: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 def row_quantities(path: Path) -> dict[str, np.ndarray]:
     """Those of QUANTITIES that a file has, (N,) each: 24 bytes per row, read in chunks. Raises SampleFormatError."""
-    with dshdf5.open_file(path) as file:
-        names = layout.fields_of(path, file)
-        count = len(file[names["image"]])
-        wanted = [a for a in ("rotation", "head", "face_box") if a in names]
-        for attribute in wanted:
-            layout.check_label(path, file[names[attribute]], attribute, count)
-        parts = [
-            quantities_of({a: layout.read_label(path, file[names[a]], a, rows) for a in wanted})
-            for rows in chunks(count)
-        ]
+    with SampleFile(path) as file:
+        return _quantities(file)
+
+
+def _quantities(file: SampleFile) -> dict[str, np.ndarray]:
+    wanted = [a for a in ("rotation", "head", "face_box") if a in file.fields]
+    for attribute in wanted:
+        file.check(attribute)
+    parts = [quantities_of({a: file.label(a, rows) for a in wanted}) for rows in chunks(len(file))]
     return {q: np.concatenate([part[q] for part in parts]) for q in (parts[0] if parts else {})}
 
 
@@ -89,63 +86,53 @@ def chunks(count: int) -> Iterator[range]:
 
 def summarize(path: Path) -> Summary:
     """Read a file once from end to end, pictures excepted. Raises SampleFormatError."""
-    with dshdf5.open_file(path) as file:
-        names = layout.fields_of(path, file)
-        count = len(file[names["image"]])
-        for attribute in names:
-            if attribute in LABELS:
-                layout.check_label(path, file[names[attribute]], attribute, count)
-        starts = layout.read_starts(path, file, count)
-        persons, faces = _persons_and_faces(path, file, names, count)
+    with SampleFile(path) as file:
+        for attribute in file.fields:
+            file.check(attribute)
+        persons, faces = _persons_and_faces(file)
         return Summary(
             path=path,
-            rows=count,
-            face_model=layout.face_model_of(file, names) if "shape" in names else None,
-            source=layout.source_of(file),
-            fields=[_summarize_field(path, file[name], a, count) for a, name in names.items()],
-            unknown=layout.unknown_names(file),
-            sequences=None if starts is None else len(starts) - 1,
+            rows=len(file),
+            face_model=file.face_model if "shape" in file.fields else None,
+            source=file.source,
+            fields=[FieldSummary(file.name(a), a, file.layout(a), _present(file, a)) for a in file.fields],
+            unknown=file.unknown,
+            sequences=None if file.starts is None else len(file.starts) - 1,
             persons=persons,
             faces=faces,
-            pictures=_describe_pictures(path, file[names["image"]], count),
-            quantities=row_quantities(path),
+            pictures=_describe_pictures(file),
+            quantities=_quantities(file),
         )
 
 
-def _summarize_field(path: Path, dataset: h5py.Dataset, attribute: str, count: int) -> FieldSummary:
-    name = dataset.name.lstrip("/")
+def _present(file: SampleFile, attribute: str) -> int:
+    """Rows that have a field."""
     if attribute not in LABELS:
-        return FieldSummary(name, attribute, dshdf5.image_storage(dataset), count)
-    present = 0
-    for rows in chunks(count):
-        values = layout.read_raw(path, dataset, attribute, rows)
-        present += sum(not layout.is_absent(attribute, value) for value in values)
-    shape = " × ".join(str(n) for n in LABELS[attribute].shape)
-    return FieldSummary(name, attribute, f"{shape} {dataset.dtype}".strip(), present)
+        return len(file)
+    values = (value for rows in chunks(len(file)) for value in file.raw(attribute, rows))
+    return sum(not is_absent(attribute, value) for value in values)
 
 
-def _persons_and_faces(path: Path, file: h5py.File, names: dict[str, str], count: int) -> tuple[int | None, int | None]:
+def _persons_and_faces(file: SampleFile) -> tuple[int | None, int | None]:
     persons: set[int] = set()
     faces = 0
-    for rows in chunks(count):
-        for attribute in ("individual", "has_face"):
-            if attribute in names:
-                values = layout.read_raw(path, file[names[attribute]], attribute, rows)
-                if LABELS[attribute].kind is Kind.FLAG:
-                    faces += int(values.sum())
-                else:
-                    persons |= set(values[values != layout.NO_INDEX].tolist())
-    return len(persons) if "individual" in names else None, faces if "has_face" in names else None
+    for rows in chunks(len(file)):
+        if "individual" in file.fields:
+            values = file.raw("individual", rows)
+            persons |= set(values[values != NO_INDEX].tolist())
+        if "has_face" in file.fields:
+            faces += int(file.raw("has_face", rows).sum())
+    return len(persons) if "individual" in file.fields else None, faces if "has_face" in file.fields else None
 
 
-def _describe_pictures(path: Path, dataset: h5py.Dataset, count: int) -> str:
+def _describe_pictures(file: SampleFile) -> str:
     """Kinds and range of sizes of some pictures; what is wrong with the first that can't be read."""
-    rows = np.unique(np.linspace(0, count - 1, SAMPLED_PICTURES).round().astype(int)) if count else np.arange(0)
+    rows = np.unique(np.linspace(0, len(file) - 1, SAMPLED_PICTURES).round().astype(int)) if len(file) else np.arange(0)
     kinds: set[str] = set()
     sizes = []
     try:
         for row in rows.tolist():
-            data = dshdf5.read_images(path, dataset, [row])[0]
+            data = file.images([row])[0]
             kinds.add(sniff(data) or "")
             sizes.append(image_size(data))
     except (SampleFormatError, ImageDecodeError) as error:
