@@ -38,11 +38,21 @@ from trackertraincode.rendering.generate import Request
 from trackertraincode.sample.sample import Prediction, Sample
 
 
+def lean(samples: Path, path: Path, **changes: Any) -> Path:
+    """A copy of a sample file with labels changed: name -> value for all rows, None, or a function of the row and value."""
+    dataset = Hdf5PoseDataset(samples)
+    with PoseWriter(path, source={}, face_model=dataset.face_model) as writer:
+        for row, sample in enumerate(dataset):
+            new = {n: v(row, getattr(sample, n)) if callable(v) else v for n, v in changes.items()}
+            writer.write(replace(sample, **new))
+    return path
+
+
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("data") / "aflw2k.h5"
-    write_faces(Request(70, 96, 5, "hdf5"), path, 0)
-    return path
+    folder = tmp_path_factory.mktemp("data")
+    write_faces(Request(70, 96, 5, "hdf5"), folder / "rendered.h5", 0)
+    return lean(folder / "rendered.h5", folder / "aflw2k.h5", stored_angles=np.zeros(3, np.float32))
 
 
 @pytest.fixture(scope="module")
@@ -118,16 +128,40 @@ def test_the_mean_quaternion_ignores_signs() -> None:
     assert quat_geodesic_angle(mean_quaternion([q, -q, q]), q).max() < 1e-3
 
 
-def test_rows_beyond_99_degrees_and_negative_sizes_are_left_out(
-    tmp_path: Path, make_sample: Callable[..., Sample]
-) -> None:
-    angles = torch.deg2rad(torch.tensor([[0.0, 80.0, 98.0], [0.0, 0.0, 100.0], [-99.5, 0.0, 0.0], [0.0, 0.0, 0.0]]))
-    path = tmp_path / "a.h5"
-    with PoseWriter(path, source={}, face_model="embedded-v1") as writer:
-        for i, quat in enumerate(matrix_to_quat(aflw_to_matrix(angles)).numpy()):
-            head = np.array([40.0, 40.0, -5.0 if i == 3 else 20.0], np.float32)
-            writer.write(make_sample(i, rotation=quat, head=head))
-    assert aflw_rows(Hdf5PoseDataset(path)).tolist() == [0]
+ANGLES = torch.tensor(  # degrees
+    [[0.0, 80.0, 98.9], [0.0, 0.0, 100.0], [-99.5, 0.0, 0.0], [0.0, 0.0, 0.0], [195.9, -95.5, -200.8], [99.0, 0.0, 0.0]]
+)
+
+
+@pytest.fixture
+def angled(tmp_path: Path, make_sample: Callable[..., Sample]) -> Callable[..., Hdf5PoseDataset]:
+    """angled(stored): a file with the rotations of ANGLES, row 3 with a negative size; stored: whether a row has angles."""
+
+    def make(stored: Callable[[int], bool]) -> Hdf5PoseDataset:
+        path = tmp_path / "a.h5"
+        with PoseWriter(path, source={}, face_model="embedded-v1", optional=("stored_angles",)) as writer:
+            for i, quat in enumerate(matrix_to_quat(aflw_to_matrix(torch.deg2rad(ANGLES))).numpy()):
+                head = np.array([40.0, 40.0, -5.0 if i == 3 else 20.0], np.float32)
+                angles = ANGLES[i].numpy() if stored(i) else None
+                writer.write(make_sample(i, rotation=quat, head=head, stored_angles=angles))
+        return Hdf5PoseDataset(path)
+
+    return make
+
+
+def test_rows_beyond_99_degrees_and_negative_sizes_are_left_out(angled: Callable[..., Hdf5PoseDataset]) -> None:
+    """Row 4 is AFLW2000-3D's image00091, whose rotation has angles of (15.9, -84.5, -20.8) degrees too."""
+    assert aflw_rows(angled(lambda row: True)).tolist() == [0]
+    assert aflw_rows(angled(lambda row: row != 4)).tolist() == [0, 4]
+    assert aflw_rows(angled(lambda row: False)).tolist()[:2] == [0, 4]
+
+
+def test_a_file_without_the_archives_angles_is_marked(angled: Callable[..., Hdf5PoseDataset], checkpoint: Path) -> None:
+    model = load_predictor(checkpoint)
+    for stored, mark in ((True, []), (False, ["rows chosen by the rotations' angles"])):
+        options = EvaluationOptions(file=angled(lambda row, stored=stored: stored).path, progress=False)
+        marks = evaluate(model, "aflw2k3d-landmarks", options).row()["marks"]
+        assert [m.split(",")[0] for m in marks] == mark
 
 
 def test_alignment_takes_out_constant_turns() -> None:
@@ -222,16 +256,6 @@ def test_marks_of_training_are_made_by_training(faces: Path, tmp_path: Path, mon
     text = format_table(rows)
     assert "best.ckpt***" in text
     assert "** selected on these images" in text
-
-
-def lean(samples: Path, path: Path, **changes: Any) -> Path:
-    """A copy of a sample file with labels changed: name -> value for all rows, None, or a function of the row and value."""
-    dataset = Hdf5PoseDataset(samples)
-    with PoseWriter(path, source={}, face_model=dataset.face_model) as writer:
-        for row, sample in enumerate(dataset):
-            new = {n: v(row, getattr(sample, n)) if callable(v) else v for n, v in changes.items()}
-            writer.write(replace(sample, **new))
-    return path
 
 
 def test_any_file_and_any_data_set_of_the_catalog_is_evaluated(

@@ -208,7 +208,7 @@ def test_rows_are_spread_over_a_file(tmp_path: Path, make_sample: Any) -> None:
     path = tmp_path / "some.h5"
     with PoseWriter(path, source="test", face_model="embedded-v1") as writer:
         for seed in range(9):
-            writer.write(make_sample(seed, rotation=np.array([0, 0, 0, 1], np.float32)))
+            writer.write(make_sample(seed, rotation=np.array([0, 0, 0, 1], np.float32), stored_angles=None))
     assert len(faces_of_file(path, 4)) == 4
     assert len(faces_of_file(path, 100)) == 9
 
@@ -221,7 +221,7 @@ def test_faces_are_those_of_every_kth_row(tmp_path: Path, make_sample: Callable[
         quats = matrix_to_quat(aflw_to_matrix(angles.roll(wrong - 4, 0))).numpy()
         with PoseWriter(tmp_path / name, source={}, face_model="embedded-v1") as writer:
             for i, quat in enumerate(quats):
-                writer.write(make_sample(i, rotation=quat))
+                writer.write(make_sample(i, rotation=quat, stored_angles=None))
     images = {name: Hdf5PoseDataset(tmp_path / name).images(range(9)) for name in ("a.h5", "b.h5")}
     assert list(faces_of_file(tmp_path / "a.h5", 3).images) == [images["a.h5"][i] for i in (0, 3, 6)]
     assert list(faces_of_file(tmp_path / "b.h5", 3).images) == [images["b.h5"][i] for i in (0, 2, 5)]

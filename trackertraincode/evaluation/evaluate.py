@@ -22,7 +22,7 @@ from trackertraincode.evaluation.alignment import align
 from trackertraincode.evaluation.crops import PREPROCESSING, EvaluationCrops, iter_crops, to_pixels
 from trackertraincode.evaluation.framing import Framing
 from trackertraincode.evaluation.predictor import Predictor
-from trackertraincode.evaluation.protocols import Context, Protocol, find_protocol
+from trackertraincode.evaluation.protocols import Context, Protocol, aflw_rows, find_protocol, lacks_angles
 from trackertraincode.geometry.boxes import box_size
 from trackertraincode.geometry.euler import matrix_to_aflw
 from trackertraincode.geometry.rotation import quat_to_matrix
@@ -137,7 +137,7 @@ def evaluate(predictor: Predictor, name: str, options: EvaluationOptions) -> Res
     rotation = align(prediction, truth, dataset, rows, scheme, protocol.horizontal_fov)
     prediction = replace(prediction, rotation=rotation)
     label = name if scheme == "none" else f"{name} ({scheme})"
-    marks = [*_seen(predictor, protocol, dataset, options, catalog), *_deviations(protocol, factor, options)]
+    marks = [*_seen(predictor, protocol, dataset, options, catalog), *_deviations(protocol, dataset, factor, options)]
     return Result(
         model=predictor.name,
         protocol=label,
@@ -206,7 +206,11 @@ def _same_images(names: set[str], files: set[str], catalog: dict[str, DatasetSpe
     return names | files | known | {file for n in known for file in own[n]}
 
 
-def _deviations(protocol: Protocol, factor: float, options: EvaluationOptions) -> Iterator[str]:
+def _deviations(
+    protocol: Protocol, dataset: Hdf5PoseDataset, factor: float, options: EvaluationOptions
+) -> Iterator[str]:
+    if protocol.keep is aflw_rows and lacks_angles(dataset).any():
+        yield "rows chosen by the rotations' angles, since the file lacks those of the archive; convert it again"
     if factor != protocol.factor:
         yield "other crop factor than the protocol's"
     if options.preprocess != "training":

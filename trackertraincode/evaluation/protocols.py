@@ -70,11 +70,22 @@ def label(dataset: Hdf5PoseDataset, name: str, advice: str = "poses can't be eva
 
 
 def aflw_rows(dataset: Hdf5PoseDataset) -> np.ndarray:
-    """Every angle within ±99°, head size not negative. Returns (n,) rows."""
+    """Every stored angle within ±99°, head size not negative. Returns (n,) rows.
+
+    Where angles aren't stored, those of the rotations count, which are other numbers beyond ±90°.
+    """
     quats = torch.from_numpy(label(dataset, "rotation"))
-    angles = torch.rad2deg(matrix_to_aflw(quat_to_matrix(quats.double())))
-    kept = (angles.abs() <= MAX_AFLW_ANGLE).all(-1).numpy() & (label(dataset, "head")[:, 2] >= 0)
+    angles = torch.rad2deg(matrix_to_aflw(quat_to_matrix(quats.double()))).numpy()
+    if "stored_angles" in dataset.labels:
+        angles = np.where(lacks_angles(dataset)[:, None], angles, dataset.labels["stored_angles"])
+    kept = (np.abs(angles) < MAX_AFLW_ANGLE).all(-1) & (label(dataset, "head")[:, 2] >= 0)
     return np.flatnonzero(kept)
+
+
+def lacks_angles(dataset: Hdf5PoseDataset) -> np.ndarray:
+    """(N,) whether a row has no stored angles."""
+    stored = dataset.labels.get("stored_angles")
+    return np.full(len(dataset), True) if stored is None else np.isnan(stored).any(-1)
 
 
 def grimace_rows(dataset: Hdf5PoseDataset) -> np.ndarray:
