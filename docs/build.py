@@ -128,6 +128,18 @@ def losses_table() -> str:
     )
 
 
+def commands_table() -> str:
+    """Every command as it is installed and as a script."""
+    rows = []
+    for script in sorted((PROJECT / "scripts").glob("*.py")):
+        words = re.findall(r'"([\w-]+)"', script.read_text(encoding="utf-8").split("main(", 1)[1].split(")")[0])
+        rows.append((COMMANDS.index(words[0]), words, script.name))
+    return table(
+        ("installed", "in the repository"),
+        ((f"`ttc {' '.join(words)}`", f"`scripts/{name}`") for _, words, name in sorted(rows)),
+    )
+
+
 def recipes_text() -> str:
     """Each recipe as it is written."""
     return "\n".join(
@@ -153,6 +165,7 @@ def layers_table() -> str:
 
 
 TABLES: dict[str, Callable[[], str]] = {
+    "commands": commands_table,
     "datasets": datasets_table,
     "label_sets": label_sets_table,
     "fields": fields_table,

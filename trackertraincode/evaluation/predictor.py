@@ -42,7 +42,7 @@ class CheckpointPredictor:
 
     def __init__(self, path: Path, device: str = "cpu") -> None:
         network, about = load_network(path)
-        self.path, self.name = path, f"{path.parent.name}/{path.name}"
+        self.path, self.name = path, "/".join(path.parts[-2:])
         self.input_size, self.channels = network.config.input_size, network.config.channels
         self.about: dict[str, Any] = vars(about) | network.config.to_dict()
         self._device = torch.device(device)
@@ -73,7 +73,7 @@ class OnnxPredictor:
         """threads: None for as many as there are cores."""
         self._model = OnnxPoseModel(path, 1, exact=True)
         self._threads = threads or usable_cores()
-        self.path, self.name = path, f"{path.parent.name}/{path.name}"
+        self.path, self.name = path, "/".join(path.parts[-2:])
         self.input_size, self.channels, self.about = self._model.input_size, self._model.channels, self._model.about
 
     def predict(self, images: Tensor) -> Prediction:
