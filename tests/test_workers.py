@@ -9,6 +9,7 @@ import pytest
 import torch
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from trackertraincode import workers
 from trackertraincode.errors import ConfigError, WorkerError
 from trackertraincode.workers import default_workers, map_in_order, start_worker
 
@@ -66,3 +67,9 @@ def test_the_number_of_workers_is_that_of_the_environment(monkeypatch: pytest.Mo
     monkeypatch.setenv("NUM_WORKERS", "many")
     with pytest.raises(ConfigError, match="NUM_WORKERS='many'"):
         default_workers()
+
+
+def test_processes_of_one_machine_share_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NUM_WORKERS", raising=False)
+    monkeypatch.setattr(workers, "usable_cores", lambda: 12)
+    assert [default_workers(processes) for processes in (1, 2, 4, 40)] == [8, 6, 3, 1]
