@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 
+from trackertraincode.augmentation import loader as loader_module
 from trackertraincode.augmentation.loader import TrainBatches, ValidationBatches, checked, make_loader
 from trackertraincode.augmentation.presets import AugmentationOptions
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset, PoseWriter
 from trackertraincode.datasets.mixing import Member
-from trackertraincode.errors import SampleFormatError
+from trackertraincode.errors import SampleFormatError, WorkerError
 from trackertraincode.geometry.boxes import box_center, box_size
 from trackertraincode.sample.sample import LABELS, Batch, Sample
 
@@ -125,3 +126,15 @@ def test_colour_crops(member: Member) -> None:
         samples_per_epoch=24, seed=3, face_model=None,
     )  # fmt: skip
     assert checked(colour[0, 0]).image.shape == (8, 3, 33, 33)
+
+
+def test_full_shared_memory_is_said_instead_of_waiting_for_ever(
+    member: Member, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(tensor: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("unable to write to file </torch_1_2_3>: No space left on device (28)")
+
+    monkeypatch.setattr(loader_module, "get_worker_info", lambda: "of a worker process")
+    monkeypatch.setattr(torch.Tensor, "share_memory_", full)
+    with pytest.raises(WorkerError, match=r"/dev/shm\) is full.*--shm-size 2g.*--workers"):
+        checked(train_batches(member)[0, 0])

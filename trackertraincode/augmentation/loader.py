@@ -5,13 +5,13 @@
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
-from typing import TypeVar
+from functools import lru_cache, wraps
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from trackertraincode.augmentation.crop import (
     Geometry,
@@ -26,7 +26,7 @@ from trackertraincode.augmentation.intensity import augment_image
 from trackertraincode.augmentation.presets import Preset
 from trackertraincode.augmentation.warp import warp_crop
 from trackertraincode.datasets.mixing import Member, epoch_plan
-from trackertraincode.errors import SampleFormatError, UserError
+from trackertraincode.errors import SampleFormatError, UserError, WorkerError
 from trackertraincode.geometry.affine2d import compose, pixels_to_normalized
 from trackertraincode.sample.images import ImageDecodeError
 from trackertraincode.sample.moving import move
@@ -39,11 +39,37 @@ T = TypeVar("T")
 Place = tuple[int, int]  # epoch and step
 
 
-class TrainBatches(Dataset):
-    """Random batches of a mixture: item (epoch, step) is a Batch, or the UserError that stands in its way.
+def errors_as_values(make: Callable[[Any, Any], T]) -> Callable[[Any, Any], T | UserError]:
+    """For `__getitem__` of data sets of batches: the batch, or the UserError that stands in its way.
 
-    Errors are values here because a DataLoader would wrap what a worker raises in a traceback; `checked` raises them.
+    A DataLoader would wrap what a worker raises in a traceback; `checked` raises the value. Workers move batches to shared
+    memory here, since where it is full, those behind `__getitem__` would drop the batch, and the trainer wait for ever.
     """
+
+    @wraps(make)
+    def get(self: Any, place: Any) -> T | UserError:
+        try:
+            batch = make(self, place)
+            if get_worker_info() is not None:
+                tensors: Any = batch.tensors().values() if isinstance(batch, Batch) else batch
+                for tensor in tensors:
+                    tensor.share_memory_()
+        except UserError as error:
+            return error
+        except RuntimeError as error:
+            if "No space left" not in str(error) and "shared memory" not in str(error):
+                raise
+            return WorkerError(
+                "shared memory (/dev/shm) is full, so that loaded batches don't fit; give the container more (docker run "
+                "--shm-size 2g), or choose fewer --workers (0 needs none) or a smaller --batchsize."
+            )
+        return batch
+
+    return get
+
+
+class TrainBatches(Dataset):
+    """Random batches of a mixture: item (epoch, step) is a Batch, or the UserError that stands in its way."""
 
     def __init__(
         self,
@@ -70,7 +96,8 @@ class TrainBatches(Dataset):
         """Steps per epoch."""
         return max(1, self.samples_per_epoch // self.batchsize)
 
-    def __getitem__(self, place: Place) -> Batch | UserError:
+    @errors_as_values
+    def __getitem__(self, place: Place) -> Batch:
         epoch, step = place
         plan = _plan(tuple(self.members), len(self) * self.batchsize, self.seed, epoch)
         entries = plan[step * self.batchsize : (step + 1) * self.batchsize]
@@ -79,10 +106,7 @@ class TrainBatches(Dataset):
         geometry = draw_geometry(len(entries), self.preset.geometry, rng).select(self._part)
         numbers = range(step * self.batchsize, (step + 1) * self.batchsize)[self._part]
         rngs = [np.random.default_rng([self.seed, PICTURE, epoch, number]) for number in numbers]
-        try:
-            return load_batch(self.members, entries[self._part], self.preset, geometry, self.face_model, rngs)
-        except UserError as error:
-            return error
+        return load_batch(self.members, entries[self._part], self.preset, geometry, self.face_model, rngs)
 
 
 class ValidationBatches(Dataset):
@@ -100,13 +124,11 @@ class ValidationBatches(Dataset):
     def __len__(self) -> int:
         return len(self._batches)
 
-    def __getitem__(self, index: int) -> Batch | UserError:
+    @errors_as_values
+    def __getitem__(self, index: int) -> Batch:
         entries = self._batches[index]
         geometry = centered_geometry(len(entries), self.preset.factor)
-        try:
-            return load_batch(self.members, entries, self.preset, geometry, self.face_model)
-        except UserError as error:
-            return error
+        return load_batch(self.members, entries, self.preset, geometry, self.face_model)
 
 
 class EpochSampler(Sampler):

@@ -15,8 +15,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from trackertraincode.augmentation.intensity import augment_image
+from trackertraincode.augmentation.loader import errors_as_values
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
-from trackertraincode.errors import SampleFormatError, UserError
+from trackertraincode.errors import SampleFormatError
 from trackertraincode.localizer import SIZE
 from trackertraincode.sample.images import decode
 
@@ -73,10 +74,7 @@ def split(dataset: Hdf5PoseDataset, fraction: float, seed: int) -> tuple[np.ndar
 
 
 class LocalizerBatches(Dataset):
-    """Item k, or (epoch, k) of random batches, is a LocalizerBatch, or the UserError that stands in its way.
-
-    Errors are values because a DataLoader would wrap what a worker raises in a traceback; `loader.checked` raises them.
-    """
+    """Item k, or (epoch, k) of random batches, is a LocalizerBatch, or the UserError that stands in its way."""
 
     def __init__(self, dataset: Hdf5PoseDataset, rows: np.ndarray, batchsize: int, seed: int | None = None) -> None:
         """seed: of random order and augmentation; None: every row once, in order, as it is."""
@@ -86,16 +84,14 @@ class LocalizerBatches(Dataset):
         count = len(self.rows) / self.batchsize
         return max(1, int(count)) if self.seed is not None else int(np.ceil(count))
 
-    def __getitem__(self, request: int | tuple[int, int]) -> LocalizerBatch | UserError:
-        epoch, step = request if isinstance(request, tuple) else (0, request)
+    @errors_as_values
+    def __getitem__(self, place: int | tuple[int, int]) -> LocalizerBatch:
+        epoch, step = place if isinstance(place, tuple) else (0, place)
         rows = self.rows
         if self.seed is not None:
             rows = np.random.default_rng([self.seed, ORDER, epoch]).permutation(rows)
         rows = rows[step * self.batchsize : (step + 1) * self.batchsize]
-        try:
-            sources = [decode(data) for data in self.dataset.images(rows)]
-        except UserError as error:
-            return error
+        sources = [decode(data) for data in self.dataset.images(rows)]
         flags, boxes = (self.dataset.labels[name][rows] for name in ("has_face", "face_box"))
         images, moved = [], []
         for row, source, flag, box in zip(rows, sources, flags, boxes):

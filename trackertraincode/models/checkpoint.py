@@ -3,7 +3,6 @@
 {"format": 1, "kind": "pose", "config": …, "state": …, "about": …}
 """
 
-import pickle
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,16 +81,21 @@ def _about(content: dict[str, Any]) -> About:
     return About(**{key: value for key, value in content.get("about", {}).items() if key in known})
 
 
-def _read(path: Path, kind: str) -> dict[str, Any]:
+def read_plain(path: Path) -> Any:
+    """What torch saved, on the CPU; plain values and tensors alone. Raises ModelFileError when it is anything else."""
     if not path.is_file():
         raise ModelFileError(f"{path}: no such file; give a .ckpt of this library.")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch's unpickler raises anything for bytes that are no pickle
         reason = (str(error).splitlines() or ["damaged"])[0]
         raise ModelFileError(
             f"{path}: not a readable checkpoint ({reason[:120]}); copy it again or train anew."
         ) from error
+
+
+def _read(path: Path, kind: str) -> dict[str, Any]:
+    content = read_plain(path)
     if not isinstance(content, dict) or "config" not in content or "state" not in content:
         hint = (
             " resume.ckpt is for --resume; best.ckpt, last.ckpt and swa.ckpt hold networks."

@@ -76,7 +76,7 @@ class SyncBatchNorm(LayerSync):
 
 @contextmanager
 def ending_together(trainer: L.Trainer) -> Iterator[None]:
-    """Round `trainer.fit`. The processes that this one started stop when it fails, instead of waiting for it.
+    """Round `trainer.fit` and what follows: processes that this one started stop when it fails, and don't wait for it.
 
     Raises WorkerError where a process died or doesn't answer, KeyboardInterrupt at Ctrl-C, SystemExit(143) at SIGTERM.
     """
@@ -88,27 +88,28 @@ def ending_together(trainer: L.Trainer) -> Iterator[None]:
         if isinstance(error, SIGTERMException):
             if trainer.is_global_zero:
                 epoch = f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}"
-                print(f"terminated in {epoch}; go on with --resume, from its beginning.", file=sys.stderr)
+                print(f"terminated in {epoch}, which --resume begins again.", file=sys.stderr)
             raise SystemExit(TERMINATED) from None
         if isinstance(error, SystemExit):  # Lightning's answer to Ctrl-C
             raise KeyboardInterrupt from None
-        raise _in_one_line(error, trainer.world_size > 1) from error
+        known = _in_one_line(error, trainer.world_size > 1)
+        if known is None:
+            raise
+        raise known from error
 
 
-def _in_one_line(error: BaseException, several: bool) -> BaseException:
-    """The UserError that is behind an error of torch or Lightning; others as they are."""
+def _in_one_line(error: BaseException, several: bool) -> UserError | None:
+    """What is behind an error of torch or Lightning, where a user can do something about it."""
     text = (str(error).splitlines() or [""])[0]
-    if isinstance(error, UserError):
-        return error
     if isinstance(error, RuntimeError) and "DataLoader worker" in str(error):
         return WorkerError(
-            "a process that loads data died, perhaps for lack of memory; go on with --resume and fewer --workers."
+            "a process that loads data died, perhaps for lack of memory; try fewer --workers (--resume goes on)."
         )
-    if isinstance(error, ValueError) and "ntasks" in text:
+    if isinstance(error, ValueError) and "ntasks" in text:  # SLURM's and our numbers differ
         return ConfigError(f"SLURM: {text}")
     network = ("gloo", "Timed out", "timed out", "closed by peer", "NCCL", "reset by peer")
     if several and (isinstance(error, DistError) or any(word in str(error) for word in network)):
         return WorkerError(
-            f"another process of this training doesn't answer ({text[:160]}); see what it said, then go on with --resume."
+            f"another process of this training doesn't answer ({text[:160]}); see what it says (--resume goes on)."
         )
-    return error
+    return None

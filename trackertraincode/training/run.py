@@ -67,8 +67,8 @@ def train(request: TrainRequest) -> Path:
             describe(config, outdir, members, network)
         with ending_together(trainer):
             trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
-        if trainer.is_global_zero:
-            finish(config, outdir, data, network, averages, module.augment, saver, trainer.strategy.root_device)
+            if trainer.is_global_zero:
+                finish(config, outdir, data, network, averages, module.augment, saver, trainer.strategy.root_device)
     return outdir
 
 

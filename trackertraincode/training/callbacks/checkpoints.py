@@ -6,20 +6,18 @@ epoch, under a temporary name, so a run may be killed at any moment: the epoch t
 every random number is a function of seed and epoch, with the same result.
 """
 
-import pickle
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import lightning as L
-import torch
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import nn
 
 from trackertraincode.errors import ModelFileError
 from trackertraincode.files import whole_file
-from trackertraincode.models.checkpoint import About, save_network
+from trackertraincode.models.checkpoint import About, read_plain, save_network
 from trackertraincode.models.pose_network import PoseNetwork
 from trackertraincode.training.config import TrainConfig
 from trackertraincode.training.data import Members
@@ -92,22 +90,9 @@ class RunCheckpoints(Checkpoint):
 
 def check_resumable(path: Path, module: L.LightningModule) -> None:
     """Raises ModelFileError when this is no whole resume.ckpt of such a module."""
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        found = {name: value.shape for name, value in content["state_dict"].items()}
-        missing = sorted(RESUME_KEYS - content.keys())
-    except (
-        RuntimeError,
-        pickle.UnpicklingError,
-        EOFError,
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-    ) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
-        raise ModelFileError(f"{path}: not a whole checkpoint of a run ({reason}); start another run.") from error
+    content = read_plain(path)
+    missing = sorted(RESUME_KEYS - content.keys()) if isinstance(content, dict) else ["everything"]
+    found = {} if missing else {name: value.shape for name, value in content["state_dict"].items()}
     wanted = {name: value.shape for name, value in module.state_dict().items()}
     if missing or found != wanted:
         what = f"lacks {missing[0]}" if missing else "holds another network"

@@ -1,0 +1,134 @@
+"""However a training stops, it says so in one line with a true exit code, and what it has done is there."""
+
+import argparse
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils.data import get_worker_info
+
+from trackertraincode.augmentation import loader
+from trackertraincode.errors import ConfigError, ModelFileError, UserError, WorkerError
+from trackertraincode.models.checkpoint import load_network
+from trackertraincode.training.module import PoseTraining
+from trackertraincode.training.options import read_options
+from trackertraincode.training.outdir import claimed
+
+Run = Callable[..., Path]
+
+
+@pytest.fixture
+def stop_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[], None]], None]:
+    """stop_at(n, action): something happens in the n-th step of training."""
+
+    def arrange(number: int, action: Callable[[], None]) -> None:
+        step, done = PoseTraining.training_step, iter(range(1, 1000))
+
+        def stopping(self, batch, batch_idx):
+            if next(done) == number:
+                action()
+            return step(self, batch, batch_idx)
+
+        monkeypatch.setattr(PoseTraining, "training_step", stopping)
+
+    return arrange
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no SIGTERM to catch")
+def test_sigterm_saves_the_weights_and_exits_with_143(
+    run: Run, stop_at: Callable, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    stop_at(3, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(SystemExit) as stopped:
+        run()
+    assert stopped.value.code == 143
+    assert capsys.readouterr().err.splitlines() == ["terminated in epoch 2 of 3, which --resume begins again."]
+    assert load_network(tmp_path / "run" / "last.ckpt")[1].epoch == 2
+
+
+def test_ctrl_c_is_an_interrupt_for_the_caller(run: Run, stop_at: Callable) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    stop_at(2, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="workers are forked here")
+def test_a_killed_loader_is_one_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    load = loader.load_batch
+
+    def killed(*arguments, **options):
+        if get_worker_info() is not None:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return load(*arguments, **options)
+
+    monkeypatch.setattr(loader, "load_batch", killed)
+    with pytest.raises(WorkerError, match=r"a process that loads data died.*fewer --workers"):
+        run(workers=1)
+
+
+def test_a_folder_is_one_trainings(run: Run, tmp_path: Path) -> None:
+    with (
+        claimed(tmp_path / "run", resume=False, first=True),
+        pytest.raises(UserError, match="run: another process trains in this folder; choose another --outdir"),
+    ):
+        run()
+    assert not (tmp_path / "run").exists()
+    out = run(epochs=1)
+    with (
+        claimed(out, resume=True, first=True),
+        pytest.raises(UserError, match="another process trains in this folder"),
+    ):
+        run(epochs=1, resume=True)
+
+
+def test_a_run_that_cannot_begin_leaves_no_folder(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(UserError):
+        run(ds="wflw_lp")
+    assert not (tmp_path / "run").exists()
+
+
+def test_other_data_is_not_trained_on_by_resuming(run: Run, faces: Path, tmp_path: Path) -> None:
+    data, catalog = tmp_path / "mine.h5", tmp_path / "mine.toml"
+    catalog.write_text(f'[mine]\nfile = "{data.as_posix()}"\nlabels = ["pose"]\n')
+    options = {"catalog": catalog, "ds": "mine", "epochs": 1}
+    shutil.copy(faces / "300wlp.h5", data)
+    run(**options)
+    shutil.copy(faces / "aflw2k.h5", tmp_path / "other.h5").replace(data)
+    with pytest.raises(ConfigError, match=r"mine\.h5: has other contents than when this run was started"):
+        run(**options, resume=True)
+
+
+def test_damaged_checkpoints_are_not_resumed(run: Run) -> None:
+    path = run(epochs=1) / "resume.ckpt"
+    whole = path.read_bytes()
+    for damaged in (b"", whole[: len(whole) // 2], b"something else"):
+        path.write_bytes(damaged)
+        with pytest.raises(ModelFileError, match=r"resume\.ckpt: not a readable checkpoint"):
+            run(epochs=1, resume=True)
+
+
+def test_checkpoints_of_other_runs_are_not_resumed(run: Run) -> None:
+    first, second = run("first", epochs=1), run("second", epochs=1, width=0.25)
+    (second / "resume.ckpt").write_bytes((first / "resume.ckpt").read_bytes())
+    with pytest.raises(
+        ModelFileError, match=r"resume\.ckpt: isn't the checkpoint of this run \(it holds another network"
+    ):
+        run("second", epochs=1, width=0.25, resume=True)
+    torch.save({"state_dict": {}}, second / "resume.ckpt")
+    with pytest.raises(ModelFileError, match="it lacks callbacks"):
+        run("second", epochs=1, width=0.25, resume=True)
+
+
+@pytest.mark.parametrize("kept", [0, 3])
+def test_a_cut_configuration_is_not_the_defaults(run: Run, kept: int) -> None:
+    path = run(epochs=1) / "config.toml"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:kept]))
+    with pytest.raises(ConfigError, match=r"config\.toml: lacks '\w+' \(and \d+ more options\)"):
+        read_options(argparse.Namespace(resume=True, outdir=path.parent))
