@@ -274,3 +274,20 @@ def test_landmarks_of_another_image_are_noticed(archives: Path, tmp_path: Path) 
 
     source = rewrite(archives / "300W-LP.zip", tmp_path / "a.zip", change)
     assert "_1_pts.mat: landmarks in [900.0, " in convert("300wlp", source, tmp_path / "a.h5")
+
+
+def test_angles_are_kept_as_the_archive_states_them(archives: Path, tmp_path: Path) -> None:
+    """Turned by a quaternion and back, these would be other angles below 99 degrees."""
+    stated = [195.9, -95.5, -200.8]
+
+    def change(name: str, data: bytes) -> tuple[str, bytes]:
+        if name != f"{VICTIM}.mat":
+            return name, data
+        pose = loadmat(io.BytesIO(data))["Pose_Para"].copy()
+        pose[0, :3] = np.deg2rad(stated)
+        return name, broken_mat(data, Pose_Para=pose)
+
+    convert("aflw2k", rewrite(archives / "AFLW2000-3D.zip", tmp_path / "a.zip", change), tmp_path / "a.h5")
+    angles = Hdf5PoseDataset(tmp_path / "a.h5").labels["stored_angles"]
+    assert np.allclose(angles[1], stated, atol=1e-4)
+    assert np.isfinite(angles).all()

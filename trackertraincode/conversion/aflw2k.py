@@ -98,6 +98,7 @@ def convert_item(settings: Settings, stem: str) -> list[Sample]:
             image=image,
             name=f"{stem}.jpg",
             rotation=pose.quat,
+            stored_angles=pose.angles,
             face_box=box,
             points_box=_points_box(mat, name),
             **from_centres({"head": pose.head, "landmarks": centered_depth(landmarks)}),

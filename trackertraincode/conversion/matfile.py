@@ -1,25 +1,92 @@
-"""Arrays out of .mat files, whatever type they were saved with."""
+"""Arrays out of .mat files of MATLAB 5 to 7, whatever number type they were saved with.
 
-import io
+file --elements--> variable --zlib, where it is packed--> flags, dimensions, name, numbers --> array
+
+Read here and not by SciPy, whose native code ends the process for some damaged files. Layout: "MAT-File Format", The
+MathWorks, "Level 5 MAT-File Format".
+"""
+
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
-from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 
 from trackertraincode.errors import ArchiveError
 
+USUAL_BYTES, MAX_BYTES = 4096, 16 * 2**20  # of one variable
+_TYPES = {  # number of a data type -> NumPy's letters
+    1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8", 16: "u1", 17: "u2",
+}  # fmt: skip
+_MATRIX, _COMPRESSED = 14, 15
+_CHAR, _NUMERIC = 4, range(6, 16)  # classes of arrays
+_COMPLEX = 0x08  # flag
+
 
 def read_mat(data: bytes, name: str, variables: Sequence[str]) -> dict[str, np.ndarray]:
-    """The named variables that the file has. Raises ArchiveError naming the file when it is damaged."""
+    """The named variables that the file has; text as (1,) of it, what are no numbers as (0,) of objects.
+
+    Raises ArchiveError naming the file when it is damaged.
+    """
+    order = {b"IM": "<", b"MI": ">"}.get(data[126:128])
+    if order is None or data[124:126] not in (b"\0\1", b"\1\0"):
+        raise ArchiveError(f"{name}: not a readable .mat file (expected one of MATLAB 5 to 7).")
     try:
-        found = loadmat(io.BytesIO(data), variable_names=list(variables))
-    except (MatReadError, ValueError, TypeError, OSError, IndexError, KeyError, struct.error, zlib.error, EOFError,
-            NotImplementedError, OverflowError, MemoryError, UnicodeDecodeError, AttributeError) as error:  # fmt: skip
-        raise ArchiveError(f"{name}: not a readable .mat file ({error}).") from error
-    return {key: value for key, value in found.items() if not key.startswith("__")}
+        found: dict[str, np.ndarray] = {}
+        for kind, content in _elements(memoryview(data)[128:], order):
+            if kind == _COMPRESSED:
+                ((kind, content),) = _elements(_unpacked(content), order)
+            if kind == _MATRIX:
+                parts = _elements(content, order)
+                flags = np.frombuffer(next(parts)[1], f"{order}u4")[0]
+                shape = np.frombuffer(next(parts)[1], f"{order}i4")
+                key = bytes(next(parts)[1]).decode("latin-1")
+                if key in variables:
+                    found[key] = _array(int(flags), shape, parts, order)
+        return found
+    except (ValueError, IndexError, StopIteration, RuntimeError, zlib.error) as error:
+        raise ArchiveError(f"{name}: not a readable .mat file ({error or 'it ends early'}).") from error
+
+
+def _elements(data: memoryview, order: str) -> Iterator[tuple[int, memoryview]]:
+    """Data type and content, one after the other. Raises ValueError when one is longer than the data."""
+    position = 0
+    while position + 8 <= len(data):
+        kind, size = struct.unpack_from(f"{order}II", data, position)
+        start = position + 8
+        if kind >> 16:  # up to four bytes lie in the tag itself
+            kind, size, start = kind & 0xFFFF, kind >> 16, position + 4
+            end = position + 8
+        else:
+            end = start + size + (-size % 8 if kind != _COMPRESSED else 0)
+        if start + size > len(data) or (start == position + 4 and size > 4):
+            raise ValueError(f"an element of {size} bytes where {len(data) - start} are left")
+        yield kind, data[start : start + size]
+        position = end
+
+
+def _unpacked(data: memoryview) -> memoryview:
+    unpacker = zlib.decompressobj()
+    content = unpacker.decompress(data, USUAL_BYTES)
+    if not unpacker.eof:
+        content += unpacker.decompress(unpacker.unconsumed_tail, MAX_BYTES)
+    if not unpacker.eof:
+        raise ValueError(f"a variable that ends early or has more than {MAX_BYTES >> 20} MB")
+    return memoryview(content)
+
+
+def _array(flags: int, shape: np.ndarray, parts: Iterator[tuple[int, memoryview]], order: str) -> np.ndarray:
+    """Raises ValueError when shape and number of bytes don't fit."""
+    kind, content = flags & 0xFF, next(parts, (0, memoryview(b"")))
+    letters = _TYPES.get(content[0])
+    if letters is None or (kind not in _NUMERIC and kind != _CHAR) or flags >> 8 & _COMPLEX:
+        return np.empty(0, dtype=object)
+    values = np.frombuffer(content[1], order + letters)
+    if kind == _CHAR:
+        return np.array(["".join(map(chr, values.tolist()))])
+    if (shape < 0).any() or values.size != np.prod(shape, dtype=np.float64):
+        raise ValueError(f"{values.size} numbers for a shape of {shape.tolist()}")
+    return values.reshape(shape, order="F")
 
 
 def numbers(

@@ -34,6 +34,7 @@ class Pose:
 
     matrix: np.ndarray  # (3, 3) float64
     quat: np.ndarray  # (4,) i, j, k, w
+    angles: np.ndarray  # (3,) pitch, yaw, roll as they are stored; degrees
     head: np.ndarray  # (3,) x, y, radius; pixels, pixel centres from 0
 
     def project(self, local: np.ndarray) -> np.ndarray:
@@ -50,7 +51,7 @@ def read_pose(mat: dict[str, np.ndarray], name: str, size: Size) -> Pose:
     radius = 0.5 * scale / 224.0 * size.width * 100e3
     shift = (matrix.numpy() @ ORIGIN_OFFSET)[:2] * radius
     head = np.array([tx + shift[0], size.height - ty + shift[1], radius])
-    return Pose(matrix.numpy(), matrix_to_quat(matrix).numpy(), head)
+    return Pose(matrix.numpy(), matrix_to_quat(matrix).numpy(), np.rad2deg([pitch, yaw, roll]), head)
 
 
 def read_coefficients(mat: dict[str, np.ndarray], name: str) -> np.ndarray:
