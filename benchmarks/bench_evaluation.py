@@ -26,7 +26,8 @@ from trackertraincode.evaluation.evaluate import EvaluationOptions, evaluate
 from trackertraincode.evaluation.predictor import Predictor, load_predictor
 from trackertraincode.evaluation.protocols import PROTOCOLS, Context
 from trackertraincode.facemodel.embedded import embedded_head
-from trackertraincode.models.checkpoint import About, save_network
+from trackertraincode.models.about import About
+from trackertraincode.models.checkpoint import save_network
 from trackertraincode.models.pose_network import NetworkConfig, build_network
 from trackertraincode.rendering.generate import Request
 from trackertraincode.sample.images import decode

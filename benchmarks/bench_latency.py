@@ -26,7 +26,8 @@ from trackertraincode.export.calibration import calibration_crops
 from trackertraincode.export.onnx import export_opentrack, sample_images
 from trackertraincode.export.quantize import export_fp16, export_int8
 from trackertraincode.facemodel.embedded import embedded_head
-from trackertraincode.models.checkpoint import About, load_network
+from trackertraincode.models.about import About
+from trackertraincode.models.checkpoint import load_network
 from trackertraincode.models.onnx_model import latencies
 from trackertraincode.models.pose_network import NetworkConfig, PoseNetwork, build_network
 

@@ -32,7 +32,8 @@ from trackertraincode.geometry.rotation import (
     random_quats,
     rotvec_to_matrix,
 )
-from trackertraincode.models.checkpoint import About, load_network, save_network
+from trackertraincode.models.about import About
+from trackertraincode.models.checkpoint import load_network, save_network
 from trackertraincode.models.pose_network import NetworkConfig, build_network
 from trackertraincode.rendering.generate import Request
 from trackertraincode.sample.sample import Prediction, Sample

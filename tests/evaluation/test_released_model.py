@@ -14,7 +14,8 @@ from trackertraincode.evaluation.evaluate import EvaluationOptions, Result, eval
 from trackertraincode.evaluation.framing import SQUARE
 from trackertraincode.evaluation.predictor import Ensemble, load_predictor
 from trackertraincode.facemodel.embedded import embedded_head
-from trackertraincode.models.checkpoint import About, save_network
+from trackertraincode.models.about import About
+from trackertraincode.models.checkpoint import save_network
 from trackertraincode.models.onnx_model import OnnxPoseModel
 from trackertraincode.models.pose_network import NetworkConfig, build_network
 from trackertraincode.sample.images import decode

@@ -376,7 +376,7 @@ def test_evaluation_names_a_broken_model_in_one_line(name: str, saved: Callable[
 def test_an_output_more_is_an_entry_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from trackertraincode.export.onnx import export_full, outputs_of, sample_images
     from trackertraincode.facemodel.embedded import embedded_head
-    from trackertraincode.models.checkpoint import About
+    from trackertraincode.models.about import About
     from trackertraincode.models.pose_network import NetworkConfig, build_network
 
     more = Output("up", {"up_axis": (1, 3)}, value=lambda prediction: prediction.rotation[:, :3].neg())

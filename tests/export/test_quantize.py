@@ -23,7 +23,8 @@ from trackertraincode.export.onnx import TINY, export_full, export_opentrack, sa
 from trackertraincode.export.parity import LIMITS, Limit, Parity
 from trackertraincode.export.quantize import Quantised, export_fp16, export_int8
 from trackertraincode.facemodel.embedded import embedded_head
-from trackertraincode.models.checkpoint import About, save_network
+from trackertraincode.models.about import About
+from trackertraincode.models.checkpoint import save_network
 from trackertraincode.models.onnx_model import OnnxPoseModel
 from trackertraincode.models.pose_network import NetworkConfig, PoseNetwork, build_network
 from trackertraincode.rendering.generate import Request

@@ -12,7 +12,8 @@ from trackertraincode.facemodel.landmarks68 import EYE_CORNERS
 from trackertraincode.geometry.camera import project_weak_perspective
 from trackertraincode.geometry.rotation import quat_geodesic_angle, random_quats
 from trackertraincode.localizer.network import Localizer, LocalizerConfig, load_localizer
-from trackertraincode.models.checkpoint import About, load_network, save_network
+from trackertraincode.models.about import About
+from trackertraincode.models.checkpoint import load_network, save_network
 from trackertraincode.models.heads import DatasetOffsets, FaceModelLandmarks
 from trackertraincode.models.pose_network import NetworkConfig, PoseNetwork, build_network
 
@@ -129,6 +130,16 @@ class Evil:
         ({"format": 1, "kind": "pose", "config": {"backbon": "x"}, "state": {}}, "'backbon' is unknown"),
         ({"format": 1, "kind": "pose", "config": {"width": 0.25}, "state": {}}, "can't be built again"),
         ({"format": 1, "kind": "pose", "config": Evil(), "state": {}}, "not a readable checkpoint"),
+        ({"format": 1, "kind": "pose", "config": [1], "state": {}}, "can't be built again"),
+        ({"format": 1, "kind": "pose", "config": {"width": "x"}, "state": {}}, "can't be built again"),
+        ({"format": 1, "kind": "pose", "config": {}, "state": 7}, "can't be built again"),
+        ({"format": 1, "kind": "pose", "config": {}, "state": {}, "about": 3}, "no table of entries"),
+        (
+            {"format": 1, "kind": "pose", "config": {}, "state": {}, "about": {"trained_on": [1]}},
+            r"trained_on = '\[1\]'",
+        ),
+        ({"format": 1, "kind": "pose", "config": {}, "state": {}, "about": {"regions": {"a": 1}}}, "regions = "),
+        ({"config": {1: 2}, "state": None}, "checkpoint format None"),
     ],
 )
 def test_damaged_checkpoints_are_named(

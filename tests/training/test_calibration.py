@@ -10,7 +10,8 @@ from trackertraincode.evaluation.predictor import load_predictor
 from trackertraincode.export.onnx import export_full
 from trackertraincode.facemodel.embedded import embedded_head
 from trackertraincode.geometry.rotation import quat_multiply, quat_normalize, random_quats, rotvec_to_quat
-from trackertraincode.models.checkpoint import About, load_network, save_network
+from trackertraincode.models.about import About
+from trackertraincode.models.checkpoint import load_network, save_network
 from trackertraincode.models.pose_network import NetworkConfig, build_network
 from trackertraincode.models.uncertainty import ConstantScale
 from trackertraincode.sample.sample import Batch, Prediction, make_batch

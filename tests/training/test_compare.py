@@ -10,7 +10,8 @@ from conftest import run_script
 from trackertraincode.errors import ConfigError
 from trackertraincode.export.onnx import export_opentrack
 from trackertraincode.facemodel.embedded import embedded_head
-from trackertraincode.models.checkpoint import About, save_network
+from trackertraincode.models.about import About
+from trackertraincode.models.checkpoint import save_network
 from trackertraincode.models.onnx_model import latencies
 from trackertraincode.models.pose_network import NetworkConfig, build_network
 from trackertraincode.sample.images import decode

@@ -13,8 +13,9 @@ from trackertraincode.datasets.mixing import Member
 from trackertraincode.evaluation.predictor import load_predictor
 from trackertraincode.export.onnx import export_full, export_opentrack
 from trackertraincode.facemodel.embedded import embedded_head
+from trackertraincode.models.about import About
 from trackertraincode.models.backbones import BACKBONES
-from trackertraincode.models.checkpoint import About, save_network
+from trackertraincode.models.checkpoint import save_network
 from trackertraincode.models.pose_network import NetworkConfig, PoseNetwork, build_network
 from trackertraincode.sample.sample import LABELS, Batch
 from trackertraincode.training.device_augmentation import DeviceAugmentation

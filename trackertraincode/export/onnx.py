@@ -25,7 +25,7 @@ from trackertraincode.export.contract import full_faults, opentrack_faults
 from trackertraincode.files import whole_file
 from trackertraincode.localizer import SIZE
 from trackertraincode.localizer.network import Localizer
-from trackertraincode.models.checkpoint import About
+from trackertraincode.models.about import About
 from trackertraincode.models.onnx_model import LOCALIZER_OUTPUT, METADATA_KEY, OUTPUTS, open_session
 from trackertraincode.models.pose_network import PoseNetwork
 from trackertraincode.sample.sample import Prediction

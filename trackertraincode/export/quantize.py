@@ -20,7 +20,7 @@ from tqdm import tqdm
 from trackertraincode.errors import ModelFileError
 from trackertraincode.export.onnx import INPUT_NAME, metadata, pose_model, refuse_faults, save_checked, seal, silence
 from trackertraincode.export.parity import BATCH, LIMITS, Parity, measure_parity
-from trackertraincode.models.checkpoint import About
+from trackertraincode.models.about import About
 from trackertraincode.models.pose_network import PoseNetwork
 from trackertraincode.sample.sample import concatenate_predictions
 

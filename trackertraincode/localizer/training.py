@@ -29,7 +29,8 @@ from trackertraincode.localizer.loss import localizer_loss
 from trackertraincode.localizer.model import Predict, load_predict
 from trackertraincode.localizer.network import Localizer, LocalizerConfig, load_localizer
 from trackertraincode.localizer.scenes import write_scenes
-from trackertraincode.models.checkpoint import About, save_network
+from trackertraincode.models.about import About
+from trackertraincode.models.checkpoint import save_network
 from trackertraincode.training.callbacks.progress import Progress
 from trackertraincode.training.callbacks.records import Recorder
 from trackertraincode.training.distributed import ending_together

@@ -12,13 +12,14 @@ from typing import Any
 import timm
 import torch
 from timm.layers import BlurPool2d
-from timm.models import byobnet, efficientnet, resnet, vision_transformer
+from timm.models import byobnet, efficientnet, is_model_pretrained, resnet, vision_transformer
 from timm.utils import reparameterize_model
 from torch import Tensor, nn
 
 from trackertraincode.errors import ConfigError, closest_first
 
 FREE_PREFIX = "timm:"  # of any network of timm
+LITE_EPSILON = 1e-3  # of the batch norms of published EfficientNet-Lite
 VECTOR = 16  # float32 values in the longest vector register of a CPU
 
 
@@ -39,6 +40,10 @@ Build = Callable[[BackboneOptions], nn.Module]
 def build_backbone(name: str, options: BackboneOptions, *, blurpool: bool = False) -> nn.Module:
     """A module; `feature_count` tells F. Raises ConfigError for unknown names and what the network can't do."""
     check_backbone(name)
+    if options.pretrained and not has_imagenet_weights(name, options.width):
+        hint = "; choose --backbone timm:mobilenetv1_100" if name == "mobilenetv1" else ""
+        width = f" of width {options.width:g}" if options.width != 1.0 else ""
+        raise ConfigError(f"timm has no ImageNet weights for {name}{width}; leave --pretrained out{hint}.")
     build = BACKBONES[name] if name in BACKBONES else partial(_any, name.removeprefix(FREE_PREFIX))
     try:
         backbone = build(options)
@@ -79,6 +84,16 @@ class StridedPointwise(nn.Conv2d):
             return super().forward(x)
         down, across = self.stride
         return nn.functional.conv2d(x[..., ::down, ::across], self.weight, self.bias, groups=self.groups)
+
+
+def has_imagenet_weights(name: str, width: float) -> bool:
+    """Whether timm has some for a backbone, which it may have to download."""
+    return width == 1.0 and is_model_pretrained(_timm_name(name))
+
+
+def _timm_name(name: str) -> str:
+    """Where timm has the weights of a backbone; those of EfficientNet-Lite are TensorFlow's."""
+    return f"tf_{name}" if name.startswith("efficientnet_lite") else name.removeprefix(FREE_PREFIX)
 
 
 def check_backbone(name: str) -> None:
@@ -129,11 +144,6 @@ class Residual(nn.Module):
 
 def _mobilenet_v1(options: BackboneOptions) -> nn.Module:
     """OpNet's: 5 × 5 stem, ReLU, residual connections; without these it learns little in the first 10,000 samples."""
-    if options.pretrained:
-        raise ConfigError(
-            "mobilenetv1 has residual connections as OpNet's, for which there are no ImageNet weights; leave --pretrained "
-            "out, or choose --backbone timm:mobilenetv1_100."
-        )
     network = efficientnet._gen_mobilenet_v1(
         "mobilenetv1_100", options.width, stem_kernel_size=5, act_layer=nn.ReLU, **_timm_arguments(options)
     )
@@ -149,9 +159,23 @@ def _mobilenet_v1(options: BackboneOptions) -> nn.Module:
 
 def _efficientnet(kind: str, width: float, depth: float, options: BackboneOptions) -> nn.Module:
     """Compound scaling of Tan & Le (arXiv 1905.11946); the lite ones without squeeze-excite and with ReLU6."""
-    lite = kind.startswith("efficientnet_lite")
-    generate = efficientnet._gen_efficientnet_lite if lite else efficientnet._gen_efficientnet
-    return generate(kind, width * options.width, depth, pretrained=options.pretrained, **_timm_arguments(options))
+    arguments = _timm_arguments(options)
+    if not kind.startswith("efficientnet_lite"):
+        return efficientnet._gen_efficientnet(
+            kind, width * options.width, depth, pretrained=options.pretrained, **arguments
+        )
+    network = efficientnet._gen_efficientnet_lite(kind, width * options.width, depth, **arguments)
+    if options.pretrained:  # padded otherwise, which makes no difference at odd sizes
+        weights = timm.create_model(_timm_name(kind), pretrained=True, **arguments).state_dict()
+        network.load_state_dict(with_lite_epsilon(weights, network))
+    return network
+
+
+def with_lite_epsilon(weights: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
+    """Published weights of EfficientNet-Lite, with variances for which its batch norms compute the same with our epsilon."""
+    added = {f"{name}.running_var": LITE_EPSILON - layer.eps
+             for name, layer in network.named_modules() if isinstance(layer, nn.BatchNorm2d)}  # fmt: skip
+    return {name: value + added.get(name, 0) for name, value in weights.items()}
 
 
 def _resnet18(options: BackboneOptions) -> nn.Module:
@@ -220,12 +244,6 @@ class HybridVit(nn.Module):
         return self.norm(self.transformer(torch.cat([queries, tokens], dim=1))[:, : self.queries.shape[1]])
 
 
-def _hybrid_vit(options: BackboneOptions) -> nn.Module:
-    if options.pretrained:
-        raise ConfigError("hybrid_vit has no ImageNet weights; leave --pretrained out.")
-    return HybridVit(options)
-
-
 _A, _B = (2, 4, 14, 1), (4, 6, 16, 1)
 
 BACKBONES: dict[str, Build] = {
@@ -236,7 +254,7 @@ BACKBONES: dict[str, Build] = {
     "efficientnet_b2": partial(_efficientnet, "efficientnet_b2", 1.1, 1.2),
     "efficientnet_b3": partial(_efficientnet, "efficientnet_b3", 1.2, 1.4),
     "efficientnet_b4": partial(_efficientnet, "efficientnet_b4", 1.4, 1.8),
-    "hybrid_vit": _hybrid_vit,
+    "hybrid_vit": HybridVit,
     "repvgg_az": partial(_repvgg, (1, 2, 4, 1), (0.25, 0.25, 0.25, 0.5), 0, None),
     "repvgg_ay": partial(_repvgg, (2, 2, 6, 1), (0.375, 0.375, 0.375, 1.0), 0, None),
     "repvgg_ax": partial(_repvgg, (2, 4, 8, 1), (0.5, 0.5, 0.5, 1.5), 0, None),

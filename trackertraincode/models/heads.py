@@ -140,10 +140,14 @@ class DatasetOffsets(nn.Module):
 
     def forward(self, rotation: Tensor, head: Tensor, dataset: Tensor) -> tuple[Tensor, Tensor]:
         """rotation (B, 4), head (B, 3), dataset (B,) long -> both as the data set labels them."""
-        table = torch.cat([self.offsets.new_zeros(1, 4), self.offsets])
-        pitch, up, forward, size = table[dataset].unbind(-1)
-        zero = torch.zeros_like(pitch)
-        shift = quat_rotate(rotation, torch.stack([zero, -up, -forward], dim=-1)) * head[:, 2:]
-        turn = torch.stack([torch.sin(pitch / 2), zero, zero, torch.cos(pitch / 2)], dim=-1)
-        moved = torch.cat([head[:, :2] + shift[:, :2], head[:, 2:] * size[:, None].exp()], dim=-1)
-        return quat_multiply(rotation, turn), moved
+        return offset_pose(rotation, head, torch.cat([self.offsets.new_zeros(1, 4), self.offsets])[dataset])
+
+
+def offset_pose(rotation: Tensor, head: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
+    """rotation (B, 4), head (B, 3), offsets (B, 4) or (1, 4) as of `DatasetOffsets` -> both, moved."""
+    pitch, up, forward, size = offsets.expand(len(head), 4).unbind(-1)
+    zero = torch.zeros_like(pitch)
+    shift = quat_rotate(rotation, torch.stack([zero, -up, -forward], dim=-1)) * head[:, 2:]
+    turn = torch.stack([torch.sin(pitch / 2), zero, zero, torch.cos(pitch / 2)], dim=-1)
+    moved = torch.cat([head[:, :2] + shift[:, :2], head[:, 2:] * size[:, None].exp()], dim=-1)
+    return quat_multiply(rotation, turn), moved

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from trackertraincode.errors import ModelFileError
+from trackertraincode.models.about import check_about
 
 METADATA_KEY = "trackertraincode"  # JSON of what a file of ours says about itself
 KNOWN_VERSIONS = range(2, 5)  # `model_version`s that share today's axes (OpenTrack reads all others as version 1)
@@ -187,8 +188,8 @@ def _metadata(path: Path, entries: dict[str, str]) -> dict[str, Any]:
     if METADATA_KEY not in entries:
         return {}
     try:
-        return dict(json.loads(entries[METADATA_KEY]))
-    except ValueError as error:
+        return check_about(path, json.loads(entries[METADATA_KEY]))
+    except (ValueError, RecursionError) as error:
         raise ModelFileError(
             f"{path}: metadata {METADATA_KEY} is damaged ({error}); export the model again."
         ) from error

@@ -27,6 +27,7 @@ from trackertraincode.models.heads import (
     FaceModelLandmarks,
     HeadCenterHead,
     ShapeHead,
+    offset_pose,
 )
 from trackertraincode.models.uncertainty import UNCERTAINTY, ConstantScale, TriangularFactor
 from trackertraincode.options import check, option
@@ -62,6 +63,7 @@ class NetworkConfig:
     dropout: float = option(0.0, "dropout between backbone and heads", key="neck_dropout", least=0.0, most=0.95)
     face_model: str = "embedded-v1"  # whose landmarks and coefficients
     offsets_of: tuple[str, ...] = ()  # data sets with offsets of their own; the first is the reference
+    fixed_offsets: bool = False  # pose and landmarks each move by constants, as in OpNet's checkpoints
 
     def __post_init__(self) -> None:
         check(self)
@@ -78,14 +80,16 @@ class NetworkConfig:
         return cls(**plain)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for checkpoints and metadata."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
+        """Plain values, for checkpoints and metadata; what only OpNet's have is left out of others."""
+        values = {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
+        return {k: v for k, v in values.items() if k != "fixed_offsets" or v}
 
 
 class PoseNetwork(nn.Module):
     """Predicts pose, face box and, as configured, shape, landmarks and uncertainty."""
 
     kind = "pose"  # in checkpoints
+    fixed_offsets: Tensor
 
     def __init__(self, config: NetworkConfig, *, pretrained: bool = False) -> None:
         super().__init__()
@@ -116,6 +120,8 @@ class PoseNetwork(nn.Module):
                 self.shape_scale = ConstantScale(COEFFICIENT_COUNT)
         if len(config.offsets_of) > 1:
             self.offsets = DatasetOffsets(len(config.offsets_of))
+        if config.fixed_offsets:
+            self.register_buffer("fixed_offsets", torch.zeros(2, 4))  # of pose, of landmarks
 
     def set_face_model(self, model: HeadModel) -> None:
         """Take the landmarks of a face model; once, when the network is made."""
@@ -138,7 +144,10 @@ class PoseNetwork(nn.Module):
         parts: dict[str, Tensor] = {"rotation_raw": raw, "face_box": self.face_box(self._of(features, "face_box"))}
         if self.config.landmarks:
             parts["shape"] = self.shape(self._of(features, "shape"))
-            parts["landmarks"] = self.landmarks(rotation, head, parts["shape"])
+            posed = (
+                offset_pose(rotation, head, self.fixed_offsets[1:]) if self.config.fixed_offsets else (rotation, head)
+            )
+            parts["landmarks"] = self.landmarks(*posed, parts["shape"])
         if self.config.uncertainty:
             parts["rotation_tril"] = self.rotation_tril(self._of(features, "rotation"))
             parts["head_tril"] = self.head_tril(self._of(features, "head"))
@@ -148,6 +157,8 @@ class PoseNetwork(nn.Module):
                 parts["shape_scale"] = self.shape_scale(count)
         if dataset is not None and len(self.config.offsets_of) > 1:
             rotation, head = self.offsets(rotation, head, dataset)
+        if self.config.fixed_offsets:
+            rotation, head = offset_pose(rotation, head, self.fixed_offsets[:1])
         return Prediction(rotation=rotation, head=head, **parts)
 
     def uncertainty_parameters(self) -> list[nn.Parameter]:

@@ -5,18 +5,18 @@ from pathlib import Path
 
 import torch
 
-from trackertraincode.errors import ConfigError
 from trackertraincode.facemodel.bfm import NAME as BFM_NAME
 from trackertraincode.facemodel.head_model import HeadModel
 from trackertraincode.facemodel.load import load_head_model
-from trackertraincode.models.checkpoint import load_network
+from trackertraincode.models.backbones import has_imagenet_weights
 from trackertraincode.models.pose_network import PoseNetwork, build_network
+from trackertraincode.models.pretrained import weights_for
 from trackertraincode.training.config import TrainConfig
 from trackertraincode.training.data import Members
 from trackertraincode.training.distributed import say
 from trackertraincode.training.module import seed_of
 
-FROM_TIMM = "timm"  # value of --pretrained
+FROM_TIMM, FROM_NOTHING = "timm", "none"  # values of --pretrained besides files
 
 
 def make_network(config: TrainConfig, members: Members) -> PoseNetwork:
@@ -24,12 +24,17 @@ def make_network(config: TrainConfig, members: Members) -> PoseNetwork:
     torch.manual_seed(seed_of(config.machine.seed, 0))
     face_model, pretrained = _choose_face_model(config, members), config.optimisation.pretrained
     offsets_of = tuple(m.name for m in members.training) if config.data.ds_offsets else ()
+    from_timm = pretrained == FROM_TIMM
+    if from_timm and not has_imagenet_weights(config.network.backbone, config.network.width):
+        name = f"{config.network.backbone} of width {config.network.width:g}"
+        say(f"timm has no ImageNet weights for {name}, which starts at random")
+        from_timm = False
     network = build_network(
         replace(config.network, face_model=face_model.name, offsets_of=offsets_of),
         face_model,
-        pretrained=pretrained == FROM_TIMM,
+        pretrained=from_timm,
     )
-    if pretrained not in (None, FROM_TIMM):
+    if pretrained not in (None, FROM_TIMM, FROM_NOTHING):
         _take_weights(network, Path(pretrained))
     if config.machine.channels_last:
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -47,12 +52,7 @@ def _choose_face_model(config: TrainConfig, members: Members) -> HeadModel:
 
 
 def _take_weights(network: PoseNetwork, path: Path) -> None:
-    """Weights of a checkpoint where names and shapes agree; says what didn't. Raises ConfigError when nothing does."""
-    given = load_network(path)[0].state_dict()
-    own = network.state_dict()
-    fitting = {name: value for name, value in given.items() if name in own and own[name].shape == value.shape}
-    fitting = {name: value for name, value in fitting.items() if not name.startswith("landmarks.")}
-    if not any(name.startswith("backbone.") for name in fitting):
-        raise ConfigError(f"--pretrained {path}: no weights of its backbone fit this network.")
+    """Weights of a file where they fit; says how many. Raises ConfigError when nothing does."""
+    own, fitting = network.state_dict(), weights_for(network, path)
     network.load_state_dict(own | fitting)
     say(f"{len(fitting)} of {len(own)} tensors start from {path}")

@@ -23,8 +23,9 @@ class OptimisationOptions:
     epochs: int = option(1500, "how long to train", least=1, short="-e")
     batchsize: int = option(64, "samples per step, over all devices", least=2, short="-b")
     pretrained: str | None = option(
-        None, "start from a checkpoint of this suite, or from timm's weights", metavar="FILE|timm"
-    )
+        None, "start from a checkpoint (ours, OpNet's), a .pth of RepVGG or EfficientNet-Lite, or timm's weights",
+        metavar="FILE|timm|none",
+    )  # fmt: skip
     lr: float = option(1e-3, "peak learning rate", above=0.0)
     scale_lr: bool = option(False, "multiply the learning rate by batchsize / 64")
     optimizer: str = option("adam", "optimiser", choices=tuple(OPTIMIZERS))

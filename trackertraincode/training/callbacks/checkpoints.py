@@ -17,8 +17,10 @@ from torch import nn
 
 from trackertraincode.errors import ModelFileError
 from trackertraincode.files import whole_file
-from trackertraincode.models.checkpoint import About, read_plain, save_network
+from trackertraincode.models.about import About
+from trackertraincode.models.checkpoint import save_network
 from trackertraincode.models.pose_network import PoseNetwork
+from trackertraincode.models.weights import read_plain
 from trackertraincode.training.config import TrainConfig
 from trackertraincode.training.data import Members
 from trackertraincode.training.outdir import RESUME_FILE

@@ -1,0 +1,72 @@
+"""Weights to start from: checkpoints of this suite and OpNet's, and published ones of RepVGG, EfficientNet-Lite and timm.
+
+.ckpt --load_network--> weights of the same names and shapes
+.pth  --read_plain--> tensors --_translated--> weights of the backbone
+"""
+
+import re
+from pathlib import Path
+
+from timm.models import adapt_input_conv
+from torch import Tensor, nn
+
+from trackertraincode.errors import ConfigError
+from trackertraincode.models.backbones import with_lite_epsilon
+from trackertraincode.models.checkpoint import is_own, load_network
+from trackertraincode.models.opnet import is_opnet
+from trackertraincode.models.pose_network import PoseNetwork
+from trackertraincode.models.weights import in_order, read_plain, tensors_of
+
+REPVGG_NAMES = (  # published -> timm's
+    (r"^stage0\.", "stem."),
+    *((rf"^stage{n}\.", f"stages.{n - 1}.") for n in (1, 2, 3, 4)),
+    (r"\.rbr_identity\.", ".identity."),
+    (r"\.rbr_dense\.", ".conv_kxk."),
+    (r"\.rbr_1x1\.", ".conv_1x1."),
+)
+LITE_LAYER = "._depthwise_conv."  # of the published EfficientNet-Lite for PyTorch
+
+
+def weights_for(network: PoseNetwork, path: Path) -> dict[str, Tensor]:
+    """Those of a file that a network can start from, by the network's names.
+
+    Raises ConfigError when none of the backbone fit, ModelFileError for what holds no weights.
+    """
+    content = read_plain(path)
+    own = network.state_dict()
+    if is_own(content) or is_opnet(content):
+        given = load_network(path)[0].state_dict()
+        fitting = {name: value for name, value in given.items() if name in own and own[name].shape == value.shape}
+        fitting = {name: value for name, value in fitting.items() if not name.startswith("landmarks.")}
+    else:
+        translated = _translated(path, tensors_of(path, content), network.backbone)
+        fitting = {f"backbone.{name}": value for name, value in translated.items()}
+    if not any(name.startswith("backbone.") for name in fitting):
+        raise ConfigError(f"--pretrained {path}: no weights of its backbone fit this network.")
+    return fitting
+
+
+def _translated(path: Path, given: dict[str, Tensor], backbone: nn.Module) -> dict[str, Tensor]:
+    """By the backbone's names; empty where they don't fit."""
+    if any("rbr_reparam" in name for name in given):
+        raise ConfigError(
+            f"--pretrained {path}: its branches are fused already, so that it can't be trained; give the file for training "
+            "(RepVGG-…-train.pth)."
+        )
+    own = backbone.state_dict()
+    for pattern, replacement in REPVGG_NAMES:
+        given = {re.sub(pattern, replacement, name): value for name, value in given.items()}
+    lite = any(LITE_LAYER in name for name in given)
+    if not own.keys() <= given.keys():
+        given = in_order(own, given)
+    fitting = {name: _adapted(value, own[name]) for name, value in given.items() if name in own}
+    if any(value.shape != own[name].shape for name, value in fitting.items()):
+        return {}
+    return with_lite_epsilon(fitting, backbone) if lite else fitting
+
+
+def _adapted(value: Tensor, own: Tensor) -> Tensor:
+    """Weights of a first convolution of colour for grey; others as they are."""
+    if value.ndim == 4 and own.ndim == 4 and value.shape[1] == 3 and own.shape[1] == 1:
+        return adapt_input_conv(1, value)
+    return value
