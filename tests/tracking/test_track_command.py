@@ -86,7 +86,7 @@ def test_a_bad_source_leaves_nothing(track: Track, tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists()
 
 
-def interrupted_frames(source: str) -> Iterator[Frame]:
+def interrupted_frames(source: str, _: object) -> Iterator[Frame]:
     frames = iter_frames(source)
     yield next(frames)
     yield next(frames)

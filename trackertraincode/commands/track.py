@@ -6,6 +6,8 @@ ttc track 0 --show      the first camera, with model.onnx of this folder, $DATAD
 
 import argparse
 import contextlib
+import os
+import sys
 import time
 from itertools import chain
 from pathlib import Path
@@ -61,6 +63,7 @@ def run(options: argparse.Namespace) -> int:
         folders=[options.output] if to_folder else [],
         overwrite=options.overwrite,
     )
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # silent: what it says of damaged videos, we say in one line
     from trackertraincode.tracking import video
     from trackertraincode.tracking.tracker import HeadPoseTracker
 
@@ -100,7 +103,7 @@ def _track(
     from trackertraincode.tracking import video
 
     independent = options.independent or Path(options.source).is_dir()
-    frames = video.iter_frames(options.source)
+    frames = video.iter_frames(options.source, lambda note: tqdm.write(note, file=sys.stderr))
     first = next(frames)  # before any file is made
     with contextlib.ExitStack() as stack:
         if output is not None:
