@@ -3,6 +3,7 @@
 import io
 import struct
 import tarfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -332,3 +333,19 @@ def test_the_published_kind_of_archive_is_read_and_copies_count_once(
     assert all(np.array_equal(a[k], b[k]) for k in a)
     assert Hdf5PoseDataset(tmp_path / "a.h5").source["archive"] == "kinect_head_pose_db.tgz"
     assert not list(tmp_path.glob("*.tar*"))
+
+
+def test_an_fsanet_file_whose_header_claims_more_rows_is_named(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as file:
+        for name, shape, values in (
+            ("image", (10**6, 64, 64, 3), np.zeros((9, 64, 64, 3), np.uint8)),
+            ("pose", (9, 3), np.zeros((9, 3))),
+        ):
+            buffer = io.BytesIO()
+            header = {"descr": values.dtype.str, "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(buffer, header)
+            file.writestr(f"{name}.npy", buffer.getvalue() + values.tobytes())
+    with pytest.raises(
+        ArchiveError, match=r"a\.npz: 'image' has 110592 bytes, which don't make \(1000000, 64, 64, 3\)"
+    ):
+        convert(SCRIPT, tmp_path / "a.npz", tmp_path / "a.h5")

@@ -208,3 +208,10 @@ def test_damaged_archives(tmp_path: Path) -> None:
     members = small_archive(tmp_path, 3, [1, 2, 3]) | small_archive(tmp_path, 3, [1, 2, 3], "004")
     build = lambda path, changed: write_zip(path.with_suffix(".zip"), changed)  # noqa: E731
     check_damage(SCRIPT, members, build, tmp_path, options=("--no-mtcnn",))
+
+
+def test_a_copy_of_a_video_counts_once(tmp_path: Path) -> None:
+    members = small_archive(tmp_path, 4, [1, 2, 3, 4])
+    double = members | {f"copy/{name}": data for name, data in members.items()}
+    convert(SCRIPT, write_zip(tmp_path / "a.zip", double), tmp_path / "a.h5", "--no-mtcnn", "--strict")
+    assert greys(tmp_path / "a.h5") == [0, 1, 2, 3]

@@ -197,3 +197,10 @@ def test_pictures_of_something_else_are_noticed(small: Members, tmp_path: Path) 
 
 def test_damaged_archives(small: Members, tmp_path: Path) -> None:
     check_damage(DOOR, small, lambda p, m: write_zip(p.with_suffix(".zip"), m), tmp_path, options=ALL_FACES)
+
+
+def test_copies_and_other_spellings_of_pictures_are_found(small: Members, tmp_path: Path) -> None:
+    loud = {name.replace("_Ball_", "_BALL_").replace(".jpg", ".JPG"): data for name, data in small.items()}
+    double = loud | {f"copy/{name}": data for name, data in loud.items()}
+    convert(DOOR, write_zip(tmp_path / "a.zip", double), tmp_path / "a.h5", *ALL_FACES, "--strict")
+    assert len(Hdf5PoseDataset(tmp_path / "a.h5")) == 3

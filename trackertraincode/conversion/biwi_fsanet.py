@@ -49,6 +49,7 @@ class Header:
     shape: tuple[int, ...]
     dtype: np.dtype
     offset: int  # bytes
+    size: int  # bytes of the member
 
 
 def is_fsanet(path: Path) -> bool:
@@ -74,6 +75,8 @@ def make_source(path: Path) -> Source:
     images, poses = _header(path, "image.npy"), _read_poses(path)
     if images.shape[1:] != (64, 64, 3) or images.dtype != np.uint8 or len(images.shape) != 4:
         raise ArchiveError(f"{path}: 'image' has {images.dtype} {images.shape}, expected uint8 (N, 64, 64, 3).")
+    if images.offset + int(np.prod(images.shape, dtype=np.float64)) != images.size:
+        raise ArchiveError(f"{path}: 'image' has {images.size - images.offset} bytes, which don't make {images.shape}.")
     if len(poses) != images.shape[0]:
         raise ArchiveError(f"{path}: {images.shape[0]} images, but {len(poses)} poses.")
     bad = np.flatnonzero(~_are_angles(poses)).tolist()  # an item each, so that no other row is skipped with them
@@ -127,7 +130,7 @@ def _header(path: Path, name: str) -> Header:
         shape, fortran_order, dtype = _read_header(member)
         if fortran_order or dtype.hasobject:
             raise ArchiveError(f"{path}: array '{name[:-4]}' isn't a plain array in C order.")
-        return Header(shape, dtype, member.tell())
+        return Header(shape, dtype, member.tell(), archive.getinfo(name).file_size)
 
 
 def _read_header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:

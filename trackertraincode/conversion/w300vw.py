@@ -19,7 +19,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from trackertraincode.conversion.archive import Archive, open_archive
+from trackertraincode.conversion.archive import Archive, one_of_each, open_archive
 from trackertraincode.conversion.faces import Placement, box_around
 from trackertraincode.conversion.run import Source
 from trackertraincode.conversion.textfile import number_rows, read_lines
@@ -102,7 +102,7 @@ def make_source(archive: Path, mtcnn: bool) -> Source:
 
 @cache
 def list_videos(archive: Path) -> dict[str, Video]:
-    """Videos by folder, in the order of their numbers."""
+    """Videos by folder, in the order of their numbers; of copies the one in the fewest folders."""
     annotations: dict[str, dict[int, str]] = {}
     members: dict[str, str] = {}
     for name in sorted(open_archive(archive).names):
@@ -110,10 +110,10 @@ def list_videos(archive: Path) -> dict[str, Video]:
             annotations.setdefault(match["folder"], {})[int(match["frame"])] = name
         elif match := _VIDEO.match(name):
             members.setdefault(match["folder"], name)
-    folders = sorted({*annotations, *members}, key=lambda folder: (folder.rsplit("/", 1)[-1], folder))
+    found, _ = one_of_each({*members, *annotations}, lambda folder: folder.rsplit("/", 1)[-1])
     return {
         folder: Video(folder, members.get(folder), dict(sorted(annotations.get(folder, {}).items())))
-        for folder in folders
+        for _, folder in sorted(found.items())
     }
 
 

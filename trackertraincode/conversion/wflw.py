@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from trackertraincode.conversion.archive import Archive, open_archive
+from trackertraincode.conversion.archive import Archive, normal_name, open_archive
 from trackertraincode.conversion.faces import check_on_face, store_crop
 from trackertraincode.conversion.landmark_schemes import WFLW_COUNT, wflw_to_68
 from trackertraincode.conversion.run import Source
@@ -64,7 +64,7 @@ def make_source(archive: Path, split: str, min_box_width: int) -> Source:
         if _is_narrow(words, min_box_width):
             narrow += 1
             continue
-        picture = words[-1].strip().replace("\\", "/")
+        picture = words[-1].strip()
         items.append(Item(number, line, picture, find(picture)))
     if not items:
         raise ArchiveError(f"{archive}: {list_name} has no face with a box at least {min_box_width} pixels wide.")
@@ -94,13 +94,13 @@ class _PictureFinder:
 
     def __init__(self, names: Sequence[str]) -> None:
         self._by_path: dict[tuple[str, ...], str | None] = {}
-        for name in names:
-            parts = PurePosixPath(name).parts
-            for key in (parts[-2:], parts[-1:]):
-                self._by_path[key] = name if key not in self._by_path else None  # None: not unique
+        for name in sorted(names, key=lambda name: name.count("/")):
+            parts = PurePosixPath(name.casefold()).parts
+            self._by_path.setdefault(parts[-2:], name)  # further ones are copies
+            self._by_path[parts[-1:]] = name if parts[-1:] not in self._by_path else None  # None: not unique
 
     def __call__(self, picture: str) -> str | None:
-        parts = PurePosixPath(picture).parts
+        parts = PurePosixPath(normal_name(picture).casefold()).parts
         return self._by_path.get(parts[-2:]) or self._by_path.get(parts[-1:])
 
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from trackertraincode.conversion.archive import Archive, naming, open_archive
+from trackertraincode.conversion.archive import Archive, naming, normal_name, open_archive
 from trackertraincode.conversion.run import Source
 from trackertraincode.conversion.textfile import number_rows, read_lines
 from trackertraincode.errors import ArchiveError
@@ -74,7 +74,7 @@ def make_source(folder: Path, seed: int, max_size: int) -> Source:
             notes.append(f"{folder}: no pictures of WIDER_{subset} (WIDER_{subset}.zip or its folder); left out.")
             continue
         for path, box in _single_faces(archives, folder, subset):
-            place = pictures.get((subset, path))
+            place = pictures.get((subset, normal_name(path).casefold()))
             if place is None:
                 missing += 1
             else:
@@ -96,12 +96,12 @@ def _archives(source: Path) -> list[Path]:
 
 
 def _pictures(archives: list[Path]) -> dict[tuple[str, str], tuple[Path, str]]:
-    """(subset, EVENT/NAME.jpg) -> archive and member."""
+    """(subset, EVENT/NAME.jpg without capitals) -> archive and member."""
     found: dict[tuple[str, str], tuple[Path, str]] = {}
     for path in archives:
         for name in open_archive(path).names:
             if match := _PICTURE.match(name):
-                found.setdefault((match[1].lower(), match[2]), (path, name))
+                found.setdefault((match[1].lower(), match[2].casefold()), (path, name))
     return found
 
 
