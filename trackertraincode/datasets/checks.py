@@ -3,6 +3,8 @@
 file --check_file--> Fault(row, data set, what is wrong), one after the other, in constant memory
 """
 
+import dataclasses
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from trackertraincode.datasets import dshdf5
+from trackertraincode.datasets import dshdf5, plausibility
 from trackertraincode.datasets.sample_file import SampleFile, bad_quaternions
 from trackertraincode.errors import SampleFormatError
 from trackertraincode.facemodel.embedded import embedded_head
@@ -19,6 +21,8 @@ from trackertraincode.facemodel.head_model import HeadModel
 from trackertraincode.facemodel.landmarks68 import EYE_CORNERS
 from trackertraincode.facemodel.load import load_head_model
 from trackertraincode.geometry.camera import project_weak_perspective
+from trackertraincode.geometry.euler import matrix_to_aflw
+from trackertraincode.geometry.rotation import quat_to_matrix
 from trackertraincode.sample.fields import SEQUENCE_STARTS, Kind
 from trackertraincode.sample.images import ImageDecodeError, Size, check_image, decode_labels
 from trackertraincode.sample.sample import BY_ATTRIBUTE, LABELS
@@ -42,17 +46,38 @@ class Fault:
         return f"{where}{self.field}: {self.message}" if self.field else f"{where}{self.message}"
 
 
+@dataclass
+class Whole:
+    """What is remembered of all rows, for what only shows in all together."""
+
+    sizes: dict[int, Size] = dataclasses.field(default_factory=dict)
+    digests: list[bytes] = dataclasses.field(default_factory=list)  # of encoded images
+    boxes: list[np.ndarray] = dataclasses.field(default_factory=list)  # (n, 4) each
+    angles: list[np.ndarray] = dataclasses.field(default_factory=list)  # (n, 3) each, degrees
+
+    def suspicions(self) -> list[str]:
+        """What looks wrong although each row is possible."""
+        boxes = np.concatenate(self.boxes) if self.boxes else None
+        sizes = np.array([self.sizes.get(row, (np.inf, np.inf)) for row in range(len(self.digests))], np.float64)
+        angles = np.concatenate(self.angles) if self.angles else None
+        repeated = plausibility.copies(self.digests)
+        found = plausibility.suspicions(boxes, sizes, angles)
+        return [*found, plausibility.describe_copies(repeated)] if repeated else found
+
+
 def check_file(
     path: Path,
     face_model: HeadModel | None = None,
     workers: int = 0,
     progress: Callable[[int, int], object] = lambda done, total: None,
+    whole: Whole | None = None,
 ) -> Iterator[Fault]:
     """All faults of a file, those of its structure first.
 
     face_model: to compare landmarks with pose and coefficients; left out where it isn't the file's. workers: threads
     that decode pictures (OpenCV works outside of Python's lock), 0 decodes in this one. progress: told how many rows
-    are done, and of how many. Raises SampleFormatError when the file can't be opened at all.
+    are done, and of how many. whole: gets what its `suspicions` need. Raises SampleFormatError when the file can't be
+    opened at all.
     """
     dshdf5.open_file(path).close()
     try:
@@ -75,9 +100,10 @@ def check_file(
         except SampleFormatError as error:
             yield Fault(None, SEQUENCE_STARTS, _without_path(error, path))
         model = face_model if face_model is not None and face_model.name == file.face_model else None
+        whole = Whole() if whole is None else whole
         for start in range(0, len(file), CHUNK_ROWS):
             rows = range(start, min(start + CHUNK_ROWS, len(file)))
-            found = list(_check_rows(file, usable, rows, model, pool if workers else None))
+            found = list(_check_rows(file, usable, rows, model, pool if workers else None, whole))
             yield from sorted(found, key=lambda fault: -1 if fault.row is None else fault.row)
             progress(rows.stop, len(file))
 
@@ -111,7 +137,12 @@ def _fault_of_structure(file: SampleFile, attribute: str) -> Fault | None:
 
 
 def _check_rows(
-    file: SampleFile, usable: Sequence[str], rows: range, model: HeadModel | None, pool: ThreadPoolExecutor | None
+    file: SampleFile,
+    usable: Sequence[str],
+    rows: range,
+    model: HeadModel | None,
+    pool: ThreadPoolExecutor | None,
+    whole: Whole,
 ) -> Iterator[Fault]:
     labels: dict[str, np.ndarray] = {}
     for attribute in usable:
@@ -120,10 +151,15 @@ def _check_rows(
                 labels[attribute] = file.raw(attribute, rows)
             except SampleFormatError as error:
                 yield Fault(None, "", _without_path(error, file.path))
-    sizes: dict[int, Size] = {}
+    sizes = whole.sizes
     for attribute in ("image", "segmentation"):
         if attribute in usable:
-            yield from _check_pictures(file, attribute, rows, sizes, pool)
+            yield from _check_pictures(file, attribute, rows, whole, pool)
+    if "face_box" in labels:
+        whole.boxes.append(labels["face_box"])
+    if "rotation" in labels:
+        angles = matrix_to_aflw(quat_to_matrix(torch.from_numpy(labels["rotation"])))
+        whole.angles.append(np.degrees(angles.numpy()))
     for attribute, values in labels.items():
         for i, message in check_values(attribute, values):
             yield Fault(rows[i], file.name(attribute), message)
@@ -205,15 +241,19 @@ def check_landmarks(labels: dict[str, np.ndarray], model: HeadModel) -> Iterator
 
 
 def _check_pictures(
-    file: SampleFile, attribute: str, rows: range, sizes: dict[int, Size], pool: ThreadPoolExecutor | None
+    file: SampleFile, attribute: str, rows: range, whole: Whole, pool: ThreadPoolExecutor | None
 ) -> Iterator[Fault]:
-    """Decode; the sizes of pictures are added to `sizes`, those of label images are compared with them."""
+    """Decode; sizes of pictures are remembered, those of label images are compared with them."""
+    sizes = whole.sizes
     name = BY_ATTRIBUTE[attribute]
     encoded: list[bytes | str]
     try:
         encoded = list(file.images(rows, attribute))
     except SampleFormatError:
         encoded = [_read_one(file, attribute, row) for row in rows]
+    if attribute == "image":
+        texts = (text.encode() if isinstance(text, str) else text for text in encoded)
+        whole.digests += [hashlib.blake2b(text, digest_size=16).digest() for text in texts]
     function = decode_size if attribute == "image" else decode_label_size
     outcomes: Sequence[Size | str] = list((pool.map if pool is not None else map)(function, encoded))
     for row, outcome in zip(rows, outcomes):
