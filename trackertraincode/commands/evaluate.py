@@ -1,11 +1,14 @@
-"""Evaluate pose networks (.ckpt or .onnx) under named protocols.
+"""Evaluate pose networks (.ckpt or .onnx) under named protocols, or on any data set.
 
 ttc evaluate --ds aflw2k3d model.onnx
+ttc evaluate --ds repro_300_wlp+own.h5 model.onnx
 ttc evaluate --ds aflw2k3d+biwi runs/a/swa.ckpt runs/b/swa.ckpt --json results.json
 """
 
 import argparse
+from itertools import product
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trackertraincode.cli import (
     add_device_option,
@@ -13,18 +16,24 @@ from trackertraincode.cli import (
     add_overwrite_option,
     add_workers_option,
 )
-from trackertraincode.errors import EvaluationError, closest_first
+from trackertraincode.errors import EvaluationError, UsageError
 from trackertraincode.files import check_outputs
 from trackertraincode.light import names_in
 from trackertraincode.workers import default_workers
 
+if TYPE_CHECKING:
+    from trackertraincode.evaluation.evaluate import Result
+
+VIS = ("none", "rot", "kpts", "size")  # what the worst images are the worst in
 COMPREHENSIVE = (0.8, 0.95, 1.1, 1.3, 1.6)  # crop factors of --comprehensive-roi
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     protocols = ", ".join(names_in("evaluation.protocols", "PROTOCOLS"))
-    parser.add_argument("models", type=Path, nargs="+", metavar="FILE", help=".ckpt or .onnx")
-    parser.add_argument("--ds", default="aflw2k3d", help=f"protocols, joined by +: {protocols}")
+    parser.add_argument("models", type=Path, nargs="*", metavar="FILE", help=".ckpt or .onnx")
+    parser.add_argument(
+        "--ds", default="aflw2k3d", help=f"joined by +: protocols ({protocols}), data sets of the catalog, .h5 files"
+    )
     parser.add_argument("--data", type=Path, metavar="FILE", help="sample file instead of the one in $DATADIR")
     parser.add_argument("--catalog", type=Path, metavar="FILE", help="TOML file with data sets of your own")
     add_face_model_option(parser)
@@ -34,7 +43,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write the rows as CSV")
     parser.add_argument("--predictions", type=Path, metavar="FILE", help="write a CSV line per image")
     parser.add_argument("--report", type=Path, metavar="FILE", help="write tables, curves and images as HTML")
-    parser.add_argument("--vis", action="store_true", help="page through the images, worst first: left and right keys")
+    parser.add_argument(
+        "--vis",
+        nargs="?",
+        const="rot",
+        default="none",
+        metavar="ORDER",
+        help=f"page through the images, worst first: left and right keys. ORDER: {', '.join(VIS)} (default rot)",
+    )
     parser.add_argument(
         "--vis-folder", type=Path, default=Path("pages"), metavar="DIR", help="for the pages where there is no display"
     )
@@ -42,6 +58,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--comprehensive-roi", action="store_true", help=f"crop factors {COMPREHENSIVE}, a row each")
     parser.add_argument(
         "--alignment-scheme", choices=names_in("evaluation.alignment", "SCHEMES"), help="instead of the protocol's"
+    )
+    parser.add_argument(
+        "--perspective-correction",
+        dest="alignment_scheme",
+        action="store_const",
+        const="perspective",
+        help="the same as --alignment-scheme perspective",
     )
     parser.add_argument(
         "--preprocess",
@@ -54,35 +77,35 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    names = [name.strip() for name in options.ds.split("+")]
-    protocols = names_in("evaluation.protocols", "PROTOCOLS")
-    for name in names:
-        if name not in protocols:
-            known = ", ".join(closest_first(name, protocols))
-            raise EvaluationError(f"protocol {name!r} is unknown; choose among {known}.")
+    names = [options.ds] if Path(options.ds).is_file() else [name.strip() for name in options.ds.split("+")]
+    if options.vis not in VIS:  # --vis model.onnx
+        options.models, options.vis = [Path(options.vis), *options.models], "rot"
+    if not options.models:
+        raise UsageError("give at least one model, a .ckpt or .onnx file")
     if options.roi_expansion is not None and not 0.1 <= options.roi_expansion <= 10:
         raise EvaluationError(f"--roi-expansion {options.roi_expansion}: expected a factor from 0.1 to 10.")
-    check_outputs(
-        [options.json, options.csv, options.predictions, options.report],
-        [*options.models, options.data, options.catalog, options.face_model],
-        folders=[options.vis_folder] if options.vis else [],
-        overwrite=options.overwrite,
-    )
+    from trackertraincode.datasets.catalog import find_file, load_catalog
     from trackertraincode.evaluation.evaluate import EvaluationOptions, evaluate
-    from trackertraincode.evaluation.html_report import result_sections, write_report
     from trackertraincode.evaluation.pages import page_through
     from trackertraincode.evaluation.predictor import Ensemble, choose_device, load_predictor
-    from trackertraincode.evaluation.report import format_table, write_csv, write_json, write_predictions
+    from trackertraincode.evaluation.protocols import find_protocol
 
+    catalog = load_catalog(options.catalog)
+    files = [options.data or find_file(find_protocol(name, catalog).dataset, catalog) for name in names]
+    check_outputs(
+        [options.json, options.csv, options.predictions, options.report],
+        [*options.models, *files, options.catalog, options.face_model],
+        folders=[options.vis_folder] if options.vis != "none" else [],
+        overwrite=options.overwrite,
+    )
     device = choose_device(options.device)
     predictors = [load_predictor(path, device) for path in options.models]
     chosen = [Ensemble(predictors)] if options.ensemble else predictors
     factors = COMPREHENSIVE if options.comprehensive_roi else (options.roi_expansion,)
-    results = [
-        evaluate(
-            predictor,
-            name,
-            EvaluationOptions(
+    results: list[Result] = []
+    try:
+        for name, predictor, factor in product(names, chosen, factors):
+            given = EvaluationOptions(
                 factor=factor,
                 alignment=options.alignment_scheme,
                 preprocess=options.preprocess,
@@ -90,22 +113,28 @@ def run(options: argparse.Namespace) -> int:
                 file=options.data,
                 catalog=options.catalog,
                 workers=default_workers() if options.workers is None else options.workers,
-            ),
-        )
-        for name in names
-        for predictor in chosen
-        for factor in factors
-    ]
+            )
+            results.append(evaluate(predictor, name, given))
+    finally:  # what is done when an error or Ctrl-C comes is not lost
+        if results:
+            _hand_out(results, options)
+    if options.vis != "none":
+        print(page_through(results, options.vis_folder, options.vis))
+    return 0
+
+
+def _hand_out(results: "list[Result]", options: argparse.Namespace) -> None:
+    """Files first: nothing is lost where the table can't be printed."""
+    from trackertraincode.evaluation.html_report import result_sections, write_report
+    from trackertraincode.evaluation.report import format_table, write_csv, write_json, write_predictions
+
     rows = [result.row() for result in results]
-    print(format_table(rows))
     if options.json is not None:
         write_json(rows, options.json)
     if options.csv is not None:
         write_csv(rows, options.csv)
     if options.predictions is not None:
         write_predictions(results, options.predictions)
-    if options.vis:
-        print(page_through(results, options.vis_folder))
+    print(format_table(rows), flush=True)
     if options.report is not None:
         write_report(options.report, f"Head pose: {options.ds}", result_sections(results))
-    return 0

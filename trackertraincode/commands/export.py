@@ -17,7 +17,8 @@ RANDOM_CROPS = 64  # that float16 is compared on without --calibration
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("checkpoint", type=Path, help=".ckpt of a pose network")
+    parser.add_argument("checkpoint", type=Path, nargs="?", help=".ckpt of a pose network")
+    parser.add_argument("--posenet", type=Path, metavar="FILE", help="the same, as published commands name it")
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--opentrack", action="store_true", help="for OpenTrack's NeuralNet tracker (default)")
     kind.add_argument("--full", action="store_true", help="every output, any number of crops")
@@ -35,13 +36,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    if (options.checkpoint is None) == (options.posenet is None):
+        raise UsageError("give one checkpoint, a .ckpt file")
+    checkpoint = options.checkpoint or options.posenet
     if options.quantize and options.calibration is None:
         raise UsageError("--quantize needs --calibration NAME, the faces that show which values the network meets")
     if options.output is not None and options.quantize and options.fp16:
         raise UsageError("--output names one file; give --quantize or --fp16, or leave --output out")
     precisions = [name for name, wanted in (("int8", options.quantize), ("fp16", options.fp16)) if wanted] or [""]
-    outputs = {name: options.output or _beside(options.checkpoint, options.full, name) for name in precisions}
-    inputs = [options.checkpoint, options.catalog, Path(options.calibration) if options.calibration else None]
+    outputs = {name: options.output or _beside(checkpoint, options.full, name) for name in precisions}
+    inputs = [checkpoint, options.catalog, Path(options.calibration) if options.calibration else None]
     check_outputs(outputs.values(), inputs, overwrite=options.overwrite)
     from trackertraincode.export.calibration import calibration_crops
     from trackertraincode.export.contract import full_faults, opentrack_faults
@@ -49,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
     from trackertraincode.export.quantize import describe_quantised, export_fp16, export_int8
     from trackertraincode.models.checkpoint import load_network
 
-    network, about = load_network(options.checkpoint)
+    network, about = load_network(checkpoint)
     crops = sample_images(network.config.channels, network.config.input_size, RANDOM_CROPS)
     if options.calibration is not None:
         crops = calibration_crops(options.calibration, network.config, options.catalog)

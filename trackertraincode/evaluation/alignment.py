@@ -32,12 +32,13 @@ def right(predicted: Tensor, true: Tensor) -> Tensor:
     return predicted @ _constant(true.transpose(-1, -2) @ predicted).T
 
 
-PUBLISHED = {"opal23": "right", "opal23_headpose": "right"}  # names that the published script has for schemes
 SCHEMES: dict[str, Callable[[Tensor, Tensor], Tensor] | None] = {
     "none": None,
     "perspective": None,
     "opal": opal,
     "right": right,
+    "opal23": right,  # as OpNet's published script calls it
+    "opal23_headpose": right,
 }
 
 
