@@ -13,12 +13,12 @@ from trackertraincode.errors import ConfigError
 from trackertraincode.export.contract import opentrack_faults
 from trackertraincode.localizer.data import LocalizerBatches, open_images
 from trackertraincode.localizer.loss import localizer_loss
-from trackertraincode.localizer.model import load_predict
 from trackertraincode.localizer.network import Localizer, LocalizerConfig
 from trackertraincode.localizer.training import (
     LocalizerRun,
     evaluate_localizer,
     format_scores,
+    load_predict,
     lr_factor,
     score,
     train_localizer,

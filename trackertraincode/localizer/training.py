@@ -20,21 +20,24 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from trackertraincode.augmentation.loader import EpochSampler, checked
-from trackertraincode.errors import ConfigError, UserError
+from trackertraincode.errors import UserError
 from trackertraincode.export.onnx import export_localizer
+from trackertraincode.files import whole_file
 from trackertraincode.geometry.boxes import box_iou
 from trackertraincode.localizer import SIZE
 from trackertraincode.localizer.data import LocalizerBatch, LocalizerBatches, open_images, split
 from trackertraincode.localizer.loss import localizer_loss
-from trackertraincode.localizer.model import Predict, load_predict
+from trackertraincode.localizer.model import OnnxLocalizer
 from trackertraincode.localizer.network import Localizer, LocalizerConfig, load_localizer
 from trackertraincode.localizer.scenes import write_scenes
 from trackertraincode.models.about import About
 from trackertraincode.models.checkpoint import save_network
+from trackertraincode.options import check, option
 from trackertraincode.training.callbacks.progress import Progress
 from trackertraincode.training.callbacks.records import Recorder
 from trackertraincode.training.distributed import ending_together
 from trackertraincode.training.module import seed_of
+from trackertraincode.training.outdir import claimed
 from trackertraincode.training.trainer import MachineOptions, make_trainer
 from trackertraincode.visualize import contact_sheet, draw_prediction, draw_text, write_picture
 from trackertraincode.workers import default_workers
@@ -47,6 +50,8 @@ WEIGHT_DECAY = 0.01
 WARM_UP_SHARE, LAST_LR = 0.05, 0.01  # of the steps, of the peak learning rate
 SHOWN, SHEET_COLUMNS = 24, 6
 
+Predict = Callable[[Tensor], Tensor]  # (B, 1, 224, 288) -> (B, 5) face logit, box in [-1, 1]
+
 
 @dataclass(frozen=True, kw_only=True)
 class LocalizerRun:
@@ -57,8 +62,8 @@ class LocalizerRun:
     scenes: int = 4000  # synthetic ones, if there is no file
     epochs: int = 15
     batchsize: int = 32
-    lr: float = 2e-3  # peak of AdamW
-    val_fraction: float = 0.1  # share of the photographs that is held out
+    lr: float = option(2e-3, "peak learning rate of AdamW", above=0.0)
+    val_fraction: float = option(0.1, "share of the photographs that is held out", above=0.0, most=0.5)
     backbone: str = LocalizerConfig.backbone
     device: str = "auto"
     workers: int | None = None  # None: NUM_WORKERS, else the cores
@@ -67,10 +72,7 @@ class LocalizerRun:
     compare: tuple[Path, ...] = ()  # other localizers, evaluated on the same held-out rows
 
     def __post_init__(self) -> None:
-        if not 0 < self.val_fraction <= 0.5:
-            raise ConfigError(f"val_fraction={self.val_fraction}: expected a number above 0, at most 0.5.")
-        if self.lr <= 0:
-            raise ConfigError(f"lr={self.lr}: expected a number above 0.")
+        check(self)
 
 
 class LocalizerTraining(L.LightningModule):
@@ -145,10 +147,12 @@ def train_localizer(run: LocalizerRun) -> list[dict[str, Any]]:
 
     Raises ConfigError for a folder that isn't empty, SampleFormatError for unsuited files, before anything long begins.
     """
-    if run.outdir.exists() and (not run.outdir.is_dir() or any(run.outdir.iterdir())):
-        raise ConfigError(f"{run.outdir}: is not empty; choose another --outdir.")
     others = {str(path): load_predict(path) for path in run.compare}
-    run.outdir.mkdir(parents=True, exist_ok=True)
+    with claimed(run.outdir, resume=None, first=True):
+        return _train(run, others)
+
+
+def _train(run: LocalizerRun, others: dict[str, Predict]) -> list[dict[str, Any]]:
     callbacks = [Recorder(run.outdir, plot=True), Progress()]
     trainer = make_trainer(MachineOptions(device=run.device), run.epochs, callbacks, gradient_clip=1.0)
     workers = default_workers() if run.workers is None else run.workers
@@ -178,11 +182,20 @@ def train_localizer(run: LocalizerRun) -> list[dict[str, Any]]:
     for name, predict in models.items():
         joined = evaluate_localizer(predict, validation)
         rows.append({"model": name, "n": len(held_out), **score(*joined)})
-    (run.outdir / EVALUATION_FILE).write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    with whole_file(run.outdir / EVALUATION_FILE) as file:
+        file.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     _draw(best, dataset, held_out, run.outdir / IMAGES_FILE)
     if run.export is not None:
         export_localizer(best, run.export)
     return rows
+
+
+def load_predict(path: Path) -> Predict:
+    """A localizer's .ckpt or .onnx. Raises ModelFileError for anything else."""
+    if path.suffix == ".ckpt":
+        return load_localizer(path)
+    model = OnnxLocalizer(path)
+    return lambda images: torch.from_numpy(np.stack([model.run(image[None].numpy()) for image in images]))
 
 
 @torch.no_grad()

@@ -56,6 +56,7 @@ OUTPUTS = {  # field of Prediction -> its names, in the order of files; an outpu
 }
 LOCALIZER_OUTPUT = "logit_box"
 REQUIRED = ("rotation", "head")  # of files that can be read
+FARTHEST = 100.0  # half edges of an image from its middle; no answer of a sound network lies beyond
 WARM_UP = 20  # runs before latency is measured
 
 
@@ -163,6 +164,15 @@ class OnnxPoseModel:
                     "export the model with scripts/export_model.py."
                 )
         return values
+
+
+def check_plausible(path: Path, name: str, values: np.ndarray) -> None:
+    """Raise ModelFileError when a value in units of [-1, 1] of the image is far from it, or isn't finite."""
+    if not (np.abs(values) <= FARTHEST).all():
+        raise ModelFileError(
+            f"{path}: output {name} is {[float(f'{v:.3g}') for v in values]}, expected about -1…1 of the image; the model "
+            "is damaged, or was made for something else."
+        )
 
 
 def latencies(paths: Sequence[Path], threads: int, runs: int) -> list[float]:

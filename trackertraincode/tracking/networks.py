@@ -8,11 +8,11 @@ import numpy as np
 
 from trackertraincode.errors import ModelFileError
 from trackertraincode.localizer import SIZE
-from trackertraincode.models.onnx_model import LOCALIZER_OUTPUT, OnnxPoseModel, open_session
+from trackertraincode.localizer.model import OnnxLocalizer
+from trackertraincode.models.onnx_model import OnnxPoseModel, check_plausible
 from trackertraincode.tracking.opentrack_client import plugin_arithmetic, scale_grey
 
 MIN_FACE_SIDE = 16  # pixels of the image that the localizer looks at; smaller boxes are not accepted
-FARTHEST = 100.0  # half edges of a crop from its middle; no answer of a sound network lies beyond
 
 
 @dataclass(frozen=True)
@@ -38,46 +38,19 @@ class LocalizerModel:
 
     def __init__(self, path: Path, threads: int = 1) -> None:
         """Raises ModelFileError when inputs or outputs aren't those of a localizer."""
-        self._path, self._session = path, open_session(path, threads)
-        outputs = {output.name: output for output in self._session.get_outputs()}
-        if LOCALIZER_OUTPUT not in outputs:
-            raise ModelFileError(
-                f"{path}: outputs are {', '.join(outputs)}; a localizer has `{LOCALIZER_OUTPUT}` [1, 5]."
-            )
-        inputs = self._session.get_inputs()
-        shape = (1, 1, SIZE.height, SIZE.width)
-        if len(inputs) != 1 or not _fits(inputs[0], shape):
-            found = ", ".join(f"{i.type} {i.shape}" for i in inputs)
-            raise ModelFileError(f"{path}: inputs are {found}; a localizer has one, tensor(float) {list(shape)}.")
-        if not _fits(outputs[LOCALIZER_OUTPUT], (1, 5)):
-            found = f"{outputs[LOCALIZER_OUTPUT].type} {outputs[LOCALIZER_OUTPUT].shape}"
-            raise ModelFileError(f"{path}: output `{LOCALIZER_OUTPUT}` is {found}, expected tensor(float) [1, 5].")
-        self._input = inputs[0].name
+        self._model = OnnxLocalizer(path, threads)
 
     @plugin_arithmetic()
     def __call__(self, image: np.ndarray) -> FoundFace:
         """(H, W) uint8 grey -> score and box. Raises ModelFileError when they make no sense."""
         height, width = image.shape
         small = cv2.resize(image, SIZE, interpolation=cv2.INTER_AREA)
-        answer = self._run(scale_grey(small, np.float32(1.0 / 255.0))[None, None])
+        answer = self._model.run(scale_grey(small, np.float32(1.0 / 255.0))[None, None])
         corner = answer[1:3]
         opposite = corner + (answer[3:5] - corner)  # rounded as by the plugin, which keeps width and height
         corners = 0.5 * (np.concatenate([corner, opposite]) + 1) * np.array([width, height] * 2, np.float32)
         with np.errstate(over="ignore"):
             return FoundFace(float(1.0 / (1.0 + np.exp(-answer[0]))), corners)
-
-    def _run(self, values: np.ndarray) -> np.ndarray:
-        """(1, 1, H, W) float32 -> (5,) logit and box, checked."""
-        try:
-            (output,) = self._session.run([LOCALIZER_OUTPUT], {self._input: values})
-        except Exception as error:  # onnxruntime's errors have no common base class
-            raise ModelFileError(f"{self._path}: can't be computed ({str(error).splitlines()[0][:200]}).") from error
-        if output.shape != (1, 5):
-            raise ModelFileError(f"{self._path}: output {LOCALIZER_OUTPUT} has shape {output.shape}, expected (1, 5).")
-        if np.isnan(output[0, 0]):
-            raise ModelFileError(f"{self._path}: output {LOCALIZER_OUTPUT} isn't finite; the model is damaged.")
-        _check_plausible(self._path, LOCALIZER_OUTPUT, output[0, 1:])
-        return output[0]
 
 
 class MtcnnLocalizer:
@@ -115,25 +88,9 @@ class PoseModel:
         """
         answer = {field: values[0] for field, values in self._model.run(image).items()}
         for field in ("head", "face_box"):
-            _check_plausible(self._model.path, field, answer[field])
+            check_plausible(self._model.path, field, answer[field])
         if not abs(np.linalg.norm(answer["rotation"]) - 1.0) < 0.1:
             raise ModelFileError(
                 f"{self._model.path}: its rotation {answer['rotation'].tolist()} is no unit quaternion."
             )
         return answer
-
-
-def _fits(value: object, shape: tuple[int, ...]) -> bool:
-    """Whether an in- or output of ONNX Runtime is float32 and has this shape, as far as it is fixed."""
-    found = list(value.shape)  # type: ignore[attr-defined]
-    same = len(found) == len(shape) and all(n == m or not isinstance(n, int) for n, m in zip(found, shape))
-    return same and value.type == "tensor(float)"  # type: ignore[attr-defined]
-
-
-def _check_plausible(path: Path, name: str, values: np.ndarray) -> None:
-    """Raise ModelFileError when a value in units of [-1, 1] of the image is far from it, or isn't finite."""
-    if not (np.abs(values) <= FARTHEST).all():
-        raise ModelFileError(
-            f"{path}: output {name} is {[float(f'{v:.3g}') for v in values]}, expected about -1…1 of the image; the model "
-            "is damaged, or was made for something else."
-        )

@@ -29,8 +29,9 @@ class OutputOptions:
 
 
 @contextmanager
-def claimed(outdir: Path, *, resume: bool, first: bool) -> Iterator[None]:
+def claimed(outdir: Path, *, resume: bool | None, first: bool) -> Iterator[None]:
     """Hold a run's folder while it trains; first: whether this is the first of the processes, which looks after it.
+    resume: whether to go on with the run in it; None where such runs can't be resumed.
 
     Raises ConfigError when it holds another run, UserError when another process trains in it. Nothing is left of a run
     that wrote nothing.
@@ -44,9 +45,8 @@ def claimed(outdir: Path, *, resume: bool, first: bool) -> Iterator[None]:
     try:
         with locked(outdir / LOCK_FILE, f"{outdir}: another process trains in this folder; choose another --outdir."):
             if not resume and any(path.name != LOCK_FILE for path in outdir.iterdir()):
-                raise ConfigError(
-                    f"{outdir}: is not empty; choose another --outdir, or go on with that run by --resume."
-                )
+                way = ", or go on with that run by --resume" if resume is not None else ""
+                raise ConfigError(f"{outdir}: is not empty; choose another --outdir{way}.")
             yield
     finally:
         with suppress(OSError):
