@@ -152,3 +152,16 @@ def test_weighting_moves_weights_from_sampling_to_losses(
     train, _ = open_mixture({"a": 3.0, "b": 1.0}, catalog, 0.0, ds_weighting=True)
     assert [m.weight for m in train] == [1.0, 1.0]
     assert [m.loss_weight for m in train] == [1.5, 0.5]
+
+
+def test_a_person_is_on_one_side_of_the_split_even_where_other_rows_have_no_person(
+    tmp_path: Path, make_sample: Callable[..., Sample]
+) -> None:
+    persons = [0, 1, 0, None, 1, None, 0, 2, 3, None]
+    with PoseWriter(tmp_path / "a.h5", source={}, face_model="embedded-v1", optional=("individual",)) as writer:
+        for i, person in enumerate(persons):
+            writer.write(make_sample(i, individual=person))
+    train, held_out = split_rows(Hdf5PoseDataset(tmp_path / "a.h5"), np.arange(10), 0.4)
+    sides = [{persons[row] for row in rows} - {None} for rows in (train, held_out)]
+    assert not sides[0] & sides[1]
+    assert len(held_out)

@@ -230,15 +230,28 @@ def test_samples_of_files_without_sequences_become_their_own(
     assert Hdf5PoseDataset(tmp_path / "none.h5").sequence_starts is None
 
 
-def test_join_refuses_what_does_not_fit(
+def test_labels_that_only_some_files_have_are_absent_in_the_others(
     tool: Tool, faces: list[Sample], write_file: Callable[..., Path], tmp_path: Path
 ) -> None:
-    a = write_file(faces, name="a.h5")
-    lean = write_file([replace(s, shape=None, face_box=None) for s in faces], name="lean.h5")
-    bfm = write_file(faces, name="bfm.h5", face_model="bfm_noneck_v3")
-    for order in ([a, lean], [lean, a]):
-        text = tool("dsjoin.py", tmp_path / "out.h5", *order, expect=1)
-        assert "lean.h5: has no face_box, shape, unlike" in text
+    a = write_file(faces[:4], name="a.h5")
+    lean = write_file(
+        [replace(s, shape=None, face_box=None, individual=None, has_face=None) for s in faces[4:6]], name="lean.h5",
+        face_model=None,
+    )  # fmt: skip
+    for order, rows in (([a, lean], [0, 4]), ([lean, a], [2, 0])):
+        text = tool("dsjoin.py", tmp_path / "out.h5", *order, "--overwrite")
+        assert "left out, since only some files have them and no row may lack them: has_face" in text
+        samples = Hdf5PoseDataset(tmp_path / "out.h5")[:]
+        full, bare = (samples[row] for row in rows)
+        assert_samples_equal(replace(full, sequence=None), replace(Hdf5PoseDataset(a)[0], sequence=None, has_face=None))
+        assert_samples_equal(replace(bare, sequence=None), replace(Hdf5PoseDataset(lean)[0], sequence=None))
+        assert "faults" not in tool("dscheck.py", tmp_path / "out.h5", "--workers", 0)
+
+
+def test_coefficients_of_different_face_models_are_not_joined(
+    tool: Tool, faces: list[Sample], write_file: Callable[..., Path], tmp_path: Path
+) -> None:
+    a, bfm = write_file(faces, name="a.h5"), write_file(faces, name="bfm.h5", face_model="bfm_noneck_v3")
     text = tool("dsjoin.py", tmp_path / "out.h5", a, bfm, expect=1)
     assert "bfm.h5: data set 'shapeparams' is of face model bfm_noneck_v3, but that of" in text
     assert not list(tmp_path.glob("out*"))

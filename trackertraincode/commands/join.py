@@ -1,4 +1,4 @@
-"""Join sample files with the same fields and the same face model to one file.
+"""Join sample files to one. Labels that only some of them have are absent in the rows of the others.
 
 ttc join all.h5 first.h5 second.h5
 """
@@ -31,11 +31,13 @@ def run(options: argparse.Namespace) -> int:
         left_out = unknown_data_sets(path)
         if left_out:
             print(f"{path}: left out, since they aren't part of the format: {', '.join(left_out)}")
-    written = join_files(
+    written, left_out = join_files(
         options.files,
         options.destination,
         lambda samples, total: tqdm(samples, total=total, unit=" samples"),
         same_persons=options.same_persons,
     )
+    if left_out:
+        print(f"left out, since only some files have them and no row may lack them: {', '.join(left_out)}")
     print(f"{options.destination}: {written} samples of {len(options.files)} files")
     return 0

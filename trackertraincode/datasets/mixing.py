@@ -93,13 +93,11 @@ def split_rows(dataset: Hdf5PoseDataset, rows: np.ndarray, fraction: float) -> t
 
 
 def _groups(dataset: Hdf5PoseDataset) -> np.ndarray:
-    """(N,) number of the person, else of the sequence, else of the row."""
-    persons = dataset.labels.get("individual")
-    if persons is not None and (persons >= 0).all():
-        return persons
-    if dataset.sequence_starts is not None:
-        return np.searchsorted(dataset.sequence_starts, np.arange(len(dataset)), side="right")
-    return np.arange(len(dataset))
+    """(N,) number of the person, else of the sequence, else of the row; no number means two of these."""
+    rows = np.arange(len(dataset))
+    starts, persons = dataset.sequence_starts, dataset.labels.get("individual")
+    groups = rows if starts is None else np.searchsorted(starts, rows, side="right")
+    return groups if persons is None else np.where(persons >= 0, persons, persons.max(initial=0) + 1 + groups)
 
 
 def _slice(name: str, dataset: Hdf5PoseDataset, rows: Rows) -> np.ndarray:

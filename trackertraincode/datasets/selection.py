@@ -145,21 +145,32 @@ def filter_file(path: Path, destination: Path, rows: np.ndarray, options: Mappin
         return writer.count
 
 
-def join_files(paths: Sequence[Path], destination: Path, progress: Progress, *, same_persons: bool = False) -> int:
-    """Write all samples of several files, one file after the other, to a new one; how many there are.
+def join_files(
+    paths: Sequence[Path], destination: Path, progress: Progress, *, same_persons: bool = False
+) -> tuple[int, tuple[str, ...]]:
+    """Write all samples of several files, one file after the other, to a new one.
 
-    Numbers of persons are shifted from the second file on so that none occurs in two files; with same_persons they
-    stay. Raises SampleFormatError when the files' fields or face models differ.
+    Returns how many there are, and the fields that are left out: those with no value for "absent" that only some files
+    have. Numbers of persons are shifted from the second file on so that none occurs in two files; with same_persons
+    they stay. Raises SampleFormatError when the files' coefficients are of different face models.
     """
     datasets = [Hdf5PoseDataset(path, labels=()) for path in paths]
-    for other in datasets[1:]:
-        _check_alike(datasets[0], other)
+    face_models = {dataset.face_model: dataset.path for dataset in datasets if "shape" in dataset.fields}
+    if len(face_models) > 1:
+        (one, path), (other, where) = list(face_models.items())[:2]
+        raise SampleFormatError(
+            f"{where}: data set 'shapeparams' is of face model {other}, but that of {path} is of {one}; coefficients of "
+            "one mean nothing in the other. Convert both with the same --face-model."
+        )
+    every = set.intersection(*(set(dataset.fields) for dataset in datasets))
+    some = dict.fromkeys(field for dataset in datasets for field in dataset.fields if field not in every)
+    optional = tuple(dict.fromkeys(label for dataset in datasets for label in _optional(dataset)))
+    left_out: dict[str, Any] = dict.fromkeys(field for field in some if field not in optional)
     source = _provenance("dsjoin", datasets, {"same_persons": str(same_persons)})
-    first = datasets[0]
-    with PoseWriter(destination, source=source, face_model=first.face_model, optional=_optional(first)) as writer:
+    with PoseWriter(destination, source=source, face_model=next(iter(face_models), None), optional=optional) as writer:
         for sample in progress(_joined(datasets, same_persons), sum(len(d) for d in datasets)):
-            writer.write(sample)
-    return writer.count
+            writer.write(replace(sample, **left_out))
+    return writer.count, tuple(left_out)
 
 
 def _joined(datasets: Sequence[Hdf5PoseDataset], same_persons: bool) -> Iterator[Sample]:
@@ -177,20 +188,6 @@ def _joined(datasets: Sequence[Hdf5PoseDataset], same_persons: bool) -> Iterator
             yield replace(sample, sequence=sequence, individual=individual, name=f"{dataset.path}, {sample.name}")
         dataset.close()
         shift = greatest + 1
-
-
-def _check_alike(a: Hdf5PoseDataset, b: Hdf5PoseDataset) -> None:
-    for one, other in ((a, b), (b, a)):
-        missing = [field for field in one.fields if field not in other.fields]
-        if missing:
-            raise SampleFormatError(
-                f"{other.path}: has no {', '.join(missing)}, unlike {one.path}; join files with the same fields."
-            )
-    if "shape" in a.fields and a.face_model != b.face_model:
-        raise SampleFormatError(
-            f"{b.path}: data set 'shapeparams' is of face model {b.face_model}, but that of {a.path} is of "
-            f"{a.face_model}; coefficients of one mean nothing in the other. Convert both with the same --face-model."
-        )
 
 
 def _optional(dataset: Hdf5PoseDataset) -> tuple[str, ...]:
