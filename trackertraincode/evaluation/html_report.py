@@ -47,13 +47,22 @@ class Section:
 
 def write_report(path: Path, title: str, sections: Sequence[Section]) -> None:
     """One self-contained file."""
+    text = _template("report.html").render(title=title, sections=sections)
+    with whole_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def section_html(section: Section) -> str:
+    """One section of a report, for notebooks."""
+    return _template("section.html").render(section=section)
+
+
+def _template(name: str) -> jinja2.Template:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader(__package__), autoescape=True, trim_blocks=True, keep_trailing_newline=True
     )
     environment.filters["data_address"] = _data_address
-    text = environment.get_template("report.html").render(title=title, sections=sections)
-    with whole_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    return environment.get_template(name)
 
 
 def result_sections(results: Sequence[Result]) -> list[Section]:
