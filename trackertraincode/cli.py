@@ -1,43 +1,133 @@
-"""What all doors share: one-line errors, exit codes, common options and types of values.
+"""What all doors share: one-line errors, exit codes, signals, common options and types of values.
 
-Exit codes: 0 fine, 1 an error of the input or the machine, 2 wrong usage, 130 Ctrl-C.
+Exit codes: 0 fine, 1 an error of the input or the machine, 2 wrong usage, 128 + number of the signal that ended it.
 """
 
 import argparse
+import contextlib
 import errno
+import os
+import shlex
+import signal
 import sys
-from collections.abc import Callable
+import threading
+import traceback
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from trackertraincode.errors import UserError
-from trackertraincode.workers import keep_freed_memory
+from trackertraincode.workers import start_program
+
+DEBUG = "--debug"  # shows where an error comes from
+ENDING = ("SIGTERM", "SIGHUP")  # signals that end a program, which cleans up before
+UNCHANGED = "nothing unfinished was left under its final name."
+_VISIBLE = {c: f"\\x{c:02x}" for c in (*range(32), *range(127, 160)) if chr(c) not in "\t\n\r"}
 
 
-def run_main(main: Callable[[], int | None]) -> None:
-    """Run a script's main function and exit with its code; what a user can cause becomes one line on stderr."""
-    keep_freed_memory()
-    try:
-        code = main()
-    except UserError as error:
-        code = _complain(f"error: {error}")
-    except KeyboardInterrupt:
-        code = _complain("interrupted: nothing unfinished was left under its final name.", 130)
-    except OSError as error:
-        code = _complain(f"error: {describe_os_error(error)}")
+class Ended(BaseException):
+    """The program was asked to end by a signal."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.code = 128 + number
+
+
+class Terminal:
+    """A text stream that shows control characters, of which terminals are made to do things, and letters that it lacks."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        with contextlib.suppress(AttributeError, ValueError):
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[attr-defined]
+
+    def write(self, text: str) -> int:
+        return self._stream.write(text.translate(_VISIBLE))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def run_main(main: Callable[[], int | None], *, start: Callable[[], None] = start_program) -> None:
+    """Run a program's main function and exit with its code; errors become one line on stderr.
+
+    start: prepares the process before.
+    """
+    with contextlib.redirect_stdout(Terminal(sys.stdout)), contextlib.redirect_stderr(Terminal(sys.stderr)):  # type: ignore[type-var]
+        code: int | str | None
+        try:
+            with _ending_by_signals():
+                start()
+                code = _code_of(main)
+                sys.stdout.flush()
+        except (Exception, KeyboardInterrupt, Ended) as error:
+            if DEBUG in sys.argv:
+                traceback.print_exc()
+            code, line = describe(error)
+            with contextlib.suppress(BrokenPipeError):
+                print(line.replace("\r", "\\r").replace("\n", "\\n"), end="\n" if line else "", file=sys.stderr)
     sys.exit(code)
 
 
-def _complain(message: str, code: int = 1) -> int:
-    print(message, file=sys.stderr)
-    return code
+def _code_of(main: Callable[[], int | None]) -> int | str | None:
+    try:
+        return main()
+    except SystemExit as stopped:  # by argparse, for example
+        return stopped.code
+
+
+@contextlib.contextmanager
+def _ending_by_signals() -> Iterator[None]:
+    """Inside, signals that end a program raise Ended, once."""
+    numbers = [getattr(signal, name) for name in ENDING if hasattr(signal, name)]
+    if threading.current_thread() is not threading.main_thread():
+        numbers = []  # others can't have handlers
+
+    def end(number: int, _: object) -> None:
+        for other in numbers:
+            signal.signal(other, signal.SIG_IGN)
+        raise Ended(number)
+
+    before = {number: signal.signal(number, end) for number in numbers if signal.getsignal(number) == signal.SIG_DFL}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def describe(error: BaseException) -> tuple[int, str]:
+    """Exit code and line for what ended a program."""
+    match error:
+        case UserError():
+            return 1, f"error: {error}"
+        case KeyboardInterrupt():
+            return 130, f"interrupted: {UNCHANGED}"
+        case Ended():
+            return error.code, f"ended by {error}: {UNCHANGED}"
+        case BrokenPipeError():  # the reader of stdout left
+            with contextlib.suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still in a buffer
+            return 128 + 13, ""  # SIGPIPE, as other programs in a pipe end
+        case OSError():
+            return 1, f"error: {describe_os_error(error)}"
+        case MemoryError():
+            return 1, "error: out of memory; try fewer --workers, smaller numbers, or a smaller file."
+    text = (str(error).strip().splitlines() or [""])[0]
+    command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    return 1, (
+        f"error: {type(error).__name__}: {text[:300]} - a fault of this program; please report it with this command: "
+        f"{command} ({DEBUG} shows more)"
+    )
 
 
 def describe_os_error(error: OSError) -> str:
     """One line for a failure of the file system: which file, what happened, what to do."""
     where = f"{error.filename}: " if error.filename else ""
-    if error.errno == errno.ENOSPC or "No space left on device" in str(error):
+    if error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in str(error):
         return f"{where}the disk is full; free some space and run the same command again."
+    if error.errno == errno.EFBIG or "File too large" in str(error):
+        return f"{where}the file is larger than is allowed here (see ulimit -f)."
     if isinstance(error, FileNotFoundError):
         return f"{where}no such file or folder; check the path."
     if isinstance(error, PermissionError):

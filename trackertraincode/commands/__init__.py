@@ -14,8 +14,9 @@ from types import ModuleType
 from typing import Any
 
 from trackertraincode import __version__
-from trackertraincode.cli import run_main
+from trackertraincode.cli import DEBUG, run_main
 from trackertraincode.errors import UsageError, closest_first
+from trackertraincode.workers import start_program
 
 COMMANDS = (  # each is a module of this package
     "convert", "render", "info", "check", "view", "join", "filter", "train", "train-localizer", "compare-runs",
@@ -32,16 +33,18 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **settings: Any) -> None:
         super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, **settings)
         self.set_defaults(parser=self)
+        self.add_argument(DEBUG, action="store_true", default=argparse.SUPPRESS, help="show where an error comes from")
 
 
 def main(*words: str) -> None:
     """Run the words, then those of the command line, as a command, and exit with its code."""
-    run_main(lambda: run([*words, *sys.argv[1:]]))
+    run_main(lambda: run([*words, *sys.argv[1:]]), start=lambda: None)
 
 
 def run(words: Sequence[str]) -> int:
     """Run a command, such as ["info", "a.h5"]. Returns its exit code; exits with 2 on wrong usage."""
     module, options, parser = parse(words)
+    start_program()
     try:
         return module.run(options)
     except UsageError as error:
@@ -62,6 +65,7 @@ def parse(words: Sequence[str]) -> tuple[ModuleType, argparse.Namespace, argpars
         module.add_options(commands.add_parser(known, help=text.splitlines()[0], description=text))
     options, unknown = parser.parse_known_args(words or [name])
     used = vars(options).pop("parser")
+    vars(options).pop(DEBUG.lstrip("-"), None)
     if unknown:
         used.error(_unknown(unknown[0], used))
     return module, options, used

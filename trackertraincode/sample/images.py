@@ -10,8 +10,6 @@ import simplejpeg
 
 from trackertraincode.errors import UserError
 
-cv2.setNumThreads(0)  # the parallelism of this project is one process per core
-
 MAX_PIXELS = 2**30  # OpenCV's own limit; headers of a few bytes can claim more
 _DAMAGE = ("Corrupt JPEG data", "Inconsistent progression")  # libjpeg warns so when it guesses pixels
 _SENSOR_BITS = (8, 10, 12, 14, 16)  # that values of 16 bits hold
