@@ -75,12 +75,21 @@ class SyncBatchNorm(LayerSync):
 
 
 @contextmanager
+def ending_after_a_step() -> Iterator[None]:
+    """Round `trainer.fit`: SIGTERM is Lightning's business, which ends the step first."""
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
 def ending_together(trainer: L.Trainer) -> Iterator[None]:
     """Round `trainer.fit` and what follows: processes that this one started stop when it fails, and don't wait for it.
 
     Raises WorkerError where a process died or doesn't answer, KeyboardInterrupt at Ctrl-C, SystemExit(143) at SIGTERM.
     """
-    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)  # Lightning's own handler ends the step first
     try:
         yield
     except BaseException as error:
@@ -93,16 +102,10 @@ def ending_together(trainer: L.Trainer) -> Iterator[None]:
             raise SystemExit(TERMINATED) from None
         if isinstance(error, SystemExit):  # Lightning's answer to Ctrl-C
             raise KeyboardInterrupt from None
-<<<<<<< HEAD
         known = _in_one_line(error, trainer.world_size > 1)
         if known is None:
             raise
         raise known from error
-=======
-        raise _in_one_line(error, trainer.world_size > 1) from error
-    finally:
-        signal.signal(signal.SIGTERM, before)
->>>>>>> 3a86aa3 (Programs end with one line and a true exit code: signals clean up, faults of ours say how to report them, no letter and no control character harms; importing changes nothing)
 
 
 def _in_one_line(error: BaseException, several: bool) -> UserError | None:

@@ -28,7 +28,7 @@ from trackertraincode.training.callbacks.records import Recorder
 from trackertraincode.training.config import TrainConfig
 from trackertraincode.training.data import Members, PoseData, open_members
 from trackertraincode.training.device_augmentation import DeviceAugmentation
-from trackertraincode.training.distributed import ending_together, global_rank, say
+from trackertraincode.training.distributed import ending_after_a_step, ending_together, global_rank, say
 from trackertraincode.training.environment import check_data, write_environment
 from trackertraincode.training.finish import finish
 from trackertraincode.training.module import PoseTraining
@@ -66,7 +66,8 @@ def train(request: TrainRequest) -> Path:
             write_environment(outdir / ENVIRONMENT_FILE, members.files, intensity=_intensity(config))
             describe(config, outdir, members, network)
         with ending_together(trainer):
-            trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
+            with ending_after_a_step():
+                trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
             if trainer.is_global_zero:
                 finish(config, outdir, data, network, averages, module.augment, saver, trainer.strategy.root_device)
     return outdir
