@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from conftest import PROJECT, run_script
-from trackertraincode.datasets.catalog import DATASETS, DatasetSpec, load_catalog, parse_mixture
+from trackertraincode.datasets.catalog import DATASETS, DatasetSpec, choose, load_catalog, parse_mixture
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset, PoseWriter
 from trackertraincode.datasets.mixing import Member, epoch_counts, epoch_plan, open_mixture, split_rows
 from trackertraincode.errors import CatalogError
@@ -67,8 +67,11 @@ def test_a_single_sequence_is_not_split(tmp_path: Path, write_file: Callable[...
 
 
 def test_mixture_grammar() -> None:
-    assert parse_mixture("300wlp:92+synface", DATASETS) == {"300wlp": 92.0, "synface": 10_000}
-    assert parse_mixture("repro_300_wlp+wflw_lp", DATASETS) == {"repro_300_wlp": 60_000, "wflw_lp": 40_000}
+    def weights(text: str) -> dict[str, float]:
+        return {chosen.name: chosen.weight for chosen in parse_mixture(text, DATASETS)}
+
+    assert weights("300wlp:92+synface") == {"300wlp": 92.0, "synface": 10_000}
+    assert weights("repro_300_wlp+wflw_lp") == {"repro_300_wlp": 60_000, "wflw_lp": 40_000}
 
 
 @pytest.mark.parametrize(
@@ -91,10 +94,10 @@ def test_mixture_errors(text: str, message: str) -> None:
 def test_missing_files_say_how_to_make_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATADIR", str(tmp_path))
     with pytest.raises(CatalogError, match=r"300wlp\.h5 is missing; make it with scripts/dsprocess_300wlp\.py"):
-        open_mixture({"300wlp": 1.0}, DATASETS, 0.02)
+        open_mixture([choose("300wlp", DATASETS)], 0.02)
     monkeypatch.delenv("DATADIR")
     with pytest.raises(CatalogError, match="set the environment variable DATADIR to the folder with 300wlp"):
-        open_mixture({"300wlp": 1.0}, DATASETS, 0.02)
+        open_mixture([choose("300wlp", DATASETS)], 0.02)
 
 
 @pytest.mark.parametrize("script", sorted({s.made_by for s in DATASETS.values() if s.made_by.startswith("scripts/")}))
@@ -116,7 +119,7 @@ def test_own_catalog_adds_and_changes(
     catalog = load_catalog()
     assert catalog["biwi"].weight == 5
     assert catalog["biwi"].file == DATASETS["biwi"].file
-    train, held_out = open_mixture({"mine": 1.0}, catalog, 0.02)
+    train, held_out = open_mixture([choose("mine", catalog)], 0.02)
     assert (train[0].rows.tolist(), held_out[0].rows.tolist()) == ([4, 5, 6, 7, 8, 9], [0, 1, 2, 3])
     assert (train[0].labels, train[0].depth_known) == (("rotation", "head", "landmarks"), False)
 
@@ -149,7 +152,7 @@ def test_weighting_moves_weights_from_sampling_to_losses(
         name: DatasetSpec(file=write_file(tmp_path / f"{name}.h5", 4).name, weight=1.0, labels=("pose",), made_by="x")
         for name in "ab"
     }
-    train, _ = open_mixture({"a": 3.0, "b": 1.0}, catalog, 0.0, ds_weighting=True)
+    train, _ = open_mixture(parse_mixture("a:3+b:1", catalog), 0.0, ds_weighting=True)
     assert [m.weight for m in train] == [1.0, 1.0]
     assert [m.loss_weight for m in train] == [1.5, 0.5]
 

@@ -1,6 +1,6 @@
 """The data sets that the command line knows by name: one table, and a user's own TOML file.
 
-"a:92+b:8" --parse_mixture--> names and weights --find_dataset--> DatasetSpec --open_dataset--> Hdf5PoseDataset
+"a:92+b:8" --parse_mixture--> [Chosen(name, spec, weight)], whose files `mixing.open_mixture` opens
 """
 
 import dataclasses
@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.errors import CatalogError, closest_first
 from trackertraincode.files import data_dir
 from trackertraincode.sample.sample import BATCH_LABELS, LABELS
@@ -115,26 +114,48 @@ def load_catalog(path: Path | None = None) -> dict[str, DatasetSpec]:
     return DATASETS | {name: _read_entry(path, name, entry) for name, entry in content.items()}
 
 
-def parse_mixture(text: str, catalog: dict[str, DatasetSpec]) -> dict[str, float]:
-    """Such as "a:92+b:8" -> sampling weight by name. A name without a number takes its default.
+@dataclass(frozen=True)
+class Chosen:
+    """One data set of a mixture."""
 
-    Raises CatalogError for unknown or repeated names, bad numbers, and two variants of the same pictures.
+    name: str
+    spec: DatasetSpec
+    weight: float  # sampling frequency, relative to the others
+
+    @property
+    def path(self) -> Path:
+        """Its file. Raises CatalogError when it isn't there, saying how to make it."""
+        return _path(self.name, self.spec.file, self.spec.made_by)
+
+    @property
+    def validation_path(self) -> Path | None:
+        """The other file to validate on, if there is one. Raises as `path`."""
+        file = self.spec.validation_file
+        return None if file is None else _path(self.name, file, self.spec.made_by)
+
+
+def choose(name: str, catalog: dict[str, DatasetSpec]) -> Chosen:
+    """A data set with its default weight. Raises CatalogError for unknown names."""
+    spec = find_dataset(name, catalog)
+    return Chosen(name, spec, spec.weight)
+
+
+def parse_mixture(text: str, catalog: dict[str, DatasetSpec]) -> list[Chosen]:
+    """Such as "a:92+b:8" -> its data sets, in this order. A name without a number takes its default weight.
+
+    Raises CatalogError for unknown or repeated names, bad numbers, and two variants of the same images.
     """
-    weights: dict[str, float] = {}
-    variants: dict[str, str] = {}
+    mixture: list[Chosen] = []
     for part in text.split("+"):
         name, colon, number = (word.strip() for word in part.partition(":"))
-        spec = find_dataset(name, catalog)
-        if name in weights:
-            raise CatalogError(f"--ds {text!r} names {name} twice; give it one weight, as in {name}:2.")
-        weights[name] = _weight_of(text, name, number) if colon else spec.weight
-        if spec.variant_of is not None:
-            if spec.variant_of in variants:
-                raise CatalogError(
-                    f"--ds {text!r}: {variants[spec.variant_of]} and {name} show the same pictures; choose one."
-                )
-            variants[spec.variant_of] = name
-    return weights
+        chosen = choose(name, catalog)
+        for other in mixture:
+            if other.name == name:
+                raise CatalogError(f"--ds {text!r} names {name} twice; give it one weight, as in {name}:2.")
+            if other.spec.variant_of is not None and other.spec.variant_of == chosen.spec.variant_of:
+                raise CatalogError(f"--ds {text!r}: {other.name} and {name} show the same pictures; choose one.")
+        mixture.append(dataclasses.replace(chosen, weight=_weight_of(text, name, number)) if colon else chosen)
+    return mixture
 
 
 def find_dataset(name: str, catalog: dict[str, DatasetSpec]) -> DatasetSpec:
@@ -151,12 +172,10 @@ def find_file(name: str, catalog: dict[str, DatasetSpec]) -> Path:
     """A data set's file, or the file whose path `name` is. Raises CatalogError when a set is unknown or its file missing."""
     if Path(name).suffix in HDF5:
         return Path(name)
-    spec = find_dataset(name, catalog)
-    return dataset_path(name, spec.file, spec.made_by)
+    return choose(name, catalog).path
 
 
-def dataset_path(name: str, file: str, made_by: str) -> Path:
-    """Where a set's file lies. Raises CatalogError when it isn't there, saying how to make it."""
+def _path(name: str, file: str, made_by: str) -> Path:
     path = Path(file)
     if not path.is_absolute():
         folder = data_dir()
@@ -167,11 +186,6 @@ def dataset_path(name: str, file: str, made_by: str) -> Path:
         how = f"make it with {made_by}" if made_by.startswith("scripts/") else f"it {made_by}"
         raise CatalogError(f"data set {name}: {path} is missing; {how}.")
     return path
-
-
-def open_dataset(name: str, catalog: dict[str, DatasetSpec]) -> Hdf5PoseDataset:
-    """The file that is trained on. Raises CatalogError, SampleFormatError."""
-    return Hdf5PoseDataset(find_file(name, catalog))
 
 
 def _weight_of(text: str, name: str, number: str) -> float:

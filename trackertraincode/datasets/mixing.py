@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trackertraincode.datasets.catalog import DatasetSpec, Rows, dataset_path, find_dataset, open_dataset
+from trackertraincode.datasets.catalog import Chosen, Rows
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.errors import CatalogError
 
@@ -29,48 +29,46 @@ class Member:
 
 
 def open_mixture(
-    weights: dict[str, float], catalog: dict[str, DatasetSpec], fraction: float, *, ds_weighting: bool = False
+    mixture: Sequence[Chosen], fraction: float, *, ds_weighting: bool = False
 ) -> tuple[list[Member], list[Member]]:
     """Members to train and to validate on, without common persons or sequences.
 
-    weights: of `catalog.parse_mixture`. fraction: share of each set that validates where the catalog names nothing
-    else; 0 for none. ds_weighting: sample the sets evenly and scale the losses by their weights (mean 1) instead.
-    Raises CatalogError, SampleFormatError.
+    fraction: share of each set that validates where the catalog names nothing else; 0 for none. ds_weighting: sample
+    the sets evenly and scale the losses by their weights (mean 1) instead. Raises CatalogError, SampleFormatError.
     """
     training, validation = [], []
-    mean_weight = sum(weights.values()) / len(weights)
-    for name, weight in weights.items():
-        spec = find_dataset(name, catalog)
-        dataset = open_dataset(name, catalog)
-        chosen = _slice(name, dataset, spec.rows)
-        sampling, factor = (1.0, weight / mean_weight) if ds_weighting else (weight, 1.0)
+    mean_weight = sum(chosen.weight for chosen in mixture) / len(mixture)
+    for chosen in mixture:
+        dataset, spec = Hdf5PoseDataset(chosen.path), chosen.spec
+        rows = _slice(chosen.name, dataset, spec.rows)
         held_out: Hdf5PoseDataset = dataset
-        if spec.validation_file is not None:
-            rest = chosen
-            held_out = Hdf5PoseDataset(dataset_path(name, spec.validation_file, spec.made_by))
+        if chosen.validation_path is not None:
+            rest = rows
+            held_out = Hdf5PoseDataset(chosen.validation_path)
             kept = np.arange(len(held_out)) if fraction else np.arange(0)
         elif spec.validation_rows is not None:
-            kept = _slice(name, dataset, spec.validation_rows) if fraction else np.arange(0)
-            rest = np.setdiff1d(chosen, _slice(name, dataset, spec.validation_rows))
+            kept = _slice(chosen.name, dataset, spec.validation_rows) if fraction else np.arange(0)
+            rest = np.setdiff1d(rows, _slice(chosen.name, dataset, spec.validation_rows))
         else:
-            rest, kept = split_rows(dataset, chosen, fraction)
+            rest, kept = split_rows(dataset, rows, fraction)
         if not len(rest):
-            raise CatalogError(f"data set {name}: {dataset.path} has no rows left to train on.")
-        deep = "landmarks_xy" not in spec.labels
-        training.append(Member(name, dataset, rest, sampling, spec.attributes, deep, factor))
+            raise CatalogError(f"data set {chosen.name}: {dataset.path} has no rows left to train on.")
+        sampling, factor = (1.0, chosen.weight / mean_weight) if ds_weighting else (chosen.weight, 1.0)
+        training.append(_member(chosen, dataset, rest, sampling, factor))
         if len(kept):
-            validation.append(Member(name, held_out, kept, sampling, spec.attributes, deep, factor))
+            validation.append(_member(chosen, held_out, kept, sampling, factor))
     return training, validation
 
 
-def open_whole(names: Sequence[str], catalog: dict[str, DatasetSpec]) -> list[Member]:
-    """All rows of the named sets, to validate on."""
-    members = []
-    for name in names:
-        spec, dataset = find_dataset(name, catalog), open_dataset(name, catalog)
-        deep = "landmarks_xy" not in spec.labels
-        members.append(Member(name, dataset, np.arange(len(dataset)), spec.weight, spec.attributes, deep))
-    return members
+def open_whole(mixture: Sequence[Chosen]) -> list[Member]:
+    """All rows of some sets, to validate on."""
+    opened = [(chosen, Hdf5PoseDataset(chosen.path)) for chosen in mixture]
+    return [_member(chosen, dataset, np.arange(len(dataset)), chosen.weight, 1.0) for chosen, dataset in opened]
+
+
+def _member(chosen: Chosen, dataset: Hdf5PoseDataset, rows: np.ndarray, weight: float, factor: float) -> Member:
+    deep = "landmarks_xy" not in chosen.spec.labels
+    return Member(chosen.name, dataset, rows, weight, chosen.spec.attributes, deep, factor)
 
 
 def split_rows(dataset: Hdf5PoseDataset, rows: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from trackertraincode.augmentation.loader import TrainBatches, ValidationBatches, make_loader
 from trackertraincode.augmentation.presets import Preset
-from trackertraincode.datasets.catalog import load_catalog, parse_mixture
+from trackertraincode.datasets.catalog import choose, load_catalog, parse_mixture
 from trackertraincode.datasets.mixing import Member, open_mixture, open_whole
 from trackertraincode.options import check, option
 from trackertraincode.workers import default_workers
@@ -68,11 +68,10 @@ class Members:
 def open_members(options: DataOptions) -> Members:
     """Raises CatalogError, SampleFormatError when a set isn't there or is damaged."""
     catalog = load_catalog(options.catalog)
-    weights = parse_mixture(options.ds, catalog)
     fraction = 0.0 if options.val else options.val_fraction
-    training, validation = open_mixture(weights, catalog, fraction, ds_weighting=options.ds_weighting)
+    training, validation = open_mixture(parse_mixture(options.ds, catalog), fraction, ds_weighting=options.ds_weighting)
     if options.val:
-        validation = open_whole([name.strip() for name in options.val.split("+")], catalog)
+        validation = open_whole([choose(name.strip(), catalog) for name in options.val.split("+")])
     return Members(training, validation)
 
 
