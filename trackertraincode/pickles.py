@@ -10,7 +10,7 @@ import math
 import pickle
 import pickletools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -23,18 +23,32 @@ NUMERIC = re.compile(r"[|<>=]?(b1|[iu][1248]|f[248])")
 KEYS = (str, bytes, int, float)  # of dicts; hashing nested tuples can take for ever
 
 
-def read_plain_pickle(path: Path) -> Any:
-    """The content of a file; arrays are read-only. Raises pickle.UnpicklingError where it has anything else, OSError."""
+def read_plain_pickle(path: Path, stand_ins: "Mapping[str, type[StandIn]] | None" = None) -> Any:
+    """The content of a file; arrays are read-only. Raises pickle.UnpicklingError where it has anything else, OSError.
+
+    stand_ins: "module name" -> what an object of it becomes. With some, arrays of texts are read, too.
+    """
     size = path.stat().st_size
     if size > MOST_BYTES:
         raise pickle.UnpicklingError(f"{size:,} bytes are more than the {MOST_BYTES:,} that are read")
     data = path.read_bytes()
     try:
-        return _Machine(data).run()
+        return _Machine(data, stand_ins or {}).run()
     except pickle.UnpicklingError:
         raise
     except Exception as error:  # a damaged pickle can raise anything
         raise pickle.UnpicklingError(str(error).partition("\n")[0][:120] or type(error).__name__) from error
+
+
+class StandIn:
+    """Stands for an object of another library: what it was made of. Nothing of the library runs."""
+
+    def __init__(self, *arguments: Any) -> None:
+        self.arguments = arguments
+        self.state: Any = None
+
+    def build(self, state: Any) -> None:
+        self.state = state
 
 
 class _Dtype:
@@ -52,6 +66,16 @@ class _Dtype:
         self.value = self.value.newbyteorder(order)
 
 
+class _TextDtype(_Dtype):
+    """One of objects, too."""
+
+    def __init__(self, name: Any, *rest: Any) -> None:
+        if name in ("O", "O8"):
+            self.value = np.dtype(object)
+        else:
+            super().__init__(name, *rest)
+
+
 class _Array:
     """Stands for an array until its content is known."""
 
@@ -65,6 +89,11 @@ class _Array:
     def fill(self, data: Any, dtype: Any, shape: Any, order: Any = "C") -> "_Array":
         data = data.encode("latin1") if isinstance(data, str) else data  # Python 2's bytes
         sizes = isinstance(shape, tuple) and all(type(n) is int and n >= 0 for n in shape)
+        if sizes and isinstance(dtype, _TextDtype) and dtype.value.kind == "O":
+            if not isinstance(data, list) or not all(isinstance(text, str) for text in data):
+                raise pickle.UnpicklingError("it has an array of objects, expected numbers or texts")
+            self.value = np.array(data, dtype=object).reshape(shape, order=order)
+            return self
         if not (sizes and isinstance(dtype, _Dtype) and isinstance(data, (bytes, bytearray))):
             raise pickle.UnpicklingError("it has an array without shape, dtype or bytes")
         if math.prod(shape) * dtype.value.itemsize != len(data):
@@ -94,8 +123,9 @@ for _core in ("numpy.core", "numpy._core"):  # before and since NumPy 2
 class _Machine:
     """A stack, the stacks below its marks, and what was memorized."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, stand_ins: Mapping[str, type[StandIn]]) -> None:
         self._data = data
+        self._callable = CALLABLE | ({"numpy dtype": _TextDtype, **stand_ins} if stand_ins else {})
         self._stack: list[Any] = []
         self._below: list[list[Any]] = []
         self._memo: dict[int, Any] = {}
@@ -147,14 +177,14 @@ class _Machine:
 
     def find(self, name: str) -> None:
         """name: of module and function, with a space between them."""
-        if name not in CALLABLE:
+        if name not in self._callable:
             raise pickle.UnpicklingError(f"it asks for {name.replace(' ', '.')[:80]}, which no file of data needs")
-        self.push(CALLABLE[name])
+        self.push(self._callable[name])
 
     def reduce(self, _: Any) -> None:
         function, arguments = self._stack[-2:]
         del self._stack[-2:]
-        assert function in CALLABLE.values(), "something else is called"
+        assert function in self._callable.values(), "something else is called"
         made = function(*arguments)
         self._encoded += len(made) if isinstance(made, bytes) else 0
         if self._encoded > len(self._data):
@@ -163,7 +193,7 @@ class _Machine:
 
     def build(self, _: Any) -> None:
         state = self._stack.pop()
-        assert isinstance(self._stack[-1], (_Dtype, _Array)), "a state is given to something else"
+        assert isinstance(self._stack[-1], (_Dtype, _Array, StandIn)), "a state is given to something else"
         self._stack[-1].build(state)
 
 
@@ -198,5 +228,6 @@ STEPS: dict[str, Callable[[_Machine, Any], None]] = {
     "GLOBAL": _Machine.find,
     "STACK_GLOBAL": lambda m, _: m.find(" ".join(m.last(2))),
     "REDUCE": _Machine.reduce,
+    "NEWOBJ": _Machine.reduce,
     "BUILD": _Machine.build,
 }

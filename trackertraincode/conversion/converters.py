@@ -58,6 +58,13 @@ CONVERTERS = {  # adding a data set is adding an entry and its module
         ),
         "Convert 300W-LP to a sample file.\n\nttc convert 300wlp 300W-LP.zip $DATADIR/300wlp.h5",
     ),
+    "300wlp_list": Converter(
+        "w300lp_list",
+        "file.pkl, the list of 300W-LP of pipelines for RepVGG, beside the images that it names, or its folder",
+        (),
+        "Convert the images, angles and crops of a pickled list of 300W-LP to a sample file.\n\n"
+        "ttc convert 300wlp_list 300W_LP/file.pkl $DATADIR/300wlp_list.h5",
+    ),
     "aflw2k": Converter(
         "aflw2k",
         "AFLW2000-3D.zip, or the folder it was unpacked to",

@@ -19,7 +19,7 @@ import torch
 
 from trackertraincode.conversion.archive import MAX_MEMBER_BYTES, naming, normal_name, open_archive
 from trackertraincode.conversion.faces import check_on_face
-from trackertraincode.conversion.run import Source
+from trackertraincode.conversion.run import Source, gathered
 from trackertraincode.conversion.textfile import finite_number, spreadsheet_text
 from trackertraincode.errors import ArchiveError, closest_first
 from trackertraincode.facemodel.landmarks68 import COUNT, centered_depth
@@ -109,10 +109,7 @@ def make_source(source: Path, upright: bool = False, allow_outside: bool = False
     settings = Settings(source, member, separator, tuple(header), labels, upright, allow_outside)
     items = rows[1:]
     if SEQUENCE in header:
-        first: dict[str, int] = {}  # sequence -> where it begins
-        for row in items:
-            first.setdefault(_sequence_of(settings, row), row.number)
-        items.sort(key=lambda row: first[_sequence_of(settings, row)])
+        items = gathered(items, lambda row: _sequence_of(settings, row))
         if items != rows[1:]:
             notes = (*notes, "rows are put in another order than the lines: those of a sequence follow each other")
     return Source(

@@ -12,7 +12,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from tqdm import tqdm
@@ -26,6 +26,8 @@ from trackertraincode.files import whole_file
 from trackertraincode.sample.images import ImageDecodeError, orientation
 from trackertraincode.sample.sample import Sample
 from trackertraincode.workers import default_workers, map_in_order
+
+Item = TypeVar("Item")
 
 ITEMS_PER_TASK = 16
 SHOWN_SKIPS = 5
@@ -57,6 +59,13 @@ class ConvertOptions:
     strict: bool = False
     overwrite: bool = False
     skipped: Path | None = None  # file to list all that is skipped in
+
+
+def gathered(items: Sequence[Item], group: Callable[[Item], str]) -> list[Item]:
+    """The items of each group one after the other, groups in the order of their first items."""
+    first: dict[str, int] = {}
+    places = [first.setdefault(group(item), len(first)) for item in items]
+    return [items[i] for i in sorted(range(len(items)), key=places.__getitem__)]
 
 
 def run_converter(options: ConvertOptions, name: str, source: Source, settings: Mapping[str, Any] | None = None) -> int:

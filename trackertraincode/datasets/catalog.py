@@ -59,6 +59,10 @@ DATASETS = {  # adding a data set is adding an entry; training, evaluation and m
     "repro_300_wlp_woextra": DatasetSpec(
         file="reproduction_300wlp_simple.h5", weight=60_000, labels=_FULL, variant_of="300W-LP", made_by=_MADE_BY_OPNET,
     ),
+    "300wlp_list": DatasetSpec(
+        file="300wlp_list.h5", weight=60_000, labels=("pose", "box"), variant_of="300W-LP",
+        made_by="scripts/dsprocess_300wlp_list.py",
+    ),
     "wflw_lp": DatasetSpec(file="wflw_augmented_v4.h5", weight=40_000, labels=_FULL, made_by=_MADE_BY_OPNET),
     "lapa_megaface_lp": DatasetSpec(
         file="lapa-megaface-augmented-v2.h5", weight=10_000, labels=_FULL, made_by=_MADE_BY_OPNET
