@@ -1,20 +1,25 @@
 """Two processes train as one."""
 
+import os
+import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from timm.layers import BatchNormAct2d
 from torch import nn
 
-from conftest import start_script
+from conftest import PROJECT, start_script
 from trackertraincode.errors import ConfigError
 from trackertraincode.models.backbones import BackboneOptions, build_backbone
 from trackertraincode.models.checkpoint import load_network
 from trackertraincode.training.callbacks.records import read_metrics
 from trackertraincode.training.config import TrainConfig
-from trackertraincode.training.distributed import SyncBatchNorm
+from trackertraincode.training.distributed import SyncBatchNorm, global_rank
 
 CATALOG = """
 [bare]
@@ -81,3 +86,82 @@ def test_synchronised_batch_norm_keeps_activations_and_names() -> None:
 def test_several_processes_need_a_common_folder() -> None:
     with pytest.raises(ConfigError, match="several processes need --outdir in common"):
         TrainConfig.of(devices=2)
+
+
+LAUNCHERS = {  # the variables that each sets for the third of four processes, two on each of two machines
+    "torchrun": {"TORCHELASTIC_RUN_ID": "x", "RANK": "2", "LOCAL_RANK": "0", "GROUP_RANK": "1", "WORLD_SIZE": "4"},
+    "srun": {"SLURM_NTASKS": "4", "SLURM_NTASKS_PER_NODE": "2", "SLURM_JOB_NAME": "x", "SLURM_PROCID": "2",
+             "SLURM_LOCALID": "0", "SLURM_NODEID": "1"},
+    "by hand": {"NODE_RANK": "1"},
+    "Lightning": {"NODE_RANK": "1", "LOCAL_RANK": "0"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_the_first_process_of_the_second_node_is_not_the_first_of_all(
+    launcher: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in {name for variables in LAUNCHERS.values() for name in variables}:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in LAUNCHERS[launcher].items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(rank_zero_only, "rank", 0)
+    assert (global_rank(4, 2), rank_zero_only.rank) == (2, 2)
+    assert global_rank(1, 1) == 0
+
+
+def test_tasks_of_slurm_that_lightning_cannot_use_are_one_line(
+    run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"SLURM_NTASKS": "2", "SLURM_JOB_NAME": "train"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("SLURM_NTASKS_PER_NODE", raising=False)
+    with pytest.raises(ConfigError, match=r"Use `--ntasks-per-node=2` instead"):
+        run()
+
+
+TINY = "--ds 300wlp --epochs 1 --samples-per-epoch 16 --batchsize 8 --backbone repvgg_az --width 0.25 --input-size 33"
+SILENT = "--no-onnx --no-tensorboard --no-save-plot --draw-every 0 --device cpu --workers 0 --nodes 2 --outdir run"
+NODE = """
+import datetime, sys
+import trackertraincode.training.distributed as distributed
+distributed.WAIT = datetime.timedelta(seconds=int(sys.argv.pop(1)))
+from trackertraincode.commands import main
+main("train")
+"""
+
+
+def start_node(rank: int, port: int, patience: int, folder: Path, faces: Path) -> subprocess.Popen:
+    """A process of its own that trains as one of two nodes; patience: seconds that it waits for the other one."""
+    variables = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "NODE_RANK": str(rank), "DATADIR": str(faces)}
+    return subprocess.Popen(
+        [sys.executable, "-c", NODE, str(patience), *TINY.split(), *SILENT.split()],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1", **variables},
+    )  # fmt: skip
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.mark.slow
+def test_two_nodes_train_in_one_folder(faces: Path, tmp_path: Path) -> None:
+    port = free_port()
+    nodes = [start_node(rank, port, 120, tmp_path, faces) for rank in range(2)]
+    outputs = [node.communicate()[0] for node in nodes]
+    assert [node.returncode for node in nodes] == [0, 0], outputs
+    assert "epoch 1/1" in outputs[0]
+    assert "epoch 1/1" not in outputs[1]
+    assert (tmp_path / "run" / "last.ckpt").is_file()
+
+
+@pytest.mark.slow
+def test_a_node_that_never_comes_is_not_waited_for(faces: Path, tmp_path: Path) -> None:
+    node = start_node(0, free_port(), 2, tmp_path, faces)
+    output = node.communicate()[0]
+    assert node.returncode == 1
+    assert "error: another process of this training doesn't answer" in output.splitlines()[-1]
+    assert "Traceback" not in output
