@@ -8,6 +8,7 @@ Models are programs: they may loop for ever, take all memory or crash natively. 
 import contextlib
 import faulthandler
 import json
+import math
 import os
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from trackertraincode.models.onnx_model import OUTPUTS, open_session
 
 TIME_LIMIT = 60.0  # seconds for loading and three crops
 MEMORY_LIMIT = 4 << 30  # bytes of addresses, on Linux
+LARGEST_INPUT = 10_000_000  # numbers
 ANY_BATCH = 3  # crops that models of any batch size are tried with
 
 FLOAT = "tensor(float)"
@@ -75,6 +77,8 @@ def _run(path: Path) -> tuple[list[Port], list[Port], list[str]]:
             [(v.name, v.type, v.shape) for v in g] for g in (session.get_inputs(), session.get_outputs())
         )
         shape = [n if isinstance(n, int) else ANY_BATCH for n in inputs[0][2]]
+        if math.prod(shape) > LARGEST_INPUT:
+            return inputs, outputs, [f"doesn't run: its input has {math.prod(shape):,} numbers"]
         noise = np.random.default_rng(0).uniform(-0.5, 0.5, shape)
         images = [noise, np.full(shape, -0.5), np.full(shape, 0.5)]  # grey noise, black, white
         answers = [session.run(None, {inputs[0][0]: image.astype(np.float32)}) for image in images]
