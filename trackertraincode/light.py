@@ -26,12 +26,12 @@ def names_in(module: str, name: str) -> Any:
 
 
 def defaults_in(module: str, name: str) -> dict[str, Any]:
-    """Field -> default of a dataclass, where that is made of literals."""
+    """Field -> default of a dataclass, where that is made of literals; of an option, too."""
     found = {}
     for field, _, value in _Names(module).fields(name):
         with suppress(NameError, AttributeError):
             found[field] = _Names(module).value(value)
-    return found
+    return found | {option.field: option.default for option in options_in(module, name)}
 
 
 def options_in(module: str, name: str) -> list[Option]:
