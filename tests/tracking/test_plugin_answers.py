@@ -37,10 +37,16 @@ def _frame(read: Callable[[str], np.ndarray], image: str, x: int, y: int, bright
     return cv2.cvtColor((placed * brightness).astype(np.uint8), cv2.COLOR_RGB2GRAY)
 
 
+def has_integer_instructions() -> bool:
+    """Whether int8 sums are exact here; CPUs without VNNI saturate them, as the plugin does there."""
+    flags = Path("/proc/cpuinfo")
+    return not flags.is_file() or "vnni" in flags.read_text()
+
+
+@pytest.mark.skipif(not has_integer_instructions(), reason="the plugin's answers are of a CPU with VNNI instructions")
 def test_all_answers_of_the_plugin_are_met(
     shared_data: Path, answers: dict[str, Any], frames: list[np.ndarray]
 ) -> None:
-    """int8 sums of CPUs without VNNI instructions saturate; the answers are of one that has them."""
     model = PoseModel(shared_data / "opentrack" / "head-pose-0.4-small-int8.onnx")
     assert len(answers["cases"]) == 300
     for case in answers["cases"]:
