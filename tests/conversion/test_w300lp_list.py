@@ -168,4 +168,4 @@ def test_a_missing_column_is_named(members: Members, tmp_path: Path, monkeypatch
 
 
 def test_damaged_lists(members: Members, tmp_path: Path) -> None:
-    check_damage(DOOR, members, build, tmp_path)
+    check_damage(DOOR, members, write_folder, tmp_path)

@@ -143,6 +143,12 @@ CONVERTERS = {  # adding a data set is adding an entry and its module
         "Convert INRIA Pointing'04 (Head Pose Image Database) to a sample file.\n\n"
         "ttc convert pointing04 HeadPoseImageDatabase $DATADIR/pointing04.h5",
     ),
+    "replicantface": Converter(
+        "replicantface",
+        "the folder of ReplicantFace, or a zip of it",
+        (),
+        "Convert ReplicantFace to a sample file.\n\nttc convert replicantface replicantface/ $DATADIR/replicantface.h5",
+    ),
     "unlabeled_images": Converter(
         "unlabeled",
         "folder (images and videos, subfolders too), zip file of images, or a video",

@@ -93,6 +93,10 @@ DATASETS = {  # adding a data set is adding an entry; training, evaluation and m
     "300vw": DatasetSpec(
         file="300vw.h5", weight=5_000, labels=("landmarks_2d", "box"), made_by="scripts/dsprocess_300vw.py"
     ),
+    "replicantface": DatasetSpec(
+        file="replicantface.h5", weight=10_000, labels=("pose", "landmarks", "box"),
+        made_by="scripts/dsprocess_replicantface.py",
+    ),
     "wider": DatasetSpec(
         file="widerfacessingle.h5", weight=10_000, labels=("face", "box"), made_by="scripts/dsprocess_widerface.py"
     ),
