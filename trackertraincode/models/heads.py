@@ -6,6 +6,8 @@ features --QuaternionHead or SixDHead--> quaternion --+
          --BoxHead--> x0, y0, x1, y1
 """
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -151,3 +153,7 @@ def offset_pose(rotation: Tensor, head: Tensor, offsets: Tensor) -> tuple[Tensor
     turn = torch.stack([torch.sin(pitch / 2), zero, zero, torch.cos(pitch / 2)], dim=-1)
     moved = torch.cat([head[:, :2] + shift[:, :2], head[:, 2:] * size[:, None].exp()], dim=-1)
     return quat_multiply(rotation, turn), moved
+
+
+# Of trained labels beyond pose, box, shape and landmarks: fields of Prediction -> features F to module (B, F) -> (B, …).
+MORE_HEADS: dict[str, Callable[[int], nn.Module]] = {}

@@ -21,6 +21,7 @@ from trackertraincode.models.backbones import (
     reparameterize,
 )
 from trackertraincode.models.heads import (
+    MORE_HEADS,
     ROTATION_HEADS,
     BoxHead,
     DatasetOffsets,
@@ -94,7 +95,7 @@ class PoseNetwork(nn.Module):
     def __init__(self, config: NetworkConfig, *, pretrained: bool = False) -> None:
         super().__init__()
         self.config = config
-        names = ["rotation", "head", "face_box"] + (["shape"] if config.landmarks else [])
+        names = ["rotation", "head", "face_box"] + (["shape"] if config.landmarks else []) + [*MORE_HEADS]
         self._queries = {name: i for i, name in enumerate(names)}
         options = BackboneOptions(
             channels=config.channels,
@@ -112,6 +113,7 @@ class PoseNetwork(nn.Module):
         if config.landmarks:
             self.shape = ShapeHead(features)
             self.landmarks = FaceModelLandmarks()
+        self.more = nn.ModuleDict({name: make(features) for name, make in MORE_HEADS.items()})
         if config.uncertainty:
             self.rotation_tril, self.head_tril = TriangularFactor(features), TriangularFactor(features)
             self.face_box_scale = ConstantScale(4)
@@ -148,6 +150,7 @@ class PoseNetwork(nn.Module):
                 offset_pose(rotation, head, self.fixed_offsets[1:]) if self.config.fixed_offsets else (rotation, head)
             )
             parts["landmarks"] = self.landmarks(*posed, parts["shape"])
+        parts |= {name: head(self._of(features, name)) for name, head in self.more.items()}
         if self.config.uncertainty:
             parts["rotation_tril"] = self.rotation_tril(self._of(features, "rotation"))
             parts["head_tril"] = self.head_tril(self._of(features, "head"))
