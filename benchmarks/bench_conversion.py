@@ -26,10 +26,10 @@ def measure(name: str, archive: Path, source: Source, folder: Path, workers: int
     rate = len(source.items) / (time.perf_counter() - start)
     opened = Archive(archive)
     start = time.perf_counter()
-    pictures = [n for n in opened.names if n.endswith(".jpg")]
-    for picture in pictures:
-        decode(opened.read(picture), color=True)
-    floor = len(pictures) / (time.perf_counter() - start)
+    images = [n for n in opened.names if n.endswith(".jpg")]
+    for image in images:
+        decode(opened.read(image), color=True)
+    floor = len(images) / (time.perf_counter() - start)
     print(f"{name}: {rate:.0f} samples/s with {workers} workers; colour decoding alone, one core: {floor:.0f}/s")
 
 

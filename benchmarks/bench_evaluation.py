@@ -2,7 +2,7 @@
 
     python benchmarks/bench_evaluation.py [FILE.h5] [--backbones resnet18 mobilenetv1] [--repeats 3]
 
-Without a file, synthetic faces on pictures of 450 pixels are made, as large as those of AFLW2000-3D. Weights are random.
+Without a file, synthetic faces on images of 450 pixels are made, as large as those of AFLW2000-3D. Weights are random.
 The loop takes batches of 64 in one process; its network has all cores. `whole` is evaluate(): file opened, boxes,
 crops from worker processes, network, metrics and the row of the table. The two take turns; medians are shown.
 """
@@ -45,8 +45,8 @@ def bare_loop(predictor: Predictor, path: Path, batch: int) -> Callable[[], int]
     def run() -> int:
         for start in range(0, len(rows), batch):
             part = slice(start, start + batch)
-            pictures = [decode(data, color=predictor.channels == 3) for data in dataset.images(rows[part])]
-            crops = [cut_and_resize(*pair, predictor.input_size) for pair in zip(pictures, squares[part])]
+            images = [decode(data, color=predictor.channels == 3) for data in dataset.images(rows[part])]
+            crops = [cut_and_resize(*pair, predictor.input_size) for pair in zip(images, squares[part])]
             predictor.predict(PREPROCESSING["training"](torch.from_numpy(np.stack(crops))[:, None]))
         return len(rows)
 

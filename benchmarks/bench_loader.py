@@ -25,7 +25,7 @@ from trackertraincode.sample.sample import LABELS
 
 
 class DecodeOnly:
-    """The same pictures, decoded and thrown away."""
+    """The same images, decoded and thrown away."""
 
     def __init__(self, batches: TrainBatches) -> None:
         self._batches = batches

@@ -3,7 +3,7 @@
     python benchmarks/bench_synface.py [--archive dataset_100000.zip] [-n 600] [--workers 2]
 
 The loop is OpenCV's own calls, in as many processes, on the same members; the JPEG bytes are dropped. It runs once with
-the pictures alone and once with the label images decoded as well, which the converter can't do without: boxes come from
+the images alone and once with the label images decoded as well, which the converter can't do without: boxes come from
 them. Without an archive, one of synthetic faces of 512 × 512 pixels is made first.
 Rounds alternate and their medians are compared, since machines change their speed. Where other programs take turns on
 the cores, trust the shares of processor time, of all processes together.
@@ -49,8 +49,8 @@ def write_archive(path: Path, count: int, workers: int) -> None:
         drawn.append((encode_png(decode(sample.image, color=True)), sample.segmentation, text))
     with zipfile.ZipFile(path, "w") as archive:
         for index in range(count):
-            picture, labels, text = drawn[index % len(drawn)]
-            archive.writestr(f"{index:06d}.png", picture)
+            image, labels, text = drawn[index % len(drawn)]
+            archive.writestr(f"{index:06d}.png", image)
             archive.writestr(f"{index:06d}_seg.png", labels)
             archive.writestr(f"{index:06d}_ldmks.txt", text, zipfile.ZIP_DEFLATED)
 
@@ -59,9 +59,9 @@ def transcode(archive: Path, with_labels: bool, stems: Sequence[str]) -> None:
     """The least that any converter must do."""
     opened = open_archive(archive)
     for stem in stems:
-        picture = cv2.imdecode(np.frombuffer(opened.read(f"{stem}.png"), np.uint8), cv2.IMREAD_COLOR)
-        assert picture is not None
-        cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 95])
+        image = cv2.imdecode(np.frombuffer(opened.read(f"{stem}.png"), np.uint8), cv2.IMREAD_COLOR)
+        assert image is not None
+        cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 95])
         if with_labels:
             cv2.imdecode(np.frombuffer(opened.read(f"{stem}_seg.png"), np.uint8), cv2.IMREAD_UNCHANGED)
 
@@ -92,7 +92,7 @@ def measure(action: Callable[[], None]) -> tuple[float, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--archive", type=Path, help="dataset_100000.zip, or the folder it was unpacked to")
-    parser.add_argument("-n", type=positive_int, default=600, help="pictures to convert")
+    parser.add_argument("-n", type=positive_int, default=600, help="images to convert")
     parser.add_argument("--workers", type=non_negative_int, default=2)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -102,7 +102,7 @@ def main() -> None:
             write_archive(archive, options.n, options.workers)
         stems = make_source(archive, segmentation=True).items[: options.n]
         actions: dict[str, Callable[[], None]] = {
-            "decode and encode pictures": partial(run_codec, archive, stems, options.workers, False),
+            "decode and encode images": partial(run_codec, archive, stems, options.workers, False),
             "and decode label images": partial(run_codec, archive, stems, options.workers, True),
             "converter": partial(run_conversion, archive, folder, options.n, options.workers),
         }

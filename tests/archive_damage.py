@@ -105,7 +105,7 @@ def check_damage(
 
 
 def label_rows(path: Path) -> set[bytes]:
-    """All labels of each sample, after its picture was decoded."""
+    """All labels of each sample, after its image was decoded."""
     with Hdf5PoseDataset(path) as data:
         assert all(decode(sample.image).size for sample in data)
         columns = [data.labels[name].astype(np.float32).reshape(len(data), -1) for name in sorted(data.labels)]

@@ -33,7 +33,7 @@ def shared_data() -> Path:
 
 @pytest.fixture
 def make_sample() -> Callable[..., Sample]:
-    """make_sample(seed, **changes): a Sample with every label, on a noise picture of 96 × 80 pixels."""
+    """make_sample(seed, **changes): a Sample with every label, on a noise image of 96 × 80 pixels."""
 
     def make(seed: int = 0, **changes: object) -> Sample:
         rng = np.random.default_rng(seed)

@@ -31,7 +31,7 @@ def slow_lapa(p: np.ndarray) -> np.ndarray:
 
 
 def annotations(shared_data: Path, name: str) -> list[tuple[Path, np.ndarray]]:
-    """Real faces of WFLW or LaPa: picture file and (98 or 106, 2) points."""
+    """Real faces of WFLW or LaPa: image file and (98 or 106, 2) points."""
     folder = shared_data / "annotated_samples" / name
     found = json.loads((folder / f"test_{name}.json").read_text())
     files = {image["id"]: folder / image["file_name"] for image in found["images"]}

@@ -25,7 +25,7 @@ from trackertraincode.visualize import (
     draw_sample,
     draw_segmentation,
     draw_text,
-    write_picture,
+    write_image,
 )
 
 BLACK = np.zeros((200, 200, 3), np.uint8)
@@ -66,7 +66,7 @@ def test_two_dimensional_landmarks_are_dots() -> None:
     assert near(drawn, (0, 0, 0)).mean() > 0.95
 
 
-def test_all_labels_move_with_the_picture_when_it_is_scaled(make_sample: Callable[..., Sample]) -> None:
+def test_all_labels_move_with_the_image_when_it_is_scaled(make_sample: Callable[..., Sample]) -> None:
     spot = np.zeros((80, 96, 3), np.uint8)
     spot[38:43, 48:53] = 255
     head = np.array([50.5, 40.5, 12], np.float32)
@@ -81,15 +81,15 @@ def test_all_labels_move_with_the_picture_when_it_is_scaled(make_sample: Callabl
 
 @pytest.mark.parametrize(("edge", "size"), [(200, 10), (64, 40), (31, 120)])
 def test_cut_out_keeps_the_spot_under_its_label(edge: int, size: int) -> None:
-    picture = np.zeros((400, 600, 3), np.uint8)
-    picture[300 - size // 2 : 300 + size // 2 + 1, 420 - size // 2 : 420 + size // 2 + 1] = 255
+    image = np.zeros((400, 600, 3), np.uint8)
+    image[300 - size // 2 : 300 + size // 2 + 1, 420 - size // 2 : 420 + size // 2 + 1] = 255
     labels = {
         "head": np.array([420.5, 300.5, 100], np.float32),
         "face_box": np.array([340, 240, 520, 380], np.float32),
         "landmarks": np.full((68, 3), [420.5, 300.5, 10], np.float32),
         "rotation": FRONTAL["rotation"],
     }
-    cut, moved = cut_out(picture, labels, edge)
+    cut, moved = cut_out(image, labels, edge)
     assert cut.shape == (edge, edge, 3)
     ys, xs = np.mgrid[:edge, :edge] + 0.5
     weight = cut[..., 0] / cut[..., 0].sum()
@@ -108,13 +108,13 @@ def test_cut_out_without_a_box_takes_the_head_or_everything() -> None:
 
 def test_arguments_are_not_drawn_into(make_sample: Callable[..., Sample]) -> None:
     sample = make_sample()
-    picture = decode(bytes(sample.image), color=True)
-    before = picture.copy()
-    drawn = [draw_sample(picture, sample), draw_prediction(picture, sample, sample), draw_text(picture, ["a"])]
-    drawn.append(draw_segmentation(picture, np.full(picture.shape[:2], 3, np.uint8)))
+    image = decode(bytes(sample.image), color=True)
+    before = image.copy()
+    drawn = [draw_sample(image, sample), draw_prediction(image, sample, sample), draw_text(image, ["a"])]
+    drawn.append(draw_segmentation(image, np.full(image.shape[:2], 3, np.uint8)))
     contact_sheet(drawn, 2)[...] = 0
-    assert np.array_equal(picture, before)
-    assert all((image != before).any() for image in drawn)
+    assert np.array_equal(image, before)
+    assert all((other != before).any() for other in drawn)
 
 
 def test_absent_and_unknown_labels_are_not_drawn(make_sample: Callable[..., Sample]) -> None:
@@ -139,17 +139,17 @@ def test_prediction_and_truth_have_their_own_colours() -> None:
     assert near(only, TRUE_COLOR, 30)[:85].sum() == 0  # the y axis, which is nearly as green, starts below
 
 
-def test_contact_sheet_places_pictures_row_by_row() -> None:
-    pictures = [np.full((10 + i, 20, 3), 40 * (i + 1), np.uint8) for i in range(5)]
-    sheet = contact_sheet(pictures, 2, gap=2)
+def test_contact_sheet_places_images_row_by_row() -> None:
+    images = [np.full((10 + i, 20, 3), 40 * (i + 1), np.uint8) for i in range(5)]
+    sheet = contact_sheet(images, 2, gap=2)
     assert sheet.shape == (3 * 16 + 2, 2 * 22 + 2, 3)
-    for index, picture in enumerate(pictures):
+    for index, image in enumerate(images):
         row, column = divmod(index, 2)
         top, left = row * 16 + 2, column * 22 + 2
-        assert np.array_equal(sheet[top : top + picture.shape[0], left : left + 20], picture)
+        assert np.array_equal(sheet[top : top + image.shape[0], left : left + 20], image)
     grey = contact_sheet([np.full((4, 4), 7, np.uint8)], 9, gap=0)
     assert np.array_equal(grey, np.full((4, 4, 3), 7))
-    with pytest.raises(ValueError, match="at least one picture"):
+    with pytest.raises(ValueError, match="at least one image"):
         contact_sheet([], 3)
 
 
@@ -166,12 +166,12 @@ def test_histograms_survive_empty_and_constant_values() -> None:
     assert chart.shape[1] > 3 * 360
 
 
-def test_pictures_are_written_by_suffix(tmp_path: Path) -> None:
+def test_images_are_written_by_suffix(tmp_path: Path) -> None:
     image = np.random.default_rng(0).integers(0, 255, (16, 20, 3), dtype=np.uint8)
-    write_picture(tmp_path / "new" / "a.png", image)
+    write_image(tmp_path / "new" / "a.png", image)
     assert np.array_equal(decode((tmp_path / "new" / "a.png").read_bytes(), color=True), image)
     with pytest.raises(UserError, match=r"a\.bmp.*\.png"):
-        write_picture(tmp_path / "a.bmp", image)
+        write_image(tmp_path / "a.bmp", image)
 
 
 def test_a_batch_is_drawn_in_pixels_of_its_crops() -> None:

@@ -1,8 +1,8 @@
-"""Draw what a data set says of a picture, and what a network says of it.
+"""Draw what a data set says of an image, and what a network says of it.
 
-    picture, labels --cut_out--> square around the face, moved labels --draw_sample--> picture --contact_sheet--> sheet
+    image, labels --cut_out--> square around the face, moved labels --draw_sample--> image --contact_sheet--> sheet
 
-All pictures are RGB uint8 arrays, (H, W, 3) or grey (H, W); nothing is drawn into an argument. Labels are a `Sample`,
+All images are RGB uint8 arrays, (H, W, 3) or grey (H, W); nothing is drawn into an argument. Labels are a `Sample`,
 or a mapping from its attribute names to arrays; all count from the image's corner. What is None or NaN isn't drawn.
 """
 
@@ -51,12 +51,12 @@ _SHIFT = 4  # binary digits behind the point that OpenCV draws with
 _FAR = 30_000  # pixels; OpenCV's fixed point numbers overflow beyond
 
 
-def draw_sample(picture: np.ndarray, labels: Sample | Labels, *, edge: int | None = None) -> np.ndarray:
+def draw_sample(image: np.ndarray, labels: Sample | Labels, *, edge: int | None = None) -> np.ndarray:
     """A drawn copy (H, W, 3): box, head circle, pose axes, landmarks joined by groups, 2-D landmarks as white dots.
 
-    edge: scale the picture so that its longer side has this many pixels, before anything is drawn.
+    edge: scale the image so that its longer side has this many pixels, before anything is drawn.
     """
-    canvas, values = _prepare(picture, labels, edge)
+    canvas, values = _prepare(image, labels, edge)
     _draw_box_and_head(canvas, values, BOX_COLOR, HEAD_COLOR)
     _draw_points(canvas, values, None)
     _draw_axes(canvas, values, AXIS_COLORS, _line_width(canvas) + 1)
@@ -64,17 +64,17 @@ def draw_sample(picture: np.ndarray, labels: Sample | Labels, *, edge: int | Non
 
 
 def draw_prediction(
-    picture: np.ndarray, predicted: Sample | Labels, truth: Sample | Labels | None = None, *, edge: int | None = None
+    image: np.ndarray, predicted: Sample | Labels, truth: Sample | Labels | None = None, *, edge: int | None = None
 ) -> np.ndarray:
-    """A drawn copy (H, W, 3) of predicted values in picture pixels, in orange; the truth below it, in green.
+    """A drawn copy (H, W, 3) of predicted values in image pixels, in orange; the truth below it, in green.
 
     The predicted axes keep their three colours, the true ones are thin and green. edge: as in `draw_sample`.
     """
-    canvas = _prepare(picture, {}, edge)[0]
+    canvas = _prepare(image, {}, edge)[0]
     for labels, color in ((truth, TRUE_COLOR), (predicted, PREDICTED_COLOR)):
         if labels is None:
             continue
-        values = _prepare(picture, labels, edge)[1]
+        values = _prepare(image, labels, edge)[1]
         _draw_box_and_head(canvas, values, color, color)
         _draw_points(canvas, values, color)
         is_truth = color is TRUE_COLOR
@@ -87,18 +87,18 @@ def draw_batch(batch: Batch, predicted: Prediction, *, edge: int = 256) -> list[
     to_pixels = affine2d.invert(affine2d.pixels_to_normalized(batch.image.shape[-1]))
     drawn = []
     for i, image in enumerate(batch.image):
-        picture = image.permute(1, 2, 0).clamp(0, 255).to(torch.uint8).numpy()
-        picture = picture[..., 0] if picture.shape[-1] == 1 else picture
+        pixels = image.permute(1, 2, 0).clamp(0, 255).to(torch.uint8).numpy()
+        pixels = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
         rows = ({n: getattr(values, n)[i] for n in LABELS if getattr(values, n, None) is not None}
                 for values in (predicted, batch))  # fmt: skip
         labels = [_move(_known(row), to_pixels) for row in rows]
-        drawn.append(draw_prediction(picture, labels[0], labels[1], edge=edge))
+        drawn.append(draw_prediction(pixels, labels[0], labels[1], edge=edge))
     return drawn
 
 
-def draw_segmentation(picture: np.ndarray, classes: np.ndarray, opacity: float = 0.5) -> np.ndarray:
+def draw_segmentation(image: np.ndarray, classes: np.ndarray, opacity: float = 0.5) -> np.ndarray:
     """A copy (H, W, 3) with the label image (H, W) over it, each class in its own colour; class 0 stays clear."""
-    canvas = _as_rgb(picture)
+    canvas = _as_rgb(image)
     hues = (np.arange(256) * 67 % 180).astype(np.uint8)  # neighbouring numbers get distant colours
     hsv = np.stack([hues, np.full_like(hues, 200), np.full_like(hues, 255)], axis=-1)
     table = cv2.cvtColor(hsv[None], cv2.COLOR_HSV2RGB)
@@ -106,9 +106,9 @@ def draw_segmentation(picture: np.ndarray, classes: np.ndarray, opacity: float =
     return np.where((classes > 0)[..., None], mixed, canvas)
 
 
-def draw_text(picture: np.ndarray, lines: Sequence[str], size: float = 0.5) -> np.ndarray:
+def draw_text(image: np.ndarray, lines: Sequence[str], size: float = 0.5) -> np.ndarray:
     """A copy (H, W, 3) with lines of text at the top left, white with a dark edge. size: OpenCV's font scale."""
-    canvas = _as_rgb(picture)
+    canvas = _as_rgb(image)
     for row, line in enumerate(lines):
         place = (round(12 * size), round((28 + 36 * row) * size) + 4)
         for dx, dy in ((-1, 0), (1, 0), (0, -1), (0, 1)):  # thicker letters would be wider, too
@@ -117,33 +117,33 @@ def draw_text(picture: np.ndarray, lines: Sequence[str], size: float = 0.5) -> n
     return canvas
 
 
-def contact_sheet(pictures: Sequence[np.ndarray], columns: int, *, gap: int = 4) -> np.ndarray:
-    """Pictures row by row on one dark sheet (H, W, 3). Each gets a cell of the largest width and height.
+def contact_sheet(images: Sequence[np.ndarray], columns: int, *, gap: int = 4) -> np.ndarray:
+    """Images row by row on one dark sheet (H, W, 3). Each gets a cell of the largest width and height.
 
-    Raises ValueError when there are no pictures.
+    Raises ValueError when there are no images.
     """
-    if not pictures:
-        raise ValueError("a contact sheet needs at least one picture")
-    columns = min(columns, len(pictures))
-    height = max(p.shape[0] for p in pictures) + gap
-    width = max(p.shape[1] for p in pictures) + gap
-    rows = -(-len(pictures) // columns)
+    if not images:
+        raise ValueError("a contact sheet needs at least one image")
+    columns = min(columns, len(images))
+    height = max(p.shape[0] for p in images) + gap
+    width = max(p.shape[1] for p in images) + gap
+    rows = -(-len(images) // columns)
     sheet = np.full((rows * height + gap, columns * width + gap, 3), 24, np.uint8)
-    for index, picture in enumerate(pictures):
+    for index, image in enumerate(images):
         top, left = (index // columns) * height + gap, (index % columns) * width + gap
-        sheet[top : top + picture.shape[0], left : left + picture.shape[1]] = _as_rgb(picture)
+        sheet[top : top + image.shape[0], left : left + image.shape[1]] = _as_rgb(image)
     return sheet
 
 
 def cut_out(
-    picture: np.ndarray, labels: Sample | Labels, edge: int, factor: float = 1.5
+    image: np.ndarray, labels: Sample | Labels, edge: int, factor: float = 1.5
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """The square around the face, scaled to edge × edge, and its labels; black outside of the picture.
+    """The square around the face, scaled to edge × edge, and its labels; black outside of the image.
 
-    factor: of the longer box side. Without a box, the square is around the head, else it is the whole picture.
+    factor: of the longer box side. Without a box, the square is around the head, else it is the whole image.
     """
     known = _known(labels)
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     if "face_box" in known:
         box = torch.as_tensor(known["face_box"])
     elif "head" in known:
@@ -152,7 +152,7 @@ def cut_out(
     else:
         box, factor = torch.tensor([0.0, 0.0, width, height]), 1.0
     affine = affine2d.box_to_square(square_crop_box(box.float(), factor), edge)
-    return _warp(picture, affine, edge, edge), _move(known, affine)
+    return _warp(image, affine, edge, edge), _move(known, affine)
 
 
 def draw_histograms(
@@ -162,14 +162,14 @@ def draw_histograms(
     return contact_sheet([_histogram(name, np.asarray(v), bins, size) for name, v in values.items()], len(values))
 
 
-def write_picture(path: Path, picture: np.ndarray) -> None:
+def write_image(path: Path, image: np.ndarray) -> None:
     """Write (H, W) or (H, W, 3) RGB as .png or .jpg. Raises UserError for other names."""
     encoders = {".png": encode_png, ".jpg": encode_jpeg, ".jpeg": encode_jpeg}
     encode = encoders.get(path.suffix.lower())
     if encode is None:
-        raise UserError(f"{path}: pictures are written as {', '.join(encoders)}; choose such a name.")
+        raise UserError(f"{path}: images are written as {', '.join(encoders)}; choose such a name.")
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(encode(picture))
+    path.write_bytes(encode(image))
 
 
 def _histogram(name: str, values: np.ndarray, bins: int, size: tuple[int, int]) -> np.ndarray:
@@ -209,27 +209,25 @@ def _known(labels: Sample | Labels) -> dict[str, np.ndarray]:
     return found
 
 
-def _prepare(
-    picture: np.ndarray, labels: Sample | Labels, edge: int | None
-) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+def _prepare(image: np.ndarray, labels: Sample | Labels, edge: int | None) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """An RGB copy of the wanted size, and the labels in its pixels."""
     known = _known(labels)
     if edge is None:
-        return _as_rgb(picture), known
-    height, width = picture.shape[:2]
+        return _as_rgb(image), known
+    height, width = image.shape[:2]
     factor = edge / max(width, height)
     new_width, new_height = max(1, round(width * factor)), max(1, round(height * factor))
     affine = affine2d.scaling(torch.tensor([new_width / width, new_height / height]))
-    return _warp(picture, affine, new_width, new_height), _move(known, affine)
+    return _warp(image, affine, new_width, new_height), _move(known, affine)
 
 
-def _as_rgb(picture: np.ndarray) -> np.ndarray:
-    return cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB) if picture.ndim == 2 else picture.copy()
+def _as_rgb(image: np.ndarray) -> np.ndarray:
+    return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if image.ndim == 2 else image.copy()
 
 
-def _warp(picture: np.ndarray, affine: torch.Tensor, width: int, height: int) -> np.ndarray:
+def _warp(image: np.ndarray, affine: torch.Tensor, width: int, height: int) -> np.ndarray:
     """An RGB copy; shrinking averages."""
-    source = _as_rgb(picture)
+    source = _as_rgb(image)
     shrink = int(1.0 / float(affine2d.scale_of(affine)))
     if shrink > 1:
         size = (max(1, source.shape[1] // shrink), max(1, source.shape[0] // shrink))

@@ -1,4 +1,4 @@
-"""Labels go where the picture goes, to a twentieth of a pixel."""
+"""Labels go where the image goes, to a twentieth of a pixel."""
 
 from itertools import product
 
@@ -29,10 +29,10 @@ def render_dot(center: np.ndarray, size: tuple[int, int], sigma: float) -> np.nd
     return np.round(250 * np.exp(-((x - center[0]) ** 2 + (y - center[1]) ** 2) / (2 * sigma**2))).astype(np.uint8)
 
 
-def find_dot(picture: np.ndarray) -> np.ndarray:
-    values = picture.astype(np.float64)
+def find_dot(image: np.ndarray) -> np.ndarray:
+    values = image.astype(np.float64)
     values[values < 3] = 0
-    y, x = np.mgrid[: picture.shape[0], : picture.shape[1]] + 0.5
+    y, x = np.mgrid[: image.shape[0], : image.shape[1]] + 0.5
     return np.array([(values * x).sum(), (values * y).sum()]) / values.sum()
 
 
@@ -49,29 +49,29 @@ def test_image_and_points_agree_under_any_crop(edge: float, angle: float, mirror
     width, height = int(edge * 1.6) + 3, int(edge * 1.5)
     dot = np.array([width * 0.47 + 0.3, height * 0.53 + 0.17])
     sigma = max(1.8, 2.2 * edge / SIZE)
-    picture = render_dot(dot, (width, height), sigma)
+    image = render_dot(dot, (width, height), sigma)
     box = torch.tensor(
         [[width * 0.5 - edge * 0.45, height * 0.5 - edge * 0.4, width * 0.5 + edge * 0.45, height * 0.5 + edge * 0.4]]
     )
     geometry = geometry_of(angle, mirror)
     maps = crop_maps(crop_squares(box, geometry), geometry, SIZE)
     expected = affine2d.move_points(maps, torch.from_numpy(dot).float()[None, None])[0, 0].numpy()
-    for data in (encode_png(picture), encode_jpeg(picture, 98)):
+    for data in (encode_png(image), encode_jpeg(image, 98)):
         assert np.abs(find_dot(warp_crop(data, maps[0], SIZE)) - expected).max() < 0.05
 
 
 @pytest.mark.parametrize("edge", [50, 129, 180, 300, 777])
 def test_evaluation_crops_agree_with_points(edge: int) -> None:
     dot = np.array([edge * 0.9 + 0.4, edge * 0.8 + 0.1])
-    picture = render_dot(dot, (2 * edge, 2 * edge), max(1.8, 2.2 * edge / SIZE))
+    image = render_dot(dot, (2 * edge, 2 * edge), max(1.8, 2.2 * edge / SIZE))
     square = square_crop_box(torch.tensor([0.4, 0.3, 1.0, 1.0]) * 2 * edge, 1.0)
-    crop = cut_and_resize(picture, square.numpy(), SIZE)
+    crop = cut_and_resize(image, square.numpy(), SIZE)
     maps = affine2d.box_to_square(square, SIZE)
     expected = affine2d.move_points(maps, torch.from_numpy(dot).float()[None])[0].numpy()
     assert np.abs(find_dot(crop) - expected).max() < 0.05
 
 
-def test_outside_of_the_picture_is_black() -> None:
+def test_outside_of_the_image_is_black() -> None:
     white = np.full((50, 50), 255, np.uint8)
     crop = cut_and_resize(white, np.array([-25, -25, 25, 25]), 10)
     assert (crop[:5].max(), crop[5:, 5:].min()) == (0, 255)

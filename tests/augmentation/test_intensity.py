@@ -21,7 +21,7 @@ from trackertraincode.tracking.opentrack_client import normalize_brightness
 
 
 @pytest.fixture(scope="module")
-def picture() -> np.ndarray:
+def image() -> np.ndarray:
     rng = np.random.default_rng(0)
     noise = rng.normal(110, 40, (64, 64)).clip(0, 255).astype(np.uint8)
     return cv2.GaussianBlur(noise, (7, 7), 2.0)
@@ -42,23 +42,23 @@ KORNIA = {
     [("equalize", 0.0), ("posterize", 4.2), ("posterize", 6.9), ("gamma", 0.5), ("gamma", 1.9), ("contrast", 0.7),
      ("contrast", 1.5), ("brightness", 0.7), ("brightness", 1.4), ("blur", 0.0)],
 )  # fmt: skip
-def test_each_operation_equals_kornia(picture: np.ndarray, name: str, parameter: float) -> None:
-    mine = apply_steps(picture, [(name, parameter)])
-    theirs = KORNIA[name](torch.from_numpy(picture)[None, None].float() / 255.0, parameter)[0, 0].numpy()
+def test_each_operation_equals_kornia(image: np.ndarray, name: str, parameter: float) -> None:
+    mine = apply_steps(image, [(name, parameter)])
+    theirs = KORNIA[name](torch.from_numpy(image)[None, None].float() / 255.0, parameter)[0, 0].numpy()
     levels = 255 * np.abs(mine - theirs)
     assert levels.max() <= (0.51 if name == "blur" else 0.01)  # the tables' blur rounds to whole grey levels
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_sequences_equal_kornia(picture: np.ndarray, seed: int) -> None:
+def test_sequences_equal_kornia(image: np.ndarray, seed: int) -> None:
     rng = np.random.default_rng(seed)
     names = [n for n in rng.permutation(list(OPERATIONS))[:4] if n not in ("posterize", "equalize")]
     steps = [(n, float(rng.uniform(*OPERATIONS[n][2:]))) for n in names]
-    theirs = torch.from_numpy(picture)[None, None].float() / 255.0
+    theirs = torch.from_numpy(image)[None, None].float() / 255.0
     for name, parameter in steps:
         theirs = KORNIA[name](theirs, parameter)
-    assert 255 * np.abs(apply_steps(picture, steps) - theirs[0, 0].numpy()).max() < 4.0  # grey levels
-    assert 255 * np.abs(apply_steps(picture, steps) - theirs[0, 0].numpy()).mean() < 0.6
+    assert 255 * np.abs(apply_steps(image, steps) - theirs[0, 0].numpy()).max() < 4.0  # grey levels
+    assert 255 * np.abs(apply_steps(image, steps) - theirs[0, 0].numpy()).mean() < 0.6
 
 
 def test_operations_are_drawn_with_their_probabilities() -> None:
@@ -79,28 +79,28 @@ def test_noise_variance_is_the_sum_of_the_chosen_ones() -> None:
     assert np.mean(variances) == pytest.approx(expected, rel=0.05)
 
 
-def test_tables_and_kornia_change_pictures_alike(picture: np.ndarray) -> None:
+def test_tables_and_kornia_change_images_alike(image: np.ndarray) -> None:
     torch.manual_seed(0)
-    batch = torch.from_numpy(np.stack([picture] * 2000))[:, None]
+    batch = torch.from_numpy(np.stack([image] * 2000))[:, None]
     theirs = torch.cat([KorniaIntensity()(part) for part in batch.split(4)]).numpy()[:, 0]
     rng = np.random.default_rng(0)
-    mine = np.stack([augment_image(picture, rng) for _ in range(2000)])
+    mine = np.stack([augment_image(image, rng) for _ in range(2000)])
     for measure in (np.mean, np.std):
-        a, b, still = measure(mine, axis=(1, 2)), measure(theirs, axis=(1, 2)), measure(picture)
+        a, b, still = measure(mine, axis=(1, 2)), measure(theirs, axis=(1, 2)), measure(image)
         assert a.mean() == pytest.approx(b.mean(), rel=0.1)  # three standard errors
         shares = [[(values < 0.99 * still).mean(), (values > 1.01 * still).mean()] for values in (a, b)]
         assert shares[0] == pytest.approx(shares[1], abs=0.06)
 
 
-def test_the_same_seed_gives_the_same_picture(picture: np.ndarray) -> None:
-    one, two = (augment_image(picture, np.random.default_rng(5)) for _ in range(2))
+def test_the_same_seed_gives_the_same_image(image: np.ndarray) -> None:
+    one, two = (augment_image(image, np.random.default_rng(5)) for _ in range(2))
     assert np.array_equal(one, two)
 
 
 @pytest.mark.parametrize("name", EXTRAS)
 @pytest.mark.parametrize("channels", [1, 3])
-def test_extras_keep_the_form_and_change_something(picture: np.ndarray, name: str, channels: int) -> None:
-    image = picture if channels == 1 else np.stack([picture] * 3, -1)
+def test_extras_keep_the_form_and_change_something(image: np.ndarray, name: str, channels: int) -> None:
+    image = image if channels == 1 else np.stack([image] * 3, -1)
     before = image.copy()
     changed = EXTRAS[name](image, np.random.default_rng(1))
     assert (changed.shape, changed.dtype) == (image.shape, np.uint8)
@@ -108,13 +108,13 @@ def test_extras_keep_the_form_and_change_something(picture: np.ndarray, name: st
     assert not np.array_equal(changed, before)
 
 
-def test_extras_are_chosen_by_name(picture: np.ndarray) -> None:
-    assert np.array_equal(apply_extras(picture, (), np.random.default_rng(0)), picture)
+def test_extras_are_chosen_by_name(image: np.ndarray) -> None:
+    assert np.array_equal(apply_extras(image, (), np.random.default_rng(0)), image)
 
 
 @pytest.mark.parametrize("gain", [0.05, 0.4, 1.0])
-def test_plugin_brightness_is_what_the_plugin_does(picture: np.ndarray, gain: float) -> None:
-    dimmed = (picture * gain).astype(np.uint8)
+def test_plugin_brightness_is_what_the_plugin_does(image: np.ndarray, gain: float) -> None:
+    dimmed = (image * gain).astype(np.uint8)
     mine = plugin_brightness(torch.from_numpy(dimmed)[None, None])[0, 0].numpy()
     assert np.allclose(mine, normalize_brightness(dimmed), atol=1e-6)
 

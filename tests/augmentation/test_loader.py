@@ -96,7 +96,7 @@ def test_coefficients_of_another_face_model_are_never_labels(member: Member) -> 
     assert not checked(train_batches(member, face_model="bfm_noneck_v3")[0, 0]).present("shape").any()
 
 
-def test_a_damaged_picture_names_file_and_row(tmp_path: Path, make_sample: Callable[..., Sample]) -> None:
+def test_a_damaged_image_names_file_and_row(tmp_path: Path, make_sample: Callable[..., Sample]) -> None:
     path = tmp_path / "bad.h5"
     with PoseWriter(path, source={}, face_model="embedded-v1") as writer:
         for seed in range(2):

@@ -114,8 +114,8 @@ def test_without_a_face_model_300wlp_has_pose_box_and_2d_landmarks(shared_data: 
     with Hdf5PoseDataset(tmp_path / "a.h5") as data:
         assert set(data.fields) == {"image", "rotation", "head", "face_box", "landmarks_2d"}
         for box, points in zip(data.labels["face_box"], data.labels["landmarks_2d"]):
-            hull = np.concatenate([points.min(0), points.max(0)])
-            assert np.abs(box - hull).max() < 0.25 * (hull[2] - hull[0])  # the stand-in keeps its mouth shut
+            around = np.concatenate([points.min(0), points.max(0)])
+            assert np.abs(box - around).max() < 0.25 * (around[2] - around[0])  # the stand-in keeps its mouth shut
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_a_damaged_sample_is_skipped_counted_and_named(
         return None if damaged is None else (name, damaged)
 
     source = rewrite(archives / "AFLW2000-3D.zip", tmp_path / "a.zip", change)
-    if message.endswith("missing"):  # without its picture a .mat isn't a sample at all
+    if message.endswith("missing"):  # without its image a .mat isn't a sample at all
         convert("aflw2k", source, tmp_path / "a.h5")
         assert len(Hdf5PoseDataset(tmp_path / "a.h5")) == 5
         return

@@ -40,13 +40,13 @@ class Frames:
     def __init__(self, folder: Path) -> None:
         labels = np.load(folder / "Biwi_plus.npz", allow_pickle=False)
         rows = {str(name): row for row, name in enumerate(labels["images"])}
-        self.pictures = {f"01/{p.name}": p.read_bytes() for p in sorted(folder.glob("hpdb/01/*_rgb.png"))}
+        self.images = {f"01/{p.name}": p.read_bytes() for p in sorted(folder.glob("hpdb/01/*_rgb.png"))}
         self.depth: dict[str, Rotation] = {}
         self.centers: dict[str, np.ndarray] = {}
         self.color: dict[str, Rotation] = {}
-        self.ypr = {name: labels["ypr"][rows[name]] for name in self.pictures}
+        self.ypr = {name: labels["ypr"][rows[name]] for name in self.images}
         with tarfile.open(folder / "db_annotations.tgz") as archive:
-            for name in self.pictures:
+            for name in self.images:
                 member = archive.extractfile(name.replace("_rgb.png", "_pose.bin"))
                 assert member is not None
                 values = struct.unpack("<6f", member.read())
@@ -54,13 +54,13 @@ class Frames:
                 self.depth[name] = Rotation.from_euler("xyz", values[3:], degrees=True)
                 pitch, yaw, roll = labels["pyr"][rows[name]] * [1, -1, -1]
                 self.color[name] = Rotation.from_euler("xyz", [pitch, yaw, roll], degrees=True)
-        first = next(iter(self.pictures))
+        first = next(iter(self.images))
         self.calibration = self.color[first] * self.depth[first].inv()
 
     def members(self, top: str) -> Members:
         found = {f"{top}01/rgb.cal": calibration_text(self.calibration.as_matrix())}
-        for name, picture in self.pictures.items():
-            found[top + name] = picture
+        for name, image in self.images.items():
+            found[top + name] = image
             pose = pose_text(self.depth[name].as_matrix(), self.centers[name])
             found[top + name.replace("_rgb.png", "_pose.txt")] = pose
         return found
@@ -80,13 +80,13 @@ def annotation(shared_data: Path) -> Path:
 def tiny() -> Members:
     """Two sequences of three small frames without faces."""
     found = {}
-    picture = encode_png(np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8))
+    image = encode_png(np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8))
     calibration = b"60 0 32\n0 60 24\n0 0 1\n\n0 0 0 0\n\n1 0 0\n0 1 0\n0 0 1\n\n-20 5 -10\n\n64 48\n"
     for sequence in ("01", "22"):
         found[f"{sequence}/rgb.cal"] = calibration
         for number in range(3):
             stem = f"{sequence}/frame_{number:05d}"
-            found[f"{stem}_rgb.png"] = picture
+            found[f"{stem}_rgb.png"] = image
             found[f"{stem}_pose.txt"] = pose_text(np.eye(3), np.array([10.0 * number, -20.0, 900.0]))
     return found
 
@@ -107,7 +107,7 @@ def test_real_labels_equal_their_definitions(
     with Hdf5PoseDataset(tmp_path / "a.h5") as data:
         assert data.sequence_starts.tolist() == [0, 10]
         assert data.labels["individual"].tolist() == [0] * 10
-        for sample, (name, picture) in zip(map(as_archives_count, data), frames.pictures.items()):
+        for sample, (name, image) in zip(map(as_archives_count, data), frames.images.items()):
             turn = Rotation.from_quat(sample.rotation)
             assert (turn * frames.color[name].inv()).magnitude() < np.radians(0.02)  # published colour camera poses
             x, y, z = frames.calibration.apply(frames.centers[name]) + TRANSLATION
@@ -115,14 +115,14 @@ def test_real_labels_equal_their_definitions(
             xy = np.array([x, y]) / z * FOCAL + CENTER + turn.apply([0.03, -0.35, -0.2])[:2] * radius
             assert np.allclose(sample.head, [*xy, radius], atol=1e-3)
             assert sample.face_box.tolist() == [float(v) for v in boxes[name]]
-            difference = decode(sample.image, color=True).astype(float) - decode(picture, color=True)
+            difference = decode(sample.image, color=True).astype(float) - decode(image, color=True)
             assert np.abs(difference).mean() < 3
 
 
 def test_published_projection_uses_65_degrees(frames: Frames, annotation: Path, tmp_path: Path) -> None:
     source = write_folder(tmp_path / "a", frames.members("faces_0/"))
     convert(SCRIPT, source, tmp_path / "a.h5", "--opal-annotation", annotation, "--published-projection", "-n", 1)
-    name = next(iter(frames.pictures))
+    name = next(iter(frames.images))
     x, y, z = frames.calibration.apply(frames.centers[name]) + TRANSLATION
     focal = 320 / np.tan(np.radians(65 / 2))
     radius = focal * 100 / z
@@ -155,7 +155,7 @@ def test_a_detection_must_be_sure_and_overlap_the_projected_head(
         Detections(np.array([[26.0, 17, 36, 30]]), np.array([0.99])),
     ])  # fmt: skip
     monkeypatch.setattr(MtcnnDetector, "check", lambda self: None)
-    monkeypatch.setattr(MtcnnDetector, "__call__", lambda self, picture: next(found))
+    monkeypatch.setattr(MtcnnDetector, "__call__", lambda self, image: next(found))
     convert(SCRIPT, write_zip(tmp_path / "a.zip", tiny), tmp_path / "a.h5")
     output = capsys.readouterr().out
     assert "3 samples written, 3 skipped" in output
@@ -180,7 +180,7 @@ def test_24_sequences_are_of_20_people() -> None:
         ("01/frame_00001_pose.txt", b"1 0 0\n0 1 0\n0 1 1\n\n0 0 900\n", r"_pose\.txt: .* isn't a rotation"),
         ("01/frame_00001_pose.txt", b"1 0 0\n0 1 0\n0 0 1\n\n0 0 nan\n", r"_pose\.txt: line 5 has 'nan'"),
         ("01/frame_00001_pose.txt", b"1 0 0\n0 1 0\n0 0 1\n\n0 0 -9\n", r"_pose\.txt: .* in front of the camera"),
-        ("01/frame_00001_pose.txt", b"1 0 0\n0 1 0\n0 0 1\n\n5e3 0 900\n", r"_pose\.txt: .* outside the picture"),
+        ("01/frame_00001_pose.txt", b"1 0 0\n0 1 0\n0 0 1\n\n5e3 0 900\n", r"_pose\.txt: .* outside the image"),
         ("01/frame_00001_rgb.png", b"no picture", r"frame_00001_rgb\.png: 10 bytes, not a readable"),
         ("01/rgb.cal", None, r"01/rgb\.cal"),
         ("01/rgb.cal", b"1 2 3\n", r"01/rgb\.cal: 1 blocks"),
@@ -234,12 +234,12 @@ def write_fsanet(path: Path, **arrays: np.ndarray) -> Path:
 
 
 def test_fsanet_file_of_real_labels(frames: Frames, tmp_path: Path) -> None:
-    crops = np.stack([decode(p, color=True)[200:264, 300:364, ::-1] for p in frames.pictures.values()])  # BGR
+    crops = np.stack([decode(p, color=True)[200:264, 300:364, ::-1] for p in frames.images.values()])  # BGR
     source = write_fsanet(tmp_path / "BIWI_done.npz", image=crops, pose=np.stack(list(frames.ypr.values())))
     convert(SCRIPT, source, tmp_path / "a.h5", "--strict")
     with Hdf5PoseDataset(tmp_path / "a.h5") as data:
         assert set(data.fields) == {"image", "rotation", "face_box"}
-        for sample, crop, name in zip(data, crops, frames.pictures):
+        for sample, crop, name in zip(data, crops, frames.images):
             assert np.array_equal(decode(sample.image, color=True), crop[..., ::-1])
             assert (Rotation.from_quat(sample.rotation) * frames.color[name].inv()).magnitude() < 1e-5
             assert sample.face_box.tolist() == [0, 0, 64, 64]

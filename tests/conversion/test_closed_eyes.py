@@ -54,48 +54,48 @@ def test_only_the_surroundings_of_eyes_change(real: tuple[list[Sample], list[Sam
         assert isinstance(opened.image, bytes)
         assert opened.landmarks is not None
         assert opened.rotation is not None
-        picture = decode(opened.image, color=True)
-        after, _ = close_eyes(picture, opened.landmarks, opened.rotation)
-        assert np.array_equal(after, close_eyes(picture, opened.landmarks, opened.rotation)[0])
+        image = decode(opened.image, color=True)
+        after, _ = close_eyes(image, opened.landmarks, opened.rotation)
+        assert np.array_equal(after, close_eyes(image, opened.landmarks, opened.rotation)[0])
         assert np.abs(after.astype(int) - decode(shut.image, color=True)).mean() < 3  # type: ignore[arg-type]
-        height, width = picture.shape[:2]
+        height, width = image.shape[:2]
         y, x = np.mgrid[:height, :width]
         far = np.ones((height, width), bool)
         for eye in (RIGHT_EYE, LEFT_EYE):
             corners = opened.landmarks[[eye[0], eye[3]], :2]
             middle, reach = corners.mean(0), 1.3 * np.linalg.norm(corners[1] - corners[0])
             far &= np.hypot(x - middle[0], y - middle[1]) > reach
-        assert np.array_equal(after[far], picture[far])
+        assert np.array_equal(after[far], image[far])
 
 
 def test_irises_disappear() -> None:
     """A drawn eye: bright skin with a dark iris between the lids. Afterwards only the line of lashes is dark."""
-    picture = np.full((120, 160), 200, np.uint8)
+    image = np.full((120, 160), 200, np.uint8)
     y, x = np.mgrid[:120, :160]
     landmarks = np.zeros((68, 3), np.float32)
     for eye, left in ((RIGHT_EYE, 20.0), (LEFT_EYE, 100.0)):
         offsets = [(0, 0), (13, -7), (27, -7), (40, 0), (27, 7), (13, 7)]
         landmarks[list(eye), :2] = [(left + dx, 60 + dy) for dx, dy in offsets]
-        picture[np.hypot(x - left - 20, y - 60) < 6] = 10
+        image[np.hypot(x - left - 20, y - 60) < 6] = 10
     landmarks[17:22, :2] = [(15 + 12 * i, 30) for i in range(5)]
     landmarks[22:27, :2] = [(95 + 12 * i, 30) for i in range(5)]
-    shut, moved = close_eyes(picture, landmarks, FRONTAL)
-    assert (picture < 50).sum() > 200
+    shut, moved = close_eyes(image, landmarks, FRONTAL)
+    assert (image < 50).sum() > 200
     assert (shut < 50).sum() == 0
     assert np.array_equal(moved[list(EYE_CORNERS)], landmarks[list(EYE_CORNERS)])
 
 
 def test_hidden_and_tiny_eyes_stay() -> None:
-    picture = np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)
+    image = np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)
     points = np.random.default_rng(1).uniform(20, 40, (68, 3)).astype(np.float32)
     backwards = np.array([0.0, 1.0, 0.0, 0.0])
     for landmarks, quat in ((points, backwards), (points / 100 + 30, FRONTAL)):
-        after, moved = close_eyes(picture, landmarks, quat)
-        assert np.array_equal(after, picture)
+        after, moved = close_eyes(image, landmarks, quat)
+        assert np.array_equal(after, image)
         assert np.array_equal(moved, landmarks)
 
 
-def test_without_the_option_pictures_are_the_archives(tmp_path: Path) -> None:
+def test_without_the_option_images_are_the_archives(tmp_path: Path) -> None:
     write_faces(Request(3, 96, 2, "aflw2k"), tmp_path / "AFLW2000-3D.zip", 0)
     for name, options in (("a.h5", []), ("b.h5", ["--close-eyes"])):
         run_script("dsprocess_aflw2k.py", tmp_path / "AFLW2000-3D.zip", tmp_path / name, "--workers", 0, *options)

@@ -1,4 +1,4 @@
-"""A user's own pictures with a CSV file: labels come back, and what is wrong is named with file, line and column."""
+"""A user's own images with a CSV file: labels come back, and what is wrong is named with file, line and column."""
 
 import os
 import unicodedata
@@ -35,12 +35,12 @@ def synthetic(count: int, size: int) -> tuple[list, Members]:
     lines = [",".join(ALL_COLUMNS)]
     members: Members = {}
     for number, sample in enumerate(samples):
-        members[f"pictures/face {number}.jpg"] = sample.image
+        members[f"images/face {number}.jpg"] = sample.image
         counted = as_archives_count(sample)
         values = [
             *sample.face_box, *angles_of(sample.rotation), *counted.head, *counted.landmarks.ravel(), number // 2,
         ]  # fmt: skip
-        lines.append(",".join([f'"pictures/face {number}.jpg"', f"clip{number // 2}", *(f"{v:.8g}" for v in values)]))
+        lines.append(",".join([f'"images/face {number}.jpg"', f"clip{number // 2}", *(f"{v:.8g}" for v in values)]))
     members["labels.csv"] = ("\n".join(lines) + "\n").encode()
     return samples, members
 
@@ -56,7 +56,7 @@ def check(path: Path, samples: list, members: Members) -> None:
     assert data.sequence_starts is not None
     assert data.sequence_starts.tolist() == [0, 2, 4]
     for number, (stored, truth) in enumerate(zip(data, samples)):
-        assert stored.image == members[f"pictures/face {number}.jpg"]
+        assert stored.image == members[f"images/face {number}.jpg"]
         assert abs((stored.rotation * truth.rotation).sum()) > 1 - 1e-6
         assert np.allclose(stored.face_box, truth.face_box, atol=1e-3)
         assert np.allclose(stored.head, truth.head, atol=1e-3)
@@ -84,9 +84,9 @@ def test_angles_are_those_of_aflw2000(shared_data: Path, tmp_path: Path) -> None
     with zipfile.ZipFile(archive) as opened:
         for stem in sorted(n[:-4] for n in opened.namelist() if n.endswith(".mat"))[:6]:
             pitch, yaw, roll = np.rad2deg(loadmat(io.BytesIO(opened.read(f"{stem}.mat")))["Pose_Para"][0, :3])
-            picture = Path(stem).name + ".jpg"
-            (tmp_path / picture).write_bytes(opened.read(f"{stem}.jpg"))
-            lines.append(f"{picture};9;9;99;99;{yaw};{pitch};{roll}")
+            image = Path(stem).name + ".jpg"
+            (tmp_path / image).write_bytes(opened.read(f"{stem}.jpg"))
+            lines.append(f"{image};9;9;99;99;{yaw};{pitch};{roll}")
     (tmp_path / "x.csv").write_text("\n".join(lines))
     convert(DOOR, tmp_path / "x.csv", tmp_path / "b.h5")
     a, b = (Hdf5PoseDataset(tmp_path / f"{name}.h5").labels["rotation"] for name in "ab")
@@ -97,8 +97,8 @@ def test_angles_are_those_of_aflw2000(shared_data: Path, tmp_path: Path) -> None
     ("angles", "vector", "direction"),
     [
         ((20, 0, 0), (0, 0, -1), (0, -1)),  # the nose goes up
-        ((0, 20, 0), (0, 0, -1), (-1, 0)),  # the nose goes to the picture's left
-        ((0, 0, 20), (0, -1, 0), (1, 0)),  # the top of the head goes to the picture's right
+        ((0, 20, 0), (0, 0, -1), (-1, 0)),  # the nose goes to the image's left
+        ((0, 0, 20), (0, -1, 0), (1, 0)),  # the top of the head goes to the image's right
     ],
 )
 def test_signs_are_as_the_help_says(tmp_path: Path, angles, vector, direction) -> None:
@@ -112,8 +112,8 @@ def test_signs_are_as_the_help_says(tmp_path: Path, angles, vector, direction) -
 
 
 def small(tmp_path: Path, lines: list[str], name: str = "my.csv", encoding: str = "utf-8") -> Path:
-    for picture in ("a.jpg", "b.jpg"):
-        (tmp_path / picture).write_bytes(encode_jpeg(np.full((60, 80, 3), 100, np.uint8)))
+    for image in ("a.jpg", "b.jpg"):
+        (tmp_path / image).write_bytes(encode_jpeg(np.full((60, 80, 3), 100, np.uint8)))
     (tmp_path / name).write_text("\n".join(lines), encoding=encoding)
     return tmp_path / name
 

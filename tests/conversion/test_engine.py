@@ -86,7 +86,7 @@ def test_resuming_another_run_is_refused(tmp_path: Path) -> None:
 
 
 EVERYTHING = Sample(
-    image=b"\xff\xd8\xff picture",
+    image=b"\xff\xd8\xff image",
     name="a/ü.jpg",
     sequence="7",
     rotation=np.array([0.1, 0, 0, 1]),

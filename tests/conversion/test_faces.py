@@ -26,8 +26,8 @@ def centroid(image: np.ndarray) -> np.ndarray:
 )
 def test_points_stay_on_what_they_mark(box: list[float]) -> None:
     point = np.tile([480.3, 330.7], (68, 1))
-    picture = blob(1200, 900, *point[0], 25.0)
-    kept = store_crop(encode_png(picture), np.array(box), {"landmarks_2d": point}, name="a.png")
+    image = blob(1200, 900, *point[0], 25.0)
+    kept = store_crop(encode_png(image), np.array(box), {"landmarks_2d": point}, name="a.png")
     assert np.abs(centroid(decode(kept["image"])) - kept["landmarks_2d"][0]).max() < 0.05
 
 
@@ -56,13 +56,13 @@ def test_the_crop_is_padded_by_half_the_longer_side_and_ten_pixels() -> None:
     assert kept["face_box"].tolist() == [60, 60, 160, 120]
 
 
-def test_the_crop_ends_where_the_picture_ends() -> None:
+def test_the_crop_ends_where_the_image_ends() -> None:
     kept = store_crop(np.zeros((200, 240, 3), np.uint8), np.array([-5.0, 10.0, 95.0, 120.0]), name="a")
     assert image_size(kept["image"]) == (160, 185)
     assert kept["face_box"].tolist() == [-5, 10, 95, 120]
 
 
-def test_head_size_and_depth_scale_with_the_picture() -> None:
+def test_head_size_and_depth_scale_with_the_image() -> None:
     labels = {"head": np.array([400.0, 400.0, 100.0]), "landmarks": np.full((68, 3), 40.0), "rotation": np.eye(4)[3]}
     kept = store_crop(np.zeros((896, 896, 3), np.uint8), np.array([0.0, 0.0, 448.0, 448.0]), labels, name="a")
     assert kept["head"][2] == pytest.approx(50)
@@ -96,12 +96,12 @@ def test_label_images_follow_without_mixing_classes() -> None:
     ("change", "message"),
     [
         ({"box": np.array([300.0, 0.0, 400.0, 90.0])}, r"p\.jpg: face box \[300.0, .* lies outside .* 110 × 100"),
-        ({"picture": b"GIF89a"}, r"p\.jpg: 6 bytes, not a JPEG"),
+        ({"image": b"GIF89a"}, r"p\.jpg: 6 bytes, not a JPEG"),
         ({"labels": {"segmentation": b"junk"}}, r"p\.jpg: label image: 4 bytes"),
         ({"labels": {"segmentation": np.zeros((9, 8), np.uint8)}}, r"p\.jpg: label image has 8 × 9 pixels"),
     ],
 )
 def test_what_does_not_fit_is_named(change: dict, message: str) -> None:
-    good = {"picture": encode_jpeg(np.zeros((100, 110, 3), np.uint8)), "box": np.array([0.0, 0.0, 50.0, 50.0])}
+    good = {"image": encode_jpeg(np.zeros((100, 110, 3), np.uint8)), "box": np.array([0.0, 0.0, 50.0, 50.0])}
     with pytest.raises(ArchiveError, match=message):
         store_crop(**(good | change), name="p.jpg")

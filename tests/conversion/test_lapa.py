@@ -19,14 +19,14 @@ DOOR = "dsprocess_lapa.py"
 PLAIN = ("--no-mtcnn",)
 
 
-def add_face(members: Members, split: str, name: str, picture: bytes, points: np.ndarray) -> None:
+def add_face(members: Members, split: str, name: str, image: bytes, points: np.ndarray) -> None:
     lines = ["106", *(f"{x:.2f} {y:.2f}" for x, y in points)]
-    height, width = decode(picture).shape
+    height, width = decode(image).shape
     classes = np.zeros((height, width), np.uint8)
     x0, y0, x1, y1 = (*points.min(0).astype(int), *points.max(0).astype(int))
     classes[y0 : y1 + 1, x0 : x1 + 1] = 1
     classes[(y0 + y1) // 2 : y1, (x0 + x1) // 2 : x1] = 6
-    members[f"LaPa/{split}/images/{name}.jpg"] = picture
+    members[f"LaPa/{split}/images/{name}.jpg"] = image
     members[f"LaPa/{split}/landmarks/{name}.txt"] = "\n".join(lines).encode()
     members[f"LaPa/{split}/labels/{name}.png"] = encode_png(classes)
 
@@ -38,8 +38,8 @@ def small() -> Members:
         [("train", "11_0"), ("train", "afw_3_0"), ("val", "22_0"), ("test", "1_0"), ("train", "2_1")]
     ):
         rng = np.random.default_rng(number)
-        picture = encode_jpeg(rng.integers(0, 255, (150, 180, 3), dtype=np.uint8))
-        add_face(members, split, name, picture, rng.uniform([40, 30], [140, 120], (106, 2)))
+        image = encode_jpeg(rng.integers(0, 255, (150, 180, 3), dtype=np.uint8))
+        add_face(members, split, name, image, rng.uniform([40, 30], [140, 120], (106, 2)))
     return members
 
 
@@ -98,7 +98,7 @@ def test_detections_elsewhere_leave_the_box(monkeypatch: pytest.MonkeyPatch) -> 
     near, far = np.array([110.0, 90.0, 210.0, 190.0]), np.array([180.0, 180.0, 280.0, 280.0])
     for found, expected in (([near, far], near), ([far], box), ([], box)):
         detections = Detections(np.array(found).reshape(-1, 4), np.ones(len(found)))
-        monkeypatch.setattr(lapa, "MtcnnDetector", lambda min_face, result=detections: lambda picture: result)
+        monkeypatch.setattr(lapa, "MtcnnDetector", lambda min_face, result=detections: lambda image: result)
         assert refine_box(np.zeros((300, 300, 3), np.uint8), box).tolist() == expected.tolist()
 
 
@@ -161,7 +161,7 @@ VICTIM = "LaPa/train/{}/2_1.{}"
             "labels",
             "png",
             encode_png(np.ones((155, 180), np.uint8)),
-            r"label image has 180 × 155 pixels, the picture 180",
+            r"label image has 180 × 155 pixels, the image 180",
         ),
         ("labels", "png", encode_png(np.full((150, 180), 10, np.uint8)), r"2_1\.png: no face in it"),
         ("landmarks", "txt", b"106\n" + b"1 2\n" * 106, r"2_1\.txt: landmarks in .*, but the face box is"),
@@ -181,10 +181,10 @@ def test_a_damaged_member_is_named(
 @pytest.mark.parametrize(
     ("keep", "arguments", "message"),
     [
-        (lambda name: "landmarks" not in name, ("all", False), r"5 pictures but no landmarks/NAME\.txt"),
+        (lambda name: "landmarks" not in name, ("all", False), r"5 images but no landmarks/NAME\.txt"),
         (lambda name: "images" not in name, ("all", False), r"no {train,val,test}/images/NAME\.jpg"),
         (lambda name: "/val/" not in name, ("val", False), r"no val/images/NAME\.jpg"),
-        (lambda name: "afw" in name, ("all", True), "none of its pictures has a name of MegaFace"),
+        (lambda name: "afw" in name, ("all", True), "none of its images has a name of MegaFace"),
     ],
 )
 def test_archives_without_a_part_say_which(small: Members, tmp_path: Path, keep, arguments, message: str) -> None:

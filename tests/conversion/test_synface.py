@@ -140,7 +140,7 @@ def test_damaged_archives_are_named_and_leave_nothing(tmp_path: Path) -> None:
     check_damage(DOOR, members_of(3, 96), lambda p, m: write_zip(p.with_suffix(".zip"), m), tmp_path)
 
 
-def test_the_picture_keeps_its_size(tmp_path: Path) -> None:
+def test_the_image_keeps_its_size(tmp_path: Path) -> None:
     convert(DOOR, write_zip(tmp_path / "a.zip", members_of(1, 200)), tmp_path / "a.h5")
     assert image_size(Hdf5PoseDataset(tmp_path / "a.h5")[0].image) == Size(200, 200)
 

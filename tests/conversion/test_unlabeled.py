@@ -1,4 +1,4 @@
-"""Pictures without labels: each detected face becomes a crop with its box."""
+"""Images without labels: each detected face becomes a crop with its box."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,8 +27,8 @@ class SpotDetector:
     def check(self) -> None:
         pass
 
-    def __call__(self, picture: np.ndarray) -> Detections:
-        grey = picture[..., 0]
+    def __call__(self, image: np.ndarray) -> Detections:
+        grey = image[..., 0]
         _, _, stats, _ = cv2.connectedComponentsWithStats((grey > 100).astype(np.uint8))
         spots = [s for s in stats[1:] if s[4] > 50]
         boxes = [[x, y, x + w, y + h] for x, y, w, h, _ in spots]
@@ -41,7 +41,7 @@ def spots(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unlabeled, "MtcnnDetector", SpotDetector)
 
 
-def picture(*rectangles: tuple[int, int, int, int], grey: int = 255) -> np.ndarray:
+def black_image(*rectangles: tuple[int, int, int, int], grey: int = 255) -> np.ndarray:
     image = np.zeros((160, 200, 3), np.uint8)
     for x0, y0, x1, y1 in rectangles:
         image[y0:y1, x0:x1] = grey
@@ -50,10 +50,10 @@ def picture(*rectangles: tuple[int, int, int, int], grey: int = 255) -> np.ndarr
 
 SMALL, LARGE = (10, 10, 30, 40), (80, 50, 140, 120)
 MEMBERS: Members = {
-    "a/one.jpg": encode_jpeg(picture(SMALL)),
-    "a/two.JPG": encode_jpeg(picture(SMALL, LARGE)),
-    "b/unsure.jpg": encode_jpeg(picture(LARGE, grey=180)),
-    "b/nothing.jpg": encode_jpeg(picture()),
+    "a/one.jpg": encode_jpeg(black_image(SMALL)),
+    "a/two.JPG": encode_jpeg(black_image(SMALL, LARGE)),
+    "b/unsure.jpg": encode_jpeg(black_image(LARGE, grey=180)),
+    "b/nothing.jpg": encode_jpeg(black_image()),
     "readme.txt": b"no picture",
 }
 
@@ -62,7 +62,7 @@ def write_video(path: Path, count: int) -> Path:
     """Frame i shows a face 3 · i pixels further right."""
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 25.0, (200, 160))
     for index in range(count):
-        writer.write(picture((10 + 3 * index, 40, 60 + 3 * index, 100)))
+        writer.write(black_image((10 + 3 * index, 40, 60 + 3 * index, 100)))
     writer.release()
     return path
 
@@ -70,7 +70,7 @@ def write_video(path: Path, count: int) -> Path:
 @pytest.mark.usefixtures("spots")
 @pytest.mark.parametrize("tag", range(1, 9))
 def test_tagged_photos_are_stored_upright(tag: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    shown = picture(LARGE)
+    shown = black_image(LARGE)
     transposed = shown.swapaxes(0, 1) if tag >= 5 else shown
     stored = [transposed[::dy, ::dx] for dy in (1, -1) for dx in (1, -1)]
     data = [tagged_jpeg(tag, np.ascontiguousarray(image)) for image in stored]
@@ -86,7 +86,7 @@ def test_tagged_photos_are_stored_upright(tag: int, tmp_path: Path, capsys: pyte
 
 @pytest.mark.usefixtures("spots")
 @pytest.mark.parametrize("build", [write_folder, lambda p, m: write_zip(p.with_suffix(".zip"), m)])
-def test_the_largest_face_of_each_picture_is_cut_out(build, tmp_path: Path, capsys) -> None:
+def test_the_largest_face_of_each_image_is_cut_out(build, tmp_path: Path, capsys) -> None:
     convert(DOOR, build(tmp_path / "source", MEMBERS), tmp_path / "a.h5")
     data = Hdf5PoseDataset(tmp_path / "a.h5")
     assert "2 samples written, 2 skipped" in capsys.readouterr().out
@@ -118,12 +118,12 @@ def test_frames_of_a_video_are_a_sequence_in_order(tmp_path: Path, every: int) -
     assert data.sequence_starts.tolist() == [0, 12 // every]
     starts = data.labels["face_box"][:, 0]
     pad = 60 / 2 + 10
-    expected = [min(10 + 3 * index, pad) for index in range(0, 12, every)]  # crops begin in the picture
+    expected = [min(10 + 3 * index, pad) for index in range(0, 12, every)]  # crops begin in the image
     assert np.allclose(starts, expected, atol=1.5)
 
 
 @pytest.mark.usefixtures("spots")
-def test_videos_and_pictures_in_one_folder(tmp_path: Path) -> None:
+def test_videos_and_images_in_one_folder(tmp_path: Path) -> None:
     source = write_folder(tmp_path / "source", MEMBERS)
     write_video(source / "b" / "film.avi", 3)
     convert(DOOR, source, tmp_path / "a.h5")
@@ -176,8 +176,8 @@ def test_damaged_sources_are_named(tmp_path: Path, name: str, data: bytes, messa
 
 
 @pytest.mark.usefixtures("spots")
-def test_sources_without_pictures_say_what_would_do(tmp_path: Path) -> None:
-    with pytest.raises(ArchiveError, match=r"no pictures \(\.jpg, \.jpeg, \.png\) or videos"):
+def test_sources_without_images_say_what_would_do(tmp_path: Path) -> None:
+    with pytest.raises(ArchiveError, match=r"no images \(\.jpg, \.jpeg, \.png\) or videos"):
         make_source(write_folder(tmp_path / "a", {"x.txt": b""}), 0.9, 40, False, 1)
     videos = write_zip(tmp_path / "v.zip", {"x.mp4": b"", "a.jpg": b""})
     assert make_source(videos, 0.9, 40, False, 1).notes[0].startswith("1 videos in the zip file, such as x.mp4, are")
@@ -185,7 +185,7 @@ def test_sources_without_pictures_say_what_would_do(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("spots")
 def test_damaged_archives(tmp_path: Path) -> None:
-    members = {f"{i}.jpg": encode_jpeg(picture(LARGE, (5, 5, 20 + i, 30))) for i in range(4)}
+    members = {f"{i}.jpg": encode_jpeg(black_image(LARGE, (5, 5, 20 + i, 30))) for i in range(4)}
     check_damage(DOOR, members, lambda p, m: write_zip(p.with_suffix(".zip"), m), tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""300VW: frames, landmarks and the shared crop of real pictures made into videos; gaps and damage are reported."""
+"""300VW: frames, landmarks and the shared crop of real images made into videos; gaps and damage are reported."""
 
 from pathlib import Path
 
@@ -45,8 +45,8 @@ class Videos:
         self.frames: dict[str, list[np.ndarray]] = {}
         self.points: dict[str, list[np.ndarray]] = {}
         for number in ("401", "001"):  # in another order than the file's
-            pictures = sorted((folder / number / "imgs").glob("*.jpg"))
-            self.frames[number] = [cv2.imread(str(p)) for p in pictures]
+            images = sorted((folder / number / "imgs").glob("*.jpg"))
+            self.frames[number] = [cv2.imread(str(p)) for p in images]
             annotations = sorted((folder / number / "annot").glob("*.pts"))
             self.points[number] = [read_points(p) for p in annotations]
             self.members[f"{TOP}/{number}/vid.avi"] = write_video(work / f"{number}.avi", self.frames[number])
@@ -192,16 +192,16 @@ def test_missing_and_damaged_videos_are_named(tmp_path: Path, capsys: pytest.Cap
         convert(SCRIPT, write_zip(tmp_path / "d.zip", {"x": b""}), tmp_path / "d.h5", "--no-mtcnn")
 
 
-def test_detections_that_overlap_replace_the_landmarks_hull(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_detections_that_overlap_replace_the_landmarks_box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = write_zip(tmp_path / "a.zip", small_archive(tmp_path, 2, [1, 2]))
     convert(SCRIPT, source, tmp_path / "a.h5", "--no-mtcnn")
-    hulls = Hdf5PoseDataset(tmp_path / "a.h5").labels["face_box"]
-    found = iter([hulls[0] + [-2, -6, 2, 3], hulls[1] + [30, 30, 30, 30]])
+    around = Hdf5PoseDataset(tmp_path / "a.h5").labels["face_box"]
+    found = iter([around[0] + [-2, -6, 2, 3], around[1] + [30, 30, 30, 30]])
     monkeypatch.setattr(MtcnnDetector, "check", lambda self: None)
     monkeypatch.setattr(MtcnnDetector, "__call__", lambda self, _: Detections(next(found)[None], np.ones(1)))
     convert(SCRIPT, source, tmp_path / "b.h5")
     boxes = Hdf5PoseDataset(tmp_path / "b.h5").labels["face_box"]
-    assert np.allclose(boxes, [hulls[0] + [-2, -6, 2, 3], hulls[1]])
+    assert np.allclose(boxes, [around[0] + [-2, -6, 2, 3], around[1]])
 
 
 def test_damaged_archives(tmp_path: Path) -> None:

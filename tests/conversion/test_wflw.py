@@ -17,17 +17,17 @@ from trackertraincode.sample.images import decode, encode_jpeg, image_size
 DOOR = "dsprocess_wflw.py"
 LISTS = "WFLW_annotations/list_98pt_rect_attr_train_test/"
 ALL_FACES = ("--min-box-width", 0)
-Face = tuple[str, np.ndarray, list[int]]  # picture, (98, 2) points, box
+Face = tuple[str, np.ndarray, list[int]]  # image, (98, 2) points, box
 
 
 def line_of(face: Face) -> str:
-    picture, points, box = face
+    image, points, box = face
     numbers = [*(f"{value:.6f}" for value in points.ravel()), *map(str, box), *"010010"]
-    return " ".join([*numbers, picture]) + "\n"
+    return " ".join([*numbers, image]) + "\n"
 
 
-def make_members(pictures: dict[str, bytes], train: list[Face], test: list[Face]) -> Members:
-    members = {f"WFLW_images/{name}": data for name, data in pictures.items()}
+def make_members(images: dict[str, bytes], train: list[Face], test: list[Face]) -> Members:
+    members = {f"WFLW_images/{name}": data for name, data in images.items()}
     for split, faces in (("train", train), ("test", test)):
         members[f"{LISTS}list_98pt_rect_attr_{split}.txt"] = "".join(line_of(face) for face in faces).encode()
     return members
@@ -37,34 +37,34 @@ def box_of(points: np.ndarray) -> list[int]:
     return [*np.floor(points.min(0)).astype(int).tolist(), *np.ceil(points.max(0)).astype(int).tolist()]
 
 
-def synthetic_face(seed: int, width: int, height: int, picture: str) -> Face:
+def synthetic_face(seed: int, width: int, height: int, image: str) -> Face:
     rng = np.random.default_rng(seed)
     points = rng.uniform([0.2 * width, 0.2 * height], [0.8 * width, 0.8 * height], (98, 2))
-    return picture, points, box_of(points)
+    return image, points, box_of(points)
 
 
 @pytest.fixture(scope="module")
 def small() -> Members:
-    pictures = {f"{i}--Ball/{i}_Ball_{i}.jpg": encode_jpeg(np.full((150, 200, 3), 40 * i, np.uint8)) for i in range(4)}
-    faces = [synthetic_face(i, 200, 150, name) for i, name in enumerate(pictures)]
-    return make_members(pictures, faces[:3], faces[3:])
+    images = {f"{i}--Ball/{i}_Ball_{i}.jpg": encode_jpeg(np.full((150, 200, 3), 40 * i, np.uint8)) for i in range(4)}
+    faces = [synthetic_face(i, 200, 150, name) for i, name in enumerate(images)]
+    return make_members(images, faces[:3], faces[3:])
 
 
 @pytest.fixture(scope="module")
 def real(shared_data: Path) -> tuple[Members, list[Face]]:
-    """The real samples: small faces in large pictures, and the same five times as large."""
-    pictures, faces = {}, []
+    """The real samples: small faces in large images, and the same five times as large."""
+    images, faces = {}, []
     for path, points in annotations(shared_data, "wflw"):
         number, event = path.stem.split("_")[:2]
         name = f"{number}--{event}/{path.name}"
-        pictures[name] = path.read_bytes()
+        images[name] = path.read_bytes()
         faces.append((name, points, box_of(points)))
     name, points, _ = faces[0]
-    large = cv2.resize(decode(pictures[name], color=True), None, fx=5, fy=5)
-    pictures["99--Large/99_large.jpg"] = encode_jpeg(large)
+    large = cv2.resize(decode(images[name], color=True), None, fx=5, fy=5)
+    images["99--Large/99_large.jpg"] = encode_jpeg(large)
     points = (points + 0.5) * 5 - 0.5
     faces.append(("99--Large/99_large.jpg", points, box_of(points)))
-    return make_members(pictures, faces, faces[:1]), faces
+    return make_members(images, faces, faces[:1]), faces
 
 
 def test_real_faces_and_their_landmarks_stay_together(real: tuple[Members, list[Face]], tmp_path: Path) -> None:
@@ -73,10 +73,10 @@ def test_real_faces_and_their_landmarks_stay_together(real: tuple[Members, list[
     data = Hdf5PoseDataset(tmp_path / "a.h5")
     assert set(data.fields) == {"image", "face_box", "landmarks_2d"}
     assert len(data) == len(faces) == 5
-    for sample, (picture, points, box) in zip(map(as_archives_count, data), faces):
+    for sample, (image, points, box) in zip(map(as_archives_count, data), faces):
         assert sample.face_box is not None
         assert sample.landmarks_2d is not None
-        original = decode(members[f"WFLW_images/{picture}"])
+        original = decode(members[f"WFLW_images/{image}"])
         crop = decode(sample.image)
         corner, factor = slow_crop(original.shape, box)
         expected = (slow_wflw(points) + 0.5) * factor - 0.5 - corner
@@ -86,7 +86,7 @@ def test_real_faces_and_their_landmarks_stay_together(real: tuple[Members, list[
 
 
 def slow_crop(shape: tuple[int, ...], box: list[int]) -> tuple[np.ndarray, float]:
-    """Corner of the crop in the scaled picture, and the scale."""
+    """Corner of the crop in the scaled image, and the scale."""
     sides = [box[2] - box[0], box[3] - box[1]]
     factor = 224 / min(sides) if min(sides) > 1.5 * 224 else 1.0
     pad = max(sides) * factor / 2 + 10
@@ -94,7 +94,7 @@ def slow_crop(shape: tuple[int, ...], box: list[int]) -> tuple[np.ndarray, float
 
 
 def similarity(original: np.ndarray, crop: np.ndarray, points: np.ndarray, moved: np.ndarray) -> float:
-    """Correlation of both pictures' grey values at the landmarks."""
+    """Correlation of both images' grey values at the landmarks."""
     scale = np.linalg.norm(points[36] - points[45]) / np.linalg.norm(moved[36] - moved[45])
     if scale > 1.5:
         original = cv2.blur(original, (round(scale), round(scale)))
@@ -122,7 +122,7 @@ def test_train_and_test_lists_make_different_files(small: Members, tmp_path: Pat
         assert len(Hdf5PoseDataset(tmp_path / f"{split}.h5")) == count
 
 
-def test_pictures_that_need_no_crop_are_copied(small: Members, tmp_path: Path) -> None:
+def test_images_that_need_no_crop_are_copied(small: Members, tmp_path: Path) -> None:
     convert(DOOR, write_zip(tmp_path / "a.zip", small), tmp_path / "a.h5", *ALL_FACES)
     data = Hdf5PoseDataset(tmp_path / "a.h5")
     assert image_size(data[0].image) == (200, 150)
@@ -155,7 +155,7 @@ def test_layouts_of_mirrors_convert_alike(small: Members, tmp_path: Path, kind: 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda words: words[:-1], r"attr_train\.txt: line 2 has 206 words, expected 206 numbers and a picture"),
+        (lambda words: words[:-1], r"attr_train\.txt: line 2 has 206 words, expected 206 numbers and an image"),
         (lambda words: words[1:], r"attr_train\.txt: line 2 has 206 words"),
         (lambda words: ["x", *words[1:]], r"attr_train\.txt: line 2 has 'x' where a number should be"),
         (lambda words: ["inf", *words[1:]], r"attr_train\.txt: line 2 has 'inf'"),
@@ -165,7 +165,7 @@ def test_layouts_of_mirrors_convert_alike(small: Members, tmp_path: Path, kind: 
             r"line 2: landmarks in .* but the face box",
         ),
         (lambda words: [*["900", "901", "910", "911"] * 49, "900", "9", "999", "950", *words[200:]], "outside of the"),
-        (lambda words: [*words[:-1], "7--Gone/gone.jpg"], r"line 2: picture '7--Gone/gone\.jpg' is missing"),
+        (lambda words: [*words[:-1], "7--Gone/gone.jpg"], r"line 2: image '7--Gone/gone\.jpg' is missing"),
     ],
 )
 def test_a_wrong_line_is_named(small: Members, tmp_path: Path, change, message: str) -> None:
@@ -181,7 +181,7 @@ def test_a_wrong_line_is_named(small: Members, tmp_path: Path, change, message: 
 
 @pytest.mark.parametrize(
     ("part", "message"),
-    [("list_98pt_rect_attr_train.txt", "no list_98pt_rect_attr_train.txt; give"), (".jpg", "no pictures; WFLW_images")],
+    [("list_98pt_rect_attr_train.txt", "no list_98pt_rect_attr_train.txt; give"), (".jpg", "no images; WFLW_images")],
 )
 def test_archives_without_a_part_say_which(small: Members, tmp_path: Path, part: str, message: str) -> None:
     rest = {name: data for name, data in small.items() if not name.endswith(part)}
@@ -189,9 +189,9 @@ def test_archives_without_a_part_say_which(small: Members, tmp_path: Path, part:
         make_source(write_zip(tmp_path / "a.zip", rest), "train", 0)
 
 
-def test_pictures_of_something_else_are_noticed(small: Members, tmp_path: Path) -> None:
+def test_images_of_something_else_are_noticed(small: Members, tmp_path: Path) -> None:
     other = {name.replace("Ball", "Cat"): data for name, data in small.items()}
-    with pytest.raises(ArchiveError, match=r"none of the pictures .* such as '0--Ball/0_Ball_0\.jpg'"):
+    with pytest.raises(ArchiveError, match=r"none of the images .* such as '0--Ball/0_Ball_0\.jpg'"):
         make_source(write_zip(tmp_path / "a.zip", other), "train", 0)
 
 
@@ -199,7 +199,7 @@ def test_damaged_archives(small: Members, tmp_path: Path) -> None:
     check_damage(DOOR, small, lambda p, m: write_zip(p.with_suffix(".zip"), m), tmp_path, options=ALL_FACES)
 
 
-def test_copies_and_other_spellings_of_pictures_are_found(small: Members, tmp_path: Path) -> None:
+def test_copies_and_other_spellings_of_images_are_found(small: Members, tmp_path: Path) -> None:
     loud = {name.replace("_Ball_", "_BALL_").replace(".jpg", ".JPG"): data for name, data in small.items()}
     double = loud | {f"copy/{name}": data for name, data in loud.items()}
     convert(DOOR, write_zip(tmp_path / "a.zip", double), tmp_path / "a.h5", *ALL_FACES, "--strict")

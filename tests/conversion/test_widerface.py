@@ -15,7 +15,7 @@ from trackertraincode.sample.images import Size, decode, encode_jpeg
 
 SCRIPT = "dsprocess_widerface.py"
 REST = "0 0 0 0 0 0"  # blur expression illumination invalid occlusion pose
-FACES = {  # picture -> size, top left corner of the face, subset
+FACES = {  # image -> size, top left corner of the face, subset
     "0--Parade/0_Parade_a_1.jpg": (Size(480, 360), (40, 60), "train"),
     "0--Parade/0_Parade_b_2.jpg": (Size(360, 500), (150, 300), "train"),
     "9--Press/9_Press_c_3.jpg": (Size(900, 600), (700, 200), "val"),
@@ -24,7 +24,7 @@ EDGE = 96  # of the rendered face's square
 MARK = (255, 0, 255)
 
 
-def picture(size: Size, corner: tuple[int, int], index: int) -> tuple[bytes, np.ndarray]:
+def image(size: Size, corner: tuple[int, int], index: int) -> tuple[bytes, np.ndarray]:
     """A synthetic face on grey, its box painted as a frame, and that box."""
     sample = make_face(Request(9, EDGE, 5, "aflw2k"), index).sample
     canvas = np.full((size.height, size.width, 3), 128, np.uint8)
@@ -37,16 +37,16 @@ def picture(size: Size, corner: tuple[int, int], index: int) -> tuple[bytes, np.
 
 @pytest.fixture(scope="module")
 def boxes() -> dict[str, np.ndarray]:
-    return {name: picture(size, corner, i)[1] for i, (name, (size, corner, _)) in enumerate(FACES.items())}
+    return {name: image(size, corner, i)[1] for i, (name, (size, corner, _)) in enumerate(FACES.items())}
 
 
 @pytest.fixture(scope="module")
 def members(boxes: dict[str, np.ndarray]) -> Members:
-    """The unpacked layout; besides single faces a picture of two, one of none and one of an invalid face."""
+    """The unpacked layout; besides single faces an image of two, one of none and one of an invalid face."""
     found = {}
     texts = {"train": "", "val": ""}
     for index, (name, (size, corner, subset)) in enumerate(FACES.items()):
-        found[f"WIDER_{subset}/images/{name}"] = picture(size, corner, index)[0]
+        found[f"WIDER_{subset}/images/{name}"] = image(size, corner, index)[0]
         x0, y0, x1, y1 = boxes[name]
         texts[subset] += f"{name}\n1\n{x0} {y0} {x1 - x0} {y1 - y0} {REST}\n"
     two = f"10 10 50 60 {REST}\n90 10 50 60 {REST}\n"
@@ -68,7 +68,7 @@ def write_zips(folder: Path, members: Members) -> Path:
 
 
 def painted_box(image: np.ndarray) -> np.ndarray | None:
-    """Where the frame of the face is in a stored picture."""
+    """Where the frame of the face is in a stored image."""
     far = np.abs(image.astype(int) - MARK).sum(-1)
     rows, columns = np.nonzero(far < 120)
     return None if len(rows) < 20 else np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
@@ -125,7 +125,7 @@ def test_missing_parts_are_named(members: Members, tmp_path: Path, capsys: pytes
     folder = write_zips(tmp_path / "wider", members)
     (folder / "WIDER_val.zip").unlink()
     convert(SCRIPT, folder, tmp_path / "a.h5")
-    assert "no pictures of WIDER_val" in capsys.readouterr().out
+    assert "no images of WIDER_val" in capsys.readouterr().out
     assert len(Hdf5PoseDataset(tmp_path / "a.h5")) == 4
     (folder / "wider_face_split.zip").unlink()
     with pytest.raises(ArchiveError, match=r"wider_face_train_bbx_gt\.txt is missing; put wider_face_split\.zip"):
@@ -140,7 +140,7 @@ def test_missing_parts_are_named(members: Members, tmp_path: Path, capsys: pytes
     ("old", "new", "message"),
     [
         ("b_2.jpg\n1\n", "b_2.jpg\none\n", r"train_bbx_gt\.txt: line 4: the number of boxes should follow"),
-        ("b_2.jpg\n1\n", "b_2\n1\n", r"train_bbx_gt\.txt: line 4 should be the path of a picture"),
+        ("b_2.jpg\n1\n", "b_2\n1\n", r"train_bbx_gt\.txt: line 4 should be the path of an image"),
         (" 0 0\n0--Parade/0_Parade_b", "\n0--Parade/0_Parade_b", r"line 3 has 8 numbers, expected 10"),
         ("0--Parade/invalid.jpg\n1\n", "0--Parade/invalid.jpg\n7\n", r"ends within the 7 boxes of '0--Parade/invalid"),
     ],
@@ -156,7 +156,7 @@ def test_wrong_annotations_name_file_and_line(
         convert(SCRIPT, source, tmp_path / "a.h5")
 
 
-def test_a_box_outside_and_a_cut_picture_are_named(members: Members, tmp_path: Path) -> None:
+def test_a_box_outside_and_a_cut_image_are_named(members: Members, tmp_path: Path) -> None:
     name = "wider_face_split/wider_face_val_bbx_gt.txt"
     outside = members | {name: f"9--Press/9_Press_c_3.jpg\n1\n2000 10 50 60 {REST}\n".encode()}
     with pytest.raises(UserError, match=r"9_Press_c_3\.jpg: the face box .* lies outside"):

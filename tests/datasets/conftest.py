@@ -15,7 +15,7 @@ from trackertraincode.sample.sample import Sample
 
 @pytest.fixture
 def full_sample(make_sample: Callable[..., Sample]) -> Callable[[int], Sample]:
-    """full_sample(seed): with a label image and a sequence of three; every second picture is a PNG."""
+    """full_sample(seed): with a label image and a sequence of three; every second image is a PNG."""
 
     def make(seed: int) -> Sample:
         rng = np.random.default_rng(seed)
@@ -42,15 +42,15 @@ def write_file(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def plain_file(tmp_path: Path) -> Callable[..., Path]:
-    """plain_file(**data sets): a hand-made tiny.h5 with 4 pictures and poses; None leaves a data set out."""
+    """plain_file(**data sets): a hand-made tiny.h5 with 4 images and poses; None leaves a data set out."""
 
     def make(**changes: Any) -> Path:
         rng = np.random.default_rng(0)
         quats = rng.normal(size=(4, 4))
-        pictures = np.empty(4, object)
-        pictures[:] = [np.frombuffer(encode_png(np.full((6, 6), i, np.uint8)), np.uint8) for i in range(4)]
+        images = np.empty(4, object)
+        images[:] = [np.frombuffer(encode_png(np.full((6, 6), i, np.uint8)), np.uint8) for i in range(4)]
         content = {
-            "images": pictures,
+            "images": images,
             "quats": (quats / np.linalg.norm(quats, axis=1, keepdims=True)).astype("f4"),
             "coords": rng.uniform(10, 20, (4, 3)).astype("f4"),
         } | changes
@@ -58,8 +58,8 @@ def plain_file(tmp_path: Path) -> Callable[..., Path]:
         with h5py.File(path, "w") as file:
             for name, values in content.items():
                 if values is not None:
-                    is_picture = getattr(values, "dtype", None) == np.dtype(object)
-                    file.create_dataset(name, data=values, dtype=h5py.vlen_dtype(np.uint8) if is_picture else None)
+                    is_image = getattr(values, "dtype", None) == np.dtype(object)
+                    file.create_dataset(name, data=values, dtype=h5py.vlen_dtype(np.uint8) if is_image else None)
         return path
 
     return make

@@ -81,7 +81,7 @@ BYTES = np.frombuffer(b"GIF89a of old", np.uint8)
         (put("coords", 3, [30, 30, 0]), 3, "coords", "head radius 0.00"),
         (put("rois", 4, [30, 20, 30, 40]), 4, "rois", "box [30.0, 20.0, 30.0, 40.0] has no area"),
         (put("rois", 4, [0, 0, np.inf, 40]), 4, "rois", "1 of 4 numbers are NaN or infinite"),
-        (put("rois", 1, [200, 20, 230, 40]), 1, "rois", "far outside of the picture of 64 × 64 pixels"),
+        (put("rois", 1, [200, 20, 230, 40]), 1, "rois", "far outside of the image of 64 × 64 pixels"),
         (put("rois", 1, [20, -90, 30, -60]), 1, "rois", "far outside"),
         (times("pt2d_68", 3, 1, 500), 3, "pt2d_68", "far outside"),
         (put("shapeparams", 2, [0] * 49 + [NAN]), 2, "shapeparams", "1 of 50 numbers"),
@@ -194,12 +194,12 @@ def test_rows_beyond_one_chunk_keep_their_numbers(tmp_path: Path) -> None:
     count = 2 * CHUNK_ROWS + 5
     quats = np.tile(np.float32([0, 0, 0, 1]), (count, 1))
     quats[[CHUNK_ROWS, count - 1]] = 0
-    picture = np.frombuffer(encode_png(np.zeros((2, 2), np.uint8)), np.uint8)
+    image = np.frombuffer(encode_png(np.zeros((2, 2), np.uint8)), np.uint8)
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["quats"] = quats
         images = file.create_dataset("images", (count,), dtype=h5py.vlen_dtype(np.uint8))
         for row in range(count):
-            images[row] = picture
+            images[row] = image
     seen: list[tuple[int, int]] = []
     faults = list(check_file(tmp_path / "a.h5", progress=lambda done, total: seen.append((done, total))))
     assert [f.row for f in faults] == [CHUNK_ROWS, count - 1]
@@ -217,7 +217,7 @@ def test_what_is_no_file_at_all_is_refused(tmp_path: Path) -> None:
         list(check_file(tmp_path / "a.h5"))
 
 
-def test_a_picture_is_decoded_to_its_end() -> None:
+def test_an_image_is_decoded_to_its_end() -> None:
     image = np.random.default_rng(0).integers(0, 255, (40, 30), dtype=np.uint8)
     for data in (encode_jpeg(image), encode_png(image)):
         assert decode_size(data) == Size(30, 40)
@@ -240,11 +240,11 @@ def test_real_labels_agree_with_the_face_model_and_bad_ones_do_not(shared_data: 
     source = shared_data / "300wlp" / "300wlp_reference_output.h5"
     path = tmp_path / source.name
     path.write_bytes(source.read_bytes())
-    picture = encode_png(np.zeros((450, 450), np.uint8))
+    image = encode_png(np.zeros((450, 450), np.uint8))
     with h5py.File(path, "a") as file:
         for name in file["images"][...]:
             (tmp_path / name.decode()).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / name.decode()).write_bytes(picture)
+            (tmp_path / name.decode()).write_bytes(image)
         model, left_out = head_model_for(path, shared_data / "facemodel" / "bfm_noneck_v3.pkl")
         assert left_out == ""
     assert list(check_file(path, model)) == []

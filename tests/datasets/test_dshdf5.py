@@ -1,4 +1,4 @@
-"""Pictures and arrays come out of every storage that files in the wild use, and messages say where one doesn't."""
+"""Images and arrays come out of every storage that files in the wild use, and messages say where one doesn't."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,8 +14,8 @@ from trackertraincode.errors import SampleFormatError
 from trackertraincode.sample.images import decode, decode_labels, encode_jpeg, encode_png
 
 RNG = np.random.default_rng(0)
-PICTURES = [RNG.integers(0, 255, (8, 10 + i), dtype=np.uint8) for i in range(4)]
-ENCODED = [encode_png(PICTURES[0]), encode_jpeg(PICTURES[1]), encode_png(PICTURES[2]), encode_jpeg(PICTURES[3])]
+IMAGES = [RNG.integers(0, 255, (8, 10 + i), dtype=np.uint8) for i in range(4)]
+ENCODED = [encode_png(IMAGES[0]), encode_jpeg(IMAGES[1]), encode_png(IMAGES[2]), encode_jpeg(IMAGES[3])]
 RECORD = np.dtype([("shape", "i4", (2,)), ("minval", "f4"), ("maxval", "f4"), ("buffer", h5py.vlen_dtype(np.uint8))])
 
 
@@ -44,7 +44,7 @@ def quantise(values: np.ndarray) -> tuple:
 
 @pytest.mark.parametrize("storage", ["varsize_image_buffer", b"varsize_image_buffer", None, ""])
 @pytest.mark.parametrize("lossy", [True, False, "True", b"False", None])
-def test_bytes_decide_what_a_picture_is(open_images: Callable, storage: object, lossy: object) -> None:
+def test_bytes_decide_what_an_image_is(open_images: Callable, storage: object, lossy: object) -> None:
     attributes = {k: v for k, v in {"storage": storage, "lossy": lossy}.items() if v is not None}
     buffers = [np.frombuffer(e, np.uint8) for e in ENCODED]
     path, dataset = open_images(h5py.vlen_dtype(np.uint8), buffers, **attributes)
@@ -86,13 +86,13 @@ def test_paths_outside_are_refused(open_images: Callable, name: str) -> None:
         read_images(path, dataset, [1])
 
 
-def test_a_missing_picture_is_named_with_the_folders_to_put_it_in(open_images: Callable, tmp_path: Path) -> None:
+def test_a_missing_image_is_named_with_the_folders_to_put_it_in(open_images: Callable, tmp_path: Path) -> None:
     path, dataset = open_images(h5py.string_dtype(), ["a.png", "b.png"], storage="image_filename")
     with pytest.raises(SampleFormatError, match=rf"row 1 names 'b\.png'.*{tmp_path}.*{tmp_path / 'faces'}"):
         read_images(path, dataset, [1])
 
 
-def test_old_records_give_grey_pictures_back_exactly(open_images: Callable) -> None:
+def test_old_records_give_grey_images_back_exactly(open_images: Callable) -> None:
     labels = RNG.integers(3, 200, (6, 7), dtype=np.uint8)
     wide = np.arange(256, dtype=np.uint8).reshape(16, 16)
     path, dataset = open_images(RECORD, [quantise(labels), quantise(wide)], storage="varsize_array_buffer")
@@ -124,7 +124,7 @@ def test_wrong_records_are_named(open_images: Callable, dtype: Any, row: Any, me
         read_images(path, dataset, [0])
 
 
-def test_bytes_that_are_no_picture_are_named(open_images: Callable) -> None:
+def test_bytes_that_are_no_image_are_named(open_images: Callable) -> None:
     rows = [np.frombuffer(ENCODED[0], np.uint8), np.frombuffer(b"GIF89a", np.uint8), np.zeros(0, np.uint8)]
     path, dataset = open_images(h5py.vlen_dtype(np.uint8), rows)
     with pytest.raises(SampleFormatError, match=r"faces\.h5: data set 'images', row 1 holds 6 bytes that are no JPEG"):

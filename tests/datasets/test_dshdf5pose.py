@@ -212,7 +212,7 @@ HALF_NAN = np.array([[0, 0, 0, 1], [np.nan] * 4, [0, 0, 0, 1], [np.nan, 0, 0, 1]
         ({"quats": NOT_UNIT}, r"'quats', row 2 \(of 2 bad rows\) has norm 1\.414, expected 1"),
         ({"quats": HALF_NAN}, r"'quats', row 3 \(of 1 bad rows\) has norm nan, expected 1"),
         ({"quats": np.zeros((4, 3))}, r"'quats' has shape \(4, 3\), expected \(4, 4\)"),
-        ({"coords": np.zeros((5, 3))}, r"'coords' has shape \(5, 3\), expected \(4, 3\) \(4 pictures\)"),
+        ({"coords": np.zeros((5, 3))}, r"'coords' has shape \(5, 3\), expected \(4, 3\) \(4 images\)"),
         ({"rois": np.array([[b"a"] * 4] * 4)}, r"'rois' has type \|S1, expected float32 numbers"),
         ({"pt3d_68": np.zeros((4, 68, 2))}, r"'pt3d_68' has shape .* expected \(4, 68, 3\)"),
         ({"sequence_starts": [0, 3]}, r"'sequence_starts' must be whole.* to the number of rows, 4; found \[0, 3\]"),

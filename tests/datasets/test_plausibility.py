@@ -41,7 +41,7 @@ def test_nonsense_of_the_whole_file_is_suspected(boxes: np.ndarray, angles: np.n
     ("boxes", "angles"),
     [
         (BOXES, ANGLES),
-        (BOXES, np.zeros((3, 3))),  # passport pictures
+        (BOXES, np.zeros((3, 3))),  # passport images
         (BOXES, ANGLES[:1] / 10),
         (np.full((3, 4), np.nan), np.full((3, 3), np.nan)),
         (BOXES[:0], ANGLES[:0]),

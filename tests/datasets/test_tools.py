@@ -82,7 +82,7 @@ def test_info_counts_rows_that_have_a_label_and_names_foreign_data(tool: Tool, f
 def test_info_of_a_published_file(tool: Tool, shared_data: Path) -> None:
     text = tool("dsinfo.py", shared_data / "300wlp" / "300wlp_reference_output.h5")
     assert "37 samples" in text
-    assert "pictures: not readable" in text
+    assert "images: not readable" in text
     assert "image_filename" in text
 
 

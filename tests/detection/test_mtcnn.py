@@ -27,21 +27,21 @@ def test_the_box_with_the_largest_overlap_wins() -> None:
 def test_mtcnn_finds_a_real_face_at_any_scale(shared_data: Path) -> None:
     pytest.importorskip("facenet_pytorch")
     folder = shared_data / "annotated_samples" / "lapa"
-    picture = decode((folder / "13609937564_5.jpg").read_bytes(), color=True)
+    image = decode((folder / "13609937564_5.jpg").read_bytes(), color=True)
     detector = pickle.loads(pickle.dumps(MtcnnDetector(min_face=60)))
-    found = detector(picture)
+    found = detector(image)
     assert found.boxes.shape == (len(found.confidences), 4)
     assert found.confidences[0] > 0.99
-    expected = np.array([165.0, 204.0, 165 + 160, 204 + 161])  # hull of its landmarks, which has no forehead
+    expected = np.array([165.0, 204.0, 165 + 160, 204 + 161])  # the box of its landmarks, which has no forehead
     box = best_overlap(found.boxes, expected, 0.25)
     assert box is not None
-    enlarged = cv2.resize(picture, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC)
+    enlarged = cv2.resize(image, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC)
     again = best_overlap(MtcnnDetector(min_face=60)(enlarged).boxes / 4, box, 0.7)
     assert again is not None
 
 
 @pytest.mark.parametrize("shape", [(10, 300, 3), (64, 64, 3), (1, 1, 3)])
-def test_pictures_without_faces_give_no_boxes(shape: tuple[int, int, int]) -> None:
+def test_images_without_faces_give_no_boxes(shape: tuple[int, int, int]) -> None:
     pytest.importorskip("facenet_pytorch")
     found = MtcnnDetector()(np.full(shape, 127, np.uint8))
     assert found.boxes.shape == (0, 4)

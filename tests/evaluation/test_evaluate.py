@@ -199,7 +199,7 @@ def test_grimaces_need_the_whole_archive(faces: Path, checkpoint: Path) -> None:
         evaluate(load_predictor(checkpoint), "aflw2k3d-grimaces", EvaluationOptions(file=faces))
 
 
-def test_rows_of_models_that_saw_the_pictures_are_marked(faces: Path, checkpoint: Path, tmp_path: Path) -> None:
+def test_rows_of_models_that_saw_the_images_are_marked(faces: Path, checkpoint: Path, tmp_path: Path) -> None:
     save_network(tmp_path / "seen.ckpt", load_network(checkpoint)[0], About(training_files=["aflw2k.h5"]))
     options = EvaluationOptions(file=faces, progress=False, factor=1.3)
     result = evaluate(load_predictor(tmp_path / "seen.ckpt"), "aflw2k3d", options)
@@ -208,8 +208,8 @@ def test_rows_of_models_that_saw_the_pictures_are_marked(faces: Path, checkpoint
     assert "seen.ckpt***" in text
     assert "* trained on these images" in text
     write_csv([result.row()], tmp_path / "rows.csv")
-    write_predictions([result], tmp_path / "pictures.csv")
-    assert len((tmp_path / "pictures.csv").read_text().splitlines()) == 1 + len(result.rows)
+    write_predictions([result], tmp_path / "images.csv")
+    assert len((tmp_path / "images.csv").read_text().splitlines()) == 1 + len(result.rows)
 
 
 @pytest.mark.parametrize(
@@ -383,7 +383,7 @@ def test_script_prints_a_table_and_writes_json(faces: Path, checkpoint: Path, tm
 
 @pytest.mark.slow
 def test_the_released_model_has_its_published_errors(shared_data: Path, tmp_path: Path) -> None:
-    """3.395° and 5.434° on the 1,584 real pictures; the box is the landmarks' hull × 1.1."""
+    """3.395° and 5.434° on the 1,584 real images; the box is the landmarks' × 1.1."""
     from argparse import Namespace
 
     from trackertraincode.conversion import aflw2k

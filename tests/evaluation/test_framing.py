@@ -1,4 +1,4 @@
-"""Crops of protocols equal slow computations, on real pictures where they are at hand."""
+"""Crops of protocols equal slow computations, on real images where they are at hand."""
 
 import io
 import zipfile
@@ -28,7 +28,7 @@ from trackertraincode.sample.sample import Prediction
 COUNT = 8
 
 
-def published_crop(picture: Image.Image, pt2d: np.ndarray) -> tuple[Image.Image, tuple[int, int, int, int]]:
+def published_crop(image: Image.Image, pt2d: np.ndarray) -> tuple[Image.Image, tuple[int, int, int, int]]:
     """The loader of 6DRepNet, line by line, with torchvision's Resize(256) and CenterCrop(224) spelled out."""
     x_min, y_min, x_max, y_max = (float(v) for v in (min(pt2d[0]), min(pt2d[1]), max(pt2d[0]), max(pt2d[1])))
     k = 0.20
@@ -37,7 +37,7 @@ def published_crop(picture: Image.Image, pt2d: np.ndarray) -> tuple[Image.Image,
     x_max += 2 * k * abs(x_max - x_min)
     y_max += 0.6 * k * abs(y_max - y_min)
     box = (int(x_min), int(y_min), int(x_max), int(y_max))
-    part = picture.crop(box)
+    part = image.crop(box)
     width, height = part.size
     size = (256, int(256 * height / width)) if width <= height else (int(256 * width / height), 256)
     part = part.resize(size, Image.Resampling.BILINEAR)
@@ -49,7 +49,7 @@ def published_crop(picture: Image.Image, pt2d: np.ndarray) -> tuple[Image.Image,
 def converted(
     shared_data: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, list[tuple[bytes, np.ndarray]]]:
-    """Sample file of real pictures, and pictures and `pt2d` as they are in the archive."""
+    """Sample file of real images, and images and `pt2d` as they are in the archive."""
     archive = shared_data / "aflw2000" / "AFLW2000-3D.zip"
     path = tmp_path_factory.mktemp("sixd") / "aflw2k.h5"
     run_script("dsprocess_aflw2k.py", archive, path, "-n", COUNT, "--workers", 0)
@@ -59,7 +59,7 @@ def converted(
     return path, raw
 
 
-def test_6drepnet_crops_of_real_pictures_are_the_published_ones(
+def test_6drepnet_crops_of_real_images_are_the_published_ones(
     converted: tuple[Path, list[tuple[bytes, np.ndarray]]],
 ) -> None:
     path, raw = converted
@@ -68,29 +68,29 @@ def test_6drepnet_crops_of_real_pictures_are_the_published_ones(
     rectangles = SIXD.rectangles(boxes, 0.2)
     assert (boxes == -1).any(), "hidden points are part of the box"
     for (data, points), rectangle in zip(raw, rectangles.numpy(), strict=True):
-        with Image.open(io.BytesIO(data)) as picture:
-            expected, box = published_crop(picture.convert("RGB"), points)
+        with Image.open(io.BytesIO(data)) as image:
+            expected, box = published_crop(image.convert("RGB"), points)
         assert rectangle.tolist() == list(box)
         found = sixd_cut(decode(data, color=True), rectangle, 224).astype(float)
         assert np.abs(found - np.asarray(expected, float)).mean() < 1.5  # a shift by a pixel gives 1.8 to 11
 
 
 def test_what_a_crop_shows_is_where_its_pixels_come_from() -> None:
-    """A picture whose grey level is its x or y: the middle and the slope of the crop tell what it shows."""
+    """An image whose grey level is its x or y: the middle and the slope of the crop tell what it shows."""
     ramp = np.broadcast_to(np.linspace(0, 255, 400, dtype=np.float32).round().astype(np.uint8), (400, 400))
     boxes = torch.tensor([[120.0, 130.0, 230.0, 260.0], [150.0, 160.0, 290.0, 240.0]])
     for framing, factor in ((SIXD, 0.2), (SQUARE, 1.1)):
         rectangles = framing.rectangles(boxes, factor)
         for rectangle, shown in zip(rectangles.numpy(), framing.shown(rectangles).numpy(), strict=True):
-            for picture, axis in ((ramp, 1), (ramp.T, 0)):
-                crop = framing.cut(np.ascontiguousarray(picture), rectangle, 129).astype(float)
+            for image, axis in ((ramp, 1), (ramp.T, 0)):
+                crop = framing.cut(np.ascontiguousarray(image), rectangle, 129).astype(float)
                 centres = np.polyfit(np.arange(129) + 0.5, crop.mean(1 - axis) * 399 / 255 + 0.5, 1)
                 start, end = np.polyval(centres, [0, 129])
                 low, high = (shown[0], shown[2]) if axis else (shown[1], shown[3])
                 assert (start, end) == pytest.approx((low, high), abs=0.5)
 
 
-def test_predictions_come_back_to_the_picture() -> None:
+def test_predictions_come_back_to_the_image() -> None:
     shown = torch.tensor([[10.0, 20.0, 110.0, 120.0]])
     answer = Prediction(
         rotation=random_quats(1), head=torch.tensor([[0.5, -0.5, 0.4]]), face_box=torch.tensor([[-1.0, -1, 1, 1]])

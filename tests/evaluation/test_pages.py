@@ -1,4 +1,4 @@
-"""Pages of pictures: in a window that keys turn, or as files where there is no display."""
+"""Pages of images: in a window that keys turn, or as files where there is no display."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -62,10 +62,10 @@ def test_worst_by_what_is_asked_for(result: Result) -> None:
 
 
 def test_truth_is_green_and_prediction_is_not(result: Result) -> None:
-    picture = pages.draw_row(result, 14).astype(int)
-    assert picture.shape == (pages.EDGE, pages.EDGE, 3)
+    image = pages.draw_row(result, 14).astype(int)
+    assert image.shape == (pages.EDGE, pages.EDGE, 3)
     for color in (pages_color("TRUE_COLOR"), pages_color("PREDICTED_COLOR")):
-        assert (np.abs(picture - color).max(-1) < 12).sum() > 50
+        assert (np.abs(image - color).max(-1) < 12).sum() > 50
 
 
 def pages_color(name: str) -> np.ndarray:
@@ -77,7 +77,7 @@ def pages_color(name: str) -> np.ndarray:
 def test_without_a_display_pages_are_files(result: Result, tmp_path: Path) -> None:
     assert not pages.has_display()
     said = pages.page_through([result, result], tmp_path / "pages")
-    assert "4 pages written to" in said  # 12 and 3 pictures, twice
+    assert "4 pages written to" in said  # 12 and 3 images, twice
     written = sorted((tmp_path / "pages").iterdir())
     assert [p.name for p in written] == [f"page_{i}.jpg" for i in ("0001", "0002", "0003", "0004")]
     full, rest = (decode(p.read_bytes()).shape for p in written[:2])

@@ -52,7 +52,7 @@ def rotations_of_the_client(model: Path, result: Result) -> torch.Tensor:
 
 
 def test_three_paths_agree(released: Path, real: Path) -> None:
-    """On all 1,584 real pictures: script and ensemble 3.405 and 5.432 degrees (MAE, geodesic), client 3.393 and 5.409."""
+    """On all 1,584 real images: script and ensemble 3.405 and 5.432 degrees (MAE, geodesic), client 3.393 and 5.409."""
     options = EvaluationOptions(file=real, progress=False)
     one = evaluate(load_predictor(released), PROTOCOL, options)
     ensemble = evaluate(Ensemble([load_predictor(released)]), PROTOCOL, options)
@@ -62,7 +62,7 @@ def test_three_paths_agree(released: Path, real: Path) -> None:
         metrics.geodesic_errors(of_client, one.prediction.rotation).median() < 0.7
     )  # its patch lies half a pixel aside
     errors = metrics.geodesic_errors(of_client, one.truth.rotation)
-    assert (errors.mean() - one.geodesic.mean()).abs() < 0.15  # of few pictures
+    assert (errors.mean() - one.geodesic.mean()).abs() < 0.15  # of few images
     assert one.geodesic.mean() < 8
 
 
@@ -76,8 +76,8 @@ def test_batches_equal_a_loop_over_samples(real: Path, tmp_path: Path) -> None:
     squares = SQUARE.rectangles(result.boxes, result.factor)
     with Hdf5PoseDataset(real) as dataset:
         for i, row in enumerate(result.rows):
-            picture = decode(dataset[int(row)].image)  # type: ignore[arg-type]
-            crop = SQUARE.cut(picture, squares[i].numpy(), model.input_size)
+            image = decode(dataset[int(row)].image)  # type: ignore[arg-type]
+            crop = SQUARE.cut(image, squares[i].numpy(), model.input_size)
             alone = model.predict(torch.from_numpy(crop)[None, None].float() / 256 - 0.5)
             angle = metrics.geodesic_errors(alone.rotation, result.prediction.rotation[i : i + 1])
             assert angle.item() < 1e-3

@@ -59,10 +59,10 @@ class Pixel:
 
 
 def ramps(count: int) -> Faces:
-    """Pictures whose grey level is twice their x, and boxes of the crop's size in their middle."""
-    picture = np.broadcast_to(2 * np.arange(128, dtype=np.uint8), (128, 128))
+    """Images whose grey level is twice their x, and boxes of the crop's size in their middle."""
+    image = np.broadcast_to(2 * np.arange(128, dtype=np.uint8), (128, 128))
     box = torch.tensor([[56.0, 56.0, 72.0, 72.0]]).expand(count, 4)
-    return Faces("ramps", (encode_png(picture),) * count, box, torch.tensor([[0.0, 0, 0, 1]]).expand(count, 4))
+    return Faces("ramps", (encode_png(image),) * count, box, torch.tensor([[0.0, 0, 0, 1]]).expand(count, 4))
 
 
 @pytest.mark.parametrize("sigma", [4.0, 16.0])

@@ -261,7 +261,7 @@ def test_a_truncated_file_is_named(share: float, saved: Callable[..., Path]) -> 
         opentrack_faults(path)
 
 
-def test_a_picture_is_no_model(tmp_path: Path) -> None:
+def test_an_image_is_no_model(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(b"\x89PNG\r\n" + bytes(range(256)))
     with pytest.raises(ModelFileError, match="no ONNX file"):
@@ -315,12 +315,12 @@ def test_the_script_takes_one_line_for_what_is_no_model(
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
-def test_the_script_prints_the_pose_in_pixels_of_the_picture(
+def test_the_script_prints_the_pose_in_pixels_of_the_image(
     saved: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    picture = tmp_path / "grey.png"
-    picture.write_bytes(encode_png(np.full((100, 120), 128, np.uint8)))
-    assert run_door(monkeypatch, saved(), picture, 40, 20, 50, 30) == 0
+    image = tmp_path / "grey.png"
+    image.write_bytes(encode_png(np.full((100, 120), 128, np.uint8)))
+    assert run_door(monkeypatch, saved(), image, 40, 20, 50, 30) == 0
     text = capsys.readouterr().out
     # The square has its centre at (65, 35) and half its edge is 25: head 65 + 0.1 * 25, 35 - 0.2 * 25, 0.5 * 25.
     assert re.search(r"head.* 67\.500 +30\.000 +12\.500", text)

@@ -56,7 +56,7 @@ def test_depth_keeps_its_sign_when_mirrored() -> None:
     assert torch.allclose(moved, torch.tensor([[9.0, 2.0, -3.0]]))
 
 
-def test_box_becomes_the_hull_of_its_corners() -> None:
+def test_box_becomes_the_bounding_box_of_its_corners() -> None:
     turned = aff.rotation(torch.tensor(math.pi / 4), torch.tensor([1.0, 1.0]))
     box = aff.move_box(turned, torch.tensor([0.0, 0.0, 2.0, 2.0]))
     assert torch.allclose(box, torch.tensor([1 - 2**0.5, 1 - 2**0.5, 1 + 2**0.5, 1 + 2**0.5]), atol=1e-6)

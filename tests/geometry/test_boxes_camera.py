@@ -27,8 +27,8 @@ def test_crop_boxes_are_square_and_integral_whatever_the_rounding() -> None:
     assert ((width - expected).abs() <= 0.5 + 1e-4)[expected > 1].all()
 
 
-def test_a_hull_holds_its_points_and_touches_them() -> None:
-    assert boxes.box_hull(torch.tensor([[1.0, 5, 9], [3, 2, 9]])).tolist() == [1.0, 2.0, 3.0, 5.0]
+def test_a_bounding_box_holds_its_points_and_touches_them() -> None:
+    assert boxes.bounding_box(torch.tensor([[1.0, 5, 9], [3, 2, 9]])).tolist() == [1.0, 2.0, 3.0, 5.0]
 
 
 @pytest.mark.parametrize("offset", [(100.0, 0.0), (0.0, 100.0), (-100.0, 0.0), (0.0, -100.0)])

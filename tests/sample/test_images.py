@@ -1,4 +1,4 @@
-"""The image codec: sizes from headers, colour order, refusal of what is no picture."""
+"""The image codec: sizes from headers, colour order, refusal of what is no image."""
 
 import io
 import struct
@@ -12,19 +12,19 @@ from PIL import Image, ImageOps
 from trackertraincode.sample import images
 
 RNG = np.random.default_rng(0)
-PICTURE = RNG.integers(0, 255, (37, 53, 3), dtype=np.uint8)
+IMAGE = RNG.integers(0, 255, (37, 53, 3), dtype=np.uint8)
 
 
 @pytest.mark.parametrize("encode", [images.encode_jpeg, images.encode_png])
 def test_size_from_the_header_equals_the_decoded_size(encode) -> None:
-    data = encode(PICTURE)
+    data = encode(IMAGE)
     height, width = images.decode(data).shape
     assert images.image_size(data) == (width, height) == (53, 37)
 
 
 def test_png_round_trip_keeps_colours_and_labels() -> None:
-    assert np.array_equal(images.decode(images.encode_png(PICTURE), color=True), PICTURE)
-    assert np.array_equal(images.decode_labels(images.encode_png(PICTURE[..., 0])), PICTURE[..., 0])
+    assert np.array_equal(images.decode(images.encode_png(IMAGE), color=True), IMAGE)
+    assert np.array_equal(images.decode_labels(images.encode_png(IMAGE[..., 0])), IMAGE[..., 0])
 
 
 @pytest.mark.parametrize("reduce", [1, 2, 4])
@@ -37,14 +37,14 @@ def test_reduced_decoding_divides_the_size_and_keeps_the_colour_order(reduce) ->
 
 
 def test_sniffing_reads_bytes_not_names() -> None:
-    assert images.sniff(images.encode_jpeg(PICTURE)) == "jpeg"
-    assert images.sniff(images.encode_png(PICTURE)) == "png"
+    assert images.sniff(images.encode_jpeg(IMAGE)) == "jpeg"
+    assert images.sniff(images.encode_png(IMAGE)) == "png"
     assert images.sniff(b"GIF89a") is None
 
 
-@pytest.mark.parametrize("data", [b"", b"hello", images.encode_jpeg(PICTURE)[:4]])
+@pytest.mark.parametrize("data", [b"", b"hello", images.encode_jpeg(IMAGE)[:4]])
 @pytest.mark.parametrize("function", [images.decode, images.image_size])
-def test_what_is_no_picture_is_refused(function, data: bytes) -> None:
+def test_what_is_no_image_is_refused(function, data: bytes) -> None:
     with pytest.raises(images.ImageDecodeError, match=r"not a|without a frame"):
         function(data)
 
@@ -109,11 +109,11 @@ def test_a_file_with_a_hole_is_not_whole(whole: bytes, hole: bytes) -> None:
 
 
 def test_an_image_of_too_many_pixels_is_refused_everywhere() -> None:
-    jpeg = bytearray(images.encode_jpeg(PICTURE))
+    jpeg = bytearray(images.encode_jpeg(IMAGE))
     frame = jpeg.index(b"\xff\xc0")
     jpeg[frame + 5 : frame + 9] = struct.pack(">HH", 60_000, 60_000)
     header = b"IHDR" + struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)
-    png = bytearray(images.encode_png(PICTURE))
+    png = bytearray(images.encode_png(IMAGE))
     png[12:33] = header + struct.pack(">I", zlib.crc32(header))
     for function in (images.check_image, images.decode, images.decode_labels):
         for data in (bytes(jpeg), bytes(png)):
@@ -147,5 +147,5 @@ def test_upright_is_what_viewers_show(tag: int) -> None:
 @pytest.mark.parametrize("exif", [b"", b"II*\0", b"II*\0\xff\xff\xff\xff", b"MM\0*\0\0\0\x08\xff\xff" + bytes(30)])
 def test_a_damaged_orientation_counts_as_upright(exif: bytes) -> None:
     content = b"Exif\0\0" + exif
-    jpeg = images.encode_jpeg(PICTURE)
+    jpeg = images.encode_jpeg(IMAGE)
     assert images.orientation(jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(content) + 2) + content + jpeg[2:]) == 1

@@ -1,4 +1,4 @@
-"""Labels move with the picture, each as its kind does."""
+"""Labels move with the image, each as its kind does."""
 
 import numpy as np
 import pytest

@@ -22,7 +22,7 @@ def test_low_light_is_brightened_into_the_lower_half() -> None:
     assert values.dtype == np.float32
 
 
-def test_bright_pictures_are_divided_by_255() -> None:
+def test_bright_images_are_divided_by_255() -> None:
     bright = np.full((4, 4), 200, np.uint8)
     assert client.normalize_brightness(bright)[0, 0] == pytest.approx(200 / 255 - 0.5)
 

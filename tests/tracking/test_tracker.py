@@ -1,4 +1,4 @@
-"""The tracker on real models and pictures, and its answers to wrong files."""
+"""The tracker on real models and images, and its answers to wrong files."""
 
 import json
 import subprocess
@@ -20,7 +20,7 @@ from trackertraincode.tracking.video import AnnotatedOutput, Frame, iter_frames,
 
 
 @pytest.fixture(scope="module")
-def pictures(shared_data: Path) -> list[np.ndarray]:
+def images(shared_data: Path) -> list[np.ndarray]:
     """16 real faces, drawn by a fixed seed and padded to 4:3."""
     with ZipFile(shared_data / "aflw2000" / "AFLW2000-3D.zip") as archive:
         names = sorted(n for n in archive.namelist() if n.endswith(".jpg"))
@@ -40,16 +40,16 @@ def released(shared_data: Path) -> HeadPoseTracker:
     return HeadPoseTracker(folder / "head-pose-0.4-small-int8.onnx", folder / "head-localizer.onnx")
 
 
-def test_released_models_find_at_least_15_of_16_faces(released: HeadPoseTracker, pictures: list[np.ndarray]) -> None:
+def test_released_models_find_at_least_15_of_16_faces(released: HeadPoseTracker, images: list[np.ndarray]) -> None:
     found = 0
-    for picture in pictures:
+    for image in images:
         released.reset()
-        found += released.update(picture) is not None
+        found += released.update(image) is not None
     assert found >= 15
 
 
-def test_a_still_head_is_followed_to_a_steady_pose(released: HeadPoseTracker, pictures: list[np.ndarray]) -> None:
-    poses = [released.update(pictures[0]) for _ in range(8)]
+def test_a_still_head_is_followed_to_a_steady_pose(released: HeadPoseTracker, images: list[np.ndarray]) -> None:
+    poses = [released.update(images[0]) for _ in range(8)]
     assert all(pose is not None for pose in poses)
     last, before = poses[-1], poses[-2]
     assert last is not None
@@ -61,9 +61,9 @@ def test_an_empty_room_has_no_face(released: HeadPoseTracker) -> None:
     assert released.update(np.full((480, 640), 90, np.uint8)) is None
 
 
-def test_track_script_writes_picture_and_rows(shared_data: Path, pictures: list[np.ndarray], tmp_path: Path) -> None:
+def test_track_script_writes_image_and_rows(shared_data: Path, images: list[np.ndarray], tmp_path: Path) -> None:
     folder = shared_data / "opentrack"
-    (tmp_path / "face.png").write_bytes(encode_png(pictures[0]))
+    (tmp_path / "face.png").write_bytes(encode_png(images[0]))
     command = [
         sys.executable, PROJECT / "scripts" / "track.py", tmp_path / "face.png",
         "--model", folder / "head-pose-0.4-small-int8.onnx", "--localizer", folder / "head-localizer.onnx",
@@ -73,7 +73,7 @@ def test_track_script_writes_picture_and_rows(shared_data: Path, pictures: list[
     (row,) = json.loads((tmp_path / "poses.json").read_text())
     assert row["face"]
     assert abs(np.linalg.norm([row[k] for k in ("qi", "qj", "qk", "qw")]) - 1) < 1e-3
-    assert decode((tmp_path / "drawn.png").read_bytes()).shape == pictures[0].shape
+    assert decode((tmp_path / "drawn.png").read_bytes()).shape == images[0].shape
 
 
 def test_wrong_model_files_are_named(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_a_localizer_is_no_pose_model(shared_data: Path) -> None:
 def test_sources_that_cannot_be_opened_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such file, folder or camera"):
         next(iter_frames("nowhere.mp4"))
-    with pytest.raises(UserError, match="no pictures"):
+    with pytest.raises(UserError, match="no images"):
         next(iter_frames(str(tmp_path)))
     (tmp_path / "a.png").write_bytes(b"junk")
     with pytest.raises(UserError, match=r"a\.png: 4 bytes, not a readable"):
@@ -117,7 +117,7 @@ def test_videos_keep_their_rate_and_size(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["a.avi"]
 
 
-def test_a_name_without_suffix_is_a_folder_of_pictures(tmp_path: Path) -> None:
+def test_a_name_without_suffix_is_a_folder_of_images(tmp_path: Path) -> None:
     with AnnotatedOutput(tmp_path / "drawn") as output:
         for frame in small_frames((64, 48), (32, 48)):
             output.write(frame)
@@ -136,9 +136,9 @@ def test_an_interrupted_output_leaves_nothing(name: str, tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_a_localizer_mtcnn_finds_the_faces(shared_data: Path, pictures: list[np.ndarray]) -> None:
+def test_without_a_localizer_mtcnn_finds_the_faces(shared_data: Path, images: list[np.ndarray]) -> None:
     tracker = HeadPoseTracker(shared_data / "opentrack" / "head-pose-0.4-small-int8.onnx")
-    poses = [(tracker.reset(), tracker.update(picture))[1] for picture in pictures[:4]]
+    poses = [(tracker.reset(), tracker.update(image))[1] for image in images[:4]]
     assert all(pose is not None for pose in poses)
 
 

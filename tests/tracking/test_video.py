@@ -23,7 +23,7 @@ from trackertraincode.tracking.video import (
 
 
 @pytest.fixture
-def picture() -> np.ndarray:
+def image() -> np.ndarray:
     return cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8), (9, 9), 3)
 
 
@@ -38,13 +38,13 @@ def write_video(path: Path, count: int, fps: float = 15.0) -> None:
     ("tag", "turn"),
     [(3, Image.Transpose.ROTATE_180), (6, Image.Transpose.ROTATE_90), (8, Image.Transpose.ROTATE_270)],
 )
-def test_images_are_turned_upright(tmp_path: Path, picture: np.ndarray, tag: int, turn: Image.Transpose) -> None:
+def test_images_are_turned_upright(tmp_path: Path, image: np.ndarray, tag: int, turn: Image.Transpose) -> None:
     exif = Image.Exif()
     exif[0x0112] = tag
-    Image.fromarray(picture).transpose(turn).save(tmp_path / "phone.jpg", quality=95, exif=exif)
+    Image.fromarray(image).transpose(turn).save(tmp_path / "phone.jpg", quality=95, exif=exif)
     (frame,) = iter_frames(str(tmp_path / "phone.jpg"))
-    assert frame.image.shape == picture.shape
-    assert np.abs(frame.image.astype(int) - picture).mean() < 4
+    assert frame.image.shape == image.shape
+    assert np.abs(frame.image.astype(int) - image).mean() < 4
 
 
 def test_a_video_that_ends_early_is_said_so(tmp_path: Path) -> None:
@@ -67,8 +67,8 @@ def test_a_video_without_frames_is_an_error(tmp_path: Path) -> None:
         next(iter_frames(str(tmp_path / "none.avi")))
 
 
-def test_damaged_images_of_a_folder_are_skipped_by_name(tmp_path: Path, picture: np.ndarray) -> None:
-    (tmp_path / "a.png").write_bytes(encode_png(picture))
+def test_damaged_images_of_a_folder_are_skipped_by_name(tmp_path: Path, image: np.ndarray) -> None:
+    (tmp_path / "a.png").write_bytes(encode_png(image))
     (tmp_path / "b.png").write_bytes(b"junk")
     (tmp_path / ".c.png").write_bytes(b"hidden")
     notes: list[str] = []

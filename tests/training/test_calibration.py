@@ -22,7 +22,7 @@ TOLERANCE = (0.05, 0.04, 0.03)  # of the share of errors in the regions of LEVEL
 
 
 class KnownErrors(nn.Module):
-    """Predicts what the pictures tell it, with factors that are wrong by WRONG."""
+    """Predicts what the images tell it, with factors that are wrong by WRONG."""
 
     def __init__(self, factor: torch.Tensor) -> None:
         super().__init__()

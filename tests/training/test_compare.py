@@ -96,7 +96,7 @@ def test_families(backbone: str, family: str) -> None:
     assert family_of(backbone) == family
 
 
-def test_one_picture_of_all_and_one_per_family(make_run: Callable[..., Path], tmp_path: Path) -> None:
+def test_one_image_of_all_and_one_per_family(make_run: Callable[..., Path], tmp_path: Path) -> None:
     folders = [make_run("a", (20.0, 7.0)), make_run("b", (9.0,), "resnet18"), make_run("c", (9.0,), "repvgg_a0")]
     files = draw_families(read_runs(folders), tmp_path / "x.png")
     assert [file.name for file in files] == ["x.png", "x-repvgg.png", "x-resnet.png"]
@@ -131,7 +131,7 @@ def test_errors_name_the_file_and_what_to_do(make_run: Callable[..., Path], tmp_
         draw_families([read_run(make_run("a", (1.0,)))], tmp_path / "x.xyz")
 
 
-def test_script_prints_the_table_and_the_pictures(make_run: Callable[..., Path], tmp_path: Path) -> None:
+def test_script_prints_the_table_and_the_images(make_run: Callable[..., Path], tmp_path: Path) -> None:
     output = tmp_path / "all.png"
     assert str(output) in run_script("compare_runs.py", make_run("a", (3.0,)), "--output", output)
     assert output.is_file()

@@ -1,4 +1,4 @@
-"""Which square of a image the network sees, as an affine map per image; `sample.moving` moves labels by it.
+"""Which square of an image the network sees, as an affine map per image; `sample.moving` moves labels by it.
 
 All randomness of the geometry is drawn once (`draw_geometry`), everything after it is a pure function.
 """
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from trackertraincode.geometry import affine2d
-from trackertraincode.geometry.boxes import box_center, box_from_center, box_hull, box_size
+from trackertraincode.geometry.boxes import bounding_box, box_center, box_from_center, box_size
 from trackertraincode.geometry.rotation import quat_rotate
 from trackertraincode.options import check, option
 
@@ -94,15 +94,15 @@ def crop_boxes(labels: dict[str, Tensor], roi_override: str) -> Tensor:
     round. What has neither stays NaN.
     """
     points, head = labels["landmarks"][..., :2], labels["head"]
-    hull = _first_known(box_hull(points), box_hull(labels["landmarks_2d"]))
+    around = _first_known(bounding_box(points), bounding_box(labels["landmarks_2d"]))
     stored = labels["face_box"]
     if roi_override == "original":
-        return _first_known(stored, hull)
+        return _first_known(stored, around)
     if roi_override == "landmarks":
-        return _first_known(hull, stored)
+        return _first_known(around, stored)
     top = quat_rotate(labels["rotation"], head.new_tensor(FOREHEAD).expand(len(head), 3))
     forehead = head[:, :2] + top[:, :2] * head[:, 2:]
-    return _first_known(box_hull(torch.cat([points, forehead[:, None]], dim=1)), hull, stored)
+    return _first_known(bounding_box(torch.cat([points, forehead[:, None]], dim=1)), around, stored)
 
 
 def _first_known(*boxes: Tensor) -> Tensor:

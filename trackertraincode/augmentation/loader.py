@@ -33,7 +33,7 @@ from trackertraincode.sample.moving import move
 from trackertraincode.sample.sample import BATCH_LABELS, Batch, make_batch
 from trackertraincode.workers import start_worker
 
-GEOMETRY, PICTURE = 10, 11  # what a seed is used for (datasets.mixing uses smaller numbers)
+GEOMETRY, IMAGE = 10, 11  # what a seed is used for (datasets.mixing uses smaller numbers)
 
 T = TypeVar("T")
 Place = tuple[int, int]  # epoch and step
@@ -105,7 +105,7 @@ class TrainBatches(Dataset):
         assert self.preset.geometry is not None, "training crops are random"
         geometry = draw_geometry(len(entries), self.preset.geometry, rng).select(self._part)
         numbers = range(step * self.batchsize, (step + 1) * self.batchsize)[self._part]
-        rngs = [np.random.default_rng([self.seed, PICTURE, epoch, number]) for number in numbers]
+        rngs = [np.random.default_rng([self.seed, IMAGE, epoch, number]) for number in numbers]
         return load_batch(self.members, entries[self._part], self.preset, geometry, self.face_model, rngs)
 
 

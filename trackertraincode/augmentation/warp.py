@@ -38,7 +38,7 @@ def warp_array(image: np.ndarray, affine: torch.Tensor, size: int, *, supersampl
 
 
 def cut_rectangle(image: np.ndarray, box: np.ndarray) -> np.ndarray:
-    """Integral rectangle (4,) x0, y0, x1, y1 of a image -> (y1 - y0, x1 - x0[, 3]), black outside of the image."""
+    """Integral rectangle (4,) x0, y0, x1, y1 of an image -> (y1 - y0, x1 - x0[, 3]), black outside of the image."""
     x0, y0, x1, y1 = (int(v) for v in box)
     height, width = image.shape[:2]
     inside = image[max(y0, 0) : max(min(y1, height), 0), max(x0, 0) : max(min(x1, width), 0)]
@@ -50,7 +50,7 @@ def cut_rectangle(image: np.ndarray, box: np.ndarray) -> np.ndarray:
 
 
 def cut_and_resize(image: np.ndarray, box: np.ndarray, size: int) -> np.ndarray:
-    """Integral square (4,) of a image, black outside -> (size, size[, 3]); areas are averaged exactly.
+    """Integral square (4,) of an image, black outside -> (size, size[, 3]); areas are averaged exactly.
 
     The reference for evaluation: no interpolation when scaling down.
     """

@@ -17,7 +17,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     check_outputs([options.histogram], options.files)
     from trackertraincode.datasets.statistics import describe, summarize
-    from trackertraincode.visualize import contact_sheet, draw_histograms, write_picture
+    from trackertraincode.visualize import contact_sheet, draw_histograms, write_image
 
     charts = []
     for path in options.files:
@@ -26,6 +26,6 @@ def run(options: argparse.Namespace) -> int:
         if summary.quantities:
             charts.append(draw_histograms(summary.quantities))
     if options.histogram is not None and charts:
-        write_picture(options.histogram, contact_sheet(charts, 1))
+        write_image(options.histogram, contact_sheet(charts, 1))
         print(f"histograms: {options.histogram}")
     return 0

@@ -31,7 +31,7 @@ def run(options: argparse.Namespace) -> int:
     from trackertraincode.datasets.selection import parse_rows
     from trackertraincode.errors import SampleFormatError
     from trackertraincode.sample.images import ImageDecodeError, decode
-    from trackertraincode.visualize import contact_sheet, cut_out, draw_sample, draw_text, write_picture
+    from trackertraincode.visualize import contact_sheet, cut_out, draw_sample, draw_text, write_image
 
     with Hdf5PoseDataset(options.file, labels=()) as dataset:
         if options.rows is not None:
@@ -50,6 +50,6 @@ def run(options: argparse.Namespace) -> int:
                 raise SampleFormatError(f"{options.file}: data set 'images', {sample.name}: {error}.") from error
             face = (image, sample) if options.whole else cut_out(image, sample, options.edge)
             drawn.append(draw_text(draw_sample(*face, edge=options.edge if options.whole else None), [str(row)], 0.4))
-    write_picture(options.output, contact_sheet(drawn, options.columns))
+    write_image(options.output, contact_sheet(drawn, options.columns))
     print(f"{options.output}: rows {', '.join(map(str, rows.tolist()))}")
     return 0

@@ -1,4 +1,4 @@
-"""AFLW2000-3D: `AFLW2000/imageNNNNN.{jpg,mat}`, the pictures that head pose methods are compared on."""
+"""AFLW2000-3D: `AFLW2000/imageNNNNN.{jpg,mat}`, the images that head pose methods are compared on."""
 
 import re
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ from trackertraincode.sample.images import check_image, decode, encode_jpeg
 from trackertraincode.sample.moving import from_centres
 from trackertraincode.sample.sample import Sample
 
-_PICTURE = re.compile(r"^(?:.*/)?image\d+\.jpg$", re.IGNORECASE)
+_IMAGE = re.compile(r"^(?:.*/)?image\d+\.jpg$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,12 @@ class Settings:
 
 
 def make_source(archive: Path, face_model: Path | None, close_eyes: bool = False) -> Source:
-    """List the archive; with `close_eyes`, pictures get shut eyes as they are converted.
+    """List the archive; with `close_eyes`, images get shut eyes as they are converted.
 
     Raises ArchiveError when it is none, ModelFileError for a bad face model.
     """
     opened = open_archive(archive)
-    found, copies = one_of_each(opened.names, lambda n: n.rsplit("/", 1)[-1].lower() if _PICTURE.match(n) else None)
+    found, copies = one_of_each(opened.names, lambda n: n.rsplit("/", 1)[-1].lower() if _IMAGE.match(n) else None)
     stems = [name[:-4] for _, name in sorted(found.items())]
     if not stems:
         raise ArchiveError(f"{archive}: no AFLW2000/imageNNNNN.jpg in it; give AFLW2000-3D.zip or its folder.")
@@ -67,13 +67,13 @@ def make_source(archive: Path, face_model: Path | None, close_eyes: bool = False
         notes=(
             *((HOW_TO_GET_BFM.replace("shape and 3-D landmarks are", "shape is"),) if model is None else ()),
             *copies,
-            *unknown_images(opened, _PICTURE.match),
+            *unknown_images(opened, _IMAGE.match),
         ),
     )
 
 
 def convert_item(settings: Settings, stem: str) -> list[Sample]:
-    """One picture -> one sample. Raises ArchiveError naming the member that is missing, damaged or wrong."""
+    """One image -> one sample. Raises ArchiveError naming the member that is missing, damaged or wrong."""
     archive = open_archive(settings.archive)
     image = archive.read(f"{stem}.jpg")
     with naming(f"{stem}.jpg"):
@@ -108,7 +108,7 @@ def convert_item(settings: Settings, stem: str) -> list[Sample]:
 
 
 def _points_box(mat: dict[str, np.ndarray], name: str) -> np.ndarray:
-    """(4,) hull of the published points as they are, -1 where a point is hidden; NaN without them.
+    """(4,) box of the published points as they are, -1 where a point is hidden; NaN without them.
 
     Raises ArchiveError when they aren't (2, n) finite numbers.
     """

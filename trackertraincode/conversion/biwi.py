@@ -1,4 +1,4 @@
-"""BIWI Kinect head pose database: 24 sequences of 20 people, poses from depth, colour pictures.
+"""BIWI Kinect head pose database: 24 sequences of 20 people, poses from depth, colour images.
 
 PP/frame_FFFFF_rgb.png      a frame of sequence PP, below faces_0/, kinect_head_pose_db/ or nothing
 PP/frame_FFFFF_pose.txt     3 rows of the head's rotation, blank line, head centre in mm; depth camera
@@ -38,7 +38,7 @@ PEOPLE = (  # of sequences 1 to 24: four of the 20 people come twice (file list 
     "F01", "F02", "F03", "F04", "F05", "F06", "M01", "M02", "M03", "M04", "M05", "M06",
     "M07", "M08", "F03", "M09", "M10", "F05", "M11", "M12", "F02", "M01", "M13", "M14",
 )  # fmt: skip
-_PICTURE = re.compile(r"^(?:.*/)?(?P<sequence>\d\d)/frame_(?P<frame>\d{5})_rgb\.png$", re.IGNORECASE)
+_IMAGE = re.compile(r"^(?:.*/)?(?P<sequence>\d\d)/frame_(?P<frame>\d{5})_rgb\.png$", re.IGNORECASE)
 
 Frame = tuple[int, int]  # number of the sequence, number of the frame
 
@@ -47,20 +47,20 @@ Frame = tuple[int, int]  # number of the sequence, number of the frame
 class Item:
     """One frame."""
 
-    picture: str
+    image: str
     sequence: int
     box: tuple[float, float, float, float] | None  # annotated face; None: detect it
 
     @property
     def pose(self) -> str:
-        return re.sub(r"_rgb\.png$", "_pose.txt", self.picture, flags=re.IGNORECASE)
+        return re.sub(r"_rgb\.png$", "_pose.txt", self.image, flags=re.IGNORECASE)
 
     @property
     def calibration(self) -> str:
-        return f"{self.picture.rpartition('/')[0]}/rgb.cal"
+        return f"{self.image.rpartition('/')[0]}/rgb.cal"
 
     def __str__(self) -> str:
-        return self.picture
+        return self.image
 
 
 @dataclass(frozen=True)
@@ -92,25 +92,25 @@ def make_source(archive: Path, opal_annotation: Path | None, published_projectio
             raise ConfigError(f"{archive}: has crops; --opal-annotation and --published-projection don't fit.")
         return biwi_fsanet.make_source(archive)
     opened = open_archive(archive)
-    pictures, copies = list_pictures(opened)
-    if not pictures:
+    images, copies = list_images(opened)
+    if not images:
         raise ArchiveError(
             f"{archive}: no PP/frame_FFFFF_rgb.png in it; give the BIWI Kinect archive or its folder (faces_0 or "
             "kinect_head_pose_db), or FSA-Net's BIWI_done.npz."
         )
-    notes = [*copies, *unknown_images(opened, lambda name: _PICTURE.match(name) or "mask" in name.lower())]
+    notes = [*copies, *unknown_images(opened, lambda name: _IMAGE.match(name) or "mask" in name.lower())]
     boxes: dict[Frame, tuple[float, float, float, float]] | None = None
     if opal_annotation is not None:
         boxes = read_opal_annotation(opal_annotation)
-        if absent := [frame for frame in boxes if frame not in pictures]:
+        if absent := [frame for frame in boxes if frame not in images]:
             first = "{:02d}/frame_{:05d}".format(*absent[0])
             notes.append(f"{len(absent)} frames of {opal_annotation.name} aren't in {archive}, such as {first}.")
-        pictures = {frame: name for frame, name in pictures.items() if frame in boxes}
-        if not pictures:
+        images = {frame: name for frame, name in images.items() if frame in boxes}
+        if not images:
             raise ArchiveError(f"{opal_annotation}: not one of its frames is in {archive}.")
     else:
         MtcnnDetector().check()
-    items = [Item(name, frame[0], None if boxes is None else boxes[frame]) for frame, name in pictures.items()]
+    items = [Item(name, frame[0], None if boxes is None else boxes[frame]) for frame, name in images.items()]
     uncalibrated = sorted({item.calibration for item in items if item.calibration not in opened})
     if len(uncalibrated) == len({item.calibration for item in items}):
         raise ArchiveError(
@@ -122,11 +122,11 @@ def make_source(archive: Path, opal_annotation: Path | None, published_projectio
     return Source(items=items, convert=partial(convert_item, settings), notes=tuple(notes))
 
 
-def list_pictures(archive: Archive) -> tuple[dict[Frame, str], tuple[str, ...]]:
+def list_images(archive: Archive) -> tuple[dict[Frame, str], tuple[str, ...]]:
     """Members by sequence and frame, in this order; and a note on frames that are there in two layouts."""
 
     def key(name: str) -> Frame | None:
-        match = _PICTURE.match(name)
+        match = _IMAGE.match(name)
         return match and (int(match["sequence"]), int(match["frame"]))
 
     found, copies = one_of_each(archive.names, key)
@@ -147,7 +147,7 @@ def read_opal_annotation(path: Path) -> dict[Frame, tuple[float, float, float, f
         if not line.strip() or line.startswith("#"):
             continue
         words = line.split(";")
-        match = _PICTURE.match(words[0].replace("\\", "/"))
+        match = _IMAGE.match(words[0].replace("\\", "/"))
         if match is None or len(words) < 5:
             raise ArchiveError(f"{path}: line {number} isn't 'PP/frame_FFFFF_rgb.png;left;top;right;bottom;...'.")
         x0, y0, x1, y1 = (finite_number(word, f"{path}: line {number}") for word in words[1:5])
@@ -164,26 +164,24 @@ def convert_item(settings: Settings, item: Item) -> list[Sample]:
     rotation, center = read_pose(archive.read(item.pose), item.pose)
     rotation = calibration.rotation @ rotation
     center = calibration.rotation @ center + calibration.translation
-    with naming(item.picture):
-        picture = decode(archive.read(item.picture), color=True)
-    height, width = picture.shape[:2]
+    with naming(item.image):
+        image = decode(archive.read(item.image), color=True)
+    height, width = image.shape[:2]
     size = Size(width, height)
     if size != (calibration.width, calibration.height):
         found = f"{calibration.width:g} × {calibration.height:g}"
-        raise ArchiveError(f"{item.picture}: the picture is {width} × {height}, {item.calibration} is for {found}.")
+        raise ArchiveError(f"{item.image}: the image is {width} × {height}, {item.calibration} is for {found}.")
     xy, radius = project(center, calibration, settings.published_projection)
     if not (-width < 2 * xy[0] < 3 * width and -height < 2 * xy[1] < 3 * height):
-        raise ArchiveError(f"{item.pose}: the head lies at {xy.round().tolist()}, outside the picture.")
+        raise ArchiveError(f"{item.pose}: the head lies at {xy.round().tolist()}, outside the image.")
     projected = np.concatenate([xy - radius, xy + radius])
     return [
         Sample(
-            image=encode_jpeg(picture),
-            name=item.picture,
+            image=encode_jpeg(image),
+            name=item.image,
             sequence=f"{item.sequence:02d}",
             rotation=matrix_to_quat(torch.from_numpy(rotation)).numpy(),
-            face_box=_detect(picture, projected, item.picture)
-            if item.box is None
-            else _annotated(item, projected, size),
+            face_box=_detect(image, projected, item.image) if item.box is None else _annotated(item, projected, size),
             individual=person_of(item.sequence),
             **from_centres({"head": np.array([*(xy + rotation[:2] @ HEAD_ORIGIN * radius), radius])}),
         )
@@ -199,7 +197,7 @@ def person_of(sequence: int) -> int:
 def project(center: np.ndarray, calibration: Calibration, published: bool) -> tuple[np.ndarray, float]:
     """Head centre (3,) in mm of the colour camera -> (2,) pixels and the radius in pixels.
 
-    published: through the middle of the picture at 65 degrees, instead of through the camera's intrinsics.
+    published: through the middle of the image at 65 degrees, instead of through the camera's intrinsics.
     """
     x, y, z = center
     if published:
@@ -256,17 +254,17 @@ def _check_rotation(matrix: np.ndarray, name: str) -> None:
 def _annotated(item: Item, projected: np.ndarray, size: Size) -> np.ndarray:
     x0, y0, x1, y1 = item.box or (0.0, 0.0, 0.0, 0.0)
     if x1 <= x0 or y1 <= y0 or x0 >= size.width or y0 >= size.height or x1 <= 0 or y1 <= 0:
-        raise ArchiveError(f"{item.picture}: the annotated box {item.box} is empty or outside the picture.")
+        raise ArchiveError(f"{item.image}: the annotated box {item.box} is empty or outside the image.")
     box = np.array([x0, y0, x1, y1])
     if (np.maximum(box[:2], projected[:2]) >= np.minimum(box[2:], projected[2:])).any():
         found = projected.round(1).tolist()
-        raise ArchiveError(f"{item.picture}: the annotated box {item.box} isn't where the pose puts the head, {found}.")
+        raise ArchiveError(f"{item.image}: the annotated box {item.box} isn't where the pose puts the head, {found}.")
     return box
 
 
-def _detect(picture: np.ndarray, projected: np.ndarray, name: str) -> np.ndarray:
+def _detect(image: np.ndarray, projected: np.ndarray, name: str) -> np.ndarray:
     """The detected face that overlaps the projected head most."""
-    boxes, confidences = MtcnnDetector()(picture)
+    boxes, confidences = MtcnnDetector()(image)
     box = best_overlap(boxes[confidences > MIN_CONFIDENCE], projected, MIN_IOU)
     if box is None:
         raise ArchiveError(f"{name}: no detected face overlaps the projected head.")

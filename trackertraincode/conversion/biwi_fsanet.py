@@ -2,7 +2,7 @@
 
 image (N, 64, 64, 3) uint8 BGR      pose (N, 3) yaw, pitch, roll; degrees
 
-The crops have no record of person, sequence or place in the frame: a face box is its whole picture.
+The crops have no record of person, sequence or place in the frame: a face box is its whole image.
 """
 
 import zipfile

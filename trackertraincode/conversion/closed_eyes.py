@@ -1,6 +1,6 @@
 """Shut the eyes of a real face: its upper lid is drawn down over the eye, along the 68 landmarks.
 
-picture, landmarks, rotation --visible eyes--> lid curves --column by column, cv2.remap--> picture, landmarks
+image, landmarks, rotation --visible eyes--> lid curves --column by column, cv2.remap--> image, landmarks
 
 Each eye has a frame of its own: u runs from one corner to the other, v across, both in eye widths. In a column of that
 frame, the skin between brow and upper lid is stretched down to where the lids meet, the skin under the lower lid up to
@@ -39,23 +39,23 @@ class _Eye:
     brow: np.ndarray  # (2, 5) u, rising, and v
 
 
-def close_eyes(picture: np.ndarray, landmarks: np.ndarray, rotation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(H, W[, 3]) uint8, (68, 3) pixels, (4,) quaternion -> picture and landmarks with shut eyes; inputs stay.
+def close_eyes(image: np.ndarray, landmarks: np.ndarray, rotation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(H, W[, 3]) uint8, (68, 3) pixels, (4,) quaternion -> image and landmarks with shut eyes; inputs stay.
 
     An eye that can't be seen stays as it is.
     """
-    picture, landmarks = picture.copy(), landmarks.copy()
+    image, landmarks = image.copy(), landmarks.copy()
     for indices, brow, side in ((RIGHT_EYE, RIGHT_BROW, -1.0), (LEFT_EYE, LEFT_BROW, 1.0)):
         points = landmarks[list(indices)]
         if not _is_visible(points, rotation, side):
             continue
         eye = _eye_of(points[:, :2].astype(np.float64), landmarks[list(brow), :2])
-        _move_skin(picture, eye)
+        _move_skin(image, eye)
         lid = [indices[1], indices[2]]
         under = landmarks[[indices[5], indices[4]]]
         landmarks[lid] += MEETING * (under - landmarks[lid])
         landmarks[[indices[5], indices[4]]] += (1 - MEETING) * (points[[1, 2]] - under)
-    return picture, landmarks
+    return image, landmarks
 
 
 def _is_visible(points: np.ndarray, rotation: np.ndarray, side: float) -> bool:
@@ -82,9 +82,9 @@ def _eye_of(points: np.ndarray, brow: np.ndarray) -> _Eye:
     return _Eye(origin, along, across, curves[0], curves[1], arch[np.argsort(arch[:, 0])].T)
 
 
-def _move_skin(picture: np.ndarray, eye: _Eye) -> None:
+def _move_skin(image: np.ndarray, eye: _Eye) -> None:
     """In place."""
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     reach = [eye.origin + u * eye.along + v * eye.across for u in (-0.3, 1.3) for v in (-1.2, 1.2)]
     x0, y0 = np.floor(np.clip(np.min(reach, axis=0), 0, [width, height])).astype(int)
     x1, y1 = np.ceil(np.clip(np.max(reach, axis=0), 0, [width, height])).astype(int)
@@ -112,7 +112,7 @@ def _move_skin(picture: np.ndarray, eye: _Eye) -> None:
     source = np.where(inside, source, v)
     moved = np.stack([x, y], axis=-1) + (source - v)[..., None] * eye.across
     mapping = moved.astype(np.float32)
-    skin = cv2.remap(picture, mapping[..., 0], mapping[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    skin = cv2.remap(image, mapping[..., 0], mapping[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     shade = 1 - LASHES * openness * inside * np.exp(-(((v - meeting) / LASH_WIDTH) ** 2))
     shade = shade if skin.ndim == 2 else shade[..., None]
-    picture[y0:y1, x0:x1] = np.rint(skin * shade).astype(np.uint8)
+    image[y0:y1, x0:x1] = np.rint(skin * shade).astype(np.uint8)

@@ -43,36 +43,36 @@ def check_on_face(points: np.ndarray, box: np.ndarray, where: str) -> None:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a crop lies: the picture is scaled to `scaled`, then cut to x0, y0, x1, y1 of the scaled picture."""
+    """Where a crop lies: the image is scaled to `scaled`, then cut to x0, y0, x1, y1 of the scaled image."""
 
-    picture: Size
+    image: Size
     scaled: Size
     cut: tuple[int, int, int, int]
 
     @property
     def changes_nothing(self) -> bool:
-        """Whether the crop is the picture itself."""
-        return self.scaled == self.picture and self.cut == (0, 0, *self.picture)
+        """Whether the crop is the image itself."""
+        return self.scaled == self.image and self.cut == (0, 0, *self.image)
 
-    def move_pixels(self, picture: np.ndarray, interpolation: int) -> np.ndarray:
+    def move_pixels(self, image: np.ndarray, interpolation: int) -> np.ndarray:
         """(H, W, ...) -> crop."""
-        if self.scaled != self.picture:
-            picture = cv2.resize(picture, tuple(self.scaled), interpolation=interpolation)
+        if self.scaled != self.image:
+            image = cv2.resize(image, tuple(self.scaled), interpolation=interpolation)
         x0, y0, x1, y1 = self.cut
-        return np.ascontiguousarray(picture[y0:y1, x0:x1])
+        return np.ascontiguousarray(image[y0:y1, x0:x1])
 
     def move_labels(self, labels: Mapping[str, Any]) -> dict[str, Any]:
-        """Labels by attribute, from the picture's corner -> float64, from the crop's."""
-        scale = torch.tensor(self.scaled, dtype=torch.float64) / torch.tensor(self.picture)
+        """Labels by attribute, from the image's corner -> float64, from the crop's."""
+        scale = torch.tensor(self.scaled, dtype=torch.float64) / torch.tensor(self.image)
         affine = affine2d.compose(affine2d.translation(-torch.tensor(self.cut[:2]).double()), affine2d.scaling(scale))
         tensors = {name: torch.as_tensor(value, dtype=torch.float64) for name, value in labels.items()}
         return {name: value.numpy() for name, value in move(tensors, affine).items()}
 
 
 def place_crop(size: Size, box: np.ndarray) -> Placement | None:
-    """The crop round a face box: scaled when both sides of the box are large, padded, within the picture.
+    """The crop round a face box: scaled when both sides of the box are large, padded, within the image.
 
-    None when box and picture don't overlap.
+    None when box and image don't overlap.
     """
     box = np.asarray(box, dtype=np.float64)
     shorter = float((box[2:] - box[:2]).min())
@@ -88,42 +88,42 @@ def place_crop(size: Size, box: np.ndarray) -> Placement | None:
 
 
 def store_crop(
-    picture: bytes | np.ndarray, box: np.ndarray, labels: Mapping[str, Any] | None = None, *, name: str
+    image: bytes | np.ndarray, box: np.ndarray, labels: Mapping[str, Any] | None = None, *, name: str
 ) -> dict[str, Any]:
-    """What a file keeps of a face in a large picture, as arguments of Sample: image, face_box and the moved labels.
+    """What a file keeps of a face in a large image, as arguments of Sample: image, face_box and the moved labels.
 
-    picture: JPEG or PNG file, or (H, W, 3) RGB uint8. box: (4,) pixels, from the picture's corner. labels: by attribute
-    of Sample, from the picture's corner; None stays None. A JPEG file that needs neither scaling nor cropping is kept
+    image: JPEG or PNG file, or (H, W, 3) RGB uint8. box: (4,) pixels, from the image's corner. labels: by attribute
+    of Sample, from the image's corner; None stays None. A JPEG file that needs neither scaling nor cropping is kept
     as it is, all else becomes JPEG of quality 95. Label images are scaled without mixing classes.
-    Raises ArchiveError, which begins with `name`, when the picture is damaged or the box lies outside of it.
+    Raises ArchiveError, which begins with `name`, when the image is damaged or the box lies outside of it.
     """
     with naming(name):
-        size = check_image(picture) if isinstance(picture, bytes) else Size(picture.shape[1], picture.shape[0])
+        size = check_image(image) if isinstance(image, bytes) else Size(image.shape[1], image.shape[0])
     placement = place_crop(size, box)
     if placement is None:
         found = [round(float(v), 1) for v in box]
-        raise ArchiveError(f"{name}: face box {found} lies outside of the picture of {size.width} × {size.height}.")
-    if isinstance(picture, bytes) and placement.changes_nothing and sniff(picture) == "jpeg":
-        image = picture
+        raise ArchiveError(f"{name}: face box {found} lies outside of the image of {size.width} × {size.height}.")
+    if isinstance(image, bytes) and placement.changes_nothing and sniff(image) == "jpeg":
+        stored = image
     else:
-        pixels = decode(picture, color=True) if isinstance(picture, bytes) else picture
-        image = encode_jpeg(placement.move_pixels(pixels, cv2.INTER_AREA))
+        pixels = decode(image, color=True) if isinstance(image, bytes) else image
+        stored = encode_jpeg(placement.move_pixels(pixels, cv2.INTER_AREA))
     given = {"face_box": box, **(labels or {})}
     classes = given.pop("segmentation", None)
     kept = placement.move_labels({name: value for name, value in given.items() if value is not None})
     if classes is not None:
         kept["segmentation"] = _move_classes(classes, placement, name)
-    return {"image": image, **given, **kept}
+    return {"image": stored, **given, **kept}
 
 
 def _move_classes(value: bytes | np.ndarray, placement: Placement, name: str) -> bytes:
     with naming(f"{name}: label image"):
         classes = decode_labels(value) if isinstance(value, bytes) else value
-    if classes.shape != placement.picture[::-1]:
+    if classes.shape != placement.image[::-1]:
         found = f"{classes.shape[1]} × {classes.shape[0]}"
         raise ArchiveError(
-            f"{name}: label image has {found} pixels, the picture {placement.picture.width} × "
-            f"{placement.picture.height}; they must be of one size."
+            f"{name}: label image has {found} pixels, the image {placement.image.width} × "
+            f"{placement.image.height}; they must be of one size."
         )
     if isinstance(value, bytes) and placement.changes_nothing:
         return value

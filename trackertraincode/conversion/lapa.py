@@ -33,20 +33,20 @@ CLASSES = (
 MIN_IOU = 0.25  # of the detection that replaces the landmarks' box
 DETECTOR_MIN_FACE = 20  # pixels, MTCNN's usual
 SMALLEST_SHARE = 0.4  # a detection with a smaller side, relative to the landmarks', can't overlap enough
-_PICTURE = re.compile(rf"^(?P<root>(?:.*/)?(?P<split>{'|'.join(SPLITS)})/)images/(?P<name>[^/]+)\.jpg$", re.IGNORECASE)
-_MEGAFACE = re.compile(r"^[\d_]+$")  # names of the pictures that come from MegaFace
+_IMAGE = re.compile(rf"^(?P<root>(?:.*/)?(?P<split>{'|'.join(SPLITS)})/)images/(?P<name>[^/]+)\.jpg$", re.IGNORECASE)
+_MEGAFACE = re.compile(r"^[\d_]+$")  # names of the images that come from MegaFace
 
 
 @dataclass(frozen=True)
 class Item:
-    """One picture."""
+    """One image."""
 
     root: str  # folder of its split, with "/"
     name: str  # without extension
     extension: str
 
     @property
-    def picture(self) -> str:
+    def image(self) -> str:
         return f"{self.root}images/{self.name}{self.extension}"
 
     @property
@@ -58,7 +58,7 @@ class Item:
         return f"{self.root}labels/{self.name}.png"
 
     def __str__(self) -> str:
-        return self.picture
+        return self.image
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def make_source(archive: Path, split: str, only_megaface: bool, mtcnn: bool, seg
     opened = open_archive(archive)
 
     def key(name: str) -> tuple[int, str] | None:
-        match = _PICTURE.match(name)
+        match = _IMAGE.match(name)
         if match is None or (split != "all" and match["split"].lower() != split):
             return None
         return SPLITS.index(match["split"].lower()), match["name"]
@@ -90,15 +90,15 @@ def make_source(archive: Path, split: str, only_megaface: bool, mtcnn: bool, seg
         wanted = "{train,val,test}" if split == "all" else split
         raise ArchiveError(f"{archive}: no {wanted}/images/NAME.jpg in it; give LaPa's zip file or its folder.")
     known = re.compile(r"/(images|labels)/[^/]+$", re.IGNORECASE)
-    notes = [*copies, *unknown_images(opened, lambda name: _PICTURE.match(name) or known.search(name))]
+    notes = [*copies, *unknown_images(opened, lambda name: _IMAGE.match(name) or known.search(name))]
     if only_megaface:
         kept = [item for item in items if _MEGAFACE.match(item.name)]
-        notes.append(f"{len(items) - len(kept)} pictures that don't come from MegaFace are left out (--only-megaface)")
+        notes.append(f"{len(items) - len(kept)} images that don't come from MegaFace are left out (--only-megaface)")
         items = kept
         if not items:
-            raise ArchiveError(f"{archive}: none of its pictures has a name of MegaFace, of digits and '_' only.")
+            raise ArchiveError(f"{archive}: none of its images has a name of MegaFace, of digits and '_' only.")
     if not any(item.landmarks in opened for item in items):
-        raise ArchiveError(f"{archive}: {len(items)} pictures but no landmarks/NAME.txt; it isn't complete.")
+        raise ArchiveError(f"{archive}: {len(items)} images but no landmarks/NAME.txt; it isn't complete.")
     if segmentation and not any(item.labels in opened for item in items):
         notes.append("no label images (labels/NAME.png) in this archive: none are stored")
         segmentation = False
@@ -109,11 +109,11 @@ def make_source(archive: Path, split: str, only_megaface: bool, mtcnn: bool, seg
 
 
 def convert_item(settings: Settings, item: Item) -> list[Sample]:
-    """One picture -> one sample. Raises ArchiveError naming the member that is missing, damaged or wrong."""
+    """One image -> one sample. Raises ArchiveError naming the member that is missing, damaged or wrong."""
     archive = open_archive(settings.archive)
     points = read_landmarks(archive.read(item.landmarks), item.landmarks)
-    image = archive.read(item.picture)
-    with naming(item.picture):
+    image = archive.read(item.image)
+    with naming(item.image):
         check_image(image)
     labels = from_centres({"landmarks_2d": lapa_to_68(points)})
     if settings.segmentation or item.labels in archive:
@@ -124,7 +124,7 @@ def convert_item(settings: Settings, item: Item) -> list[Sample]:
     box = box_around(points)
     if settings.refine_boxes:
         box = refine_box(decode(image, color=True), box)
-    return [Sample(name=item.picture, **store_crop(image, box, labels, name=item.picture))]
+    return [Sample(name=item.image, **store_crop(image, box, labels, name=item.image))]
 
 
 def read_landmarks(data: bytes, name: str) -> np.ndarray:
@@ -138,11 +138,11 @@ def read_landmarks(data: bytes, name: str) -> np.ndarray:
     return number_rows(lines[1:], name, 2, first=2)
 
 
-def refine_box(picture: np.ndarray, box: np.ndarray) -> np.ndarray:
+def refine_box(image: np.ndarray, box: np.ndarray) -> np.ndarray:
     """MTCNN's box where it finds the face of `box`, else `box`."""
     wanted = SMALLEST_SHARE * float((box[2:] - box[:2]).min())
     doublings = max(0, math.floor(math.log2(max(wanted, 1.0) / DETECTOR_MIN_FACE)))  # few sizes: networks are cached
-    found = MtcnnDetector(min_face=DETECTOR_MIN_FACE * 2**doublings)(picture)
+    found = MtcnnDetector(min_face=DETECTOR_MIN_FACE * 2**doublings)(image)
     better = best_overlap(found.boxes, box, MIN_IOU)
     return box if better is None else better
 

@@ -1,6 +1,6 @@
 """Microsoft's FaceSynthetics: rendered faces with 70 landmarks and label images, no poses.
 
-NNNNNN.png           512 × 512 picture
+NNNNNN.png           512 × 512 image
 NNNNNN_seg.png       classes 0 to 18, or 255
 NNNNNN_ldmks.txt     70 lines `x y`: iBUG's 68, then the pupils
 """
@@ -28,7 +28,7 @@ LARGEST_CLASS = 18
 BACKGROUND, SKIN, NOSE, IGNORE = (CLASSES[name] for name in ("background", "skin", "nose", "ignore"))
 LANDMARKS_IN_FILE = 70
 SMALLEST_BOX = 32  # pixels; boxes with a side up to this are left out
-_PICTURE = re.compile(r"(?:^|/)\d+\.png$", re.IGNORECASE)
+_IMAGE = re.compile(r"(?:^|/)\d+\.png$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -42,36 +42,36 @@ class Settings:
 def make_source(archive: Path, segmentation: bool) -> Source:
     """List the archive, in the order of the names. Raises ArchiveError when it is none."""
     opened = open_archive(archive)
-    found, copies = one_of_each(opened.names, lambda n: n.rsplit("/", 1)[-1].lower() if _PICTURE.search(n) else None)
+    found, copies = one_of_each(opened.names, lambda n: n.rsplit("/", 1)[-1].lower() if _IMAGE.search(n) else None)
     stems = [name[:-4] for _, name in sorted(found.items())]
     if not stems:
         raise ArchiveError(f"{archive}: no NNNNNN.png in it; give dataset_100000.zip or the folder it was unpacked to.")
     for ending, what in (("_seg.png", "label images"), ("_ldmks.txt", "landmarks")):
         if not any(f"{stem}{ending}" in opened for stem in stems):
-            raise ArchiveError(f"{archive}: {len(stems)} pictures but no {what} (NNNNNN{ending}); download it again.")
+            raise ArchiveError(f"{archive}: {len(stems)} images but no {what} (NNNNNN{ending}); download it again.")
     notes = (*copies, *unknown_images(opened, lambda name: re.search(r"\d+(_seg)?\.png$", name, re.IGNORECASE)))
     return Source(items=stems, convert=partial(convert_item, Settings(archive, segmentation)), notes=notes)
 
 
 def convert_item(settings: Settings, stem: str) -> list[Sample]:
-    """One picture -> one sample. Raises ArchiveError naming the member that is missing, damaged or wrong."""
+    """One image -> one sample. Raises ArchiveError naming the member that is missing, damaged or wrong."""
     archive = open_archive(settings.archive)
-    picture, labels, points = f"{stem}.png", f"{stem}_seg.png", f"{stem}_ldmks.txt"
+    image, labels, points = f"{stem}.png", f"{stem}_seg.png", f"{stem}_ldmks.txt"
     landmarks = read_landmarks(archive.read(points), points)
     label_file = archive.read(labels)
     with naming(labels):
         classes = decode_labels(label_file)
     box = face_box(classes, labels)
     check_on_face(landmarks, box, points)
-    with naming(picture):
-        pixels = decode(archive.read(picture), color=True)
+    with naming(image):
+        pixels = decode(archive.read(image), color=True)
     if pixels.shape[:2] != classes.shape:
         found = f"{pixels.shape[1]} × {pixels.shape[0]}"
-        raise ArchiveError(f"{picture}: {found} pixels, its label image {classes.shape[1]} × {classes.shape[0]}.")
+        raise ArchiveError(f"{image}: {found} pixels, its label image {classes.shape[1]} × {classes.shape[0]}.")
     return [
         Sample(
             image=encode_jpeg(pixels),
-            name=picture,
+            name=image,
             face_box=box,
             segmentation=label_file if settings.segmentation else None,
             **from_centres({"landmarks": np.column_stack([landmarks, np.zeros(COUNT)])}),  # depths aren't known

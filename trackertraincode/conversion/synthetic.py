@@ -23,6 +23,6 @@ def write_faces(request: Request, destination: Path, workers: int) -> None:
                 writer.write(face.sample)
         return
     with whole_file(destination) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-        for member in LAYOUTS[request.format](iter(faces)):  # pictures and .mat files are compressed already
+        for member in LAYOUTS[request.format](iter(faces)):  # images and .mat files are compressed already
             info = zipfile.ZipInfo(member.name, date_time=(2020, 1, 1, 0, 0, 0))  # the same bytes at any time
             archive.writestr(info, member.data)

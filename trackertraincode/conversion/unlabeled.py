@@ -1,4 +1,4 @@
-"""Pictures and videos without labels: the faces that MTCNN finds, each cut out with its box.
+"""Images and videos without labels: the faces that MTCNN finds, each cut out with its box.
 
     folder, zip file or video --frames--> MtcnnDetector --boxes--> one crop per face
 
@@ -29,7 +29,7 @@ BYTES_PER_FRAME = 16  # no video packs frames closer; more frames than that are 
 
 @dataclass(frozen=True)
 class Item:
-    """A picture, or a frame of a video."""
+    """An image, or a frame of a video."""
 
     name: str  # below the source; of the file itself where the source is a video
     frame: int | None  # of a video, from 0
@@ -55,9 +55,9 @@ def _video_path(source: Path, name: str) -> Path:
 
 
 def make_source(source: Path, min_confidence: float, min_face: int, all_faces: bool, every: int) -> Source:
-    """List pictures and frames, by name and number.
+    """List images and frames, by name and number.
 
-    min_face: pixels. all_faces: not only the largest of each picture. every: take each such frame of videos.
+    min_face: pixels. all_faces: not only the largest of each image. every: take each such frame of videos.
     Raises ArchiveError when there is nothing to convert, ConfigError when there is no detector.
     """
     detector = MtcnnDetector(min_face=min_face)
@@ -73,14 +73,14 @@ def make_source(source: Path, min_confidence: float, min_face: int, all_faces: b
             items += [Item(name, frame) for frame in range(0, Video(_video_path(source, name)).count(), every)]
     if not items:
         raise ArchiveError(
-            f"{source}: no pictures ({', '.join(IMAGE_EXTENSIONS)}) or videos ({', '.join(VIDEO_EXTENSIONS)}) in it."
+            f"{source}: no images ({', '.join(IMAGE_EXTENSIONS)}) or videos ({', '.join(VIDEO_EXTENSIONS)}) in it."
         )
     settings = Settings(source, detector, min_confidence, all_faces, sequences=videos > 0 and not all_faces)
     return Source(items=items, convert=partial(convert_item, settings), notes=tuple(notes))
 
 
 def _list(source: Path, notes: list[str]) -> Iterator[str]:
-    """Names of pictures and videos below the source."""
+    """Names of images and videos below the source."""
     if source.is_file() and source.suffix.lower() in VIDEO_EXTENSIONS:
         yield source.name
         return
@@ -95,7 +95,7 @@ def _list(source: Path, notes: list[str]) -> Iterator[str]:
 
 
 def convert_item(settings: Settings, item: Item) -> list[Sample]:
-    """One picture or frame -> a sample per face. Raises ArchiveError naming it when it is damaged or without a face."""
+    """One image or frame -> a sample per face. Raises ArchiveError naming it when it is damaged or without a face."""
     data: bytes | np.ndarray
     if item.frame is None:
         data = open_archive(settings.source).read(item.name)

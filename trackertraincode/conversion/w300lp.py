@@ -1,6 +1,6 @@
-"""300W-LP: pictures with 3DDFA labels, and the same faces turned to large poses.
+"""300W-LP: images with 3DDFA labels, and the same faces turned to large poses.
 
-300W_LP/{AFW,HELEN,IBUG,LFPW}/NAME_K.{jpg,mat}     K = 0 is the picture itself, K > 0 synthesised larger poses
+300W_LP/{AFW,HELEN,IBUG,LFPW}/NAME_K.{jpg,mat}     K = 0 is the image itself, K > 0 synthesised larger poses
 300W_LP/landmarks/SUBSET/NAME_K_pts.mat             2-D landmarks that follow the synthesised rotation
 """
 
@@ -33,12 +33,12 @@ from trackertraincode.sample.moving import from_centres
 from trackertraincode.sample.sample import Sample
 
 SUBSETS = ("AFW", "HELEN", "IBUG", "LFPW")
-_PICTURE = re.compile(rf"^(?:.*/)?(?P<subset>{'|'.join(SUBSETS)})/(?P<name>[^/]+)_(?P<pose>\d+)\.jpg$", re.IGNORECASE)
+_IMAGE = re.compile(rf"^(?:.*/)?(?P<subset>{'|'.join(SUBSETS)})/(?P<name>[^/]+)_(?P<pose>\d+)\.jpg$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Item:
-    """One picture of the archive."""
+    """One image of the archive."""
 
     stem: str  # member name without extension
     landmarks: str | None  # member with its 2-D landmarks
@@ -77,7 +77,7 @@ def make_source(archive: Path, face_model: Path | None, subset: str, reconstruct
         notes=(
             *((HOW_TO_GET_BFM,) if model is None else ()),
             *copies,
-            *unknown_images(opened, lambda name: _PICTURE.match(name) or "_flip/" in name.lower()),
+            *unknown_images(opened, lambda name: _IMAGE.match(name) or "_flip/" in name.lower()),
         ),
     )
 
@@ -89,7 +89,7 @@ def list_items(archive: Archive, subset: str) -> tuple[list[Item], tuple[str, ..
     """
 
     def key(name: str) -> tuple[str, str, str] | None:
-        match = _PICTURE.match(name)
+        match = _IMAGE.match(name)
         if match is None or "/landmarks/" in f"/{name}":
             return None
         if (subset == "original" and int(match["pose"]) > 0) or (subset == "large" and int(match["pose"]) == 0):
@@ -99,7 +99,7 @@ def list_items(archive: Archive, subset: str) -> tuple[list[Item], tuple[str, ..
     found, copies = one_of_each(archive.names, key)
     items = []
     for _, name in sorted(found.items()):
-        match = _PICTURE.match(name)
+        match = _IMAGE.match(name)
         assert match is not None
         folder = name[: match.start("subset")]
         stem = f"{match['subset']}/{match['name']}_{match['pose']}"
@@ -110,7 +110,7 @@ def list_items(archive: Archive, subset: str) -> tuple[list[Item], tuple[str, ..
 
 
 def _has_landmarks(item: Item) -> bool:
-    """Whether 2-D landmarks that fit the picture are there: `pt2d` of the .mat fits only the original pose."""
+    """Whether 2-D landmarks that fit the image are there: `pt2d` of the .mat fits only the original pose."""
     return item.landmarks is not None or item.pose == 0
 
 
@@ -125,7 +125,7 @@ def _coefficients_of(archive: Archive, items: list[Item]) -> str:
 
 
 def convert_item(settings: Settings, item: Item) -> list[Sample]:
-    """One picture -> one sample. Raises ArchiveError naming the member that is missing, damaged or wrong."""
+    """One image -> one sample. Raises ArchiveError naming the member that is missing, damaged or wrong."""
     archive = open_archive(settings.archive)
     image = archive.read(f"{item.stem}.jpg")
     with naming(f"{item.stem}.jpg"):

@@ -29,7 +29,7 @@ from trackertraincode.sample.images import Size, encode_jpeg
 from trackertraincode.sample.moving import from_centres, to_centres
 from trackertraincode.sample.sample import Sample
 
-LARGEST_FACE = 1.5 * 129  # pixels of a face box's longer side in stored pictures
+LARGEST_FACE = 1.5 * 129  # pixels of a face box's longer side in stored images
 MIN_PADDING = 10  # pixels round the box of all landmarks
 MIN_IOU = 0.25  # of the detection that replaces the landmarks' box
 FRAMES_PER_ITEM = 32
@@ -132,18 +132,18 @@ def convert_item(settings: Settings, item: Item) -> list[Sample]:
     for frame in list(video.annotations)[item.first : item.first + item.count]:
         if frame not in landmarks.points:
             continue
-        picture = frame_reader(settings.archive, video.member, frame - 1).read(frame - 1)
-        if picture is None:
+        image = frame_reader(settings.archive, video.member, frame - 1).read(frame - 1)
+        if image is None:
             break
-        samples.append(_sample(settings, video, frame, picture, landmarks))
+        samples.append(_sample(settings, video, frame, image, landmarks))
     return samples
 
 
-def _sample(settings: Settings, video: Video, frame: int, picture: np.ndarray, landmarks: Landmarks) -> Sample:
+def _sample(settings: Settings, video: Video, frame: int, image: np.ndarray, landmarks: Landmarks) -> Sample:
     name = video.annotations[frame]
-    placement = shared_crop(Size(picture.shape[1], picture.shape[0]), landmarks, f"{video.member}")
+    placement = shared_crop(Size(image.shape[1], image.shape[0]), landmarks, f"{video.member}")
     moved = placement.move_labels(from_centres({"landmarks_2d": landmarks.points[frame]}))
-    crop = placement.move_pixels(picture, cv2.INTER_AREA)
+    crop = placement.move_pixels(image, cv2.INTER_AREA)
     box = box_around(to_centres(moved)["landmarks_2d"])  # as the other archives' boxes
     if settings.refine_boxes:
         detected = best_overlap(MtcnnDetector()(crop).boxes, box, MIN_IOU)
@@ -159,7 +159,7 @@ def _sample(settings: Settings, video: Video, frame: int, picture: np.ndarray, l
 
 
 def shared_crop(size: Size, landmarks: Landmarks, name: str) -> Placement:
-    """The crop of all frames: the box of all landmarks, padded by half its diagonal, within the picture.
+    """The crop of all frames: the box of all landmarks, padded by half its diagonal, within the image.
 
     Scaled so that the largest face isn't above `LARGEST_FACE`. Raises ArchiveError when the box is outside.
     """
@@ -253,10 +253,10 @@ class FrameReader:
         while self.position <= index:
             if not self._grab():
                 return None
-        found, picture = self._capture.retrieve()
-        if not found or picture.dtype != np.uint8:
+        found, image = self._capture.retrieve()
+        if not found or image.dtype != np.uint8:
             raise ArchiveError(f"{self.member}: frame {index + 1} can't be decoded.")
-        return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+        return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
     def count(self) -> int:
         """Number of frames; nothing can be read afterwards."""

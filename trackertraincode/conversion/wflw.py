@@ -1,8 +1,8 @@
-"""WFLW: 98 landmarks of faces in large pictures.
+"""WFLW: 98 landmarks of faces in large images.
 
 WFLW_images/FOLDER/NAME.jpg
 WFLW_annotations/list_98pt_rect_attr_train_test/list_98pt_rect_attr_{train,test}.txt
-    per line 196 coordinates, box x0 y0 x1 y1, 6 attributes, picture
+    per line 196 coordinates, box x0 y0 x1 y1, 6 attributes, image
 """
 
 import re
@@ -33,7 +33,7 @@ class Item:
 
     number: int  # of the line, from 1
     words: str  # the line
-    picture: str  # as the list names it
+    image: str  # as the list names it
     member: str | None  # of the archive; None: not there
 
 
@@ -52,10 +52,10 @@ def make_source(archive: Path, split: str, min_box_width: int) -> Source:
     """
     opened = open_archive(archive)
     list_name = _find_list(opened, split)
-    pictures = [name for name in opened.names if name.lower().endswith((".jpg", ".jpeg", ".png"))]
-    if not pictures:
-        raise ArchiveError(f"{archive}: no pictures; WFLW_images belongs beside WFLW_annotations (unpack both there).")
-    find = _PictureFinder(pictures)
+    images = [name for name in opened.names if name.lower().endswith((".jpg", ".jpeg", ".png"))]
+    if not images:
+        raise ArchiveError(f"{archive}: no images; WFLW_images belongs beside WFLW_annotations (unpack both there).")
+    find = _ImageFinder(images)
     items, narrow = [], 0
     for number, line in enumerate(read_lines(opened.read(list_name), list_name), 1):
         words = line.split(maxsplit=NUMBERS)
@@ -64,12 +64,12 @@ def make_source(archive: Path, split: str, min_box_width: int) -> Source:
         if _is_narrow(words, min_box_width):
             narrow += 1
             continue
-        picture = words[-1].strip()
-        items.append(Item(number, line, picture, find(picture)))
+        image = words[-1].strip()
+        items.append(Item(number, line, image, find(image)))
     if not items:
         raise ArchiveError(f"{archive}: {list_name} has no face with a box at least {min_box_width} pixels wide.")
     if all(item.member is None for item in items):
-        raise ArchiveError(f"{archive}: none of the pictures of {list_name}, such as '{items[0].picture}', is there.")
+        raise ArchiveError(f"{archive}: none of the images of {list_name}, such as '{items[0].image}', is there.")
     note = f"{narrow} faces with boxes narrower than {min_box_width} pixels are left out (--min-box-width)"
     return Source(
         items=items,
@@ -89,8 +89,8 @@ def _find_list(archive: Archive, split: str) -> str:
     return found[0]
 
 
-class _PictureFinder:
-    """Picture of the list -> member of the archive, wherever the mirror's folders lie."""
+class _ImageFinder:
+    """Image of the list -> member of the archive, wherever the mirror's folders lie."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self._by_path: dict[tuple[str, ...], str | None] = {}
@@ -99,8 +99,8 @@ class _PictureFinder:
             self._by_path.setdefault(parts[-2:], name)  # further ones are copies
             self._by_path[parts[-1:]] = name if parts[-1:] not in self._by_path else None  # None: not unique
 
-    def __call__(self, picture: str) -> str | None:
-        parts = PurePosixPath(normal_name(picture).casefold()).parts
+    def __call__(self, image: str) -> str | None:
+        parts = PurePosixPath(normal_name(image).casefold()).parts
         return self._by_path.get(parts[-2:]) or self._by_path.get(parts[-1:])
 
 
@@ -113,17 +113,17 @@ def _is_narrow(words: list[str], min_box_width: int) -> bool:
 
 
 def convert_item(settings: Settings, item: Item) -> list[Sample]:
-    """One face -> one sample. Raises ArchiveError naming list and line, or picture."""
+    """One face -> one sample. Raises ArchiveError naming list and line, or image."""
     where = f"{settings.list_name}: line {item.number}"
     words = item.words.split(maxsplit=NUMBERS)
     if len(words) != NUMBERS + 1 or not re.search(r"\.\w+$", words[-1].strip()):
-        raise ArchiveError(f"{where} has {len(words)} words, expected {NUMBERS} numbers and a picture.")
+        raise ArchiveError(f"{where} has {len(words)} words, expected {NUMBERS} numbers and an image.")
     numbers = np.array([finite_number(word, where) for word in words[:NUMBERS]])
     box = numbers[_BOX_START : _BOX_START + 4]
     if not (box[2] > box[0] and box[3] > box[1]):
         raise ArchiveError(f"{where} has the empty box {box.tolist()}.")
     if item.member is None:
-        raise ArchiveError(f"{where}: picture '{item.picture}' is missing in WFLW_images.")
+        raise ArchiveError(f"{where}: image '{item.image}' is missing in WFLW_images.")
     landmarks = wflw_to_68(numbers[:_BOX_START].reshape(WFLW_COUNT, 2))
     check_on_face(landmarks, box, where)
     image = open_archive(settings.archive).read(item.member)

@@ -1,10 +1,10 @@
-"""WIDER FACE, for the localizer: from each picture of exactly one face a section with it and one without.
+"""WIDER FACE, for the localizer: from each image of exactly one face a section with it and one without.
 
 WIDER_train.zip, WIDER_val.zip     WIDER_{train,val}/images/EVENT/NAME.jpg
 wider_face_split.zip               wider_face_split/wider_face_{train,val}_bbx_gt.txt
 
 The source is the folder with the three, zipped or unpacked, or one zip of all. Sections are drawn from a random
-generator that depends on the seed and the picture's name alone.
+generator that depends on the seed and the image's name alone.
 """
 
 import re
@@ -28,13 +28,13 @@ from trackertraincode.sample.sample import Sample
 SUBSETS = ("train", "val")
 FACE_SHARE = (0.10, 0.33)  # of the section's width; the localizer's faces
 MIN_WIDTH = 64  # pixels of a section without a face; less shows nothing
-_PICTURE = re.compile(r"^(?:.*/)?WIDER_(train|val)/images/([^/]+/[^/]+\.jpe?g)$", re.IGNORECASE)
+_IMAGE = re.compile(r"^(?:.*/)?WIDER_(train|val)/images/([^/]+/[^/]+\.jpe?g)$", re.IGNORECASE)
 _BOX_VALUES = 10  # x y w h blur expression illumination invalid occlusion pose
 _INVALID = 7
 
 
 class Section(NamedTuple):
-    """Part of a picture, whole pixels."""
+    """Part of an image, whole pixels."""
 
     x: int
     y: int
@@ -44,14 +44,14 @@ class Section(NamedTuple):
 
 @dataclass(frozen=True)
 class Item:
-    """A picture of exactly one face."""
+    """An image of exactly one face."""
 
     archive: Path  # where it lies
-    picture: str
+    image: str
     box: tuple[int, int, int, int]  # x0, y0, x1, y1
 
     def __str__(self) -> str:
-        return self.picture
+        return self.image
 
 
 @dataclass(frozen=True)
@@ -59,22 +59,22 @@ class Settings:
     """What all items of a run share."""
 
     seed: int
-    max_size: int  # pixels of a stored picture's longer side
+    max_size: int  # pixels of a stored image's longer side
 
 
 def make_source(folder: Path, seed: int, max_size: int) -> Source:
-    """List pictures of one face. Raises ArchiveError when parts are missing or an annotation file is damaged."""
+    """List images of one face. Raises ArchiveError when parts are missing or an annotation file is damaged."""
     archives = _archives(folder)
-    pictures = _pictures(archives)
+    images = _images(archives)
     items: list[Item] = []
     notes = []
     missing = 0
     for subset in SUBSETS:
-        if not any(key[0] == subset for key in pictures):
-            notes.append(f"{folder}: no pictures of WIDER_{subset} (WIDER_{subset}.zip or its folder); left out.")
+        if not any(key[0] == subset for key in images):
+            notes.append(f"{folder}: no images of WIDER_{subset} (WIDER_{subset}.zip or its folder); left out.")
             continue
         for path, box in _single_faces(archives, folder, subset):
-            place = pictures.get((subset, normal_name(path).casefold()))
+            place = images.get((subset, normal_name(path).casefold()))
             if place is None:
                 missing += 1
             else:
@@ -82,9 +82,9 @@ def make_source(folder: Path, seed: int, max_size: int) -> Source:
     if len(notes) == len(SUBSETS):
         raise ArchiveError(f"{folder}: no WIDER_train.zip, WIDER_val.zip or their folders in it; get at least one.")
     if missing:
-        notes.append(f"{folder}: {missing} annotated pictures of one face aren't in the archives.")
+        notes.append(f"{folder}: {missing} annotated images of one face aren't in the archives.")
     if not items:
-        raise ArchiveError(f"{folder}: not one picture of exactly one face; the annotations don't fit the pictures.")
+        raise ArchiveError(f"{folder}: not one image of exactly one face; the annotations don't fit the images.")
     return Source(items=items, convert=partial(convert_item, Settings(seed, max_size)), notes=tuple(notes))
 
 
@@ -95,18 +95,18 @@ def _archives(source: Path) -> list[Path]:
     return [source, *sorted(p for p in source.iterdir() if p.suffix.lower() == ".zip" and "wider" in p.name.lower())]
 
 
-def _pictures(archives: list[Path]) -> dict[tuple[str, str], tuple[Path, str]]:
+def _images(archives: list[Path]) -> dict[tuple[str, str], tuple[Path, str]]:
     """(subset, EVENT/NAME.jpg without capitals) -> archive and member."""
     found: dict[tuple[str, str], tuple[Path, str]] = {}
     for path in archives:
         for name in open_archive(path).names:
-            if match := _PICTURE.match(name):
+            if match := _IMAGE.match(name):
                 found.setdefault((match[1].lower(), match[2].casefold()), (path, name))
     return found
 
 
 def _single_faces(archives: list[Path], folder: Path, subset: str) -> Iterator[tuple[str, tuple[int, int, int, int]]]:
-    """Pictures of a subset with exactly one face, and its box."""
+    """Images of a subset with exactly one face, and its box."""
     wanted = f"wider_face_{subset}_bbx_gt.txt"
     for path in archives:
         archive = open_archive(path)
@@ -118,9 +118,9 @@ def _single_faces(archives: list[Path], folder: Path, subset: str) -> Iterator[t
 
 
 def read_single_faces(archive: Archive, name: str) -> Iterator[tuple[str, tuple[int, int, int, int]]]:
-    """Annotations: picture, number of boxes, then a line each; 0 boxes have one line of zeros.
+    """Annotations: image, number of boxes, then a line each; 0 boxes have one line of zeros.
 
-    Faces of no size don't count; a picture whose only face is marked as invalid is left out.
+    Faces of no size don't count; an image whose only face is marked as invalid is left out.
     Raises ArchiveError naming file and line.
     """
     lines = [line.strip() for line in read_lines(archive.read(name), name)]
@@ -130,52 +130,52 @@ def read_single_faces(archive: Archive, name: str) -> Iterator[tuple[str, tuple[
             position += 1
             continue
         place = f"{name}: line {position + 1}"
-        picture = lines[position]
-        if not picture.lower().endswith((".jpg", ".jpeg")):
-            raise ArchiveError(f"{place} should be the path of a picture, found '{picture[:60]}'.")
+        image = lines[position]
+        if not image.lower().endswith((".jpg", ".jpeg")):
+            raise ArchiveError(f"{place} should be the path of an image, found '{image[:60]}'.")
         count = lines[position + 1] if position + 1 < len(lines) else ""
         if not count.isdecimal():
-            raise ArchiveError(f"{place}: the number of boxes should follow '{picture}', found '{count[:60]}'.")
+            raise ArchiveError(f"{place}: the number of boxes should follow '{image}', found '{count[:60]}'.")
         first, rows = position + 2, max(1, int(count))
         if first + rows > len(lines):
-            raise ArchiveError(f"{name}: ends within the {count} boxes of '{picture}'; get the file again.")
+            raise ArchiveError(f"{name}: ends within the {count} boxes of '{image}'; get the file again.")
         boxes = number_rows(lines[first : first + rows], name, _BOX_VALUES, first=first + 1)
         faces = boxes[(boxes[:, 2] > 0) & (boxes[:, 3] > 0)]
         if len(faces) == 1 and not faces[0][_INVALID]:
             x, y, width, height = (int(v) for v in faces[0][:4])
-            yield picture, (x, y, x + width, y + height)
+            yield image, (x, y, x + width, y + height)
         position = first + rows
 
 
 def convert_item(settings: Settings, item: Item) -> list[Sample]:
-    """One picture -> a section with the face and, where there is room, one without.
+    """One image -> a section with the face and, where there is room, one without.
 
     Raises ArchiveError naming the member that is missing, damaged or wrong.
     """
-    data = open_archive(item.archive).read(item.picture)
-    with naming(item.picture):
+    data = open_archive(item.archive).read(item.image)
+    with naming(item.image):
         size = check_image(data)
     x0, y0, x1, y1 = item.box
     x0, y0, x1, y1 = max(x0, 0), max(y0, 0), min(x1, size.width), min(y1, size.height)
     if x1 <= x0 or y1 <= y0:
-        raise ArchiveError(f"{item.picture}: the face box {item.box} lies outside the picture of {size}.")
+        raise ArchiveError(f"{item.image}: the face box {item.box} lies outside the image of {size}.")
     box = (x0, y0, x1, y1)
-    rng = np.random.default_rng([settings.seed, zlib.crc32(item.picture.rsplit("/", 1)[-1].encode())])
+    rng = np.random.default_rng([settings.seed, zlib.crc32(item.image.rsplit("/", 1)[-1].encode())])
     with_face = section_with_face(size, box, rng)
     if with_face is None:
-        raise ArchiveError(f"{item.picture}: no 4:3 section of the picture of {size} holds the face {item.box}.")
-    picture = decode(data, color=True)
-    samples = [_cut(picture, with_face, item, settings, np.array(box, dtype=np.float64))]
+        raise ArchiveError(f"{item.image}: no 4:3 section of the image of {size} holds the face {item.box}.")
+    image = decode(data, color=True)
+    samples = [_cut(image, with_face, item, settings, np.array(box, dtype=np.float64))]
     without = section_without_face(size, box, rng)
     if without is not None:
-        samples.append(_cut(picture, without, item, settings, None))
+        samples.append(_cut(image, without, item, settings, None))
     return samples
 
 
 def section_with_face(size: Size, box: tuple[int, int, int, int], rng: np.random.Generator) -> Section | None:
-    """A random 4:3 section around the box, which takes `FACE_SHARE` of its width, or more where the picture is small.
+    """A random 4:3 section around the box, which takes `FACE_SHARE` of its width, or more where the image is small.
 
-    None when the picture is too narrow or too low for one.
+    None when the image is too narrow or too low for one.
     """
     x0, y0, x1, y1 = box
     wanted = max((x1 - x0) / rng.uniform(*FACE_SHARE), (y1 - y0) * 4 / 3)
@@ -207,10 +207,10 @@ def section_without_face(size: Size, box: tuple[int, int, int, int], rng: np.ran
     return Section(int(x), int(y), width, height)
 
 
-def _cut(picture: np.ndarray, section: Section, item: Item, settings: Settings, box: np.ndarray | None) -> Sample:
-    """The section as a sample. box: of the face in the whole picture; None: there is none."""
+def _cut(whole: np.ndarray, section: Section, item: Item, settings: Settings, box: np.ndarray | None) -> Sample:
+    """The section as a sample. box: of the face in the whole image; None: there is none."""
     x, y, width, height = section
-    image = np.ascontiguousarray(picture[y : y + height, x : x + width])
+    image = np.ascontiguousarray(whole[y : y + height, x : x + width])
     scale = min(1.0, settings.max_size / width)
     if scale < 1.0:
         stored = Size(round(width * scale), round(height * scale))
@@ -223,7 +223,7 @@ def _cut(picture: np.ndarray, section: Section, item: Item, settings: Settings, 
         face_box = (box - [x, y, x, y]) * ratio
     return Sample(
         image=encode_jpeg(image),
-        name=f"{item.picture} {'without' if box is None else 'with'} face",
+        name=f"{item.image} {'without' if box is None else 'with'} face",
         face_box=face_box,
         has_face=box is not None,
     )

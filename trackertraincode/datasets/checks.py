@@ -27,10 +27,10 @@ from trackertraincode.sample.fields import SEQUENCE_STARTS, Kind
 from trackertraincode.sample.images import ImageDecodeError, Size, check_image, decode_labels
 from trackertraincode.sample.sample import BY_ATTRIBUTE, LABELS
 
-CHUNK_ROWS = 64  # pictures in memory at once
+CHUNK_ROWS = 64  # images in memory at once
 LANDMARK_TOLERANCE = 0.2  # head radii, mean over the 68 points; 1,599 real samples stay below 0.05
 COMPARED = ("rotation", "head", "landmarks", "shape")  # labels that must agree with each other
-NEAR = 0.5  # picture sizes by which the middle of a label may lie outside, as in pictures cut at the forehead
+NEAR = 0.5  # image sizes by which the middle of a label may lie outside, as in images cut at the forehead
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def check_file(
     """All faults of a file, those of its structure first.
 
     face_model: to compare landmarks with pose and coefficients; left out where it isn't the file's. workers: threads
-    that decode pictures (OpenCV works outside of Python's lock), 0 decodes in this one. progress: told how many rows
+    that decode images (OpenCV works outside of Python's lock), 0 decodes in this one. progress: told how many rows
     are done, and of how many. whole: gets what its `suspicions` need. Raises SampleFormatError when the file can't be
     opened at all.
     """
@@ -154,7 +154,7 @@ def _check_rows(
     sizes = whole.sizes
     for attribute in ("image", "segmentation"):
         if attribute in usable:
-            yield from _check_pictures(file, attribute, rows, whole, pool)
+            yield from _check_images(file, attribute, rows, whole, pool)
     if "face_box" in labels:
         whole.boxes.append(labels["face_box"])
     if "rotation" in labels:
@@ -164,8 +164,8 @@ def _check_rows(
         for i, message in check_values(attribute, values):
             yield Fault(rows[i], file.name(attribute), message)
         for i, row in enumerate(rows):
-            if row in sizes and not is_near_picture(attribute, values[i], sizes[row]):
-                place = f"its middle lies far outside of the picture of {sizes[row].width} × {sizes[row].height} pixels"
+            if row in sizes and not is_near_image(attribute, values[i], sizes[row]):
+                place = f"its middle lies far outside of the image of {sizes[row].width} × {sizes[row].height} pixels"
                 yield Fault(row, file.name(attribute), place)
     if model is not None:
         for i, message in check_landmarks(labels, model):
@@ -199,8 +199,8 @@ def check_values(attribute: str, values: np.ndarray) -> Iterator[tuple[int, str]
             yield int(i), f"box {np.round(values[i], 1).tolist()} has no area, expected x0 < x1 and y0 < y1"
 
 
-def is_near_picture(attribute: str, value: np.ndarray, size: Size) -> bool:
-    """Whether the middle of a head, a box or of points is in the picture or at most NEAR of its size outside."""
+def is_near_image(attribute: str, value: np.ndarray, size: Size) -> bool:
+    """Whether the middle of a head, a box or of points is in the image or at most NEAR of its size outside."""
     kind = LABELS[attribute].kind
     if kind is Kind.BOX:
         middle = (value[:2] + value[2:]) / 2
@@ -226,7 +226,7 @@ def check_landmarks(labels: dict[str, np.ndarray], model: HeadModel) -> Iterator
     points, quats, heads = model.keypoints68(shape[usable]), rotation[usable], head[usable]
     expected = project_weak_perspective(*(torch.from_numpy(v) for v in (points, quats, heads))).numpy()
     difference = landmarks[usable] - expected
-    # Depths count from the eye corners; published files of rotated pictures shift them all by up to 0.3 head radii.
+    # Depths count from the eye corners; published files of rotated images shift them all by up to 0.3 head radii.
     difference[..., 2] -= difference[:, EYE_CORNERS, 2].mean(1, keepdims=True)
     difference[np.isnan(difference)] = 0.0  # unknown depths
     distances = np.linalg.norm(difference, axis=-1).mean(1) / heads[:, 2]
@@ -240,10 +240,10 @@ def check_landmarks(labels: dict[str, np.ndarray], model: HeadModel) -> Iterator
         )
 
 
-def _check_pictures(
+def _check_images(
     file: SampleFile, attribute: str, rows: range, whole: Whole, pool: ThreadPoolExecutor | None
 ) -> Iterator[Fault]:
-    """Decode; sizes of pictures are remembered, those of label images are compared with them."""
+    """Decode; sizes of images are remembered, those of label images are compared with them."""
     sizes = whole.sizes
     name = BY_ATTRIBUTE[attribute]
     encoded: list[bytes | str]
@@ -262,11 +262,11 @@ def _check_pictures(
         elif attribute == "image":
             sizes[row] = outcome
         elif row in sizes and outcome != sizes[row]:
-            yield Fault(row, name, f"{tuple(outcome)} pixels, expected those of the picture, {tuple(sizes[row])}")
+            yield Fault(row, name, f"{tuple(outcome)} pixels, expected those of the image, {tuple(sizes[row])}")
 
 
 def _read_one(file: SampleFile, attribute: str, row: int) -> bytes | str:
-    """The encoded picture, or what is wrong with it."""
+    """The encoded image, or what is wrong with it."""
     try:
         return file.images([row], attribute)[0]
     except SampleFormatError as error:
@@ -274,7 +274,7 @@ def _read_one(file: SampleFile, attribute: str, row: int) -> bytes | str:
 
 
 def decode_size(data: bytes | str) -> Size | str:
-    """Size of a picture that decodes to its end, else what is wrong. A text is passed through."""
+    """Size of an image that decodes to its end, else what is wrong. A text is passed through."""
     if isinstance(data, str):
         return data
     try:

@@ -169,7 +169,7 @@ def image_storage(dataset: h5py.Dataset) -> str:
 def read_images(path: Path, dataset: h5py.Dataset, rows: Sequence[int] | np.ndarray) -> list[bytes]:
     """Encoded files of the given rows, in their order.
 
-    Raises SampleFormatError naming file, data set and row when a picture is missing or no JPEG or PNG.
+    Raises SampleFormatError naming file, data set and row when an image is missing or no JPEG or PNG.
     """
     kind = image_storage(dataset)
     indices = np.asarray(rows, dtype=np.int64)
@@ -184,7 +184,7 @@ def read_images(path: Path, dataset: h5py.Dataset, rows: Sequence[int] | np.ndar
         if kind == IMAGE_FILENAME:
             images.append(_read_image_file(path, name, row, element))
         elif kind == ARRAY_BUFFER:
-            images.append(_picture_of_record(path, name, row, element))
+            images.append(_image_of_record(path, name, row, element))
         else:
             images.append(element.tobytes() if isinstance(element, np.ndarray) else b"")
         data = images[-1]
@@ -235,7 +235,7 @@ def _read_image_file(path: Path, name: str, row: int, element: bytes | str) -> b
                 return candidate.read_bytes()
     raise SampleFormatError(
         f"{path}: data set '{name}', row {row} names '{relative}', which is neither in {path.parent} nor in "
-        f"{path.with_suffix('')}; put the pictures of this data set there."
+        f"{path.with_suffix('')}; put the images of this data set there."
     )
 
 
@@ -255,7 +255,7 @@ def decode_array_record(path: Path, name: str, row: int, record: Any) -> np.ndar
         ) from error
 
 
-def _picture_of_record(path: Path, name: str, row: int, record: Any) -> bytes:
+def _image_of_record(path: Path, name: str, row: int, record: Any) -> bytes:
     values = decode_array_record(path, name, row, record)
     if values.ndim != 2 and values.shape[2:] != (3,):
         raise SampleFormatError(

@@ -1,6 +1,6 @@
 """Files of pose samples: read them row by row or in batches, write them as a stream.
 
-    Sample --PoseWriter.write--> NAME.tmp --close--> NAME.h5 --Hdf5PoseDataset--> labels in memory, pictures by row
+    Sample --PoseWriter.write--> NAME.tmp --close--> NAME.h5 --Hdf5PoseDataset--> labels in memory, images by row
 
 Field names, shapes and types are those of `sample.fields.FIELDS`.
 """
@@ -36,7 +36,7 @@ class FieldCategory:
 
 
 class Hdf5PoseDataset(Dataset[Sample]):
-    """All samples of one file. Labels are read once, into memory; pictures when they are asked for.
+    """All samples of one file. Labels are read once, into memory; images when they are asked for.
 
     Works with `torch.utils.data`: it can be pickled, and each process opens the file for itself.
     """
@@ -55,7 +55,7 @@ class Hdf5PoseDataset(Dataset[Sample]):
                 raise SampleFormatError(f"{self.path}: no label is called '{name}'; choose among {', '.join(known)}.")
         with SampleFile(self.path) as file:
             self._count = len(file)
-            self.fields = file.fields  # attributes that the file has, pictures included
+            self.fields = file.fields  # attributes that the file has, images included
             self.source = file.source
             self.face_model = file.face_model
             self.sequence_starts = file.starts  # (S + 1,) or None
@@ -77,7 +77,7 @@ class Hdf5PoseDataset(Dataset[Sample]):
         self.close()
 
     def close(self) -> None:
-        """Close the file; it opens again when a picture is asked for."""
+        """Close the file; it opens again when an image is asked for."""
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -101,7 +101,7 @@ class Hdf5PoseDataset(Dataset[Sample]):
             yield from self.samples(range(start, min(start + STREAM_ROWS, len(self))))
 
     def images(self, rows: Sequence[int] | np.ndarray) -> list[bytes]:
-        """Encoded pictures of the given rows, in their order."""
+        """Encoded images of the given rows, in their order."""
         return self._open().images(rows)
 
     def segmentations(self, rows: Sequence[int] | np.ndarray) -> list[bytes]:
@@ -109,7 +109,7 @@ class Hdf5PoseDataset(Dataset[Sample]):
         return self._open().images(rows, "segmentation")
 
     def batch(self, rows: Sequence[int] | np.ndarray) -> tuple[list[bytes], dict[str, np.ndarray]]:
-        """Pictures and labels of the given rows; labels by attribute, each (B, ...)."""
+        """Images and labels of the given rows; labels by attribute, each (B, ...)."""
         rows = np.asarray(rows, dtype=np.int64)
         return self.images(rows), {name: values[rows] for name, values in self.labels.items()}
 

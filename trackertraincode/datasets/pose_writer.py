@@ -46,11 +46,11 @@ class PoseWriter:
         """
         source: what made the file; stored as JSON when the file is closed, so that it may change until then.
         face_model: of `shape` coefficients, required with them.
-        optional: attributes that some samples lack; neither pictures nor flags, which have no value for "absent".
+        optional: attributes that some samples lack; neither images nor flags, which have no value for "absent".
         """
         never = (Kind.IMAGE, Kind.SEGMENTATION, Kind.FLAG)
         if any(FIELDS[BY_ATTRIBUTE[attribute]].kind in never for attribute in optional):
-            raise ValueError(f"optional={tuple(optional)}: pictures and flags can't be absent in some rows only")
+            raise ValueError(f"optional={tuple(optional)}: images and flags can't be absent in some rows only")
         self.path = Path(path)
         self.count = 0
         self._source = source
@@ -149,7 +149,7 @@ def _is_lossy(image: bytes | np.ndarray) -> bool:
 
 
 def _encoded(value: bytes | np.ndarray | None, path: Path, name: str, kind: Kind) -> np.ndarray:
-    """Files as they are; arrays as JPEG (pictures) or PNG (label images)."""
+    """Files as they are; arrays as JPEG (images) or PNG (label images)."""
     if isinstance(value, np.ndarray):
         value = encode_jpeg(value) if kind is Kind.IMAGE else encode_png(value)
     if value is None or sniff(value) is None:

@@ -28,10 +28,10 @@ Rows = Sequence[int] | np.ndarray
 
 
 class SampleFile:
-    """A context manager. Opening finds and checks the pictures; labels are checked when they are asked for."""
+    """A context manager. Opening finds and checks the images; labels are checked when they are asked for."""
 
     def __init__(self, path: Path) -> None:
-        """Raises SampleFormatError when the file can't be opened or has no pictures."""
+        """Raises SampleFormatError when the file can't be opened or has no images."""
         self.path = path
         self._file = dshdf5.open_file(path)
         try:
@@ -56,7 +56,7 @@ class SampleFile:
         self._file.close()
 
     def _find(self) -> dict[str, h5py.Dataset]:
-        """Data sets by attribute, pictures included. Names that the format doesn't know are left alone."""
+        """Data sets by attribute, images included. Names that the format doesn't know are left alone."""
         found: dict[str, h5py.Dataset] = {}
         for name in self._file:
             field = FIELDS.get(LEGACY_NAMES.get(name, name))
@@ -76,7 +76,7 @@ class SampleFile:
         if images.ndim != 1:
             raise SampleFormatError(
                 f"{self.path}: data set '{dshdf5.name_of(images)}' has shape {images.shape}, expected (N,), one encoded "
-                "picture per row; convert the archive again."
+                "image per row; convert the archive again."
             )
         for attribute in ("image", "segmentation"):
             if attribute in found:
@@ -85,7 +85,7 @@ class SampleFile:
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """Attributes that the file has, pictures included."""
+        """Attributes that the file has, images included."""
         return tuple(self._datasets)
 
     @property
@@ -142,14 +142,14 @@ class SampleFile:
         return dshdf5.name_of(self._datasets[attribute])
 
     def layout(self, attribute: str) -> str:
-        """In words: shape and type of a label, storage of pictures."""
+        """In words: shape and type of a label, storage of images."""
         dataset = self._datasets[attribute]
         if attribute not in LABELS:
             return dshdf5.image_storage(dataset)
         return f"{' × '.join(str(n) for n in LABELS[attribute].shape)} {dataset.dtype}".strip()
 
     def check(self, attribute: str) -> None:
-        """Raises SampleFormatError when a field's shape or type isn't that of the format for this many pictures."""
+        """Raises SampleFormatError when a field's shape or type isn't that of the format for this many images."""
         dataset, field = self._datasets[attribute], FIELDS[BY_ATTRIBUTE[attribute]]
         bare = attribute not in LABELS or dshdf5.is_array_buffer(dataset)  # one object per row
         expected = (len(self),) if bare else (len(self), *field.shape)
@@ -160,7 +160,7 @@ class SampleFile:
         if dataset.shape != expected:
             raise SampleFormatError(
                 f"{self.path}: data set '{self.name(attribute)}' has shape {dataset.shape}, expected {expected} "
-                f"({len(self)} pictures); convert the archive again."
+                f"({len(self)} images); convert the archive again."
             )
         if bare:
             dshdf5.check_sizes(self.path, dataset)
@@ -222,7 +222,7 @@ class SampleFile:
         return values
 
     def images(self, rows: Rows, attribute: str = "image") -> list[bytes]:
-        """Encoded pictures, or with "segmentation" label images, of the given rows, in their order.
+        """Encoded images, or with "segmentation" label images, of the given rows, in their order.
 
         Raises SampleFormatError naming file, data set and row when one is missing or no JPEG or PNG.
         """

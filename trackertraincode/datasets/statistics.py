@@ -19,7 +19,7 @@ from trackertraincode.sample.images import ImageDecodeError, image_size, sniff
 from trackertraincode.sample.sample import LABELS
 
 CHUNK_ROWS = 1024  # whose labels are in memory at once
-SAMPLED_PICTURES = 64  # evenly spread rows whose headers tell about the pictures
+SAMPLED_IMAGES = 64  # evenly spread rows whose headers tell about the images
 ANGLES = ("pitch", "yaw", "roll")
 QUANTITIES = (*ANGLES, "size", "box_width", "box_height")  # degrees (convention of AFLW2000-3D), pixels
 
@@ -47,7 +47,7 @@ class Summary:
     sequences: int | None
     persons: int | None
     faces: int | None  # rows with a face, where the file tells
-    pictures: str  # kinds and sizes of some
+    images: str  # kinds and sizes of some
     quantities: dict[str, np.ndarray]  # of QUANTITIES, those that the file has; (N,), NaN where a row lacks it
 
 
@@ -85,7 +85,7 @@ def chunks(count: int) -> Iterator[range]:
 
 
 def summarize(path: Path) -> Summary:
-    """Read a file once from end to end, pictures excepted. Raises SampleFormatError."""
+    """Read a file once from end to end, images excepted. Raises SampleFormatError."""
     with SampleFile(path) as file:
         for attribute in file.fields:
             file.check(attribute)
@@ -100,7 +100,7 @@ def summarize(path: Path) -> Summary:
             sequences=None if file.starts is None else len(file.starts) - 1,
             persons=persons,
             faces=faces,
-            pictures=_describe_pictures(file),
+            images=_describe_images(file),
             quantities=_quantities(file),
         )
 
@@ -125,9 +125,9 @@ def _persons_and_faces(file: SampleFile) -> tuple[int | None, int | None]:
     return len(persons) if "individual" in file.fields else None, faces if "has_face" in file.fields else None
 
 
-def _describe_pictures(file: SampleFile) -> str:
-    """Kinds and range of sizes of some pictures; what is wrong with the first that can't be read."""
-    rows = np.unique(np.linspace(0, len(file) - 1, SAMPLED_PICTURES).round().astype(int)) if len(file) else np.arange(0)
+def _describe_images(file: SampleFile) -> str:
+    """Kinds and range of sizes of some images; what is wrong with the first that can't be read."""
+    rows = np.unique(np.linspace(0, len(file) - 1, SAMPLED_IMAGES).round().astype(int)) if len(file) else np.arange(0)
     kinds: set[str] = set()
     sizes = []
     try:
@@ -146,7 +146,7 @@ def _describe_pictures(file: SampleFile) -> str:
 
 def describe(summary: Summary) -> str:
     """The summary as text of several lines."""
-    lines = [f"{summary.path}: {summary.rows} samples", f"pictures: {summary.pictures}"]
+    lines = [f"{summary.path}: {summary.rows} samples", f"images: {summary.images}"]
     for word, value in (
         ("sequences", summary.sequences),
         ("persons", summary.persons),

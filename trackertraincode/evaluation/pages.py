@@ -16,7 +16,7 @@ from trackertraincode.evaluation.evaluate import Result
 from trackertraincode.geometry.boxes import box_size
 from trackertraincode.sample.images import ImageDecodeError, decode
 from trackertraincode.sample.sample import Prediction
-from trackertraincode.visualize import contact_sheet, cut_out, draw_prediction, draw_text, write_picture
+from trackertraincode.visualize import contact_sheet, cut_out, draw_prediction, draw_text, write_image
 
 COLUMNS, ROWS = 4, 3  # of a page
 EDGE, FACTOR = 256, 1.4  # of each image: pixels, and its edge / longer box side
@@ -129,7 +129,7 @@ def write_pages(pages: Pages, folder: Path) -> list[Path]:
     written = []
     for number in range(len(pages)):
         path = folder / f"page_{number + 1:04d}.jpg"
-        write_picture(path, draw_text(pages.image(number), [pages.title(number)], 0.5))
+        write_image(path, draw_text(pages.image(number), [pages.title(number)], 0.5))
         written.append(path)
     return written
 

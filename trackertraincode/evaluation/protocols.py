@@ -20,7 +20,7 @@ from trackertraincode.evaluation.metrics import euler_errors, folded_euler_error
 from trackertraincode.facemodel.embedded import embedded_head
 from trackertraincode.facemodel.head_model import COEFFICIENT_COUNT, HeadModel
 from trackertraincode.facemodel.load import load_head_model
-from trackertraincode.geometry.boxes import box_from_center, box_hull
+from trackertraincode.geometry.boxes import bounding_box, box_from_center
 from trackertraincode.geometry.camera import project_weak_perspective
 from trackertraincode.geometry.euler import matrix_to_aflw
 from trackertraincode.geometry.rotation import quat_to_matrix
@@ -114,25 +114,25 @@ def boxed_rows(dataset: Hdf5PoseDataset) -> np.ndarray:
 
 
 def mesh_box(context: Context, rows: np.ndarray) -> Boxes:
-    """Hull of the posed face mesh with each sample's shape."""
+    """Box of the posed face mesh with each sample's shape."""
     model = _mesh(context)
     if model.name != context.dataset.face_model or "shape" not in context.dataset.labels:
         return mean_mesh_box(context, rows)
     shapes = context.dataset.labels["shape"][rows]
-    return _posed_hull(context, model, rows, shapes), f"{model.name} face mesh, sample's shape"
+    return _posed_box(context, model, rows, shapes), f"{model.name} face mesh, sample's shape"
 
 
 def mean_mesh_box(context: Context, rows: np.ndarray) -> Boxes:
-    """Hull of the posed mean face mesh: published code loses the shape by a typo."""
+    """Box of the posed mean face mesh: published code loses the shape by a typo."""
     model = _mesh(context)
     shapes = np.zeros((len(rows), COEFFICIENT_COUNT), np.float32)
-    return _posed_hull(context, model, rows, shapes), f"{model.name} face mesh, mean shape"
+    return _posed_box(context, model, rows, shapes), f"{model.name} face mesh, mean shape"
 
 
 def landmark_box(context: Context, rows: np.ndarray) -> Boxes:
-    """Hull of the 68 landmarks."""
+    """Box of the 68 landmarks."""
     points = label(context.dataset, "landmarks", "there is nothing to take boxes from")
-    return box_hull(torch.from_numpy(points[rows])), "hull of the 68 landmarks"
+    return bounding_box(torch.from_numpy(points[rows])), "of the 68 landmarks"
 
 
 def stored_box(context: Context, rows: np.ndarray) -> Boxes:
@@ -141,20 +141,20 @@ def stored_box(context: Context, rows: np.ndarray) -> Boxes:
 
 
 def any_box(context: Context, rows: np.ndarray) -> Boxes:
-    """The file's own boxes, else the hull of the 68 landmarks; faces without one are left out."""
+    """The file's own boxes, else those of the 68 landmarks; faces without one are left out."""
     boxes, what = (stored_box if "face_box" in context.dataset.labels else landmark_box)(context, rows)
     missing = len(all_rows(context.dataset)) - len(rows)
     return boxes, what + (f", {missing} faces without one left out" if missing > 0 else "")
 
 
 def points_box(context: Context, rows: np.ndarray) -> Boxes:
-    """Hull of the .mat files' `pt2d`. Raises EvaluationError for files that were converted before it was kept."""
+    """Box of the .mat files' `pt2d`. Raises EvaluationError for files that were converted before it was kept."""
     if "points_box" not in context.dataset.labels:
         raise EvaluationError(
-            f"{context.dataset.path}: has no 'rois_pt2d', the hull of the .mat files' pt2d; convert the archive again "
+            f"{context.dataset.path}: has no 'rois_pt2d', the box of the .mat files' pt2d; convert the archive again "
             "with scripts/dsprocess_aflw2k.py."
         )
-    return torch.from_numpy(context.dataset.labels["points_box"][rows]), "hull of pt2d with its −1 entries"
+    return torch.from_numpy(context.dataset.labels["points_box"][rows]), "of pt2d with its −1 entries"
 
 
 def center_box(context: Context, rows: np.ndarray) -> Boxes:
@@ -172,14 +172,14 @@ def _mesh(context: Context) -> HeadModel:
     return load_head_model(context.face_model)
 
 
-def _posed_hull(context: Context, model: HeadModel, rows: np.ndarray, shapes: np.ndarray) -> Tensor:
+def _posed_box(context: Context, model: HeadModel, rows: np.ndarray, shapes: np.ndarray) -> Tensor:
     labels = {name: label(context.dataset, name, "heads have no outline") for name in ("rotation", "head")}
     boxes = []
     for start in range(0, len(rows), CHUNK):
         part = slice(start, start + CHUNK)
         points = torch.from_numpy(model.face_hull_points(shapes[part]))
         quats, heads = (torch.from_numpy(labels[name][rows[part]]) for name in ("rotation", "head"))
-        boxes.append(box_hull(project_weak_perspective(points, quats, heads)))
+        boxes.append(bounding_box(project_weak_perspective(points, quats, heads)))
     return torch.cat(boxes) if boxes else torch.empty(0, 4)
 
 

@@ -56,7 +56,7 @@ def cut(image: np.ndarray, box: Tensor, factor: float, size: int, shift: Sequenc
 def faces_of_file(path: Path, count: int) -> Faces:
     """At most `count` faces with all angles within ±99 degrees: those of every k-th row of the file, k = rows // count.
 
-    Boxes are hulls of the landmarks, or the file's own where it has no landmarks. Raises SampleFormatError,
+    Boxes are those of the landmarks, or the file's own where it has no landmarks. Raises SampleFormatError,
     EvaluationError.
     """
     with Hdf5PoseDataset(path) as dataset:
@@ -117,5 +117,5 @@ def _as_faces(samples: Sequence[Sample]) -> Faces:
         rotations.append(sample.rotation)
     quats = torch.from_numpy(np.stack(rotations))
     return Faces(
-        "rendered faces, box: hull of the 68 landmarks", tuple(images), torch.from_numpy(np.stack(boxes)).float(), quats
+        "rendered faces, box: of the 68 landmarks", tuple(images), torch.from_numpy(np.stack(boxes)).float(), quats
     )

@@ -14,7 +14,7 @@ from trackertraincode.augmentation.warp import cut_and_resize
 from trackertraincode.datasets.catalog import Rows, find_file, load_catalog
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.errors import CatalogError, SampleFormatError
-from trackertraincode.geometry.boxes import box_hull, square_crop_box
+from trackertraincode.geometry.boxes import bounding_box, square_crop_box
 from trackertraincode.models.pose_network import NetworkConfig
 from trackertraincode.sample.images import ImageDecodeError, decode
 
@@ -59,11 +59,11 @@ def _resolve(name: str, catalog: Path | None) -> tuple[Path, Rows]:
 
 
 def _boxes(dataset: Hdf5PoseDataset) -> Tensor:
-    """(N, 4): the file's boxes, else hulls of its landmarks."""
+    """(N, 4): the file's boxes, else those of its landmarks."""
     if "face_box" in dataset.labels:
         return torch.from_numpy(dataset.labels["face_box"])
     if "landmarks" in dataset.labels:
-        return box_hull(torch.from_numpy(dataset.labels["landmarks"]))
+        return bounding_box(torch.from_numpy(dataset.labels["landmarks"]))
     raise SampleFormatError(
         f"{dataset.path}: has neither boxes ('rois') nor landmarks ('pt3d_68'), found {', '.join(dataset.fields)}; "
         "calibrate with a set that has faces to cut out."

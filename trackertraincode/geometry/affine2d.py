@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trackertraincode.geometry.boxes import box_center, box_hull, box_size
+from trackertraincode.geometry.boxes import bounding_box, box_center, box_size
 from trackertraincode.geometry.rotation import in_plane_quat, quat_multiply
 
 HALF_PIXEL = 0.5  # OpenCV counts from the centre of the first pixel, maps count from the corner of the image
@@ -91,10 +91,10 @@ def move_points(affine: Tensor, points: Tensor) -> Tensor:
 
 
 def move_box(affine: Tensor, box: Tensor) -> Tensor:
-    """(..., 4) -> (..., 4), the axis-aligned hull of the moved corners."""
+    """(..., 4) -> (..., 4), the bounding box of the moved corners."""
     x0, y0, x1, y1 = box.unbind(-1)
     corners = torch.stack([x0, y0, x1, y0, x1, y1, x0, y1], dim=-1).unflatten(-1, (4, 2))
-    return box_hull(move_points(affine, corners))
+    return bounding_box(move_points(affine, corners))
 
 
 def move_head(affine: Tensor, head: Tensor) -> Tensor:

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 
-def box_hull(points: Tensor) -> Tensor:
-    """(..., N, 2 or more) -> (..., 4), the axis-aligned hull of the points' x and y."""
+def bounding_box(points: Tensor) -> Tensor:
+    """(..., N, 2 or more) -> (..., 4), the bounding box of the points' x and y."""
     xy = points[..., :2]
     return torch.cat([xy.amin(-2), xy.amax(-2)], dim=-1)
 

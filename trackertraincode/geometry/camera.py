@@ -21,7 +21,7 @@ def project_weak_perspective(points: Tensor, quat: Tensor, head: Tensor) -> Tens
 
 
 def focal_length(width: float, horizontal_fov: float) -> float:
-    """Pixels; width of the picture in pixels, field of view in radians. Both image axes share it."""
+    """Pixels; width of the image in pixels, field of view in radians. Both image axes share it."""
     return 0.5 * width / math.tan(0.5 * horizontal_fov)
 
 

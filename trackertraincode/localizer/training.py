@@ -39,7 +39,7 @@ from trackertraincode.training.distributed import ending_together
 from trackertraincode.training.module import seed_of
 from trackertraincode.training.outdir import claimed
 from trackertraincode.training.trainer import MachineOptions, make_trainer
-from trackertraincode.visualize import contact_sheet, draw_prediction, draw_text, write_picture
+from trackertraincode.visualize import contact_sheet, draw_prediction, draw_text, write_image
 from trackertraincode.workers import default_workers
 
 SCENES_FILE, CHECKPOINT_FILE, EVALUATION_FILE, IMAGES_FILE = (
@@ -259,4 +259,4 @@ def _draw(network: Localizer, dataset: Any, rows: np.ndarray, path: Path) -> Non
         face = output[0].sigmoid().item()
         canvas = draw_prediction(grey, {"face_box": boxes[0]} if face > 0.5 else {}, known)
         drawn.append(draw_text(canvas, [f"{face:.2f}"], 0.5))
-    write_picture(path, contact_sheet(drawn, SHEET_COLUMNS))
+    write_image(path, contact_sheet(drawn, SHEET_COLUMNS))

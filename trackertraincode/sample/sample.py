@@ -33,7 +33,7 @@ class Sample:
     )
     face_box: Array | None = stored("rois", Kind.BOX, (4,), "roi", "face box x0, y0, x1, y1; pixels", trained="box")
     points_box: Array | None = stored(  # 6DRepNet crops by it
-        "rois_pt2d", Kind.BOX, (4,), "roi", "hull of AFLW2000-3D's pt2d, -1 entries too"
+        "rois_pt2d", Kind.BOX, (4,), "roi", "box of AFLW2000-3D's pt2d, -1 entries too; pixels"
     )
     landmarks: Array | None = stored(  # the mean z of the eye corners is 0
         "pt3d_68", Kind.POINTS, (68, 3), "pts", "iBUG landmarks; pixels, z into the screen", trained="landmarks"
@@ -48,7 +48,7 @@ class Sample:
         "shapeparams", Kind.COEFFICIENTS, (50,), "", "40 shape + 10 expression coefficients", trained="shape"
     )
     has_face: bool | None = stored(
-        "hasface", Kind.FLAG, (), "", "whether the picture shows a face", dtype="bool", trained="face"
+        "hasface", Kind.FLAG, (), "", "whether the image shows a face", dtype="bool", trained="face"
     )
     segmentation: bytes | Array | None = stored(  # PNG file or (H, W) uint8
         "semseg", Kind.SEGMENTATION, (), "seg", "label image as PNG file", dtype="vlen uint8", legacy_name="seg_image"

@@ -43,7 +43,7 @@ def images_in(folder: Path) -> list[Path]:
     """Images of a folder by name, but for hidden ones. Raises UserError when there are none."""
     found = sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGES and not p.name.startswith("."))
     if not found:
-        raise UserError(f"{folder}: no pictures ({', '.join(IMAGES)}) in this folder.")
+        raise UserError(f"{folder}: no images ({', '.join(IMAGES)}) in this folder.")
     return found
 
 

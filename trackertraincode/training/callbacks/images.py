@@ -7,7 +7,7 @@ import lightning as L
 import torch
 
 from trackertraincode.augmentation.loader import checked
-from trackertraincode.visualize import contact_sheet, draw_batch, write_picture
+from trackertraincode.visualize import contact_sheet, draw_batch, write_image
 
 SHOWN, COLUMNS = 16, 4
 
@@ -27,4 +27,4 @@ class PredictionImages(L.Callback):
         batch = checked(data.validation_batches()[0])
         batch = batch.select(torch.arange(min(SHOWN, len(batch))))
         prediction = pl_module.predict(batch.to(pl_module.device)).to("cpu")
-        write_picture(self._folder / f"epoch_{done:04d}.png", contact_sheet(draw_batch(batch, prediction), COLUMNS))
+        write_image(self._folder / f"epoch_{done:04d}.png", contact_sheet(draw_batch(batch, prediction), COLUMNS))
