@@ -2,13 +2,17 @@
 
 import os
 import platform
+import subprocess
+import sys
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from conftest import PROJECT
 from trackertraincode import workers
 from trackertraincode.errors import ConfigError, WorkerError
 from trackertraincode.workers import default_workers, map_in_order, start_worker
@@ -73,3 +77,39 @@ def test_processes_of_one_machine_share_its_cores(monkeypatch: pytest.MonkeyPatc
     monkeypatch.delenv("NUM_WORKERS", raising=False)
     monkeypatch.setattr(workers, "usable_cores", lambda: 12)
     assert [default_workers(processes) for processes in (1, 2, 4, 40)] == [8, 6, 3, 1]
+
+
+WITH_WORKERS = """
+import os, time
+from torch.utils.data import DataLoader
+from trackertraincode.workers import map_in_order, start_worker
+
+def work(number):
+    print("begun", flush=True)
+    time.sleep(600)
+
+class Slow:
+    def __len__(self):
+        return 4
+    __getitem__ = staticmethod(work)
+
+if __name__ == "__main__":
+    {start}
+"""
+POOL = "list(map_in_order(work, range(4), 2))"
+LOADER = "list(DataLoader(Slow(), num_workers=2, worker_init_fn=start_worker))"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kills by a signal")
+@pytest.mark.parametrize("start", [POOL, LOADER])
+def test_workers_end_when_their_parent_is_killed(start: str, tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(WITH_WORKERS.format(start=start))
+    program = subprocess.Popen(
+        [sys.executable, str(tmp_path / "program.py")],
+        stdout=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": str(PROJECT)},
+    )
+    assert program.stdout is not None
+    assert [program.stdout.readline() for _ in range(2)] == [b"begun\n"] * 2
+    program.kill()
+    program.communicate(timeout=60)  # ends when nobody has this pipe any more

@@ -1,9 +1,11 @@
 """Worker processes: how many, how they begin, and work done by them in order."""
 
 import ctypes
+import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -64,18 +66,30 @@ def keep_freed_memory() -> None:
 def start_worker(_index: int = 0) -> None:
     """Begin a worker process with one thread, also for matrix products: the processes are the parallelism.
 
-    Otherwise the threads of all workers wait for each other, which made conversions three times slower. Ctrl-C is the
-    parent's business.
+    Otherwise the threads of all workers wait for each other, which made conversions three times slower. Ctrl-C and the
+    end of a terminal are the parent's business; the worker ends with it.
     """
     import cv2
     import torch
     from threadpoolctl import threadpool_limits
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
     threadpool_limits(1)
     keep_freed_memory()
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent is gone, even killed: it would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def map_in_order(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
