@@ -17,7 +17,8 @@ def option(default: Any, help: str, **metadata: Any) -> Any:
     """A field with its help text.
 
     Limits: `choices`, `above` (exclusive), `least`, `most` (inclusive). On the command line: `metavar`, `short`; `key`, where
-    the published option has another name; `values` {True: …, False: …}, where it is a switch between two values.
+    the published option has another name; `values` {True: …, False: …}, where it is a switch between two values; `switch`
+    {True: …, False: …}, what --x alone and --no-x mean where a value may follow; `off`, another name of --no-x.
     """
     return dataclasses.field(default=default, metadata={"help": help, **metadata})
 

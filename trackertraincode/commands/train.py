@@ -41,6 +41,13 @@ def _add(group: argparse._ArgumentGroup, option: Option) -> None:
     if kind is bool:
         group.add_argument(flag, action=argparse.BooleanOptionalAction, help=text)
         return
+    if "switch" in metadata:
+        on, off = metadata["switch"][True], metadata["switch"][False]
+        group.add_argument(flag, nargs="?", const=on, metavar=metadata["metavar"], help=text)
+        group.add_argument(
+            f"--no-{flag[2:]}", metadata["off"], action="store_const", const=off, dest=option.field, help="not at all"
+        )
+        return
     metavar = metadata.get("metavar", {int: "N", float: "X"}.get(kind))
     if "choices" in metadata:
         metavar = "{" + ",".join(metadata["choices"]) + "}"

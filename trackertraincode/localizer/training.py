@@ -37,7 +37,7 @@ from trackertraincode.training.callbacks.progress import Progress
 from trackertraincode.training.callbacks.records import Recorder
 from trackertraincode.training.distributed import ending_together
 from trackertraincode.training.module import seed_of
-from trackertraincode.training.outdir import claimed
+from trackertraincode.training.outdir import PLOT_FILE, claimed
 from trackertraincode.training.trainer import MachineOptions, make_trainer
 from trackertraincode.visualize import contact_sheet, draw_prediction, draw_text, write_image
 from trackertraincode.workers import default_workers
@@ -153,7 +153,7 @@ def train_localizer(run: LocalizerRun) -> list[dict[str, Any]]:
 
 
 def _train(run: LocalizerRun, others: dict[str, Predict]) -> list[dict[str, Any]]:
-    callbacks = [Recorder(run.outdir, plot=True), Progress()]
+    callbacks = [Recorder(run.outdir, plot=PLOT_FILE), Progress()]
     trainer = make_trainer(MachineOptions(device=run.device), run.epochs, callbacks, gradient_clip=1.0)
     workers = default_workers() if run.workers is None else run.workers
     path = run.data or run.outdir / SCENES_FILE

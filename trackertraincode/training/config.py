@@ -76,7 +76,8 @@ class Item(NamedTuple):
 
     def inside(self, published: Any) -> Any:
         """A published value -> that of the field, which differs where a switch chooses between two values."""
-        return self.field.metadata["values"][published] if "values" in self.field.metadata else published
+        values = self.field.metadata.get("values", self.field.metadata.get("switch"))
+        return values[published] if values and isinstance(published, bool) else published
 
     def value(self, config: TrainConfig) -> Any:
         """As published."""

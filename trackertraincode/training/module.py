@@ -17,7 +17,6 @@ from trackertraincode.training.callbacks.batch_norm import batch_norms
 from trackertraincode.training.device_augmentation import DeviceAugmentation
 from trackertraincode.training.objective import Objective
 from trackertraincode.training.optimisation import OptimisationOptions, make_optimizer
-from trackertraincode.training.schedule import SCHEDULES
 from trackertraincode.training.trainer import MachineOptions
 from trackertraincode.training.validation import ValidationErrors
 
@@ -54,7 +53,7 @@ class PoseTraining(L.LightningModule):
         return optimizer
 
     def on_train_epoch_start(self) -> None:
-        factor = SCHEDULES[self._options.schedule](self.current_epoch, self._options.epochs)
+        factor = self._options.lr_factor(self.current_epoch)
         for group, peak in zip(self.trainer.optimizers[0].param_groups, self._peak_lrs):
             group["lr"] = peak * factor
         torch.manual_seed(seed_of(self._machine.seed, self.current_epoch, self.global_rank))  # dropout

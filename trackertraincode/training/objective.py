@@ -24,6 +24,7 @@ class LossOptions:
 
     rampup_nll_losses: bool = option(False, "raise the weight of the likelihoods from a tenth of the epochs on")
     rotation_loss: str = option("auto", "auto: the usual one of the rotation's form", choices=tuple(ROTATION_LOSSES))
+    roi_train: bool = option(True, "train the face box")
     teachers: str = option("", "ONNX models to learn from besides the labels, joined by +", metavar="FILE[+FILE...]")
     teacher_weight: float = option(0.5, "weight of the teachers' losses", least=0.0)
     loss_weights: dict[str, float] = table("loss_weights", dict.fromkeys(LOSSES, float))  # in place of the table's
@@ -67,15 +68,14 @@ def make_objective(options: LossOptions, network: NetworkConfig, epochs: int) ->
     """Raises ModelFileError, ConfigError for teachers that don't fit the network."""
     path = prior_path(network.face_model) if network.landmarks else None
     prior = ShapePrior.load(path) if path is not None else None
+    terms = make_terms(
+        rotation=options.rotation_loss, likelihood=network.uncertainty, shape_prior=prior, weights=options.loss_weights
+    )
+    teachers = Teachers(options.teacher_files, network, boxes=options.roi_train) if options.teacher_files else None
     return Objective(
-        make_terms(
-            rotation=options.rotation_loss,
-            likelihood=network.uncertainty,
-            shape_prior=prior,
-            weights=options.loss_weights,
-        ),
+        {name: term for name, term in terms.items() if options.roi_train or term.label != "face_box"},
         prior=prior,
         ramp_epochs=epochs if options.rampup_nll_losses else None,
-        teachers=Teachers(options.teacher_files, network) if options.teacher_files else None,
+        teachers=teachers,
         teacher_weight=options.teacher_weight,
     )

@@ -9,7 +9,7 @@ from torch import nn
 
 from trackertraincode.models.pose_network import PoseNetwork
 from trackertraincode.options import check, option
-from trackertraincode.training.schedule import SCHEDULES
+from trackertraincode.training.schedule import SCHEDULES, rising
 
 REFERENCE_BATCH = 64  # learning rates are for this many samples, which matters with `scale_lr`
 UNCERTAINTY_LR, TRANSFORMER_LR = 0.1, 0.01  # factors of the learning rate (published recipe)
@@ -33,6 +33,10 @@ class OptimisationOptions:
     schedule: str = option(
         "steps", "steps: a tenth from half time on; cosine: falls to a hundredth", choices=tuple(SCHEDULES)
     )
+    find_lr: bool = option(
+        False,
+        "raise the learning rate a hundredfold instead, epoch by epoch; the curves show from where on it is too high",
+    )
     gradient_clip: float = option(1.0, "largest norm of the gradient; 0: no limit", least=0.0)
     with_swa: bool = option(False, "average the weights of the last third of the epochs")
     ema: float = option(
@@ -43,6 +47,10 @@ class OptimisationOptions:
 
     def __post_init__(self) -> None:
         check(self)
+
+    def lr_factor(self, epoch: int) -> float:
+        """Learning rate / peak_lr in an epoch."""
+        return (rising if self.find_lr else SCHEDULES[self.schedule])(epoch, self.epochs)
 
     @property
     def peak_lr(self) -> float:

@@ -73,7 +73,8 @@ def read_toml(path: Path) -> dict[str, Any]:
                 raise ConfigError(
                     f"{path}: option {key!r} is {value!r}, expected a table [{item.field.metadata['table']}]."
                 )
-            values[key] = _convert(f"{path}: option {key!r}", value, item.kind)
+            switched = item.inside(value) if "switch" in item.field.metadata else value
+            values[key] = _convert(f"{path}: option {key!r}", switched, item.kind)
     return values
 
 

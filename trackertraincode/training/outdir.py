@@ -10,6 +10,8 @@ from trackertraincode.files import locked
 from trackertraincode.options import check, option
 
 CONFIG_FILE, ENVIRONMENT_FILE, RESUME_FILE = "config.toml", "environment.json", "resume.ckpt"
+PLOT_FILE = "train.pdf"
+PLOT_ENDINGS = (".pdf", ".png", ".svg")
 LOCK_FILE = "trackertraincode.lock"
 
 
@@ -20,12 +22,20 @@ class OutputOptions:
     outdir: Path | None = option(None, "new folder of the run (default: runs/DATE-BACKBONE)", metavar="DIR")
     best: str = option("loss", "what best.ckpt is best in on the validation samples", choices=("loss", "mae"))
     onnx: bool = option(True, "export each checkpoint at the end")
-    save_plot: bool = option(True, "draw train.pdf")
+    save_plot: str = option(
+        PLOT_FILE,
+        "draw the curves of the run into this file of its folder, or not at all",
+        metavar="FILE",
+        switch={True: PLOT_FILE, False: ""},
+        off="--no-plotting",
+    )
     draw_every: int = option(10, "draw predictions on images every so many epochs; 0: never", least=0)
     tensorboard: bool = option(True, "write TensorBoard logs")
 
     def __post_init__(self) -> None:
         check(self)
+        if self.save_plot and not self.save_plot.endswith(PLOT_ENDINGS):
+            raise ConfigError(f"save_plot={self.save_plot!r}: end the name with one of {', '.join(PLOT_ENDINGS)}.")
 
 
 @contextmanager

@@ -32,6 +32,11 @@ def constant(epoch: int, epochs: int) -> float:
     return 1.0
 
 
+def rising(epoch: int, epochs: int) -> float:
+    """From 1 to 100, evenly on a logarithmic scale: shows which learning rates are too high."""
+    return 100.0 ** (epoch / max(1, epochs - 1))
+
+
 SCHEDULES: dict[str, Callable[[int, int], float]] = {"steps": steps, "cosine": cosine, "constant": constant}
 
 

@@ -19,8 +19,12 @@ TAUGHT = ("rotation", "xy", "size", "box")  # terms of the objective that every 
 class Teachers:
     """Mean loss against several models' answers."""
 
-    def __init__(self, files: Sequence[Path], student: NetworkConfig) -> None:
-        """Raises ModelFileError for unusable files, ConfigError when a teacher wants other crops."""
+    def __init__(self, files: Sequence[Path], student: NetworkConfig, *, boxes: bool = True) -> None:
+        """boxes: whether they teach face boxes.
+
+        Raises ModelFileError for unusable files, ConfigError when a teacher wants other crops.
+        """
+        self._boxes = boxes
         self._models = [OnnxPredictor(path) for path in files]
         for model in self._models:
             if (model.input_size, model.channels) != (student.input_size, student.channels):
@@ -38,7 +42,8 @@ class Teachers:
             labels = replace(
                 batch, labels=batch.labels | {n: getattr(answer, n) for n in ("rotation", "head", "face_box")}
             )
-            terms = [TERMS[name] for name in TAUGHT if name != "box" or answer.face_box is not None]
+            boxes = self._boxes and answer.face_box is not None
+            terms = [TERMS[name] for name in TAUGHT if name != "box" or boxes]
             total = total + sum(
                 (t.weight * t.loss(prediction, labels).mean() for t in terms), start=total.new_zeros(())
             )

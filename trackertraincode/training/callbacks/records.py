@@ -13,15 +13,16 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from trackertraincode.evaluation.html_report import pyplot
 from trackertraincode.files import whole_file
+from trackertraincode.training.callbacks.guard import TrainingDiverged
 
 METRICS_FILE = "metrics.csv"
-PLOT_FILE = "train.pdf"
 
 
 class Recorder(L.Callback):
     """Collects the numbers of each epoch and writes them; must be the first of the callbacks that read `record`."""
 
-    def __init__(self, outdir: Path, *, plot: bool) -> None:
+    def __init__(self, outdir: Path, *, plot: str) -> None:
+        """plot: file in `outdir` for the curves; empty for none."""
         self.outdir = outdir
         self._plot = plot
         self._rows: list[dict[str, float]] = []
@@ -66,8 +67,13 @@ class Recorder(L.Callback):
                 trainer.logger.log_metrics(record, step=int(record["samples"]))
 
     def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        if self._plot and trainer.is_global_zero:
-            plot_metrics(self._rows, self.outdir / PLOT_FILE)
+        if self._plot and self._rows and trainer.is_global_zero:
+            plot_metrics(self._rows, self.outdir / self._plot)
+
+    def on_exception(self, trainer: L.Trainer, pl_module: Any, exception: BaseException) -> None:
+        """The curves also of a run that diverged, which is how --find-lr usually ends."""
+        if isinstance(exception, TrainingDiverged):
+            self.on_train_end(trainer, pl_module)
 
 
 def write_metrics(rows: list[dict[str, float]], path: Path) -> None:
