@@ -17,6 +17,7 @@ import torch
 
 from trackertraincode.errors import UserError
 from trackertraincode.facemodel import landmarks68 as ibug
+from trackertraincode.files import whole_file
 from trackertraincode.geometry import affine2d
 from trackertraincode.geometry.boxes import square_crop_box
 from trackertraincode.geometry.camera import project_weak_perspective
@@ -168,8 +169,8 @@ def write_image(path: Path, image: np.ndarray) -> None:
     encode = encoders.get(path.suffix.lower())
     if encode is None:
         raise UserError(f"{path}: images are written as {', '.join(encoders)}; choose such a name.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(encode(image))
+    with whole_file(path) as temporary:
+        temporary.write_bytes(encode(image))
 
 
 def _histogram(name: str, values: np.ndarray, bins: int, size: tuple[int, int]) -> np.ndarray:
