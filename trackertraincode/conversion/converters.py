@@ -143,6 +143,13 @@ CONVERTERS = {  # adding a data set is adding an entry and its module
         "Convert INRIA Pointing'04 (Head Pose Image Database) to a sample file.\n\n"
         "ttc convert pointing04 HeadPoseImageDatabase $DATADIR/pointing04.h5",
     ),
+    "panoptic": Converter(
+        "panoptic",
+        "folder of one or more sequences of CMU Panoptic, or a zip of it",
+        (option("--every", type=positive_int, default=60, metavar="K", help="only every K-th frame (default: 60)"),),
+        "Convert CMU Panoptic to a sample file: the heads that its HD cameras see well.\n\n"
+        "ttc convert panoptic FOLDER_OF_SEQUENCES $DATADIR/panoptic.h5",
+    ),
     "replicantface": Converter(
         "replicantface",
         "the folder of ReplicantFace, or a zip of it",

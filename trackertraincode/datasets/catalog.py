@@ -93,6 +93,9 @@ DATASETS = {  # adding a data set is adding an entry; training, evaluation and m
     "300vw": DatasetSpec(
         file="300vw.h5", weight=5_000, labels=("landmarks_2d", "box"), made_by="scripts/dsprocess_300vw.py"
     ),
+    "panoptic": DatasetSpec(
+        file="panoptic.h5", weight=10_000, labels=("pose", "box"), made_by="scripts/dsprocess_panoptic.py"
+    ),
     "replicantface": DatasetSpec(
         file="replicantface.h5", weight=10_000, labels=("pose", "landmarks", "box"),
         made_by="scripts/dsprocess_replicantface.py",
