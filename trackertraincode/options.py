@@ -78,5 +78,5 @@ def _check(item: dataclasses.Field, value: Any) -> None:
         for key, (words, holds) in _RULES.items():
             if key in limits and not holds(number, limits[key]):
                 raise ConfigError(f"{name}={number}: expected a number {words} {limits[key]}.")
-        if not math.isfinite(number):
+        if isinstance(number, float) and not math.isfinite(number):
             raise ConfigError(f"{name}={number}: expected a finite number.")

@@ -131,7 +131,11 @@ class Evil:
         ({"format": 1, "kind": "pose", "config": {"width": 0.25}, "state": {}}, "can't be built again"),
         ({"format": 1, "kind": "pose", "config": Evil(), "state": {}}, "not a readable checkpoint"),
         ({"format": 1, "kind": "pose", "config": [1], "state": {}}, "can't be built again"),
-        ({"format": 1, "kind": "pose", "config": {"width": "x"}, "state": {}}, "can't be built again"),
+        ({"format": 1, "kind": "pose", "config": {"width": "x"}, "state": {}}, "network option 'width' is 'x'"),
+        (
+            {"format": 1, "kind": "pose", "config": {"input_size": {}}, "state": {}},
+            "network option 'input_size' is '{}'",
+        ),
         ({"format": 1, "kind": "pose", "config": {}, "state": 7}, "can't be built again"),
         ({"format": 1, "kind": "pose", "config": {}, "state": {}, "about": 3}, "no table of entries"),
         (

@@ -57,6 +57,7 @@ OUTPUTS = {  # field of Prediction -> its names, in the order of files; an outpu
 LOCALIZER_OUTPUT = "logit_box"
 REQUIRED = ("rotation", "head")  # of files that can be read
 FARTHEST = 100.0  # half edges of an image from its middle; no answer of a sound network lies beyond
+LARGEST = 4096  # batch, and edge of crops
 WARM_UP = 20  # runs before latency is measured
 
 
@@ -78,7 +79,13 @@ def open_session(path: Path, threads: int = 1, *, exact: bool = False, spin: boo
     if exact and b"QuantizeLinear" in path.read_bytes():
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        (
+            session.get_inputs(),
+            session.get_outputs(),
+            session.get_modelmeta().custom_metadata_map,
+        )  # names that are no text raise
+        return session
     except Exception as error:  # onnxruntime has no common base class for what a file can do wrong
         reason = (str(error).splitlines() or ["unknown reason"])[0]
         raise ModelFileError(f"{path}: ONNX Runtime can't load it ({reason[:200]}); export the model again.") from error
@@ -111,6 +118,8 @@ class OnnxPoseModel:
             )
         if shape[2] != shape[3] or inputs[0].type != "tensor(float)":
             raise ModelFileError(f"{path}: input is {inputs[0].type} {shape}, expected square float32 crops.")
+        if any(isinstance(n, int) and not 0 < n <= LARGEST for n in shape):
+            raise ModelFileError(f"{path}: input has shape {shape}, expected at most {LARGEST} crops and pixels.")
         self._input = inputs[0].name
         self.channels, self.input_size = int(shape[1]), int(shape[2])
         self.batch: int | None = shape[0] if isinstance(shape[0], int) else None  # None: any number of crops

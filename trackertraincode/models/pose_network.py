@@ -78,6 +78,10 @@ class NetworkConfig:
         if unknown:
             raise ConfigError(f"network option {unknown[0]!r} is unknown; a newer version of this library wrote it.")
         plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        for name, default in vars(cls()).items():
+            kinds = (int, float) if isinstance(default, float) else (type(default),)
+            if type(plain.get(name, default)) not in kinds:
+                raise ConfigError(f"network option {name!r} is {str(plain[name])[:40]!r}; the file is damaged.")
         return cls(**plain)
 
     def to_dict(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ messages, would take as much code as this.
 
 import argparse
 import json
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -85,17 +86,25 @@ def _convert_table(where: str, table: dict[str, Any], kinds: Mapping[str, Any]) 
     return {name: _convert(f"{where} option {name!r}", value, kinds[name]) for name, value in table.items()}
 
 
+def _float(value: float) -> float:
+    """Infinite where a whole number is larger than any float, so that the option's limits speak."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
 def _convert(where: str, value: Any, kind: Any) -> Any:
     """A TOML value as the option's type; where: begins the message."""
     if kind is float and type(value) is int:
-        return float(value)
+        return _float(value)
     if kind is Path and isinstance(value, str):
         return Path(value)
     if kind not in _WORDS:
         pair = value if isinstance(value, list) else []
         if len(pair) != 2 or not all(type(v) in (int, float) for v in pair) or pair[0] > pair[1]:
             raise ConfigError(f"{where} is {value!r}, expected two numbers, the lower one first.")
-        return tuple(map(float, pair))
+        return tuple(map(_float, pair))
     if type(value) is not kind:
         raise ConfigError(f"{where} is {value!r}, expected {_WORDS[kind]}.")
     return value
