@@ -37,7 +37,7 @@ class DatasetSpec:
     rows: Rows = (0, None)  # that are trained on
     validation_file: str | None = None  # other file to validate on
     validation_rows: Rows | None = None  # None: the last share of sequences or persons is split off
-    variant_of: str | None = None  # at most one variant of the same pictures may be mixed
+    variant_of: str | None = None  # at most one variant of the same images may be mixed
 
     @property
     def attributes(self) -> tuple[str, ...]:
@@ -46,7 +46,7 @@ class DatasetSpec:
 
 
 _FULL = ("pose", "landmarks", "shape", "box")
-_MADE_BY_OPNET = "is published by the authors of OpNet; 300wlp is the same pictures converted from the original archive"
+_MADE_BY_OPNET = "is published by the authors of OpNet; 300wlp is the same images converted from the original archive"
 
 DATASETS = {  # adding a data set is adding an entry; training, evaluation and messages look here
     "300wlp": DatasetSpec(
@@ -164,7 +164,7 @@ def parse_mixture(text: str, catalog: dict[str, DatasetSpec]) -> list[Chosen]:
             if other.name == name:
                 raise CatalogError(f"--ds {text!r} names {name} twice; give it one weight, as in {name}:2.")
             if other.spec.variant_of is not None and other.spec.variant_of == chosen.spec.variant_of:
-                raise CatalogError(f"--ds {text!r}: {other.name} and {name} show the same pictures; choose one.")
+                raise CatalogError(f"--ds {text!r}: {other.name} and {name} show the same images; choose one.")
         mixture.append(dataclasses.replace(chosen, weight=_weight_of(text, name, number)) if colon else chosen)
     return mixture
 

@@ -25,7 +25,7 @@ from trackertraincode.errors import ConfigError, SampleFormatError, closest_firs
 from trackertraincode.sample.fields import Kind
 from trackertraincode.sample.sample import LABELS, Sample
 
-Progress = Callable[[Iterable[Sample], int], Iterable[Sample]]  # wraps a stream whose length is known
+SampleProgress = Callable[[Iterable[Sample], int], Iterable[Sample]]  # wraps a stream whose length is known
 
 _RANGE = re.compile(r"(\d+)(?:-(\d+))?")
 
@@ -128,7 +128,9 @@ def _apply(op: ast.AST, *terms: Any) -> Any:
     return _OPERATORS[type(op)](*terms)
 
 
-def filter_file(path: Path, destination: Path, rows: np.ndarray, options: Mapping[str, str], progress: Progress) -> int:
+def filter_file(
+    path: Path, destination: Path, rows: np.ndarray, options: Mapping[str, str], progress: SampleProgress
+) -> int:
     """Write the given rows, sorted, to a new file; how many there are.
 
     options: what chose them, for the file's provenance. Raises ConfigError when no row is left, SampleFormatError.
@@ -146,7 +148,7 @@ def filter_file(path: Path, destination: Path, rows: np.ndarray, options: Mappin
 
 
 def join_files(
-    paths: Sequence[Path], destination: Path, progress: Progress, *, same_persons: bool = False
+    paths: Sequence[Path], destination: Path, progress: SampleProgress, *, same_persons: bool = False
 ) -> tuple[int, tuple[str, ...]]:
     """Write all samples of several files, one file after the other, to a new one.
 
