@@ -37,7 +37,9 @@ from trackertraincode.training.options import RECIPES
 PROJECT = Path(__file__).resolve().parent.parent
 PAGES, LIBRARY = PROJECT / "docs", PROJECT / "trackertraincode"
 STAGE = PROJECT / "build" / "docs"
-ROOT_PAGES = {"README.md": "index.md", "CONTRIBUTING.md": "CONTRIBUTING.md", "SECURITY.md": "SECURITY.md"}
+ROOT_PAGES = {"README.md": "index.md"} | {
+    f"{name}.md": f"{name}.md" for name in ("CONTRIBUTING", "SECURITY", "CHANGELOG")
+}
 BLOCK = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
