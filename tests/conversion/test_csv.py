@@ -181,6 +181,22 @@ def test_other_spellings_of_names_are_found(tmp_path: Path, name: str) -> None:
     convert(DOOR, source, tmp_path / "a.h5", "--strict")
 
 
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["a.jpg,0.34,0.21,0.66,0.79,5,10,20", "b.jpg,0.35,0.2,0.65,0.8,9,-10,0"], "are they fractions of the image"),
+        (["a.jpg,9,9,40,50,0.1,0.5,0", "b.jpg,9,9,40,50,-0.2,-1.2,0", "b.jpg,9,9,40,50,0.3,0.9,0"], "are they radians"),
+        (["a.jpg,30,5,33,40,5,10,20", "b.jpg,15,9,31,39,9,-10,0"], "would be usual as x, y, width, height"),
+    ],
+)
+def test_units_that_cannot_be_are_suspected(tmp_path: Path, lines: list[str], message: str, capsys) -> None:
+    header, usual = "path,x0,y0,x1,y1,pitch,yaw,roll", ["a.jpg,9,9,40,50,5,10,20", "b.jpg,9,9,42,50,9,-10,0"]
+    convert(DOOR, small(tmp_path, [header, *lines]), tmp_path / "a.h5")
+    assert message in capsys.readouterr().out
+    convert(DOOR, small(tmp_path, [header, *usual]), tmp_path / "b.h5")
+    assert "perhaps wrong" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("tag", [3, 6, 8])
 def test_tagged_images_are_turned_only_when_asked(tmp_path: Path, tag: int, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "t.jpg").write_bytes(tagged_jpeg(tag))

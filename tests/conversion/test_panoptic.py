@@ -109,7 +109,7 @@ def test_labels_equal_an_independent_projection(members: Members, tmp_path: Path
         assert sample.head[2] == pytest.approx(np.linalg.norm(side - center), rel=0.1)
         assert (box[:2] < sample.head[:2]).all()
         assert (sample.head[:2] < box[2:]).all()
-        assert 1.8 * sample.head[2] < (box[2:] - box[:2]).min() < 3.5 * sample.head[2]
+        assert 1.3 * sample.head[2] < (box[2:] - box[:2]).min() < 3.5 * sample.head[2]
         assert -1 < box[0] < box[2] < width + 1
         assert height <= SIZE[1]
 

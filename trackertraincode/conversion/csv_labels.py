@@ -21,11 +21,20 @@ from trackertraincode.conversion.archive import MAX_MEMBER_BYTES, naming, normal
 from trackertraincode.conversion.faces import check_on_face
 from trackertraincode.conversion.run import Source, gathered
 from trackertraincode.conversion.textfile import finite_number, spreadsheet_text
+from trackertraincode.datasets.plausibility import suspicions
 from trackertraincode.errors import ArchiveError, closest_first
 from trackertraincode.facemodel.landmarks68 import COUNT, centered_depth
 from trackertraincode.geometry.euler import aflw_to_matrix
 from trackertraincode.geometry.rotation import matrix_to_quat
-from trackertraincode.sample.images import Size, check_image, decode, encode_jpeg, orientation
+from trackertraincode.sample.images import (
+    ImageDecodeError,
+    Size,
+    check_image,
+    decode,
+    encode_jpeg,
+    image_size,
+    orientation,
+)
 from trackertraincode.sample.moving import from_centres
 from trackertraincode.sample.sample import Sample
 
@@ -59,6 +68,7 @@ LABEL_COLUMNS: dict[str, tuple[str, ...]] = {  # attribute of Sample -> its colu
     "individual": ("individual",),
 }
 SEPARATORS = ",;\t"
+SAMPLED_ROWS = 64  # that are looked at together before the conversion
 
 
 @dataclass(frozen=True)
@@ -116,7 +126,7 @@ def make_source(source: Path, upright: bool = False, allow_outside: bool = False
         items=items,
         convert=partial(convert_item, settings),
         optional=tuple(label for label in labels if label != "face_box"),
-        notes=notes,
+        notes=(*notes, *(f"perhaps wrong: {text}" for text in _suspicions(settings, items))),
     )
 
 
@@ -178,15 +188,38 @@ def _cells(line: str, separator: str, where: str) -> list[str]:
         raise ArchiveError(f"{where} can't be split into cells ({error}).") from error
 
 
-def convert_item(settings: Settings, row: Row) -> list[Sample]:
-    """One line -> one sample. Raises ArchiveError naming file, line and column, or the picture."""
-    where = f"{settings.name}: line {row.number}"
+def _suspicions(settings: Settings, rows: Sequence[Row]) -> Iterator[str]:
+    """What looks wrong in some of the rows together; those that can't be read are named later."""
+    boxes, sizes, angles = [], [], []
+    for row in rows[:: -(-len(rows) // SAMPLED_ROWS)]:
+        try:
+            named = _named_cells(settings, row, "")
+            boxes.append([finite_number(_dotted(named[c], settings.separator), "") for c in BOX_COLUMNS])
+            sizes.append(image_size(_read_image(settings, named, "")[0]))
+            if "rotation" in settings.labels:
+                columns = LABEL_COLUMNS["rotation"]
+                angles.append([finite_number(_dotted(named[c], settings.separator), "") for c in columns])
+        except (ArchiveError, ImageDecodeError):
+            del boxes[len(sizes) :]
+    yield from suspicions(
+        np.array(boxes) if boxes else None, np.array(sizes, np.float64), np.array(angles) if angles else None
+    )
+
+
+def _named_cells(settings: Settings, row: Row, where: str) -> dict[str, str]:
+    """Cells of a line by column. Raises ArchiveError when it has another number of them than the header."""
     cells = _cells(row.text, settings.separator, where)
     while len(cells) > len(settings.header) and not cells[-1].strip():
         cells.pop()
     if len(cells) != len(settings.header):
         raise ArchiveError(f"{where} has {len(cells)} cells, expected {len(settings.header)} as in the header.")
-    named = {column: cell.strip() for column, cell in zip(settings.header, cells)}
+    return {column: cell.strip() for column, cell in zip(settings.header, cells)}
+
+
+def convert_item(settings: Settings, row: Row) -> list[Sample]:
+    """One line -> one sample. Raises ArchiveError naming file, line and column, or the picture."""
+    where = f"{settings.name}: line {row.number}"
+    named = _named_cells(settings, row, where)
     labels = dict(_read_labels(settings, named, where))
     image, picture = _read_image(settings, named, where)
     with naming(f"{where}, column 'path': {picture}"):
