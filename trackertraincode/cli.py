@@ -6,6 +6,7 @@ Exit codes: 0 fine, 1 an error of the input or the machine, 2 wrong usage, 128 +
 import argparse
 import contextlib
 import errno
+import math
 import os
 import shlex
 import signal
@@ -21,6 +22,7 @@ from trackertraincode.workers import start_program
 
 DEBUG = "--debug"  # shows where an error comes from
 ENDING = ("SIGTERM", "SIGHUP")  # signals that end a program, which cleans up before
+LARGEST = 2**31 - 1  # of whole numbers on the command line
 UNCHANGED = "nothing unfinished was left under its final name."
 _VISIBLE = {c: f"\\x{c:02x}" for c in (*range(32), *range(127, 160)) if chr(c) not in "\t\n\r"}
 
@@ -138,7 +140,7 @@ def describe_os_error(error: OSError) -> str:
 def add_workers_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers",
-        type=non_negative_int,
+        type=worker_count,
         default=None,
         metavar="N",
         help="worker processes; 0 works in this process (default: NUM_WORKERS, else the cores, 8 at most)",
@@ -164,19 +166,59 @@ def add_overwrite_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace a file that isn't what its name says")
 
 
+def output_file(text: str) -> Path:
+    """argparse type: a file that is written."""
+    return Path(text)
+
+
+def output_folder(text: str) -> Path:
+    """argparse type: a folder that is written to."""
+    return Path(text)
+
+
 def non_negative_int(text: str) -> int:
     """argparse type: a whole number >= 0."""
-    value = int(text)
-    if value < 0:
-        raise ValueError(text)
-    return value
+    return _whole_number(text, 0)
 
 
 def positive_int(text: str) -> int:
     """argparse type: a whole number > 0."""
-    value = int(text)
-    if value <= 0:
-        raise ValueError(text)
+    return _whole_number(text, 1)
+
+
+def worker_count(text: str) -> int:
+    """argparse type: a number of processes."""
+    return _whole_number(text, 0, 1024)
+
+
+def edge_length(text: str) -> int:
+    """argparse type: pixels of an image that is drawn."""
+    return _whole_number(text, 1, 16384)
+
+
+def whole_number(text: str) -> int:
+    """argparse type: a whole number of a usual size."""
+    return _whole_number(text, -LARGEST)
+
+
+def _whole_number(text: str, least: int, most: int = LARGEST) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = least - 1
+    if not least <= value <= most:
+        raise argparse.ArgumentTypeError(f"{text[:20]!r}: expected a whole number from {least} to {most}")
+    return value
+
+
+def finite_number(text: str) -> float:
+    """argparse type: neither NaN nor infinite."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"{text[:20]!r}: expected a number")
     return value
 
 

@@ -50,7 +50,7 @@ def test_help_and_wrong_usage_import_nothing_heavy(words: list[str]) -> None:
         (["info", "a.h5", "--histogramm", "x.png"], "unknown option --histogramm; did you mean --histogram?"),
         (["view", "a.h5", "b.png", "c.png"], "unexpected argument 'c.png'"),
         (["convert", "aflw"], "invalid choice: 'aflw'"),
-        (["view", "a.h5", "b.png", "--columns", "0"], "invalid positive_int value: '0'"),
+        (["view", "a.h5", "b.png", "--columns", "0"], "argument --columns: '0': expected a whole number from 1"),
     ],
 )
 def test_wrong_usage_is_answered_with_what_is_right(

@@ -8,7 +8,7 @@ Several backbone families give one image each besides: compare-resnet.png, compa
 import argparse
 from pathlib import Path
 
-from trackertraincode.cli import add_overwrite_option
+from trackertraincode.cli import add_overwrite_option, output_file
 from trackertraincode.files import check_outputs
 from trackertraincode.light import names_in
 
@@ -16,8 +16,10 @@ from trackertraincode.light import names_in
 def add_options(parser: argparse.ArgumentParser) -> None:
     errors = names_in("training.compare", "ERRORS")
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folders of `train`")
-    parser.add_argument("--output", type=Path, default=Path("compare.png"), metavar="FILE", help="image to write")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers as JSON")
+    parser.add_argument(
+        "--output", type=output_file, default=Path("compare.png"), metavar="FILE", help="image to write"
+    )
+    parser.add_argument("--json", type=output_file, metavar="FILE", help="write the numbers as JSON")
     parser.add_argument("--error", choices=errors, default="geodesic", help="validation error (default geodesic)")
     add_overwrite_option(parser)
 

@@ -12,14 +12,14 @@ import time
 from pathlib import Path
 
 import trackertraincode
-from trackertraincode.cli import positive_int
+from trackertraincode.cli import output_folder, positive_int
 from trackertraincode.errors import UserError
 from trackertraincode.files import check_outputs
 from trackertraincode.workers import default_workers
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--outdir", type=Path, default=Path("demo"), help="where everything is written")
+    parser.add_argument("--outdir", type=output_folder, default=Path("demo"), help="where everything is written")
     parser.add_argument("--faces", type=positive_int, default=3200, help="synthetic training faces")
     parser.add_argument("--test-faces", type=positive_int, default=300, help="synthetic faces that are only evaluated")
     parser.add_argument("--epochs", type=positive_int, default=60, help="epochs of --samples-per-epoch samples")

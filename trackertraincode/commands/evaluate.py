@@ -15,6 +15,9 @@ from trackertraincode.cli import (
     add_face_model_option,
     add_overwrite_option,
     add_workers_option,
+    finite_number,
+    output_file,
+    output_folder,
 )
 from trackertraincode.errors import EvaluationError, UsageError
 from trackertraincode.files import check_outputs
@@ -39,10 +42,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_face_model_option(parser)
     add_device_option(parser)
     add_workers_option(parser)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows as JSON")
-    parser.add_argument("--csv", type=Path, metavar="FILE", help="write the rows as CSV")
-    parser.add_argument("--predictions", type=Path, metavar="FILE", help="write a CSV line per image")
-    parser.add_argument("--report", type=Path, metavar="FILE", help="write tables, curves and images as HTML")
+    parser.add_argument("--json", type=output_file, metavar="FILE", help="write the rows as JSON")
+    parser.add_argument("--csv", type=output_file, metavar="FILE", help="write the rows as CSV")
+    parser.add_argument("--predictions", type=output_file, metavar="FILE", help="write a CSV line per image")
+    parser.add_argument("--report", type=output_file, metavar="FILE", help="write tables, curves and images as HTML")
     parser.add_argument(
         "--vis",
         nargs="?",
@@ -52,9 +55,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help=f"page through the images, worst first: left and right keys. ORDER: {', '.join(VIS)} (default rot)",
     )
     parser.add_argument(
-        "--vis-folder", type=Path, default=Path("pages"), metavar="DIR", help="for the pages where there is no display"
+        "--vis-folder",
+        type=output_folder,
+        default=Path("pages"),
+        metavar="DIR",
+        help="for the pages without a display",
     )
-    parser.add_argument("--roi-expansion", type=float, metavar="X", help="crop factor instead of the protocol's")
+    parser.add_argument(
+        "--roi-expansion", type=finite_number, metavar="X", help="crop factor instead of the protocol's"
+    )
     parser.add_argument("--comprehensive-roi", action="store_true", help=f"crop factors {COMPREHENSIVE}, a row each")
     parser.add_argument(
         "--alignment-scheme", choices=names_in("evaluation.alignment", "SCHEMES"), help="instead of the protocol's"

@@ -5,9 +5,15 @@ ttc render 300W-LP.zip -n 2000 --format 300wlp
 """
 
 import argparse
-from pathlib import Path
 
-from trackertraincode.cli import add_overwrite_option, add_workers_option, positive_int
+from trackertraincode.cli import (
+    add_overwrite_option,
+    add_workers_option,
+    edge_length,
+    non_negative_int,
+    output_file,
+    positive_int,
+)
 from trackertraincode.files import check_outputs
 from trackertraincode.light import names_in
 from trackertraincode.workers import default_workers
@@ -15,10 +21,12 @@ from trackertraincode.workers import default_workers
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     formats = ("hdf5", *names_in("rendering.archives", "LAYOUTS"))
-    parser.add_argument("destination", type=Path, help="file to write: .h5, or .zip for archives")
+    parser.add_argument("destination", type=output_file, help="file to write: .h5, or .zip for archives")
     parser.add_argument("-n", "--count", type=positive_int, default=1000, help="number of faces (default 1000)")
-    parser.add_argument("--size", type=positive_int, default=256, help="edge of the images, pixels (default 256)")
-    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same faces (default 0)")
+    parser.add_argument("--size", type=edge_length, default=256, help="edge of the images, pixels (default 256)")
+    parser.add_argument(
+        "--seed", type=non_negative_int, default=0, help="the same seed gives the same faces (default 0)"
+    )
     parser.add_argument("--format", choices=formats, default="hdf5", help="what to write (default hdf5)")
     add_workers_option(parser)
     add_overwrite_option(parser)

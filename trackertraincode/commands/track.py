@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from trackertraincode.cli import add_overwrite_option, field_of_view
+from trackertraincode.cli import add_overwrite_option, field_of_view, output_file
 from trackertraincode.errors import UserError
 from trackertraincode.files import check_outputs, data_dir
 
@@ -38,10 +38,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--localizer", type=Path, help=f"face localizer, .onnx (default: {LOCALIZER} of the same places, else MTCNN)"
     )
     parser.add_argument(
-        "--output", type=Path, help="annotated video (.mp4, .avi), image (.jpg, .png), or folder of images"
+        "--output", type=output_file, help="annotated video (.mp4, .avi), image (.jpg, .png), or folder of images"
     )
-    parser.add_argument("--json", type=Path, help="poses as JSON")
-    parser.add_argument("--csv", type=Path, help="poses as CSV")
+    parser.add_argument("--json", type=output_file, help="poses as JSON")
+    parser.add_argument("--csv", type=output_file, help="poses as CSV")
     parser.add_argument("--show", action="store_true", help="open a window; q closes it (Ctrl-C ends a camera)")
     parser.add_argument("--fov", type=field_of_view, default=56.0, help="diagonal field of view of the camera, degrees")
     parser.add_argument("--independent", action="store_true", help="frames are unrelated images: find each face anew")

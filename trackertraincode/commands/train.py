@@ -9,6 +9,7 @@ import argparse
 from pathlib import Path
 
 import trackertraincode.training
+from trackertraincode.cli import output_folder, whole_number
 from trackertraincode.light import Option, groups_in, names_in
 
 
@@ -52,6 +53,7 @@ def _add(group: argparse._ArgumentGroup, option: Option) -> None:
     if "choices" in metadata:
         metavar = "{" + ",".join(metadata["choices"]) + "}"
     short = [metadata["short"]] if "short" in metadata else []
+    kind = {int: whole_number}.get(kind, output_folder if metavar == "DIR" else kind)
     group.add_argument(*short, flag, type=kind, metavar=metavar, help=text)
 
 

@@ -11,7 +11,10 @@ from trackertraincode.cli import (
     add_device_option,
     add_overwrite_option,
     add_workers_option,
+    finite_number,
     non_negative_int,
+    output_file,
+    output_folder,
     positive_int,
 )
 from trackertraincode.files import check_outputs
@@ -27,19 +30,19 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         (["--scenes"], positive_int, "synthetic ones"),
         (["-e", "--epochs"], positive_int, ""),
         (["-b", "--batchsize"], positive_int, ""),
-        (["--lr"], float, "peak learning rate"),
-        (["--val-fraction"], float, "share that is held out for the evaluation"),
+        (["--lr"], finite_number, "peak learning rate"),
+        (["--val-fraction"], finite_number, "share that is held out for the evaluation"),
         (["--seed"], non_negative_int, ""),
     ):
         value = default[flags[-1].lstrip("-").replace("-", "_")]
-        metavar = "X" if kind is float else "N"
+        metavar = "X" if kind is finite_number else "N"
         parser.add_argument(*flags, type=kind, default=value, metavar=metavar, help=f"{text} (default {value:g})")
     add_device_option(parser)
     add_workers_option(parser)
     parser.add_argument(
-        "--outdir", type=Path, metavar="DIR", help="new folder of the run (default: runs/DATE-localizer)"
+        "--outdir", type=output_folder, metavar="DIR", help="new folder of the run (default: runs/DATE-localizer)"
     )
-    parser.add_argument("--export", type=Path, metavar="FILE", help="write the ONNX file for OpenTrack")
+    parser.add_argument("--export", type=output_file, metavar="FILE", help="write the ONNX file for OpenTrack")
     parser.add_argument(
         "--compare",
         type=Path,

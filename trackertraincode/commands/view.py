@@ -7,18 +7,18 @@ ttc view $DATADIR/aflw2k.h5 faces.png --rows 0-11 --whole
 import argparse
 from pathlib import Path
 
-from trackertraincode.cli import add_overwrite_option, positive_int
+from trackertraincode.cli import add_overwrite_option, edge_length, non_negative_int, output_file, positive_int
 from trackertraincode.files import check_outputs
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, metavar="FILE", help="sample file, .h5")
-    parser.add_argument("output", type=Path, metavar="IMAGE", help="contact sheet to write, .png or .jpg")
+    parser.add_argument("output", type=output_file, metavar="IMAGE", help="contact sheet to write, .png or .jpg")
     parser.add_argument("--rows", metavar="LIST", help="such as 3,7,10-19, or a file of row numbers (default: random)")
     parser.add_argument("--count", type=positive_int, default=24, help="number of random rows (default 24)")
-    parser.add_argument("--seed", type=int, default=0, help="of the random rows (default 0)")
+    parser.add_argument("--seed", type=non_negative_int, default=0, help="of the random rows (default 0)")
     parser.add_argument("--columns", type=positive_int, default=6, help="images side by side (default 6)")
-    parser.add_argument("--edge", type=positive_int, default=240, help="longer side of each, pixels (default 240)")
+    parser.add_argument("--edge", type=edge_length, default=240, help="longer side of each, pixels (default 240)")
     parser.add_argument("--whole", action="store_true", help="whole images instead of squares around the faces")
     add_overwrite_option(parser)
 
