@@ -12,6 +12,7 @@ import torch
 from torch.utils.data import get_worker_info
 
 from trackertraincode.augmentation import loader
+from trackertraincode.cli import Ended, describe, run_main
 from trackertraincode.errors import ConfigError, ModelFileError, UserError, WorkerError
 from trackertraincode.models.checkpoint import load_network
 from trackertraincode.training.module import PoseTraining
@@ -44,9 +45,9 @@ def test_sigterm_saves_the_weights_and_exits_with_143(
 ) -> None:
     stop_at(3, lambda: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(SystemExit) as stopped:
-        run()
+        run_main(lambda: run() and None, start=lambda: None)
     assert stopped.value.code == 143
-    assert capsys.readouterr().err.splitlines() == ["terminated in epoch 2 of 3, which --resume begins again."]
+    assert capsys.readouterr().err.splitlines() == [describe(Ended(signal.SIGTERM))[1]]
     assert load_network(tmp_path / "run" / "last.ckpt")[1].epoch == 2
 
 

@@ -7,7 +7,6 @@ Parts are equal and losses are divided by the batch size, not by labelled rows, 
 
 import os
 import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -22,10 +21,10 @@ from timm.layers import convert_sync_batchnorm
 from torch import nn
 from torch.distributed import DistError
 
+from trackertraincode.cli import Ended
 from trackertraincode.errors import ConfigError, UserError, WorkerError
 
 WAIT = timedelta(minutes=10)  # the longest that processes wait for each other
-TERMINATED = 128 + signal.SIGTERM  # exit code
 
 
 @rank_zero_only
@@ -88,7 +87,7 @@ def ending_after_a_step() -> Iterator[None]:
 def ending_together(trainer: L.Trainer) -> Iterator[None]:
     """Round `trainer.fit` and what follows: processes that this one started stop when it fails, and don't wait for it.
 
-    Raises WorkerError where a process died or doesn't answer, KeyboardInterrupt at Ctrl-C, SystemExit(143) at SIGTERM.
+    Raises WorkerError where a process died or doesn't answer, KeyboardInterrupt at Ctrl-C, Ended at SIGTERM.
     """
     try:
         yield
@@ -96,10 +95,7 @@ def ending_together(trainer: L.Trainer) -> Iterator[None]:
         if trainer.strategy.launcher is not None:
             trainer.strategy.launcher.kill(signal.SIGTERM)  # type: ignore[attr-defined]
         if isinstance(error, SIGTERMException):
-            if trainer.is_global_zero:
-                epoch = f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}"
-                print(f"terminated in {epoch}, which --resume begins again.", file=sys.stderr)
-            raise SystemExit(TERMINATED) from None
+            raise Ended(signal.SIGTERM) from None
         if isinstance(error, SystemExit):  # Lightning's answer to Ctrl-C
             raise KeyboardInterrupt from None
         known = _in_one_line(error, trainer.world_size > 1)

@@ -15,6 +15,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import nn
 
+from trackertraincode.cli import Ended
 from trackertraincode.errors import ModelFileError
 from trackertraincode.files import whole_file
 from trackertraincode.models.about import About
@@ -85,8 +86,8 @@ class RunCheckpoints(Checkpoint):
             trainer.save_checkpoint(temporary)  # all ranks take part, the first one writes
 
     def on_exception(self, trainer: L.Trainer, pl_module: Any, exception: BaseException) -> None:
-        """At SIGTERM, there is time to keep the weights as they are."""
-        if isinstance(exception, SIGTERMException) and trainer.is_global_zero and trainer.global_step:
+        """When a scheduler ends the run, there is time to keep the weights as they are."""
+        if isinstance(exception, (SIGTERMException, Ended)) and trainer.is_global_zero and trainer.global_step:
             self._saver.save("last", pl_module.network, trainer.current_epoch + 1)
 
 
