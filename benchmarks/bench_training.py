@@ -38,7 +38,7 @@ def make_steps(backbone: str, batchsize: int, size: int) -> dict[str, Step]:
     batch = _make_batch(batchsize, size)
     network = build_network(NetworkConfig(backbone=backbone, input_size=size, uncertainty=True), embedded_head())
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    objective = make_objective(LossOptions(), network.config, epochs=1)
+    objective = make_objective(LossOptions(), network.config)
     plain = build_backbone(backbone, BackboneOptions(size=size))
     bare = nn.Sequential(plain, nn.Linear(feature_count(plain), OUTPUTS))
     bare = bare.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

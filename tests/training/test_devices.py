@@ -73,7 +73,7 @@ def test_averages_are_finished_on_the_training_device_and_saved_from_the_cpu(
 def test_frozen_batch_norm_stays_frozen_when_lightning_replaces_the_layers() -> None:
     options = OptimisationOptions(freeze_batchnorm=True)
     network = small_network()
-    objective = make_objective(LossOptions(), SMALL, epochs=1)
+    objective = make_objective(LossOptions(), SMALL)
     module = PoseTraining(network, objective, DeviceAugmentation(kornia=False, plugin=False), options, MachineOptions())
     SyncBatchNorm().apply(module)
     trainer = SimpleNamespace(optimizers=[SimpleNamespace(param_groups=[])], current_epoch=0, global_rank=0)
@@ -93,7 +93,7 @@ def test_losses_are_computed_in_float32_inside_of_autocast() -> None:
     batch = make_batch(torch.rand(4, 1, 33, 33) - 0.5, zeros, zeros, **labels)
     with torch.no_grad():
         prediction = network(batch.image)
-        objective = make_objective(LossOptions(), SMALL, epochs=1)
+        objective = make_objective(LossOptions(), SMALL)
         expected, parts = objective(prediction, batch, 0)
         with torch.autocast("cpu", torch.bfloat16):
             found, mixed = objective(prediction, batch, 0)

@@ -72,7 +72,7 @@ def trained(row: tuple[str, str, bool, bool], batches: list[Batch], width: float
         ),
         embedded_head(),
     )  # fmt: skip
-    objective = make_objective(LossOptions(), network.config, epochs=1)
+    objective = make_objective(LossOptions(), network.config)
     optimizer = torch.optim.Adam(parameter_groups(network, OptimisationOptions()))
     for batch in batches:
         loss, parts = objective(network(batch.image), batch, 0)

@@ -12,7 +12,7 @@ from trackertraincode.errors import ConfigError
 from trackertraincode.losses.objective import make_terms
 from trackertraincode.training.config import TrainConfig
 from trackertraincode.training.options import RECIPES, TrainRequest, read_options, read_recipe, read_toml, write_toml
-from trackertraincode.training.schedule import cosine, in_swa_phase, nll_rampup, steps
+from trackertraincode.training.schedule import cosine, in_swa_phase, nll_rampup, period_of, steps
 
 PUBLISHED = (
     "--lr 1e-3 --epochs 2 --ds repro_300_wlp+wflw_lp --batchsize 32 --with-swa --with-nll-loss --rampup-nll-losses "
@@ -145,3 +145,12 @@ def test_published_schedule() -> None:
     assert [epoch for epoch in range(30) if in_swa_phase(epoch, 30)] == list(range(20, 30))
     assert [nll_rampup(epoch, 10) for epoch in range(4)] == pytest.approx([0.0, 0.0, 1.0, 1.0])
     assert cosine(29, 30) < 0.02
+
+
+def test_over_1500_epochs_the_schedule_is_the_published_one() -> None:
+    """To the last bit, in the first and the last step of each epoch of 160 steps."""
+    options, total = TrainConfig().optimisation, 160 * 1500
+    for epoch in range(1500):
+        for step in (160 * epoch, 160 * epoch + 159):
+            assert period_of(step, total) == epoch
+        assert options.lr_factor(epoch) == steps(epoch, 1500)

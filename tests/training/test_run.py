@@ -12,8 +12,10 @@ from trackertraincode.errors import CatalogError, ConfigError
 from trackertraincode.evaluation.predictor import load_predictor
 from trackertraincode.models.checkpoint import load_network
 from trackertraincode.training import run as run_module
+from trackertraincode.training.callbacks.averaging import StochasticWeightAverage
 from trackertraincode.training.callbacks.guard import TrainingDiverged
 from trackertraincode.training.callbacks.records import read_metrics
+from trackertraincode.training.objective import Objective
 from trackertraincode.training.options import read_toml
 
 Run = Callable[..., Path]
@@ -107,6 +109,37 @@ def test_training_lowers_the_error(run: Run) -> None:
     out = run(epochs=8, samples_per_epoch=96, crop="tight", raug=0.0, lr=3e-3, schedule="constant", width=1.0)
     rows = read_metrics(out / "metrics.csv")
     assert rows[-1]["train/loss"] < 0.6 * rows[0]["train/loss"]
+
+
+def test_one_budget_gives_one_curve_however_it_is_cut_into_epochs(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Learning rates, the ramp of the likelihoods, and after which steps weights are averaged."""
+    seen: list[tuple] = []
+    step, objective = run_module.PoseTraining.training_step, Objective.forward
+    average = StochasticWeightAverage._add
+
+    def note(name: str, function: Callable, values: Callable) -> Callable:
+        def noted(self, *arguments, **options):
+            seen.append((name, *values(self, *arguments)))
+            return function(self, *arguments, **options)
+
+        return noted
+
+    monkeypatch.setattr(
+        run_module.PoseTraining,
+        "training_step",
+        note("lr", step, lambda self, *_: [group["lr"] for group in self.trainer.optimizers[0].param_groups]),
+    )
+    monkeypatch.setattr(Objective, "forward", note("ramp", objective, lambda self, prediction, batch, period: [period]))
+    monkeypatch.setattr(StochasticWeightAverage, "_add", note("swa", average, lambda self, module: []))
+    curves = []
+    for epochs, samples in ((2, 96), (3, 64), (12, 16)):
+        seen.clear()
+        run(f"in {epochs}", epochs=epochs, samples_per_epoch=samples, with_swa=True, with_nll_loss=True,
+            rampup_nll_losses=True, val="aflw2k", catalog=None, calibrate=False)  # fmt: skip
+        curves.append([entry for entry in seen if entry[0] != "ramp"])
+        assert {entry[1] for entry in seen if entry[0] == "ramp"} == {k * 125 for k in range(12)}
+    assert curves[0] == curves[1] == curves[2]
+    assert [entry[0] for entry in curves[0]].count("swa") == 4  # of 12 steps, the last third
 
 
 def test_pretrained_weights_are_taken_where_they_fit(run: Run, capsys: pytest.CaptureFixture) -> None:

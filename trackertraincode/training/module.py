@@ -17,12 +17,13 @@ from trackertraincode.training.callbacks.batch_norm import batch_norms
 from trackertraincode.training.device_augmentation import DeviceAugmentation
 from trackertraincode.training.objective import Objective
 from trackertraincode.training.optimisation import OptimisationOptions, make_optimizer
+from trackertraincode.training.schedule import period_of
 from trackertraincode.training.trainer import MachineOptions
 from trackertraincode.training.validation import ValidationErrors
 
 
 class PoseTraining(L.LightningModule):
-    """Trains `network`. Learning rates, loss weights and random numbers depend on seed, epoch and step alone.
+    """Trains `network`. Learning rates, loss weights and random numbers depend on seed and step alone.
 
     Attributes for the callbacks: `record` (numbers of the last epoch), `validation` (those of its validation).
     """
@@ -53,17 +54,24 @@ class PoseTraining(L.LightningModule):
         return optimizer
 
     def on_train_epoch_start(self) -> None:
-        factor = self._options.lr_factor(self.current_epoch)
-        for group, peak in zip(self.trainer.optimizers[0].param_groups, self._peak_lrs):
-            group["lr"] = peak * factor
         torch.manual_seed(seed_of(self._machine.seed, self.current_epoch, self.global_rank))  # dropout
         self._sums, self._steps = {}, 0
         for layer in batch_norms(self.network) if self._options.freeze_batchnorm else []:
             layer.eval()
 
+    @property
+    def steps(self) -> int:
+        """Of the whole run."""
+        return int(self.trainer.num_training_batches) * self._options.epochs
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        factor = self._options.lr_factor(period_of(self.global_step, self.steps))
+        for group, peak in zip(self.trainer.optimizers[0].param_groups, self._peak_lrs):
+            group["lr"] = peak * factor
+
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor | dict[str, Tensor]]:
         batch = self.augment(batch, True)
-        loss, parts = self.objective(self._predict(batch), batch, self.current_epoch)
+        loss, parts = self.objective(self._predict(batch), batch, period_of(self.global_step, self.steps))
         parts = {name: value.detach() for name, value in parts.items()}
         for name, value in {"loss": loss.detach(), **parts}.items():
             self._sums[name] = self._sums[name] + value if name in self._sums else value
@@ -77,7 +85,8 @@ class PoseTraining(L.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         batch = self.augment(batch, False)
         prediction = self._predict(batch)
-        loss, parts = self.objective(prediction, batch, self.current_epoch)
+        last = max(0, self.global_step - 1)  # the step whose weights are validated
+        loss, parts = self.objective(prediction, batch, period_of(last, self.steps))
         self._errors.add(prediction, batch, {"loss": loss, **parts})
 
     def on_validation_epoch_start(self) -> None:

@@ -1,4 +1,4 @@
-"""The loss of a batch in an epoch: labels, their weights and ramp, teachers."""
+"""The loss of a batch in a period of the schedule: labels, their weights and ramp, teachers."""
 
 import math
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from trackertraincode.losses.shape_prior import ShapePrior, prior_path
 from trackertraincode.models.pose_network import NetworkConfig
 from trackertraincode.options import check, option, table
 from trackertraincode.sample.sample import Batch, Prediction
-from trackertraincode.training.schedule import nll_rampup
+from trackertraincode.training.schedule import PERIODS, nll_rampup
 from trackertraincode.training.teachers import Teachers
 
 
@@ -22,7 +22,7 @@ from trackertraincode.training.teachers import Teachers
 class LossOptions:
     """What is minimised. Raises ConfigError where a value can't be."""
 
-    rampup_nll_losses: bool = option(False, "raise the weight of the likelihoods from a tenth of the epochs on")
+    rampup_nll_losses: bool = option(False, "raise the weight of the likelihoods from a tenth of the run on")
     rotation_loss: str = option("auto", "auto: the usual one of the rotation's form", choices=tuple(ROTATION_LOSSES))
     roi_train: bool = option(True, "train the face box")
     teachers: str = option("", "ONNX models to learn from besides the labels, joined by +", metavar="FILE[+FILE...]")
@@ -42,20 +42,20 @@ class LossOptions:
 
 
 class Objective(nn.Module):
-    """Loss of a batch in an epoch and its weighted parts, in float32 also inside of autocast."""
+    """Loss of a batch in a period of the schedule and its weighted parts, in float32 also inside of autocast."""
 
     def __init__(
-        self, terms: Mapping[str, Term], *, prior: nn.Module | None = None, ramp_epochs: int | None = None,
+        self, terms: Mapping[str, Term], *, prior: nn.Module | None = None, ramp: bool = False,
         teachers: Teachers | None = None, teacher_weight: float = 0.0,
     ) -> None:  # fmt: skip
-        """prior: a module that a term uses, to move it between devices. ramp_epochs: of the likelihoods' ramp."""
+        """prior: a module that a term uses, to move it between devices. ramp: of the likelihoods' weights."""
         super().__init__()
-        self._terms, self.prior, self._ramp_epochs = terms, prior, ramp_epochs
+        self._terms, self.prior, self._ramp = terms, prior, ramp
         self._teachers, self._teacher_weight = teachers, teacher_weight
 
-    def forward(self, prediction: Prediction, batch: Batch, epoch: int) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, prediction: Prediction, batch: Batch, period: int) -> tuple[Tensor, dict[str, Tensor]]:
         """B rows -> the loss () and its weighted parts ()."""
-        factor = nll_rampup(epoch, self._ramp_epochs) if self._ramp_epochs is not None else 1.0
+        factor = nll_rampup(period, PERIODS) if self._ramp else 1.0
         with torch.autocast(prediction.rotation.device.type, enabled=False):
             total, parts = total_loss(prediction, batch, self._terms, factor)
             if self._teachers is not None:
@@ -64,7 +64,7 @@ class Objective(nn.Module):
         return total, parts
 
 
-def make_objective(options: LossOptions, network: NetworkConfig, epochs: int) -> Objective:
+def make_objective(options: LossOptions, network: NetworkConfig) -> Objective:
     """Raises ModelFileError, ConfigError for teachers that don't fit the network."""
     path = prior_path(network.face_model) if network.landmarks else None
     prior = ShapePrior.load(path) if path is not None else None
@@ -75,7 +75,7 @@ def make_objective(options: LossOptions, network: NetworkConfig, epochs: int) ->
     return Objective(
         {name: term for name, term in terms.items() if options.roi_train or term.label != "face_box"},
         prior=prior,
-        ramp_epochs=epochs if options.rampup_nll_losses else None,
+        ramp=options.rampup_nll_losses,
         teachers=teachers,
         teacher_weight=options.teacher_weight,
     )

@@ -9,7 +9,7 @@ from torch import nn
 
 from trackertraincode.models.pose_network import PoseNetwork
 from trackertraincode.options import check, option
-from trackertraincode.training.schedule import SCHEDULES, rising
+from trackertraincode.training.schedule import PERIODS, SCHEDULES, rising
 
 REFERENCE_BATCH = 64  # learning rates are for this many samples, which matters with `scale_lr`
 UNCERTAINTY_LR, TRANSFORMER_LR = 0.1, 0.01  # factors of the learning rate (published recipe)
@@ -35,10 +35,10 @@ class OptimisationOptions:
     )
     find_lr: bool = option(
         False,
-        "raise the learning rate a hundredfold instead, epoch by epoch; the curves show from where on it is too high",
+        "raise the learning rate a hundredfold over the run instead; the curves show from where on it is too high",
     )
     gradient_clip: float = option(1.0, "largest norm of the gradient; 0: no limit", least=0.0)
-    with_swa: bool = option(False, "average the weights of the last third of the epochs")
+    with_swa: bool = option(False, "average the weights of the last third of the run")
     ema: float = option(
         0.0, "decay of a moving average of the weights, such as 0.999; 0: none", least=0.0, most=0.999999
     )
@@ -48,9 +48,9 @@ class OptimisationOptions:
     def __post_init__(self) -> None:
         check(self)
 
-    def lr_factor(self, epoch: int) -> float:
-        """Learning rate / peak_lr in an epoch."""
-        return (rising if self.find_lr else SCHEDULES[self.schedule])(epoch, self.epochs)
+    def lr_factor(self, period: int) -> float:
+        """Learning rate / peak_lr in a period of the schedule."""
+        return (rising if self.find_lr else SCHEDULES[self.schedule])(period, PERIODS)
 
     @property
     def peak_lr(self) -> float:

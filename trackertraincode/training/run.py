@@ -96,7 +96,7 @@ def make_module(config: TrainConfig, network: PoseNetwork) -> PoseTraining:
     augment = DeviceAugmentation(
         kornia=_intensity(config) == "kornia", plugin=PLUGIN_BRIGHTNESS in config.augmentation.extras
     )
-    objective = make_objective(config.losses, network.config, config.optimisation.epochs)
+    objective = make_objective(config.losses, network.config)
     return PoseTraining(network, objective, augment, config.optimisation, config.machine)
 
 

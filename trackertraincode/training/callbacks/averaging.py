@@ -1,4 +1,4 @@
-"""Averages of weights: SWA over the last third of the epochs, and a moving average over steps (EMA).
+"""Averages of weights: SWA over the last third of training, and a moving average over steps (EMA).
 
 Both keep a copy of the network by `torch.optim.swa_utils`, outside the Lightning module, and their own state in its
 checkpoints. Batch-norm statistics aren't averaged: `refresh_batch_norm` measures them anew at the end (published code
@@ -12,7 +12,7 @@ import lightning as L
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 
-from trackertraincode.training.schedule import in_swa_phase
+from trackertraincode.training.schedule import PERIODS, in_swa_phase, period_of
 
 
 class WeightAverage(L.Callback):
@@ -54,14 +54,15 @@ class WeightAverage(L.Callback):
 
 
 class StochasticWeightAverage(WeightAverage):
-    """Mean of the weights after each epoch past 2/3 of training."""
+    """Mean of the weights after each period of the schedule past 2/3 of training."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__("swa", network)
 
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        assert trainer.max_epochs is not None
-        if in_swa_phase(trainer.current_epoch, trainer.max_epochs):
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        done = trainer.global_step
+        before, reached = (period_of(step, pl_module.steps) for step in (done - 1, done))
+        if reached > before and in_swa_phase(reached - 1, PERIODS):
             self._add(pl_module)
 
 
