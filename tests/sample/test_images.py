@@ -149,3 +149,12 @@ def test_a_damaged_orientation_counts_as_upright(exif: bytes) -> None:
     content = b"Exif\0\0" + exif
     jpeg = images.encode_jpeg(IMAGE)
     assert images.orientation(jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(content) + 2) + content + jpeg[2:]) == 1
+
+
+def test_a_png_chunk_that_claims_gigabytes_is_refused() -> None:
+    data = bytearray(images.encode_png(IMAGE))
+    place = data.index(b"IDAT")
+    data[place - 4 : place] = (3 << 30).to_bytes(4, "big")
+    for read in (images.decode, images.decode_labels, images.check_image):
+        with pytest.raises(images.ImageDecodeError, match=r"not a readable"):
+            read(bytes(data))

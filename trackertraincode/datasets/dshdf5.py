@@ -69,6 +69,13 @@ def open_dataset(path: Path, file: h5py.File, name: str) -> h5py.Dataset | None:
     return dataset if dataset.shape is not None else None
 
 
+def names_in(path: Path, file: h5py.File) -> tuple[str, ...]:
+    """Names at the top of a file. Raises SampleFormatError when it is damaged there."""
+    with _named(path, "its table of contents"):
+        names = tuple(name if isinstance(name, str) else name.decode(errors="replace") for name in file)
+    return names
+
+
 @contextlib.contextmanager
 def _named(path: Path, what: str) -> Iterator[None]:
     """h5py raises almost anything for a damaged file."""

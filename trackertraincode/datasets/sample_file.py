@@ -35,6 +35,7 @@ class SampleFile:
         self.path = path
         self._file = dshdf5.open_file(path)
         try:
+            self._names = dshdf5.names_in(path, self._file)
             self._datasets = self._find()
             self._count = len(self._datasets["image"])
             self._starts_stored = dshdf5.open_dataset(path, self._file, SEQUENCE_STARTS)
@@ -58,7 +59,7 @@ class SampleFile:
     def _find(self) -> dict[str, h5py.Dataset]:
         """Data sets by attribute, images included. Names that the format doesn't know are left alone."""
         found: dict[str, h5py.Dataset] = {}
-        for name in self._file:
+        for name in self._names:
             field = FIELDS.get(LEGACY_NAMES.get(name, name))
             dataset = None if field is None else dshdf5.open_dataset(self.path, self._file, name)
             if field is None or dataset is None:
@@ -68,7 +69,7 @@ class SampleFile:
                 raise SampleFormatError(f"{self.path}: data sets {both} mean the same; keep one of them.")
             found[field.attribute] = dataset
         if "image" not in found:
-            known = ", ".join(self._file) or "none at all"
+            known = ", ".join(self._names) or "none at all"
             raise SampleFormatError(
                 f"{self.path}: no data set 'images' (there are: {known}); convert the archive again."
             )
@@ -96,7 +97,7 @@ class SampleFile:
     @cached_property
     def unknown(self) -> tuple[str, ...]:
         """What is in the file without being part of the format."""
-        return tuple(n for n in self._file if n != SEQUENCE_STARTS and LEGACY_NAMES.get(n, n) not in FIELDS)
+        return tuple(n for n in self._names if n != SEQUENCE_STARTS and LEGACY_NAMES.get(n, n) not in FIELDS)
 
     @cached_property
     def face_model(self) -> str:
@@ -121,7 +122,7 @@ class SampleFile:
         Raises SampleFormatError when they don't rise from 0 to the number of rows.
         """
         stored = self._starts_stored
-        if stored is None and SEQUENCE_STARTS not in self._file:
+        if stored is None and SEQUENCE_STARTS not in self._names:
             return None
         starts, found = np.empty(0, np.int64), "no data set"
         if stored is not None:

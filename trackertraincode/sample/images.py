@@ -10,6 +10,7 @@ import simplejpeg
 
 from trackertraincode.errors import UserError
 
+MOST_MISSING = 2**24  # bytes by which a chunk of a PNG that is cut off may be longer than the file
 MAX_PIXELS = 2**30  # OpenCV's own limit; headers of a few bytes can claim more
 _DAMAGE = ("Corrupt JPEG data", "Inconsistent progression")  # libjpeg warns so when it guesses pixels
 _SENSOR_BITS = (8, 10, 12, 14, 16)  # that values of 16 bits hold
@@ -71,12 +72,27 @@ def decode(
 
 
 def _decode(buffer: np.ndarray, flags: int) -> np.ndarray | None:
-    """OpenCV's decoder. Raises ImageDecodeError for an image above MAX_PIXELS."""
+    """OpenCV's decoder, None for what isn't readable. Raises ImageDecodeError for an image above MAX_PIXELS."""
+    if sniff(buffer) == "png" and not _chunks_fit(buffer):
+        return None
     try:
         return cv2.imdecode(buffer, flags) if buffer.size else None
     except cv2.error as error:
         _check_pixels(image_size(buffer))
         raise ImageDecodeError(f"{buffer.size} bytes, can't be decoded ({error.err})") from None
+
+
+def _chunks_fit(png: np.ndarray) -> bool:
+    """Whether no chunk is longer than the file: OpenCV makes room for all of it before it looks whether it is there."""
+    position = 8
+    while position + 8 <= png.size:
+        length = int.from_bytes(png[position : position + 4].tobytes(), "big")
+        if length > png.size + MOST_MISSING:
+            return False
+        if png[position + 4 : position + 8].tobytes() == b"IEND":
+            break
+        position += 12 + length
+    return True
 
 
 def _shrink(image: np.ndarray, factor: int) -> np.ndarray:

@@ -62,7 +62,8 @@ def _shifted(labels: Mapping[str, Any], offset: float) -> dict[str, Any]:
     for name, value in labels.items():
         if value is not None and name in LABELS and LABELS[name].kind in CENTRE_COUNTED:
             shifted[name] = np.array(value)
-            shifted[name][..., :2] += offset
+            with np.errstate(invalid="ignore"):  # signalling NaN, in damaged files
+                shifted[name][..., :2] += offset
     return shifted
 
 
