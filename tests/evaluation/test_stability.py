@@ -213,6 +213,13 @@ def test_rows_are_spread_over_a_file(tmp_path: Path, make_sample: Any) -> None:
     assert len(faces_of_file(path, 100)) == 9
 
 
+def test_faces_need_no_heads(tmp_path: Path, make_sample: Callable[..., Sample]) -> None:
+    with PoseWriter(tmp_path / "a.h5", source={}, face_model="embedded-v1") as writer:
+        for seed in range(3):
+            writer.write(make_sample(seed, rotation=np.array([0, 0, 0, 1], np.float32), stored_angles=None, head=None))
+    assert len(faces_of_file(tmp_path / "a.h5", 3)) == 3
+
+
 def test_faces_are_those_of_every_kth_row(tmp_path: Path, make_sample: Callable[..., Sample]) -> None:
     """Row 3 of 9 has a pose beyond ±99 degrees: with three faces wanted, rows 0 and 6 alone would be too few."""
     angles = torch.zeros(9, 3)

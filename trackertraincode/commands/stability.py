@@ -44,10 +44,15 @@ def run(options: argparse.Namespace) -> int:
     faces = faces_of_file(options.data, options.count) if options.data else rendered_faces(options.count)
     scenes = RenderedScenes.make(pairs=max(1, options.count // 4), sweeps=max(1, options.count // 12))
     settings = StabilityOptions(preprocess=options.preprocess)
-    cards = [measure_stability(predictor, faces, scenes, settings) for predictor in predictors]
-    print(score_table(cards))
-    if options.json is not None:
-        write_json([card.to_dict() for card in cards], options.json)
-    if options.report is not None:
-        write_report(options.report, "What users feel", score_sections(cards))
+    cards = []
+    try:
+        for predictor in predictors:
+            cards.append(measure_stability(predictor, faces, scenes, settings))
+    finally:  # what is done when an error or Ctrl-C comes is not lost
+        if cards and options.json is not None:
+            write_json([card.to_dict() for card in cards], options.json)
+        if cards:
+            print(score_table(cards), flush=True)
+        if cards and options.report is not None:
+            write_report(options.report, "What users feel", score_sections(cards))
     return 0

@@ -78,7 +78,9 @@ def aflw_rows(dataset: Hdf5PoseDataset) -> np.ndarray:
     angles = torch.rad2deg(matrix_to_aflw(quat_to_matrix(quats.double()))).numpy()
     if "stored_angles" in dataset.labels:
         angles = np.where(lacks_angles(dataset)[:, None], angles, dataset.labels["stored_angles"])
-    kept = (np.abs(angles) < MAX_AFLW_ANGLE).all(-1) & (label(dataset, "head")[:, 2] >= 0)
+    kept = (np.abs(angles) < MAX_AFLW_ANGLE).all(-1)
+    if "head" in dataset.labels:
+        kept &= dataset.labels["head"][:, 2] >= 0
     return np.flatnonzero(kept)
 
 
