@@ -196,7 +196,7 @@ def _put(canvas: np.ndarray, text: str, place: tuple[int, int], size: float, col
 
 
 def _known(labels: Sample | Labels) -> dict[str, np.ndarray]:
-    """Labels that can be drawn, as float32 arrays."""
+    """Labels that can be drawn, as float32 arrays of one row's shape."""
     if isinstance(labels, Sample):
         labels = {f.name: getattr(labels, f.name) for f in fields(labels)}
     kinds = (Kind.ROTATION, Kind.HEAD, Kind.BOX, Kind.POINTS)
@@ -211,7 +211,7 @@ def _known(labels: Sample | Labels) -> dict[str, np.ndarray]:
 
 
 def _prepare(image: np.ndarray, labels: Sample | Labels, edge: int | None) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """An RGB copy of the wanted size, and the labels in its pixels."""
+    """An RGB copy (H, W, 3) of the wanted size, and the labels in its pixels."""
     known = _known(labels)
     if edge is None:
         return _as_rgb(image), known
@@ -223,11 +223,12 @@ def _prepare(image: np.ndarray, labels: Sample | Labels, edge: int | None) -> tu
 
 
 def _as_rgb(image: np.ndarray) -> np.ndarray:
+    """(H, W) or (H, W, 3) -> a copy (H, W, 3)."""
     return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if image.ndim == 2 else image.copy()
 
 
 def _warp(image: np.ndarray, affine: torch.Tensor, width: int, height: int) -> np.ndarray:
-    """An RGB copy; shrinking averages."""
+    """An RGB copy (height, width, 3) under a map (2, 3); shrinking averages."""
     source = _as_rgb(image)
     shrink = int(1.0 / float(affine2d.scale_of(affine)))
     if shrink > 1:
@@ -238,6 +239,7 @@ def _warp(image: np.ndarray, affine: torch.Tensor, width: int, height: int) -> n
 
 
 def _move(known: dict[str, np.ndarray], affine: torch.Tensor) -> dict[str, np.ndarray]:
+    """Labels under a map (2, 3) of pixels."""
     moved = move({name: torch.from_numpy(value) for name, value in known.items()}, affine)
     return {name: value.numpy() for name, value in moved.items()}
 

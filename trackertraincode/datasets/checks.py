@@ -200,7 +200,10 @@ def check_values(attribute: str, values: np.ndarray) -> Iterator[tuple[int, str]
 
 
 def is_near_image(attribute: str, value: np.ndarray, size: Size) -> bool:
-    """Whether the middle of a head, a box or of points is in the image or at most NEAR of its size outside."""
+    """Whether the middle of a head (3,), a box (4,) or of points (n, 2 or 3) is in the image or near it.
+
+    At most NEAR of its size outside is near.
+    """
     kind = LABELS[attribute].kind
     if kind is Kind.BOX:
         middle = (value[:2] + value[2:]) / 2
@@ -215,7 +218,10 @@ def is_near_image(attribute: str, value: np.ndarray, size: Size) -> bool:
 
 
 def check_landmarks(labels: dict[str, np.ndarray], model: HeadModel) -> Iterator[tuple[int, str]]:
-    """Rows whose 3-D landmarks aren't where pose and coefficients put the model's key points: index and fault."""
+    """Rows whose 3-D landmarks aren't where pose and coefficients put the model's key points: index and fault.
+
+    labels: (n, ...) each, by attribute.
+    """
     if any(name not in labels for name in COMPARED):
         return
     rotation, head, landmarks, shape = (labels[name] for name in COMPARED)

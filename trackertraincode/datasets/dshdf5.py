@@ -131,7 +131,7 @@ def _places_of_lengths(kind: h5py.h5t.TypeID) -> list[int]:
 
 
 def _lengths(path: Path, dataset: h5py.Dataset, places: list[int]) -> Iterator[np.ndarray]:
-    """The uint32 lengths of a one-dimensional data set without filters, straight from the file's bytes."""
+    """(n, 1) uint32 lengths, block by block, of a data set (N,) without filters, from the file's bytes."""
     blocks: list[tuple[int, int, int]] = []  # rows, position, bytes
     if dataset.chunks is None:
         blocks.append((len(dataset), dataset.id.get_offset() or 0, dataset.id.get_storage_size()))
@@ -221,7 +221,7 @@ def read_rows(path: Path, dataset: h5py.Dataset, rows: Sequence[int] | np.ndarra
 
 
 def read_slice(path: Path, dataset: h5py.Dataset, first: int, last: int) -> np.ndarray:
-    """Rows first to last - 1. Raises SampleFormatError when the file is damaged there."""
+    """(last - first, ...): rows first to last - 1. Raises SampleFormatError when the file is damaged there."""
     with _named(path, f"data set '{name_of(dataset)}', rows {first} to {last - 1}"):
         block = dataset[first:last]
     return block

@@ -136,7 +136,7 @@ def epoch_counts(weights: Sequence[float], samples: int, seed: int, epoch: int) 
 
 
 def _next_rows(rows: np.ndarray, seed: int, member: int, before: int, count: int) -> np.ndarray:
-    """Entries before … before + count of the endless sequence of permutations of `rows`."""
+    """(count,): entries before … before + count of the endless sequence of permutations of `rows`."""
     parts = []
     while count > 0:
         number, start = divmod(before, len(rows))

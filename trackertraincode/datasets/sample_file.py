@@ -82,6 +82,7 @@ class SampleFile:
         for attribute in ("image", "segmentation"):
             if attribute in found:
                 dshdf5.check_sizes(self.path, found[attribute])
+                dshdf5.image_storage(found[attribute])  # a damaged attribute says so here, once
         return found
 
     @property
@@ -172,7 +173,7 @@ class SampleFile:
             )
 
     def raw(self, attribute: str, rows: Rows | None = None, exact: bool = False) -> np.ndarray:
-        """Rows (None: all) of a label that `check` found right, as float32, bool or int64; values aren't looked at.
+        """(n, ...): rows (None: all) of a label that `check` found right, as float32, bool or int64; values aren't looked at.
 
         They count from the image's corner. exact: in float64 where that moves them, so that the writer gives back the
         very same bits. Raises SampleFormatError when the file can't be read there.
@@ -202,7 +203,7 @@ class SampleFile:
         return values
 
     def label(self, attribute: str, rows: Rows | None = None, exact: bool = False) -> np.ndarray:
-        """As `raw`; rotations are checked, and those that half precision rounded are made unit again.
+        """(n, ...) as `raw`; rotations are checked, and those that half precision rounded are made unit again.
 
         Raises SampleFormatError when a quaternion isn't unit; rows without rotation are NaN.
         """
@@ -237,7 +238,7 @@ def bad_quaternions(values: np.ndarray) -> np.ndarray:
 
 
 def is_absent(attribute: str, value: np.ndarray) -> bool:
-    """Whether one row of a label says that this sample lacks it."""
+    """Whether one row of a label, of the shape that it has, says that this sample lacks it."""
     if LABELS[attribute].kind is Kind.INDEX:
         return bool(value == NO_INDEX)
     return value.dtype.kind == "f" and bool(np.isnan(value).all())

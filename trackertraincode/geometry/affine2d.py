@@ -128,4 +128,5 @@ def to_cv2(affine: Tensor) -> np.ndarray:
 
 
 def _determinant(affine: Tensor) -> Tensor:
+    """(..., 2, 3) -> (...,)."""
     return affine[..., 0, 0] * affine[..., 1, 1] - affine[..., 0, 1] * affine[..., 1, 0]

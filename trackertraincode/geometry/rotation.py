@@ -172,7 +172,7 @@ def in_plane_quat(angle: Tensor) -> Tensor:
 
 
 def _safe_norm(v: Tensor) -> Tensor:
-    """Length with a kept last dimension, never below MIN_NORM, with a finite gradient everywhere."""
+    """(..., n) -> (..., 1): length with a kept last dimension, never below MIN_NORM, with a finite gradient everywhere."""
     return v.square().sum(-1, keepdim=True).clamp_min(MIN_NORM**2).sqrt()
 
 

@@ -106,7 +106,7 @@ class Batch:
         return self._map(Tensor.pin_memory)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Everything by name, labels as the rest."""
+        """Everything (B, ...) by name, labels as the rest."""
         return {name: value for name, value in vars(self).items() if name != "labels"} | self.labels
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> "Batch":
@@ -114,7 +114,7 @@ class Batch:
 
 
 def make_batch(image: Tensor, dataset: Tensor, row: Tensor, weight: Tensor | None = None, **labels: Tensor) -> Batch:
-    """A batch from the labels that are known; the others become NaN rows."""
+    """A batch from the labels (B, ...) that are known; the others become NaN rows."""
     count = image.shape[0]
     unknown = [name for name in labels if name not in BATCH_LABELS]
     if unknown:
