@@ -1,5 +1,6 @@
 """Pickles of plain data are read whatever wrote them; nothing else is, and nothing that costs more than it weighs."""
 
+import io
 import os
 import pickle
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trackertraincode.pickles import read_plain_pickle
+from trackertraincode.pickles import check_pickle, read_plain_pickle
 
 CONTENT = {
     "rows": np.arange(12.0).reshape(3, 4),
@@ -108,6 +109,17 @@ def test_a_text_is_not_made_to_bytes_again_and_again(tmp_path: Path) -> None:
     assert read(tmp_path, text + again + b".") == b"a" * 10_000
     with pytest.raises(pickle.UnpicklingError, match="more bytes than it has"):
         read(tmp_path, text + again * 3 + b".")
+
+
+def test_a_check_for_other_unpicklers_ends_and_names_what_would_not(tmp_path: Path) -> None:
+    nested = b")q\x00" + b"h\x00h\x00\x86q\x00" * 60
+    for data in (b"}" + nested + b"Ns.", b"\x8f(" + nested + b"\x90."):
+        with pytest.raises(pickle.UnpicklingError, match="keys aren't texts or numbers"):
+            check_pickle(io.BytesIO(data))
+    with pytest.raises(pickle.UnpicklingError, match="not enough data"):
+        check_pickle(io.BytesIO(b"K"))
+    good = pickle.dumps({"a": {1, 2}, "b": Call(os.system, "nothing is called"), 3: [1.5, {"c": ()}]})
+    check_pickle(io.BytesIO(good))
 
 
 def test_large_files_and_long_programs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,10 +10,11 @@ import math
 import pickle
 import pickletools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -32,8 +33,23 @@ def read_plain_pickle(path: Path, stand_ins: "Mapping[str, type[StandIn]] | None
     if size > MOST_BYTES:
         raise pickle.UnpicklingError(f"{size:,} bytes are more than the {MOST_BYTES:,} that are read")
     data = path.read_bytes()
+    with _one_error():
+        return _Machine(data, len(data), stand_ins or {}).run()
+
+
+def check_pickle(stream: IO[bytes]) -> None:
+    """Raise pickle.UnpicklingError where another unpickler, such as torch's, could count for ever or fill the memory.
+
+    Reads to the end of the pickle. What it asks for is not looked at: that unpickler knows what it lets through.
+    """
+    with _one_error():
+        _Checker(stream, 0, {}).run()
+
+
+@contextmanager
+def _one_error() -> Iterator[None]:
     try:
-        return _Machine(data, stand_ins or {}).run()
+        yield
     except pickle.UnpicklingError:
         raise
     except Exception as error:  # a damaged pickle can raise anything
@@ -123,13 +139,13 @@ for _core in ("numpy.core", "numpy._core"):  # before and since NumPy 2
 class _Machine:
     """A stack, the stacks below its marks, and what was memorized."""
 
-    def __init__(self, data: bytes, stand_ins: Mapping[str, type[StandIn]]) -> None:
-        self._data = data
+    def __init__(self, data: bytes | IO[bytes], room: int, stand_ins: Mapping[str, type[StandIn]]) -> None:
+        """room: bytes that may be made of texts, which a short file could ask for again and again."""
+        self._data, self._room = data, room
         self._callable = CALLABLE | ({"numpy dtype": _TextDtype, **stand_ins} if stand_ins else {})
         self._stack: list[Any] = []
         self._below: list[list[Any]] = []
         self._memo: dict[int, Any] = {}
-        self._encoded = 0  # bytes made of texts, which a short file could ask for again and again
 
     def run(self) -> Any:
         for opcode, argument, _ in islice(pickletools.genops(self._data), MOST_OPCODES):
@@ -140,8 +156,11 @@ class _Machine:
             elif opcode.name in STEPS:
                 STEPS[opcode.name](self, argument)
             else:
-                raise pickle.UnpicklingError(f"it has the opcode {opcode.name}, which no file of data needs")
+                self.other(opcode.name)
         raise pickle.UnpicklingError(f"it has more than {MOST_OPCODES:,} opcodes")
+
+    def other(self, opcode: str) -> None:
+        raise pickle.UnpicklingError(f"it has the opcode {opcode}, which no file of data needs")
 
     def push(self, value: Any) -> None:
         self._stack.append(value)
@@ -163,10 +182,14 @@ class _Machine:
         self._stack[-1].extend(values)
 
     def fill_dict(self, values: list[Any]) -> None:
-        if len(values) % 2 or not all(isinstance(key, KEYS) for key in values[::2]):
-            raise pickle.UnpicklingError("it has a dict whose keys aren't texts or numbers")
+        self.check_keys(values[::2])
+        assert len(values) % 2 == 0, "an item without a value"
         assert type(self._stack[-1]) is dict, "items are set in something else"
         self._stack[-1].update(zip(values[::2], values[1::2]))
+
+    def check_keys(self, keys: list[Any]) -> None:
+        if not all(isinstance(key, KEYS) for key in keys):
+            raise pickle.UnpicklingError("it has a dict whose keys aren't texts or numbers")
 
     def new_dict(self, values: list[Any]) -> None:
         self.push({})
@@ -186,8 +209,8 @@ class _Machine:
         del self._stack[-2:]
         assert function in self._callable.values(), "something else is called"
         made = function(*arguments)
-        self._encoded += len(made) if isinstance(made, bytes) else 0
-        if self._encoded > len(self._data):
+        self._room -= len(made) if isinstance(made, bytes) else 0
+        if self._room < 0:
             raise pickle.UnpicklingError("it makes more bytes than it has")
         self.push(made)
 
@@ -195,6 +218,36 @@ class _Machine:
         state = self._stack.pop()
         assert isinstance(self._stack[-1], (_Dtype, _Array, StandIn)), "a state is given to something else"
         self._stack[-1].build(state)
+
+
+class _Checker(_Machine):
+    """Makes an empty dict of whatever is called."""
+
+    def find(self, name: str) -> None:
+        self.push(name)
+
+    def reduce(self, _: Any) -> None:
+        self.last(2)
+        self.push({})
+
+    def build(self, _: Any) -> None:
+        self.last(1)
+
+    def fill_list(self, values: list[Any]) -> None:
+        """Nothing, since what is filled may not be a list."""
+
+    def fill_dict(self, values: list[Any]) -> None:
+        self.check_keys(values[::2])
+
+    def other(self, opcode: str) -> None:
+        if opcode == "BINPERSID":  # tensors in files of torch
+            self._stack[-1:] = [{}]
+        elif opcode == "EMPTY_SET":
+            self.push({})
+        elif opcode == "ADDITEMS":
+            self.check_keys(self.values())
+        else:
+            super().other(opcode)
 
 
 def _plain(value: Any) -> Any:
@@ -225,9 +278,9 @@ STEPS: dict[str, Callable[[_Machine, Any], None]] = {
     "TUPLE3": lambda m, _: m.push(tuple(m.last(3))),
     **dict.fromkeys(("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"), _Machine.memorize),
     **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"), lambda m, place: m.push(m._memo[place])),
-    "GLOBAL": _Machine.find,
+    "GLOBAL": lambda m, name: m.find(name),
     "STACK_GLOBAL": lambda m, _: m.find(" ".join(m.last(2))),
-    "REDUCE": _Machine.reduce,
-    "NEWOBJ": _Machine.reduce,
-    "BUILD": _Machine.build,
+    "REDUCE": lambda m, _: m.reduce(_),
+    "NEWOBJ": lambda m, _: m.reduce(_),
+    "BUILD": lambda m, _: m.build(_),
 }

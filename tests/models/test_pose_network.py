@@ -1,5 +1,6 @@
 """The network predicts valid poses in crop coordinates, and a checkpoint brings it back exactly."""
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -155,6 +156,25 @@ def test_damaged_checkpoints_are_named(
     with pytest.raises(ModelFileError, match=rf"bad\.ckpt: .*{message}"):
         load_network(path)
     assert not (tmp_path / "executed").exists()
+
+
+def test_a_checkpoint_that_would_be_counted_for_ever_is_refused(tmp_path: Path) -> None:
+    """Its dict has a pair of pairs of pairs as a key, whose hash takes 2**60 steps."""
+    torch.save({}, tmp_path / "a.ckpt")
+    endless = b"\x80\x02)q\x00" + b"h\x00h\x00\x86q\x00" * 60 + b"}h\x00K\x01s."
+    with zipfile.ZipFile(tmp_path / "a.ckpt") as good, zipfile.ZipFile(tmp_path / "b.ckpt", "w") as bad:
+        for name in good.namelist():
+            bad.writestr(name, endless if name.endswith("data.pkl") else good.read(name))
+    with pytest.raises(ModelFileError, match=r"b\.ckpt: not a readable checkpoint \(it has a dict whose keys"):
+        load_network(tmp_path / "b.ckpt")
+
+
+def test_checkpoints_of_old_torch_versions_are_read(tmp_path: Path) -> None:
+    network = small()
+    save_network(tmp_path / "a.ckpt", network, About())
+    content = torch.load(tmp_path / "a.ckpt", weights_only=True)
+    torch.save(content, tmp_path / "old.ckpt", _use_new_zipfile_serialization=False)
+    assert load_network(tmp_path / "old.ckpt")[0].config == network.config
 
 
 def test_a_missing_checkpoint_is_named(tmp_path: Path) -> None:

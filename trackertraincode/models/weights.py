@@ -1,6 +1,9 @@
 """State dicts: tensors by name, whoever wrote them."""
 
+import io
+import pickle
 import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +11,10 @@ import torch
 from torch import Tensor
 
 from trackertraincode.errors import ModelFileError
+from trackertraincode.pickles import check_pickle
+
+OLD_PICKLES = 5  # of files of before torch 1.6: magic number, protocol, machine, content, names of tensors
+LARGEST_PICKLE = 2**26  # bytes; tensors lie beside it
 
 
 def read_plain(path: Path) -> Any:
@@ -15,12 +22,29 @@ def read_plain(path: Path) -> Any:
     if not path.is_file():
         raise ModelFileError(f"{path}: no such file; give a .ckpt of this library.")
     try:
+        _check_pickles(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file can raise anything
         reason = (str(error).splitlines() or ["damaged"])[0]
         raise ModelFileError(
             f"{path}: not a readable checkpoint ({reason[:120]}); copy it again or train anew."
         ) from error
+
+
+def _check_pickles(path: Path) -> None:
+    """Raise pickle.UnpicklingError where torch's unpickler would not come to an end."""
+    with path.open("rb") as file:
+        if not zipfile.is_zipfile(file):
+            file.seek(0)
+            for _ in range(OLD_PICKLES):
+                check_pickle(file)
+            return
+        with zipfile.ZipFile(file) as archive:
+            for member in archive.infolist():
+                if member.filename.endswith(".pkl"):
+                    if member.file_size > LARGEST_PICKLE:
+                        raise pickle.UnpicklingError(f"{member.filename} has {member.file_size:,} bytes")
+                    check_pickle(io.BytesIO(archive.read(member)))
 
 
 def tensors_of(path: Path, content: Any) -> dict[str, Tensor]:
