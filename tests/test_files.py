@@ -132,7 +132,7 @@ def test_files_and_folders_are_not_taken_for_each_other(tmp_path: Path) -> None:
         check_outputs([tmp_path], [])
     with pytest.raises(UserError, match="file: is a file; the output is a folder"):
         check_outputs([], [], folders=[tmp_path / "file"])
-    with pytest.raises(UserError, match="file: is a file and no folder"):
+    with pytest.raises(UserError, match="file: is a file, not a folder"):
         check_outputs([tmp_path / "file" / "a.csv"], [])
     check_outputs([tmp_path / "new" / "deep" / "a.csv"], [], folders=[tmp_path / "run"])
 
@@ -149,7 +149,7 @@ def test_a_file_that_is_not_what_its_name_says_is_replaced_only_when_asked_for(t
     path = tmp_path / "thesis.h5"
     path.write_bytes(b"%PDF-1.7")
     with pytest.raises(
-        UserError, match=r"thesis\.h5: exists and is no \.h5 file; choose another name, or .*--overwrite"
+        UserError, match=r"thesis\.h5: exists and isn't a \.h5 file; choose another name, or .*--overwrite"
     ):
         check_outputs([path], [])
     check_outputs([path], [], overwrite=True)

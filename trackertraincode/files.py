@@ -61,7 +61,7 @@ def check_outputs(
         _check_writable(path if is_folder else path.parent)
         if not is_folder and not overwrite and path.is_file() and not _is_as_named(path):
             raise UserError(
-                f"{path}: exists and is no {path.suffix} file; choose another name, or replace it with --overwrite."
+                f"{path}: exists and isn't a {path.suffix} file; choose another name, or replace it with --overwrite."
             )
 
 
@@ -79,7 +79,7 @@ def _same(one: Path, other: Path) -> bool:
 def _check_writable(folder: Path) -> None:
     existing = next(p for p in (folder, *folder.absolute().parents) if p.exists())
     if not existing.is_dir():
-        raise UserError(f"{existing}: is a file and no folder, so that nothing can be written there; check the path.")
+        raise UserError(f"{existing}: is a file, not a folder, so nothing can be written there; check the path.")
     if not os.access(existing, os.W_OK | os.X_OK):
         raise UserError(f"{existing}: not permitted to write in this folder; check the rights or choose another path.")
 

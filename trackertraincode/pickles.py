@@ -1,6 +1,6 @@
 """Pickles of plain values and NumPy arrays, read without Python's own unpickler.
 
-bytes --pickletools--> opcodes with their arguments --_Machine--> numbers, texts, bytes, lists, tuples, dicts, arrays
+    bytes --pickletools--> opcodes with their arguments --_Machine--> numbers, texts, bytes, lists, tuples, dicts, arrays
 
 Python's unpickler runs what a file asks for, and even one that finds no function can be made to crash, to fill the memory
 or to count for ever. This one knows the few opcodes that files of data have.

@@ -25,7 +25,7 @@ Result = TypeVar("Result")
 def default_workers(processes: int = 1) -> int:
     """NUM_WORKERS where it is set, else the number of usable cores, 8 at most, shared by `processes` that work here.
 
-    Raises ConfigError when NUM_WORKERS is no whole number.
+    Raises ConfigError when NUM_WORKERS isn't a whole number.
     """
     text = os.environ.get("NUM_WORKERS")
     if text is None:

@@ -258,7 +258,7 @@ def test_a_destination_that_is_the_source_is_refused_before_anything(tmp_path: P
         output = run_script(f"dsprocess_{name}.py", source, destination, expect=1)
         assert "is also an input, which would be destroyed" in output
     (tmp_path / "a.h5").write_bytes(b"a letter")
-    assert "exists and is no .h5 file" in run_script(f"dsprocess_{name}.py", source, tmp_path / "a.h5", expect=1)
+    assert "exists and isn't a .h5 file" in run_script(f"dsprocess_{name}.py", source, tmp_path / "a.h5", expect=1)
     assert source.read_bytes() == b"mine"
     assert (tmp_path / "a.h5").read_bytes() == b"a letter"
     assert not list(tmp_path.glob("*.parts"))

@@ -104,7 +104,7 @@ def test_real_frames_with_their_landmarks_and_one_crop_per_video(real: Videos, t
             assert np.allclose(sample.face_box, [*moved.min(0), *moved.max(0)], atol=1e-3)
             size = (sample.face_box[2:] - sample.face_box[:2]).max()
             assert size < 1.5 * 129 + 1
-            # what is round a landmark in the crop is what is round it in the frame
+            # what is around a landmark in the crop is what is around it in the frame
             stored = decode(sample.image, color=True)[..., ::-1].astype(np.float32)
             affine = np.array([[factors[0], 0, (factors[0] - 1) / 2 - corner[0]],
                                [0, factors[1], (factors[1] - 1) / 2 - corner[1]]])  # fmt: skip

@@ -88,7 +88,7 @@ BYTES = np.frombuffer(b"GIF89a of old", np.uint8)
         (put("pt3d_68", 0, np.full((68, 3), [5, NAN, 1])), 0, "pt3d_68", "68 of 204 numbers"),
         (times("pt3d_68", 1, 1, 8), 1, "pt3d_68", "expected at most 0.2"),
         (put("quats", 2, TURNED), 2, "pt3d_68", "head radii from where pose and coefficients of embedded-v1 put them"),
-        (put("images", 4, BYTES), 4, "images", "holds 13 bytes that are no JPEG or PNG file"),
+        (put("images", 4, BYTES), 4, "images", "holds 13 bytes that aren't a JPEG or PNG file"),
         (cut("images", 3, 0.6), 3, "images", "cut off before the end"),
         (cut("images", 3, 0.02), 3, "images", "bytes"),
         (cut("semseg", 2, 0.3), 2, "semseg", "not a readable 8 bit label image"),

@@ -113,8 +113,8 @@ def test_array_records_follow_the_formula_of_the_format() -> None:
 @pytest.mark.parametrize(
     ("dtype", "row", "message"),
     [
-        (RECORD, ((3, 3), 0.0, 1.0, np.zeros(8, np.uint8)), r"row 0 is no record of shape, min, max and bytes"),
-        ("f4", 1.0, r"row 0 is no record"),
+        (RECORD, ((3, 3), 0.0, 1.0, np.zeros(8, np.uint8)), r"row 0 isn't a record of shape, min, max and bytes"),
+        ("f4", 1.0, r"row 0 isn't a record"),
     ],
     ids=["too_short", "no_record"],
 )
@@ -127,7 +127,9 @@ def test_wrong_records_are_named(open_images: Callable, dtype: Any, row: Any, me
 def test_bytes_that_are_no_image_are_named(open_images: Callable) -> None:
     rows = [np.frombuffer(ENCODED[0], np.uint8), np.frombuffer(b"GIF89a", np.uint8), np.zeros(0, np.uint8)]
     path, dataset = open_images(h5py.vlen_dtype(np.uint8), rows)
-    with pytest.raises(SampleFormatError, match=r"faces\.h5: data set 'images', row 1 holds 6 bytes that are no JPEG"):
+    with pytest.raises(
+        SampleFormatError, match=r"faces\.h5: data set 'images', row 1 holds 6 bytes that aren't a JPEG"
+    ):
         read_images(path, dataset, [0, 1])
     with pytest.raises(SampleFormatError, match="row 2 holds 0 bytes"):
         read_images(path, dataset, [2])

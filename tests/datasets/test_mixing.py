@@ -79,9 +79,9 @@ def test_mixture_grammar() -> None:
     [
         ("300wpl", r"'300wpl' is unknown; known are 300wlp, "),
         ("300wlp+300wlp", "names 300wlp twice"),
-        ("300wlp:0", "'0' of 300wlp is no number above 0"),
-        ("300wlp:many", "'many' of 300wlp is no number"),
-        ("300wlp:nan", "'nan' of 300wlp is no number"),
+        ("300wlp:0", "'0' of 300wlp is not a number above 0"),
+        ("300wlp:many", "'many' of 300wlp is not a number"),
+        ("300wlp:nan", "'nan' of 300wlp is not a number"),
         ("300wlp+repro_300_wlp", "300wlp and repro_300_wlp show the same images"),
         ("300wlp+", "'' is unknown"),
     ],

@@ -85,5 +85,5 @@ def test_rows_come_from_words_or_files(tmp_path: Path) -> None:
     (tmp_path / "empty.txt").write_text("# none\n")
     assert parse_rows(str(tmp_path / "empty.txt"), 10).tolist() == []
     (tmp_path / "wrong.txt").write_text("3\nfour\n")
-    with pytest.raises(ConfigError, match=r"wrong\.txt: 'four' is no row"):
+    with pytest.raises(ConfigError, match=r"wrong\.txt: 'four' isn't a row"):
         parse_rows(str(tmp_path / "wrong.txt"), 10)

@@ -171,8 +171,8 @@ def test_filter_keeps_absent_labels_and_drops_foreign_data_aloud(tool: Tool, fil
         (["--where", "yaw > 400"], r"no row was chosen"),
         (["--rows", "5-99"], r"--rows: 5-99 is beyond the last row, 9"),
         (["--rows", "missing.txt"], r"neither rows such as 3,7,10-19 nor an existing file"),
-        (["--rows", "1,x"], r"'x' is no row"),
-        (["--rows", "4-2"], r"'4-2' is no row"),
+        (["--rows", "1,x"], r"'x' isn't a row"),
+        (["--rows", "4-2"], r"'4-2' isn't a row"),
     ],
 )
 def test_filter_refuses_and_leaves_nothing(

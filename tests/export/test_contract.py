@@ -211,7 +211,7 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "NaN": (
         {"outputs": GOOD | {"pos_size": np.full((1, 3), np.nan)}}, "'pos_size' has values that are not finite"
     ),
-    "length": ({"outputs": GOOD | {"quat": np.array([[0.0, 0, 0, 1.1]])}}, "'quat' has not the length 1"),
+    "length": ({"outputs": GOOD | {"quat": np.array([[0.0, 0, 0, 1.1]])}}, "'quat' isn't of length 1"),
     "wrong size": (
         {"outputs": GOOD | {"box": np.zeros((1, 5))}}, r"'box' has the shape \[1, 5\], expected \[1, 4\]"
     ),

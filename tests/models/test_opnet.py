@@ -131,11 +131,11 @@ def test_outputs_are_those_of_the_published_network(tmp_path: Path, sixd: bool, 
     [
         (
             lambda w: w | {"convnet.dw2_2.conv_dw.0.kernel": torch.ones(3, 3)},
-            "with low-pass filters is built otherwise",
+            "with low-pass filters is built differently",
         ),
         (
             lambda w: {k: v for k, v in w.items() if k != "convnet.conv1.weight"},
-            "backbone hybrid_vit is built otherwise",
+            "backbone hybrid_vit is built differently",
         ),
         (lambda w: w | {"boxnet.linear.weight": torch.zeros(4, 7)}, "can't be built again"),
         (lambda w: w | {"boxnet.linear.weight": torch.zeros(())}, "can't be built again"),

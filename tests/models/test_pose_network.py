@@ -138,7 +138,7 @@ class Evil:
             "network option 'input_size' is '{}'",
         ),
         ({"format": 1, "kind": "pose", "config": {}, "state": 7}, "can't be built again"),
-        ({"format": 1, "kind": "pose", "config": {}, "state": {}, "about": 3}, "no table of entries"),
+        ({"format": 1, "kind": "pose", "config": {}, "state": {}, "about": 3}, "about itself isn't a table"),
         (
             {"format": 1, "kind": "pose", "config": {}, "state": {}, "about": {"trained_on": [1]}},
             r"trained_on = '\[1\]'",

@@ -151,7 +151,7 @@ def test_timms_weights_of_efficientnet_lite_give_its_features_at_odd_sizes(monke
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"stage0.rbr_reparam.weight": torch.zeros(1)}, "fused already"),
+        ({"stage0.rbr_reparam.weight": torch.zeros(1)}, "already fused"),
         ({"conv.weight": torch.zeros(3)}, "no weights of its backbone fit"),
         ({"stage0.rbr_dense.conv.weight": torch.zeros(48, 3, 3, 3)}, "no weights of its backbone fit"),
         ({}, "holds no weights"),

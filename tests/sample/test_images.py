@@ -1,4 +1,4 @@
-"""The image codec: sizes from headers, colour order, refusal of what is no image."""
+"""The image codec: sizes from headers, colour order, refusal of what isn't an image."""
 
 import io
 import struct

@@ -43,9 +43,11 @@ def test_answers_far_from_the_crop_are_refused(write_model: Write, name: str, va
 
 @pytest.mark.parametrize(
     ("outputs", "message"),
-    [({"quat": [[0, 0, 1]]}, r"output quat is float32 \(1, 3\).*no rotation"), ({"box": [[0, 0, 1, 1, 1]]}, r"output box"),
+    [({"quat": [[0, 0, 1]]}, r"output quat is float32 \(1, 3\).*doesn't fit rotation"),
+     ({"box": [[0, 0, 1, 1, 1]]}, r"output box"),
      ({"pos_size": 0.0}, r"output pos_size is float32 \(\)"), ({"quat": np.array([[0, 0, 0, 1]])}, r"output quat is int64"),
-     ({"quat": [[0, 0, 0, 0]]}, r"no unit quaternion"), ({"pt3d_68": np.zeros((1, 5, 3), np.float32)}, r"no landmarks")],
+     ({"quat": [[0, 0, 0, 0]]}, r"isn't a unit quaternion"),
+     ({"pt3d_68": np.zeros((1, 5, 3), np.float32)}, r"doesn't fit landmarks")],
 )  # fmt: skip
 def test_answers_of_other_shapes_and_types_are_refused(write_model: Write, outputs: dict, message: str) -> None:
     model = PoseModel(write_model(GOOD | outputs))

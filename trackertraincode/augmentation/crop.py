@@ -88,7 +88,7 @@ def centered_geometry(count: int, factor: float, device: torch.device | str = "c
 
 
 def crop_boxes(labels: dict[str, Tensor], roi_override: str) -> Tensor:
-    """(B, 4) boxes that crops are made round, from labels whose absent rows are NaN.
+    """(B, 4) boxes that crops are made around, from labels whose absent rows are NaN.
 
     Rows without what `roi_override` wants fall back to the landmarks, then to the stored box, then to the other way
     round. What has neither stays NaN.

@@ -1,4 +1,4 @@
-"""How stored faces become crops: one table of ways to choose the square, and the two whole stories.
+"""How stored faces become crops: one table of ways to choose the square, and how it comes about for training and validation.
 
 training     box × (1.1 ± 0.1), shifted, turned, mirrored; intensities changed
 validation   box × 1.1, nothing random

@@ -146,7 +146,9 @@ class Archive:
         if name.lower().endswith(VIDEO_EXTENSIONS):
             return
         if size > MAX_MEMBER_BYTES:
-            raise ArchiveError(f"{self.path}: member '{name}' unpacks to {size >> 20} MB, which none does; refused.")
+            raise ArchiveError(
+                f"{self.path}: member '{name}' unpacks to {size >> 20} MB, more than any real one; refused."
+            )
         if packed is not None and size > SMALL_BYTES and size > MAX_RATIO * max(packed, 1):
             times = size // max(packed, 1)
             raise ArchiveError(f"{self.path}: member '{name}' unpacks to {times} times its size; refused.")

@@ -125,7 +125,7 @@ def _reporting(path: Path) -> Iterator[None]:
 
 @cache
 def _header(path: Path, name: str) -> Header:
-    """Raises ArchiveError when the member is no plain array in C order."""
+    """Raises ArchiveError when the member isn't a plain array in C order."""
     with _reporting(path), zipfile.ZipFile(path) as archive, archive.open(name) as member:
         shape, fortran_order, dtype = _read_header(member)
         if fortran_order or dtype.hasobject:

@@ -1,6 +1,6 @@
 """Shut the eyes of a real face: its upper lid is drawn down over the eye, along the 68 landmarks.
 
-image, landmarks, rotation --visible eyes--> lid curves --column by column, cv2.remap--> image, landmarks
+    image, landmarks, rotation --visible eyes--> lid curves --column by column, cv2.remap--> image, landmarks
 
 Each eye has a frame of its own: u runs from one corner to the other, v across, both in eye widths. In a column of that
 frame, the skin between brow and upper lid is stretched down to where the lids meet, the skin under the lower lid up to

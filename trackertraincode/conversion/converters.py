@@ -54,7 +54,7 @@ CONVERTERS = {  # adding a data set is adding an entry and its module
             option("--subset", choices=("original", "large", "both"), default="both",
                    help="original images, large poses, or both"),
             switch("--reconstruct-head-bbox", False,
-                   "box round the posed face mesh, forehead to chin, instead of round the landmarks"),
+                   "box around the posed face mesh, forehead to chin, instead of around the landmarks"),
         ),
         "Convert 300W-LP to a sample file.\n\nttc convert 300wlp 300W-LP.zip $DATADIR/300wlp.h5",
     ),

@@ -38,7 +38,9 @@ def check_on_face(points: np.ndarray, box: np.ndarray, where: str) -> None:
     around = box_around(points)
     if (np.maximum(around[:2], box[:2]) >= np.minimum(around[2:], box[2:])).any():
         found, expected = ([round(float(v), 1) for v in value] for value in (around, box))
-        raise ArchiveError(f"{where}: landmarks in {found}, but the face box is {expected}; one of them is another's.")
+        raise ArchiveError(
+            f"{where}: landmarks in {found}, but the face box is {expected}; one of them belongs to another face."
+        )
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class Placement:
 
 
 def place_crop(size: Size, box: np.ndarray) -> Placement | None:
-    """The crop round a face box: scaled when both sides of the box are large, padded, within the image.
+    """The crop around a face box: scaled when both sides of the box are large, padded, within the image.
 
     None when box and image don't overlap.
     """

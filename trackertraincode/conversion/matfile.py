@@ -1,6 +1,6 @@
 """Arrays out of .mat files of MATLAB 5 to 7, whatever number type they were saved with.
 
-file --elements--> variable --zlib, where it is packed--> flags, dimensions, name, numbers --> array
+    file --elements--> variable --zlib, where it is packed--> flags, dimensions, name, numbers --> array
 
 Read here and not by SciPy, whose native code ends the process for some damaged files. Layout: "MAT-File Format", The
 MathWorks, "Level 5 MAT-File Format".

@@ -1,6 +1,6 @@
 """The one engine of all converters: worker processes, progress, resuming, summary, provenance.
 
-Source(items, convert) --tasks in worker processes--> parts of the journal --in order--> DESTINATION
+    Source(items, convert) --tasks in worker processes--> parts of the journal --in order--> DESTINATION
 
 A part stays until the file is complete, for a run that resumes; tasks with a part aren't run again.
 """
@@ -161,7 +161,7 @@ class Task:
 
 
 def check_labels(sample: Sample) -> None:
-    """Raise ArchiveError for labels that can't be: not finite, no size, a box inside out.
+    """Raise ArchiveError for labels that can't be: not finite, no size, a box whose edges are swapped.
 
     A negative head size stays: AFLW2000-3D has one, and rows are counted; evaluation leaves it out.
     """

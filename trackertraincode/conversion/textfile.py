@@ -9,7 +9,7 @@ from trackertraincode.errors import ArchiveError
 
 
 def read_lines(data: bytes, name: str) -> list[str]:
-    """Lines without their ends, as UTF-8. Raises ArchiveError naming the file when it is no text."""
+    """Lines without their ends, as UTF-8. Raises ArchiveError naming the file when it isn't text."""
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -30,7 +30,7 @@ from trackertraincode.sample.moving import from_centres, to_centres
 from trackertraincode.sample.sample import Sample
 
 LARGEST_FACE = 1.5 * 129  # pixels of a face box's longer side in stored images
-MIN_PADDING = 10  # pixels round the box of all landmarks
+MIN_PADDING = 10  # pixels around the box of all landmarks
 MIN_IOU = 0.25  # of the detection that replaces the landmarks' box
 FRAMES_PER_ITEM = 32
 MAX_SIZE_RATIO = 4  # of a face's size to the median of its video

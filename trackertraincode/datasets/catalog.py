@@ -205,7 +205,7 @@ def _weight_of(text: str, name: str, number: str) -> float:
     except ValueError:
         weight = math.nan
     if not 0 < weight < math.inf:
-        raise CatalogError(f"--ds {text!r}: weight {number!r} of {name} is no number above 0, as in {name}:60.")
+        raise CatalogError(f"--ds {text!r}: weight {number!r} of {name} is not a number above 0, as in {name}:60.")
     return weight
 
 

@@ -197,7 +197,7 @@ def read_images(path: Path, dataset: h5py.Dataset, rows: Sequence[int] | np.ndar
         data = images[-1]
         if sniff(data) is None:
             raise SampleFormatError(
-                f"{path}: data set '{name}', row {row} holds {len(data)} bytes that are no JPEG or PNG file; "
+                f"{path}: data set '{name}', row {row} holds {len(data)} bytes that aren't a JPEG or PNG file; "
                 "convert the archive again."
             )
     return images
@@ -257,7 +257,7 @@ def decode_array_record(path: Path, name: str, row: int, record: Any) -> np.ndar
         return (values / 256.0 * (float(high) - float(low) + 1.0) + float(low)).reshape([int(n) for n in shape])
     except (TypeError, ValueError) as error:
         raise SampleFormatError(
-            f"{path}: data set '{name}', row {row} is no record of shape, min, max and bytes ({error}); convert the "
+            f"{path}: data set '{name}', row {row} isn't a record of shape, min, max and bytes ({error}); convert the "
             "archive again."
         ) from error
 

@@ -1,6 +1,6 @@
 """What only shows when the labels of a file are looked at together: wrong units, another order of numbers, copies.
 
-boxes, sizes, angles --suspicions--> texts     digests of images --copies--> rows and those that they repeat
+    boxes, sizes, angles --suspicions--> texts     digests of images --copies--> rows and those that they repeat
 
 Each row alone is possible, so these are suspicions, not faults.
 """

@@ -1,6 +1,6 @@
 """Parts and unions of sample files, read and written as streams.
 
-IN --filter_file(rows)--> OUT        FILES --join_files--> OUT        expression --select_where--> rows
+    IN --filter_file(rows)--> OUT        FILES --join_files--> OUT        expression --select_where--> rows
 
 Rows keep their order. Rows of one sequence that stay form one sequence; where only some of the joined files have
 sequences, every sample of the others becomes its own.
@@ -48,7 +48,7 @@ def parse_rows(text: str, count: int) -> np.ndarray:
         match = _RANGE.fullmatch(word)
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
         if first > last:
-            raise ConfigError(f"{source}: {word!r} is no row; give rows such as 3,7,10-19.")
+            raise ConfigError(f"{source}: {word!r} isn't a row; give rows such as 3,7,10-19.")
         if last >= count:
             raise ConfigError(f"{source}: {word} is beyond the last row, {count - 1}.")
         chosen[first : last + 1] = True

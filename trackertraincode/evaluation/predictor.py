@@ -122,7 +122,7 @@ def mean_quaternion(quats: Sequence[Tensor]) -> Tensor:
 
 
 def load_predictor(path: Path, device: str = "cpu") -> Predictor:
-    """By the file's extension. Raises ModelFileError when it is no model."""
+    """By the file's extension. Raises ModelFileError when it isn't a model."""
     if path.suffix == ".ckpt":
         return CheckpointPredictor(path, device)
     if path.suffix == ".onnx":

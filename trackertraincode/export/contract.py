@@ -36,13 +36,13 @@ class Verdict:
 def opentrack_faults(path: Path) -> list[str]:
     """Everything that the plugin would refuse or get wrong; empty for a good file, pose model or localizer.
 
-    Raises ModelFileError when the file is no ONNX model at all.
+    Raises ModelFileError when the file isn't an ONNX model at all.
     """
     return list(judge(path).faults)
 
 
 def judge(path: Path) -> Verdict:
-    """Faults and warnings. Raises ModelFileError when the file is no ONNX model at all."""
+    """Faults and warnings. Raises ModelFileError when the file isn't an ONNX model at all."""
     model = _load(path)
     trial = _describe(model, path)
     is_localizer = any(name == LOCALIZER_OUTPUT for name, _, _ in trial.outputs)
@@ -58,7 +58,7 @@ def judge(path: Path) -> Verdict:
 def full_faults(path: Path) -> list[str]:
     """Everything that keeps other tools from running a full model as its metadata says; empty for a good file.
 
-    Raises ModelFileError when the file is no ONNX model at all.
+    Raises ModelFileError when the file isn't an ONNX model at all.
     """
     model = _load(path)
     trial = _describe(model, path)

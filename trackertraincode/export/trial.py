@@ -111,7 +111,7 @@ def _value_faults(name: str, kind: str, shape: list[int | str | None], answers: 
             if (np.diagonal(values, axis1=-2, axis2=-1) <= 0).any():
                 faults.append(f"output {name!r} has diagonal elements that aren't above 0")
         elif name in OUTPUTS["rotation"].names and np.abs(np.linalg.norm(values, axis=-1) - 1).max(initial=0) > 1e-3:
-            faults.append(f"output {name!r} has not the length 1")
+            faults.append(f"output {name!r} isn't of length 1")
     return faults
 
 

@@ -15,7 +15,7 @@ from trackertraincode.facemodel import embedded_anatomy as anatomy
 
 RIGHT_TO_LEFT = np.array([-1.0, 1.0, 1.0])
 
-# Grid spacing in radians as seen from the head's centre, and how far round a feature it holds.
+# Grid spacing in radians as seen from the head's centre, and how far around a feature it holds.
 COARSE, FACE, FEATURE, FINE = 0.066, 0.034, 0.0225, 0.0125
 
 

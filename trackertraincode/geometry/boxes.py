@@ -21,7 +21,7 @@ def box_center(box: Tensor) -> Tensor:
 
 
 def box_area(box: Tensor) -> Tensor:
-    """(..., 4) -> (...,); 0 for a box that is turned inside out."""
+    """(..., 4) -> (...,); 0 for a box whose edges are swapped."""
     return box_size(box).clamp_min(0).prod(-1)
 
 

@@ -1,6 +1,6 @@
 """Whole images for the localizer: split, augmentation, batches.
 
-sample file --split--> rows --LocalizerBatches--> images (B, 1, 224, 288) in [-0.5, 0.5], has_face (B,), face_box (B, 4)
+    sample file --split--> rows --LocalizerBatches--> images (B, 1, 224, 288) in [-0.5, 0.5], has_face (B,), face_box (B, 4)
 
 Boxes are in [-1, 1] of the image, corner to corner; NaN where there is no face.
 """

@@ -24,7 +24,7 @@ class About:
 def check_about(path: Path, values: Any) -> dict[str, Any]:
     """The entries of a file about itself, as they are. Raises ModelFileError where one isn't of the type of `About`'s."""
     if not isinstance(values, dict):
-        raise ModelFileError(f"{path}: what it says about itself is no table of entries; the file is damaged.")
+        raise ModelFileError(f"{path}: what it says about itself isn't a table; the file is damaged.")
     for name, default in vars(About()).items():
         if name in values and not _fits(name, values[name], type(default)):
             raise ModelFileError(

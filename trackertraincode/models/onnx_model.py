@@ -62,7 +62,7 @@ WARM_UP = 20  # runs before latency is measured
 
 
 def open_session(path: Path, threads: int = 1, *, exact: bool = False, spin: bool = True) -> Any:
-    """An ONNX Runtime session on the CPU. Raises ModelFileError for what is no runnable model.
+    """An ONNX Runtime session on the CPU. Raises ModelFileError for what isn't a runnable model.
 
     exact: quantised models are computed as they are written, in float between the roundings. The fused integer kernels
     of CPUs without VNNI instructions saturate their 16 bit sums: 0.13 degrees on OpenTrack's released model.
@@ -169,8 +169,8 @@ class OnnxPoseModel:
         for key, name, value in zip(self._names, names, values):
             if value.dtype.kind != "f" or value.shape[:1] != (len(images),) or not OUTPUTS[key].fits(value.shape[1:]):
                 raise ModelFileError(
-                    f"{self.path}: output {name} is {value.dtype} {value.shape} for {len(images)} crops, which is no {key}; "
-                    "export the model with scripts/export_model.py."
+                    f"{self.path}: output {name} is {value.dtype} {value.shape} for {len(images)} crops, which doesn't fit "
+                    f"{key}; export the model with scripts/export_model.py."
                 )
         return values
 

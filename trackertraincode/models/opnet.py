@@ -35,7 +35,7 @@ def build_opnet(given: dict[str, Tensor], config: Any) -> PoseNetwork:
         kind = config.get("config", "unknown") if isinstance(config, dict) else "unknown"
         filters = "" if backbone is None else " with low-pass filters"
         raise ConfigError(
-            f"OpNet's backbone {kind}{filters} is built otherwise here; export it to ONNX with OpNet's code"
+            f"OpNet's backbone {kind}{filters} is built differently here; export it to ONNX with OpNet's code"
         )
     features = given[MARK].shape[1]
     network = PoseNetwork(

@@ -50,7 +50,7 @@ def _translated(path: Path, given: dict[str, Tensor], backbone: nn.Module) -> di
     """By the backbone's names; empty where they don't fit."""
     if any("rbr_reparam" in name for name in given):
         raise ConfigError(
-            f"--pretrained {path}: its branches are fused already, so that it can't be trained; give the file for training "
+            f"--pretrained {path}: its branches are already fused, so it can't be trained; give the file for training "
             "(RepVGG-…-train.pth)."
         )
     own = backbone.state_dict()

@@ -73,7 +73,7 @@ def ellipsoid(rows: int = 20, columns: int = 36) -> Mesh:
 
 @cache
 def long_hair(length: float) -> Mesh:
-    """A shell round the skull that falls to `length` (y), open in front of the ears."""
+    """A shell around the skull that falls to `length` (y), open in front of the ears."""
     vertices, triangles = ellipsoid(26, 48)
     fall = np.clip(vertices[:, 1], 0.0, 1.0)[:, None]
     shaped = vertices * [0.86, 1.12, 1.0] + [0.0, 0.0, 0.85]

@@ -53,7 +53,7 @@ def decode(
     `reduce` divides the size, rounded up; pixel i of the result is what lay between i · reduce and (i + 1) · reduce.
     JPEG files are reduced while they are decoded. The orientation tag is ignored, since labels count stored pixels, but
     for `upright`. 16 bit values become 8 bit by the range of the sensor that fits them: 10, 12, 14 or 16 bits.
-    Raises ImageDecodeError when the bytes are no image.
+    Raises ImageDecodeError when the bytes aren't an image.
     """
     buffer = np.frombuffer(data, dtype=np.uint8) if isinstance(data, bytes) else data
     kind = sniff(buffer)
@@ -96,7 +96,7 @@ def _chunks_fit(png: np.ndarray) -> bool:
 
 
 def _shrink(image: np.ndarray, factor: int) -> np.ndarray:
-    """Means over factor × factor pixels; the last row and column are repeated where the size is no multiple."""
+    """Means over factor × factor pixels; the last row and column are repeated where the size isn't a multiple."""
     height, width = image.shape[:2]
     padded = cv2.copyMakeBorder(image, 0, -height % factor, 0, -width % factor, cv2.BORDER_REPLICATE)
     size = (padded.shape[1] // factor, padded.shape[0] // factor)

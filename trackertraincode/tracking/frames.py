@@ -26,7 +26,7 @@ def _channels_last(image: np.ndarray) -> np.ndarray:
     if image.ndim == 2:
         return image
     if image.ndim != 3:
-        raise _refused(image, "it is no image")
+        raise _refused(image, "it isn't an image")
     if image.shape[2] not in (1, 3, 4) and image.shape[0] in (1, 3):
         image = image.transpose(1, 2, 0)
     if image.shape[2] not in (1, 3, 4):
@@ -37,7 +37,7 @@ def _channels_last(image: np.ndarray) -> np.ndarray:
 def _as_uint8(image: np.ndarray) -> np.ndarray:
     """Numbers of any type -> (the same shape) uint8, contiguous."""
     if image.dtype.kind not in "uif":
-        raise _refused(image, "these are no grey levels")
+        raise _refused(image, "these aren't grey levels")
     if image.size == 0:
         return image
     low, high = float(image.min()), float(image.max())

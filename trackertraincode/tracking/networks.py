@@ -91,6 +91,6 @@ class PoseModel:
             check_plausible(self._model.path, field, answer[field])
         if not abs(np.linalg.norm(answer["rotation"]) - 1.0) < 0.1:
             raise ModelFileError(
-                f"{self._model.path}: its rotation {answer['rotation'].tolist()} is no unit quaternion."
+                f"{self._model.path}: its rotation {answer['rotation'].tolist()} isn't a unit quaternion."
             )
         return answer

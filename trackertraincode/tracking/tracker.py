@@ -138,7 +138,7 @@ class HeadPoseTracker:
     def update(self, frame: np.ndarray) -> HeadPose | None:
         """The head's pose in this frame, (H, W) grey or (H, W, 3) RGB uint8; None where there is no face.
 
-        Other types and orders of channels are taken as `as_frame` says; it raises UserError for what is no frame.
+        Other types and orders of channels are taken as `as_frame` says; it raises UserError for what isn't a frame.
         """
         view, corner = part_seen(as_frame(frame), whole=self._whole_frames)
         pyramid = client.build_pyramid(view)

@@ -34,7 +34,7 @@ class Frame(NamedTuple):
 
 
 def is_camera(source: str) -> bool:
-    """Whether a source is no file: the number of a camera, its device, or the address of a stream."""
+    """Whether a source isn't a file: the number of a camera, its device, or the address of a stream."""
     path = Path(source)
     return "://" in source or path.is_char_device() or (source.isdigit() and not path.exists())
 

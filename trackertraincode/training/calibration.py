@@ -1,7 +1,7 @@
 """After training: how large the regions are that hold 50, 90 and 95 % of the errors, measured on validation rows.
 
-errors / predicted uncertainty --quantiles--> one factor per uncertainty, in the weights: the best Gaussian widths
-                                          +--> radii of the regions, in `About.regions`: exact for any distribution
+    errors / predicted uncertainty --quantiles--> one factor per uncertainty, in the weights: the best Gaussian widths
+                                              +--> radii of the regions, in `About.regions`: exact for any distribution
 
 Scaled errors would be squared Mahalanobis lengths with chi² quantiles if they were Gaussian; the factor is the geometric
 mean of the three ratios. It can't fix the tails of the distribution, so each level has its own radius too (split

@@ -1,6 +1,6 @@
 """Several runs side by side: error against epoch, size and latency.
 
-run folders --read_run--> RunSummary --draw_comparison--> compare.png, and compare-FAMILY.png where there are several
+    run folders --read_run--> RunSummary --draw_comparison--> compare.png, and compare-FAMILY.png where there are several
 
 A run folder is what `training.run` writes: config.toml names the backbone, metrics.csv holds the errors, .ckpt and .onnx
 the network. A run that was stopped early, or made without ONNX files, is compared by what it has.
@@ -51,11 +51,11 @@ class RunSummary:
 
 
 def read_run(folder: Path, *, error: str = "geodesic", repeats: int = REPEATS) -> RunSummary:
-    """error: key of ERRORS. Raises ConfigError when this is no run or has no such error, ModelFileError for damaged files."""
+    """error: key of ERRORS. Raises ConfigError without a run or such an error, ModelFileError for damaged files."""
     for name in (CONFIG_FILE, METRICS_FILE):
         if not (folder / name).is_file():
             raise ConfigError(
-                f"{folder / name}: no such file, so {folder} is no run with a finished epoch; give the --outdir of "
+                f"{folder / name}: no such file, so {folder} isn't a run with a finished epoch; give the --outdir of "
                 "train_poseestimator.py."
             )
     options = read_toml(folder / CONFIG_FILE)

@@ -57,7 +57,7 @@ def finish(
             about = replace(about, regions=calibration.regions)
             save_network(path, final.cpu(), about)
             factors = ", ".join(f"{k} × {v:.2f}" for k, v in calibration.factors.items())
-            say(f"{name}: uncertainties scaled, {factors or 'none, for want of validation rows'}")
+            say(f"{name}: uncertainties scaled, {factors or 'none, for lack of validation rows'}")
         if config.output.onnx:
             export = export_opentrack if final.config.channels == 1 else export_full
             export(final, path.with_suffix(".onnx"), about)

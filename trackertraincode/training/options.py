@@ -1,7 +1,7 @@
 """TrainConfig <-> command line and TOML.
 
---recipe NAME|FILE.toml, then options of the command line  -->  TrainConfig
---resume OUTDIR/config.toml, options that may change       -->  TrainConfig
+    --recipe NAME|FILE.toml, then options of the command line  -->  TrainConfig
+    --resume OUTDIR/config.toml, options that may change       -->  TrainConfig
 
 Neither jsonargparse nor tyro: they name options of groups with dots, and keeping the flat flags and files, and the one-line
 messages, would take as much code as this.
@@ -152,6 +152,6 @@ def _resumed(given: dict[str, Any]) -> TrainConfig:
         if name not in MAY_CHANGE and value != before.get(name):
             raise ConfigError(
                 f"--resume continues a run as it was started: {name} was {before.get(name)!r} there, not {value!r}. "
-                "Leave the option away, or start another run."
+                "Leave the option out, or start another run."
             )
     return TrainConfig.of(**(before | given))
