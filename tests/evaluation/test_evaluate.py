@@ -384,18 +384,15 @@ def test_script_prints_a_table_and_writes_json(faces: Path, checkpoint: Path, tm
 @pytest.mark.slow
 def test_the_released_model_has_its_published_errors(shared_data: Path, tmp_path: Path) -> None:
     """3.395° and 5.434° on the 1,584 real images; the box is the landmarks' × 1.1."""
-    from argparse import Namespace
-
     from trackertraincode.conversion import aflw2k
-    from trackertraincode.conversion.run import run_converter
+    from trackertraincode.conversion.run import ConvertOptions, run_converter
 
-    path = tmp_path / "aflw2k.h5"
-    source = aflw2k.make_source(shared_data / "aflw2000" / "AFLW2000-3D.zip", None)
-    options = Namespace(
-        source=shared_data / "aflw2000" / "AFLW2000-3D.zip", destination=path, count=None, workers=2, resume=False,
-        strict=False,
-    )  # fmt: skip
-    run_converter(options, "dsprocess_aflw2k", source)
+    archive, path = shared_data / "aflw2000" / "AFLW2000-3D.zip", tmp_path / "aflw2k.h5"
+    run_converter(
+        ConvertOptions(source=archive, destination=path, workers=2),
+        "dsprocess_aflw2k",
+        aflw2k.make_source(archive, None),
+    )
     model = load_predictor(shared_data / "opentrack" / "head-pose-0.4-small-int8.onnx")
     row = evaluate(model, "aflw2k3d-landmarks", EvaluationOptions(file=path, workers=2, progress=False)).row()
     assert row["n"] == 1584
