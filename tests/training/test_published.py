@@ -3,13 +3,15 @@
 import shlex
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from trackertraincode.commands import parse
 from trackertraincode.datasets.catalog import DATASETS
 from trackertraincode.errors import ConfigError
-from trackertraincode.training.callbacks.records import read_metrics
+from trackertraincode.training.callbacks.guard import TrainingDiverged
+from trackertraincode.training.callbacks.records import Recorder, read_metrics
 from trackertraincode.training.config import TrainConfig
 from trackertraincode.training.options import read_options
 from trackertraincode.training.run import train
@@ -83,3 +85,11 @@ def test_a_plot_that_cannot_be_drawn_is_refused() -> None:
 def test_find_lr_raises_the_learning_rate_a_hundredfold() -> None:
     options = TrainConfig.of(find_lr=True).optimisation
     assert [options.lr_factor(period) for period in (0, 1499)] == pytest.approx([1.0, 100.0])
+
+
+def test_a_run_that_diverged_has_curves_too(tmp_path: Path) -> None:
+    """Which is how looking for the largest learning rate ends."""
+    recorder = Recorder(tmp_path, plot="curves/all.png")
+    recorder.load_state_dict({"rows": [{"epoch": 1, "lr": 1e-3, "train/loss": 0.5}]})
+    recorder.on_exception(SimpleNamespace(is_global_zero=True), None, TrainingDiverged("not finite"))  # type: ignore[arg-type]
+    assert (tmp_path / "curves" / "all.png").is_file()

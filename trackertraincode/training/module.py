@@ -1,7 +1,7 @@
 """One training step, one validation step, the optimiser: what Lightning needs of a pose network.
 
 Batch --augment (device part)--> Batch --network--> Prediction --objective--> loss and its parts
-                                                        +--evaluation.metrics--> validation errors
+                                                        +--ValidationErrors--> means of an epoch
 """
 
 import lightning as L

@@ -115,5 +115,6 @@ def plot_metrics(rows: list[dict[str, float]], path: Path) -> None:
             axis.legend()
     for axis in axes.flat[len(panels) :]:
         axis.axis("off")
-    figure.savefig(path)
+    with whole_file(path) as temporary:
+        figure.savefig(temporary)
     plt.close(figure)
