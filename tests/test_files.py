@@ -1,6 +1,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,6 +11,7 @@ from trackertraincode.files import check_outputs, whole_file
 KILLED = """
 import os, sys
 from pathlib import Path
+from types import SimpleNamespace
 from trackertraincode.files import check_outputs, whole_file
 with whole_file(Path(sys.argv[1])) as temporary:
     temporary.write_text("half")
@@ -155,3 +157,15 @@ def test_a_file_that_is_not_what_its_name_says_is_replaced_only_when_asked_for(t
     check_outputs([path], [], overwrite=True)
     path.write_bytes(b"\x89HDF\r\n\x1a\n and more")
     check_outputs([path], [])
+
+
+def test_a_full_disk_is_named_with_the_file_whatever_a_library_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=0))
+    with pytest.raises(OSError, match="No space left") as full, whole_file(tmp_path / "a.ckpt"):
+        raise RuntimeError("[enforce fail at inline_container.cc:664] . unexpected pos 704 vs 598")
+    assert full.value.filename == str(tmp_path / "a.ckpt")
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1 << 30))
+    with pytest.raises(RuntimeError, match="unexpected"), whole_file(tmp_path / "a.ckpt"):
+        raise RuntimeError("unexpected")

@@ -116,7 +116,8 @@ def describe(error: BaseException) -> tuple[int, str]:
         case MemoryError():
             return 1, "error: out of memory; try fewer --workers, smaller numbers, or a smaller file."
     text = (str(error).strip().splitlines() or [""])[0]
-    command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    program = Path(sys.argv[0]).name.replace("__main__.py", "ttc")
+    command = shlex.join([program, *sys.argv[1:]])
     return 1, (
         f"error: {type(error).__name__}: {text[:300]} - a fault of this program; please report it with this command: "
         f"{command} ({DEBUG} shows more)"

@@ -1,6 +1,8 @@
 """Files that are whole or not there at all, outputs that destroy nothing, and where data lies."""
 
+import errno
 import os
+import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -10,6 +12,7 @@ from typing import IO
 from trackertraincode.errors import UserError
 
 _LOCK = "trackertraincode.lock"  # in the folder of a temporary file
+ALMOST_FULL = 1 << 16  # free bytes with which no file of ours can be written
 _FIRST_BYTES = {  # of files that are replaced without a question
     ".h5": (b"\x89HDF\r\n\x1a\n",),
     ".ckpt": (b"PK",),
@@ -113,14 +116,30 @@ def whole_file(path: Path) -> Iterator[Path]:
             _empty(folder)
             stack.callback(_empty, folder)
             temporary = folder / path.name
-            yield temporary
-            if temporary.is_file():
-                with temporary.open("rb+") as file:
-                    os.fsync(file.fileno())
-                temporary.replace(path)
+            with _naming(path, temporary):
+                yield temporary
+                if temporary.is_file():
+                    with temporary.open("rb+") as file:
+                        os.fsync(file.fileno())
+                    temporary.replace(path)
     finally:
         with suppress(OSError):
             folder.rmdir()  # fails where another process or something else is in it
+
+
+@contextmanager
+def _naming(path: Path, temporary: Path) -> Iterator[None]:
+    """Errors of writing name the file; a full disk is one, whatever a library makes of it."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename in (None, str(temporary)):
+            error.filename = str(path)
+        raise
+    except RuntimeError as error:  # torch says no more than that it couldn't write
+        if shutil.disk_usage(temporary.parent).free < ALMOST_FULL:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        raise
 
 
 def _make_own(folder: Path, path: Path) -> None:

@@ -1,6 +1,8 @@
 """What is written comes back bit by bit; what isn't complete never has the final name."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +13,8 @@ import numpy as np
 import pytest
 
 from close import assert_samples_equal
+from conftest import PROJECT
+from trackertraincode.datasets import dshdf5
 from trackertraincode.datasets.dshdf5pose import FieldCategory, Hdf5PoseDataset, PoseWriter
 from trackertraincode.errors import SampleFormatError
 from trackertraincode.sample.fields import Kind
@@ -163,3 +167,40 @@ def test_what_has_no_absent_value_can_not_be_optional(tmp_path: Path, attribute:
     with pytest.raises(ValueError, match="can't be absent"):
         PoseWriter(tmp_path / "a.h5", source={}, optional=(attribute,))
     assert list(tmp_path.iterdir()) == []
+
+
+FILLING = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from trackertraincode.cli import run_main
+from trackertraincode.datasets.dshdf5pose import PoseWriter
+from trackertraincode.sample.images import encode_png
+from trackertraincode.sample.sample import Sample
+
+def main():
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
+    image = encode_png(np.random.default_rng(0).integers(0, 255, (100, 100), dtype=np.uint8))
+    with PoseWriter(Path(sys.argv[1]), source={}) as writer:
+        for number in range(400):
+            writer.write(Sample(image=image, name=str(number), face_box=np.array([0, 0, 5, 5.0])))
+
+run_main(main)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no limits on the size of files")
+def test_where_a_file_can_not_grow_the_writer_stops_with_a_line_and_leaves_nothing(tmp_path: Path) -> None:
+    for limit in (100, 300_000, 1_500_000, 3_000_000):
+        done = subprocess.run(
+            [sys.executable, "-c", FILLING, str(tmp_path / "a.h5"), str(limit)],
+            cwd=PROJECT, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert (done.returncode, done.stderr.count("\n")) == (1, 1), done
+        assert "a.h5: the file is larger than is allowed here" in done.stderr
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_that_was_reserved_is_left_in_a_file(make_sample: Callable, write_file: Callable) -> None:
+    path = write_file([make_sample(seed) for seed in range(3)])
+    assert path.stat().st_size < dshdf5.RESERVE / 2

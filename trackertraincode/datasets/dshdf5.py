@@ -9,7 +9,9 @@ Attribute spellings vary in the wild (bytes, str, "True"); everything here reads
 """
 
 import contextlib
+import errno
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ ARRAY_BUFFER = "varsize_array_buffer"
 IMAGE_EXTENSIONS = ("", ".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
 CHUNK_ROWS = 256
 DEFLATE_LIMIT = 1100  # by how much bytes can shrink at best
+RESERVE = 1 << 20  # bytes that HDF5 adds to rows and writes at the end
 UNWRITTEN = 1 << 16  # bytes of rows that may be claimed without having been written
 
 
@@ -273,6 +276,27 @@ def _image_of_record(path: Path, name: str, row: int, record: Any) -> bytes:
     return encode_png(np.clip(whole, 0, 255).astype(np.uint8))
 
 
+def reserve_space(file: h5py.File, count: int = 0) -> None:
+    """Have room on the disk for this many further bytes, and for what HDF5 adds to them.
+
+    HDF5 crashes when it can't write, so what it will write is allocated before. Raises OSError when the disk is full.
+    """
+    end, wanted = file.id.get_filesize(), count + RESERVE
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file.id.get_vfd_handle(), end, wanted)
+    elif shutil.disk_usage(Path(file.filename).parent).free < wanted:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def close_whole(file: h5py.File) -> None:
+    """Close a file that was written, give back what was reserved and not used, and see that it opens again."""
+    file.flush()
+    path, size = file.filename, file.id.get_filesize()
+    file.close()
+    os.truncate(path, size)
+    h5py.File(path, "r").close()
+
+
 class RowAppender:
     """Appends rows to one chunked, growing data set through a buffer of `CHUNK_ROWS` rows."""
 
@@ -294,6 +318,7 @@ class RowAppender:
         """Write what is buffered."""
         if not self._rows:
             return
+        reserve_space(self.dataset.file, 2 * sum(row.nbytes for row in self._rows))
         start = len(self.dataset)
         self.dataset.resize(start + len(self._rows), axis=0)
         if self._variable:

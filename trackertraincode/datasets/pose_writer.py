@@ -1,9 +1,8 @@
 """Samples to files of the sample format, as a stream: Sample --write--> NAME.tmp --close--> NAME."""
 
-import contextlib
 import json
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -60,9 +59,12 @@ class PoseWriter:
         self._columns: dict[str, dshdf5.RowAppender] = {}
         self._starts: list[int] = []
         self._last_sequence: str | None = None
-        self._whole = ExitStack()
-        self._file = h5py.File(self._whole.enter_context(whole_file(self.path)), "x")
-        self._file.attrs["format_version"] = FORMAT_VERSION
+        with ExitStack() as whole:
+            self._file = h5py.File(whole.enter_context(whole_file(self.path)), "x")
+            whole.callback(_close_quietly, self._file)
+            dshdf5.reserve_space(self._file)
+            self._file.attrs["format_version"] = FORMAT_VERSION
+            self._whole = whole.pop_all()
 
     def __enter__(self) -> "PoseWriter":
         return self
@@ -73,8 +75,6 @@ class PoseWriter:
         if kind is None:
             self.close()
             return
-        with contextlib.suppress(Exception):  # closing flushes, which fails again on a full disk
-            self._file.close()
         self._whole.__exit__(kind, error, trace)
 
     def write(self, sample: Sample) -> None:
@@ -102,12 +102,13 @@ class PoseWriter:
 
     def close(self) -> None:
         """Finish the file and give it its name."""
-        with self._whole, self._file:
+        with self._whole:
             for column in self._columns.values():
                 column.flush()
             if self._starts:
                 dshdf5.write_array(self._file, SEQUENCE_STARTS, [*self._starts, self.count])
             self._file.attrs["source"] = json.dumps(self._source)
+            dshdf5.close_whole(self._file)
 
     def _create_columns(self, sample: Sample) -> None:
         for name, field in FIELDS.items():
@@ -155,3 +156,9 @@ def _encoded(value: bytes | np.ndarray | None, path: Path, name: str, kind: Kind
     if value is None or sniff(value) is None:
         raise SampleFormatError(f"{path}: sample '{name}' has no {kind.value} that is a JPEG or PNG file.")
     return np.frombuffer(value, np.uint8)
+
+
+def _close_quietly(file: h5py.File) -> None:
+    """After a failure, when closing may fail for the same reason."""
+    with suppress(Exception):
+        file.close()
