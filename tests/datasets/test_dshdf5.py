@@ -92,6 +92,12 @@ def test_a_missing_image_is_named_with_the_folders_to_put_it_in(open_images: Cal
         read_images(path, dataset, [1])
 
 
+def test_names_of_no_encoding_are_shown_with_their_bytes(open_images: Callable) -> None:
+    path, dataset = open_images("S20", [b"a\xff.png"], storage="image_filename")
+    with pytest.raises(SampleFormatError, match=r"row 0 names 'a(\\udcff|\\xff)\.png', which is neither"):
+        read_images(path, dataset, [0])
+
+
 def test_old_records_give_grey_images_back_exactly(open_images: Callable) -> None:
     labels = RNG.integers(3, 200, (6, 7), dtype=np.uint8)
     wide = np.arange(256, dtype=np.uint8).reshape(16, 16)

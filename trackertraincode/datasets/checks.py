@@ -258,7 +258,7 @@ def _check_images(
     except SampleFormatError:
         encoded = [_read_one(file, attribute, row) for row in rows]
     if attribute == "image":
-        texts = (text.encode() if isinstance(text, str) else text for text in encoded)
+        texts = (text.encode(errors="replace") if isinstance(text, str) else text for text in encoded)
         whole.digests += [hashlib.blake2b(text, digest_size=16).digest() for text in texts]
     function = decode_size if attribute == "image" else decode_label_size
     outcomes: Sequence[Size | str] = list((pool.map if pool is not None else map)(function, encoded))

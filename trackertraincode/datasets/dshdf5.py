@@ -231,11 +231,12 @@ def read_slice(path: Path, dataset: h5py.Dataset, first: int, last: int) -> np.n
 
 
 def _read_image_file(path: Path, name: str, row: int, element: bytes | str) -> bytes:
-    relative = os.fsdecode(element)
+    relative = element.decode(errors="surrogateescape") if isinstance(element, bytes) else element
+    shown = relative.encode(errors="backslashreplace").decode()
     parts = Path(relative.replace("\\", "/"))
     if parts.is_absolute() or ".." in parts.parts:
         raise SampleFormatError(
-            f"{path}: data set '{name}', row {row} names '{relative}', outside the file's folder; give paths relative "
+            f"{path}: data set '{name}', row {row} names '{shown}', outside the file's folder; give paths relative "
             "to it."
         )
     for folder in (path.parent, path.with_suffix("")):
@@ -244,7 +245,7 @@ def _read_image_file(path: Path, name: str, row: int, element: bytes | str) -> b
             if candidate.is_file():
                 return candidate.read_bytes()
     raise SampleFormatError(
-        f"{path}: data set '{name}', row {row} names '{relative}', which is neither in {path.parent} nor in "
+        f"{path}: data set '{name}', row {row} names '{shown}', which is neither in {path.parent} nor in "
         f"{path.with_suffix('')}; put the images of this data set there."
     )
 
