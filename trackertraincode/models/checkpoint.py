@@ -7,15 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-import torch
 from torch import nn
 
 from trackertraincode.errors import ModelFileError
-from trackertraincode.files import whole_file
 from trackertraincode.models.about import About, check_about
 from trackertraincode.models.opnet import build_opnet, is_opnet
 from trackertraincode.models.pose_network import NetworkConfig, PoseNetwork
-from trackertraincode.models.weights import read_plain, tensors_of
+from trackertraincode.models.weights import read_plain, save_plain, tensors_of
 
 N = TypeVar("N", bound=nn.Module)
 
@@ -40,8 +38,7 @@ def save_network(path: Path, network: Saved, about: About) -> None:
         "state": {name: value.detach().cpu() for name, value in network.state_dict().items()},
         "about": dict(vars(about)),
     }
-    with whole_file(path) as temporary:
-        torch.save(content, temporary)
+    save_plain(path, content)
 
 
 def load_network(path: Path) -> tuple[PoseNetwork, About]:

@@ -1,6 +1,8 @@
 """State dicts: tensors by name, whoever wrote them."""
 
+import errno
 import io
+import os
 import pickle
 import re
 import zipfile
@@ -11,6 +13,7 @@ import torch
 from torch import Tensor
 
 from trackertraincode.errors import ModelFileError
+from trackertraincode.files import whole_file
 from trackertraincode.pickles import check_pickle
 
 OLD_PICKLES = 5  # of files of before torch 1.6: magic number, protocol, machine, content, names of tensors
@@ -29,6 +32,17 @@ def read_plain(path: Path) -> Any:
         raise ModelFileError(
             f"{path}: not a readable checkpoint ({reason[:120]}); copy it again or train anew."
         ) from error
+
+
+def save_plain(path: Path, content: Any) -> None:
+    """The file has its name only when it is complete. Raises OSError when the disk is full."""
+    with whole_file(path) as temporary:
+        try:
+            torch.save(content, temporary)
+        except RuntimeError as error:
+            if "inline_container" not in str(error) and "PytorchStreamWriter" not in str(error):
+                raise
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error  # torch doesn't say so
 
 
 def _check_pickles(path: Path) -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from trackertraincode.errors import UserError
+from trackertraincode.models.weights import save_plain
 from trackertraincode.sample.sample import Batch
 
 BATCH_FILE = "nan_batch.pt"
@@ -46,7 +47,7 @@ class NanGuard(L.Callback):
         if bool(torch.isfinite(loss)):
             raise TrainingDiverged(f"epoch {epoch + 1}, step {step + 1}: another process's loss is not finite.")
         path = self.outdir / (BATCH_FILE if trainer.is_global_zero else f"rank{trainer.global_rank}_{BATCH_FILE}")
-        torch.save({k: v.cpu() for k, v in batch.tensors().items()} | {"parts": parts}, path)
+        save_plain(path, {k: v.cpu() for k, v in batch.tensors().items()} | {"parts": parts})
         bad = [name for name, value in parts.items() if not bool(torch.isfinite(value))]
         raise TrainingDiverged(
             f"epoch {epoch + 1}, step {step + 1}: the loss is not finite, by the terms {', '.join(bad) or '(sum)'}; the "
