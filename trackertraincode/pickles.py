@@ -30,6 +30,8 @@ def read_plain_pickle(path: Path, stand_ins: "Mapping[str, type[StandIn]] | None
     stand_ins: "module name" -> what an object of it becomes. With some, arrays of texts are read, too.
     """
     size = path.stat().st_size
+    if not path.is_file():
+        raise pickle.UnpicklingError("it is a device, a pipe or a folder")
     if size > MOST_BYTES:
         raise pickle.UnpicklingError(f"{size:,} bytes are more than the {MOST_BYTES:,} that are read")
     data = path.read_bytes()

@@ -104,7 +104,10 @@ def test_a_file_that_is_cut_is_not_whole_even_when_it_was_closed(whole: bytes, s
 @pytest.mark.parametrize("hole", [b"\x55" * 500, bytes(500), b""], ids=["flipped", "zero", "left out"])
 def test_a_file_with_a_hole_is_not_whole(whole: bytes, hole: bytes) -> None:
     half = len(whole) // 2
-    with pytest.raises(images.ImageDecodeError, match=r"\d+ bytes.* (damaged \(Corrupt JPEG data|not a readable)"):
+    with pytest.raises(
+        images.ImageDecodeError,
+        match=r"\d+ bytes(.* (damaged \(Corrupt JPEG data|not a readable)| of PNG, cut off before)",
+    ):
         images.check_image(whole[:half] + hole + whole[half + 500 :])
 
 
@@ -119,6 +122,15 @@ def test_an_image_of_too_many_pixels_is_refused_everywhere() -> None:
         for data in (bytes(jpeg), bytes(png)):
             with pytest.raises(images.ImageDecodeError, match="60000 × 60000 pixels, more than 1073741824; refused"):
                 function(data)
+
+
+def test_a_chunk_that_claims_more_than_the_file_has_is_refused_before_memory_is_reserved() -> None:
+    png = bytearray(images.encode_png(IMAGE))
+    place = png.index(b"IDAT") - 4
+    png[place : place + 4] = struct.pack(">I", 2**31 + 5)
+    for function in (images.check_image, images.decode, images.decode_labels):
+        with pytest.raises(images.ImageDecodeError, match=r"bytes of PNG, cut off before the end"):
+            function(bytes(png))
 
 
 @pytest.mark.parametrize(("bits", "shift"), [(8, 0), (10, 2), (12, 4), (14, 6), (16, 8)])

@@ -19,7 +19,7 @@ from typing import IO, Any, TypeVar
 from urllib.parse import unquote
 
 from trackertraincode.errors import ArchiveError
-from trackertraincode.files import whole_file
+from trackertraincode.files import is_stream, whole_file
 from trackertraincode.sample.images import ImageDecodeError
 
 MAX_MEMBER_BYTES = 512 * 2**20
@@ -53,6 +53,8 @@ class Archive:
             found = ((p.relative_to(path).as_posix(), p) for p in sorted(path.rglob("*")) if p.is_file())
         elif path.is_file():
             found = self._open_file()
+        elif is_stream(path):
+            raise ArchiveError(f"{path}: is a device or a pipe; give an archive or a folder.")
         else:
             raise ArchiveError(f"{path}: no such archive or folder; check the path.")
         self._members: dict[str, zipfile.ZipInfo | tarfile.TarInfo | Path] = {}
@@ -83,7 +85,7 @@ class Archive:
                     raise EOFError("no end mark")
                 return ((member.name, member) for member in files)
             self._zip = zipfile.ZipFile(self.path)
-            return ((info.filename, info) for info in self._zip.infolist() if not info.is_dir())
+            return ((info.filename, info) for info in self._zip.infolist() if not info.filename.endswith("/"))
         except (tarfile.TarError, *_DAMAGE) as error:
             kind = "tar" if start[257:262] == b"ustar" else "zip"
             raise ArchiveError(f"{self.path}: not a complete {kind} file ({error}); download it again.") from error

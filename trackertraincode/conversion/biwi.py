@@ -138,10 +138,9 @@ def read_opal_annotation(path: Path) -> dict[Frame, tuple[float, float, float, f
 
     Raises ArchiveError naming file and line.
     """
-    try:
-        lines = read_lines(path.read_bytes(), str(path))
-    except FileNotFoundError as error:
-        raise ArchiveError(f"{path}: no such file; get annotations/biwi_ann.txt of opal23_headpose.") from error
+    if not path.is_file():
+        raise ArchiveError(f"{path}: no such file; get annotations/biwi_ann.txt of opal23_headpose.")
+    lines = read_lines(path.read_bytes(), str(path))
     boxes = {}
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.startswith("#"):

@@ -82,7 +82,7 @@ def _array(flags: int, shape: np.ndarray, parts: Iterator[tuple[int, memoryview]
     if letters is None or (kind not in _NUMERIC and kind != _CHAR) or flags >> 8 & _COMPLEX:
         return np.empty(0, dtype=object)
     values = np.frombuffer(content[1], order + letters)
-    if kind == _CHAR:
+    if kind == _CHAR and letters[0] in "iu":
         return np.array(["".join(map(chr, values.tolist()))])
     if (shape < 0).any() or values.size != np.prod(shape, dtype=np.float64):
         raise ValueError(f"{values.size} numbers for a shape of {shape.tolist()}")

@@ -10,7 +10,6 @@ import simplejpeg
 
 from trackertraincode.errors import UserError
 
-MOST_MISSING = 2**24  # bytes by which a chunk of a PNG that is cut off may be longer than the file
 MAX_PIXELS = 2**30  # OpenCV's own limit; headers of a few bytes can claim more
 _DAMAGE = ("Corrupt JPEG data", "Inconsistent progression")  # libjpeg warns so when it guesses pixels
 _SENSOR_BITS = (8, 10, 12, 14, 16)  # that values of 16 bits hold
@@ -72,27 +71,14 @@ def decode(
 
 
 def _decode(buffer: np.ndarray, flags: int) -> np.ndarray | None:
-    """OpenCV's decoder, None for what isn't readable. Raises ImageDecodeError for an image above MAX_PIXELS."""
-    if sniff(buffer) == "png" and not _chunks_fit(buffer):
-        return None
+    """OpenCV's decoder. Raises ImageDecodeError for an image above MAX_PIXELS and a PNG file that ends early."""
+    if sniff(buffer) == "png":
+        _check_chunks(buffer)
     try:
         return cv2.imdecode(buffer, flags) if buffer.size else None
     except cv2.error as error:
         _check_pixels(image_size(buffer))
         raise ImageDecodeError(f"{buffer.size} bytes, can't be decoded ({error.err})") from None
-
-
-def _chunks_fit(png: np.ndarray) -> bool:
-    """Whether no chunk is longer than the file: OpenCV makes room for all of it before it looks whether it is there."""
-    position = 8
-    while position + 8 <= png.size:
-        length = int.from_bytes(png[position : position + 4].tobytes(), "big")
-        if length > png.size + MOST_MISSING:
-            return False
-        if png[position + 4 : position + 8].tobytes() == b"IEND":
-            break
-        position += 12 + length
-    return True
 
 
 def _shrink(image: np.ndarray, factor: int) -> np.ndarray:
@@ -145,8 +131,6 @@ def check_image(data: bytes | np.ndarray) -> Size:
     size = image_size(data)
     _check_pixels(size)
     if sniff(data) == "png":
-        if b"IEND" not in data:
-            raise ImageDecodeError(f"{len(data)} bytes of PNG, cut off before the end")
         decode(data)
         return size
     try:
@@ -159,6 +143,17 @@ def check_image(data: bytes | np.ndarray) -> Size:
             raise ImageDecodeError(f"{len(data)} bytes of JPEG, damaged ({error})") from None
         decode(data, reduce=8)  # a harmless warning, or unusual sampling, which only OpenCV reads
     return size
+
+
+def _check_chunks(data: np.ndarray) -> None:
+    """Raise ImageDecodeError where a PNG file ends before a chunk does; decoders reserve what a chunk claims to have."""
+    position = 8
+    while position + 12 <= len(data):
+        length = int.from_bytes(bytes(data[position : position + 4]), "big")
+        if bytes(data[position + 4 : position + 8]) == b"IEND":
+            return
+        position += 12 + length
+    raise ImageDecodeError(f"{len(data)} bytes of PNG, cut off before the end")
 
 
 def _check_pixels(size: Size) -> None:
