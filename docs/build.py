@@ -52,7 +52,7 @@ def table(head: tuple[str, ...], rows: Iterator[tuple[object, ...]]) -> str:
 def first_sentence(function: Callable) -> str:
     """What a docstring begins with, without shape and full stop."""
     text = " ".join((function.__doc__ or "").split("\n\n")[0].split())
-    return re.split(r"\.(?: |$)|: ", re.sub(r"^\([^)]*\) ", "", text))[0]
+    return re.split(r"\.(?: |$)|: ", re.sub(r"^\([^)]*\),? ", "", text))[0]
 
 
 def datasets_table() -> str:

@@ -139,7 +139,7 @@ def contact_sheet(images: Sequence[np.ndarray], columns: int, *, gap: int = 4) -
 def cut_out(
     image: np.ndarray, labels: Sample | Labels, edge: int, factor: float = 1.5
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """The square around the face, scaled to edge × edge, and its labels; black outside of the image.
+    """(edge, edge[, 3]): the square around the face, scaled, and its labels; black outside of the image.
 
     factor: of the longer box side. Without a box, the square is around the head, else it is the whole image.
     """
@@ -159,7 +159,7 @@ def cut_out(
 def draw_histograms(
     values: Mapping[str, np.ndarray], bins: int = 36, *, size: tuple[int, int] = (360, 240)
 ) -> np.ndarray:
-    """One bar chart per named array of numbers, side by side, with range, mean and spread. size: of one chart."""
+    """(H, W, 3): one bar chart per named array of numbers, side by side, with range, mean and spread. size: of one chart."""
     return contact_sheet([_histogram(name, np.asarray(v), bins, size) for name, v in values.items()], len(values))
 
 

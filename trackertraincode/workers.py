@@ -55,7 +55,7 @@ def start_program() -> None:
 def keep_freed_memory() -> None:
     """Let this process use freed memory again instead of giving it back and asking for it anew.
 
-    glibc maps each large array and unmaps it when it is freed, so that pictures and activations touch new pages all the
+    glibc maps each large array and unmaps it when it is freed, so that images and activations touch new pages all the
     time. On Linux with glibc only (mallopt(3), malloc.h); elsewhere nothing happens.
     """
     if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)):

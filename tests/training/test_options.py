@@ -68,6 +68,11 @@ shape_prior = 0
 """
 
 
+def test_a_missing_recipe_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"gone\.toml: no such file"):
+        read_recipe(str(tmp_path / "gone.toml"))
+
+
 def test_a_recipe_sets_jitter_and_loss_weights(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(TABLES)
     config = parse_options(["--recipe", str(tmp_path / "mine.toml"), "--raug", "5"]).config

@@ -30,7 +30,7 @@ def equalize(table: Table, counts: np.ndarray, _: float) -> Table:
 
 
 def posterize(table: Table, _: np.ndarray, bits: float) -> Table:
-    """Keep the upper bits of 8."""
+    """Keep the upper bits of 8. Like the three below: (256,) -> (256,) in [0, 1]."""
     levels = (table * 255.0).astype(np.int64)
     return (levels & ~((1 << (8 - int(bits))) - 1)) / 255.0
 

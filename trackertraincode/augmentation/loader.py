@@ -208,7 +208,7 @@ def load_batch(
 def read_entries(
     members: Sequence[Member], entries: np.ndarray, face_model: str | None
 ) -> tuple[list[bytes], dict[str, Tensor]]:
-    """Images and labels in their pixels, NaN where absent or not to be trained on."""
+    """(B, 2) members and rows -> B images, and (B, ...) labels in their pixels, NaN where absent or not to be trained on."""
     count = len(entries)
     images: list[bytes] = [b""] * count
     labels = {name: np.full((count, *shape), np.nan, np.float32) for name, shape in BATCH_LABELS.items()}

@@ -1,6 +1,6 @@
-"""A user's own pictures, with their labels in a CSV file: one line per face.
+"""A user's own images, with their labels in a CSV file: one line per face.
 
-FOLDER/labels.csv + pictures    --read header--> columns of each label --one line--> Sample
+FOLDER/labels.csv + images    --read header--> columns of each label --one line--> Sample
 """
 
 import csv
@@ -217,12 +217,12 @@ def _named_cells(settings: Settings, row: Row, where: str) -> dict[str, str]:
 
 
 def convert_item(settings: Settings, row: Row) -> list[Sample]:
-    """One line -> one sample. Raises ArchiveError naming file, line and column, or the picture."""
+    """One line -> one sample. Raises ArchiveError naming file, line and column, or the image."""
     where = f"{settings.name}: line {row.number}"
     named = _named_cells(settings, row, where)
     labels = dict(_read_labels(settings, named, where))
-    image, picture = _read_image(settings, named, where)
-    with naming(f"{where}, column 'path': {picture}"):
+    image, shown = _read_image(settings, named, where)
+    with naming(f"{where}, column 'path': {shown}"):
         size = check_image(image)
         if settings.upright and orientation(image) != 1:
             pixels = decode(image, color=True, upright=True)
@@ -230,7 +230,7 @@ def convert_item(settings: Settings, row: Row) -> list[Sample]:
     x0, y0, x1, y1 = labels["face_box"]
     if x0 >= size.width or y0 >= size.height or x1 <= 0 or y1 <= 0:
         raise ArchiveError(
-            f"{where}, columns 'x0' to 'y1': box {[x0, y0, x1, y1]} lies outside of {picture}, which has "
+            f"{where}, columns 'x0' to 'y1': box {[x0, y0, x1, y1]} lies outside of {shown}, which has "
             f"{size.width} × {size.height} pixels."
         )
     for label in ("landmarks", "landmarks_2d"):
@@ -239,7 +239,7 @@ def convert_item(settings: Settings, row: Row) -> list[Sample]:
     sequence = named.get(SEQUENCE)
     if sequence == "":
         raise ArchiveError(f"{where}, column '{SEQUENCE}' is empty; each line needs one where the column is there.")
-    return [Sample(image=image, name=f"{picture} (line {row.number})", sequence=sequence, **from_centres(labels))]
+    return [Sample(image=image, name=f"{shown} (line {row.number})", sequence=sequence, **from_centres(labels))]
 
 
 def _read_labels(settings: Settings, named: dict[str, str], where: str) -> Iterator[tuple[str, Any]]:

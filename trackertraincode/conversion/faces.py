@@ -72,7 +72,7 @@ class Placement:
 
 
 def place_crop(size: Size, box: np.ndarray) -> Placement | None:
-    """The crop around a face box: scaled when both sides of the box are large, padded, within the image.
+    """The crop around a face box (4,): scaled when both sides of the box are large, padded, within the image.
 
     None when box and image don't overlap.
     """

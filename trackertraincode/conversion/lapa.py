@@ -139,7 +139,7 @@ def read_landmarks(data: bytes, name: str) -> np.ndarray:
 
 
 def refine_box(image: np.ndarray, box: np.ndarray) -> np.ndarray:
-    """MTCNN's box where it finds the face of `box`, else `box`."""
+    """MTCNN's box where it finds the face of `box` (4,) in an image (H, W, 3), else `box`."""
     wanted = SMALLEST_SHARE * float((box[2:] - box[:2]).min())
     doublings = max(0, math.floor(math.log2(max(wanted, 1.0) / DETECTOR_MIN_FACE)))  # few sizes: networks are cached
     found = MtcnnDetector(min_face=DETECTOR_MIN_FACE * 2**doublings)(image)

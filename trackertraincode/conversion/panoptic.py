@@ -213,15 +213,15 @@ def convert_item(archive: Path, item: Item) -> list[Sample]:
     labels = [(person, *found) for person in read_people(opened, item) if (found := seen(person, camera, item.camera))]
     if not labels:
         return []
-    picture = frame_reader(archive, item.video, item.frame).read(item.frame)
-    if picture is None:
+    image = frame_reader(archive, item.video, item.frame).read(item.frame)
+    if image is None:
         raise ArchiveError(f"{item}: the video ends before.")
-    if picture.shape[1::-1] != camera.size:
-        raise ArchiveError(f"{item}: {picture.shape[1]} × {picture.shape[0]} pixels, the camera has {camera.size}.")
+    if image.shape[1::-1] != camera.size:
+        raise ArchiveError(f"{item}: {image.shape[1]} × {image.shape[0]} pixels, the camera has {camera.size}.")
     samples = []
     for person, rotation, head, box in labels:
         x0, y0, x1, y1 = (max(0, round(float(v))) for v in box)
-        if picture[y0:y1, x0:x1].reshape(-1, 3).std(0).max() <= MIN_CONTRAST:
+        if image[y0:y1, x0:x1].reshape(-1, 3).std(0).max() <= MIN_CONTRAST:
             continue
         name = f"{item}, person {person.number}"
         samples.append(
@@ -230,7 +230,7 @@ def convert_item(archive: Path, item: Item) -> list[Sample]:
                 sequence=item.sequence or archive.name,
                 rotation=matrix_to_quat(torch.from_numpy(rotation)).numpy(),
                 individual=1000 * item.number + person.number,
-                **store_crop(picture, box, {"head": head}, name=name),
+                **store_crop(image, box, {"head": head}, name=name),
             )
         )
     return samples

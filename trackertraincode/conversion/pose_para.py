@@ -45,7 +45,7 @@ class Pose:
 
 
 def read_pose(mat: dict[str, np.ndarray], name: str, size: Size) -> Pose:
-    """`Pose_Para` = pitch, yaw, roll, tx, ty, tz, scale. Raises ArchiveError naming the file."""
+    """`Pose_Para` (1, 7) = pitch, yaw, roll, tx, ty, tz, scale. Raises ArchiveError naming the file."""
     pitch, yaw, roll, tx, ty, _, scale = numbers(mat, name, "Pose_Para", (1, 7))[0]
     matrix = aflw_to_matrix(torch.tensor([pitch, yaw, roll], dtype=torch.float64))
     radius = 0.5 * scale / 224.0 * size.width * 100e3

@@ -89,18 +89,18 @@ def landmark_rows(archive: Path, folder: str) -> np.ndarray:
 def convert_item(archive: Path, item: Item) -> list[Sample]:
     """One head -> one sample. Raises ArchiveError naming the member that is missing, damaged or wrong."""
     opened = open_archive(archive)
-    labels, picture, mask = f"{item.stem}.npz", f"{item.stem}_img.jpg", f"{item.stem}_mask.png"
+    labels, photo, mask = f"{item.stem}.npz", f"{item.stem}_img.jpg", f"{item.stem}_mask.png"
     shapes = {"modelview": (4, 4), "projection": (4, 4), "vertices": (None, 3), "resolution": ()}
     arrays = read_npz(opened.read(labels), labels, shapes)
-    image = opened.read(picture)
-    with naming(picture):
+    image = opened.read(photo)
+    with naming(photo):
         size = check_image(image)
         grey = decode(image)
     edge = float(arrays["resolution"])
     if size != (edge, edge):
-        raise ArchiveError(f"{picture}: {size.width} × {size.height} pixels, {labels} is for {edge:g} × {edge:g}.")
+        raise ArchiveError(f"{photo}: {size.width} × {size.height} pixels, {labels} is for {edge:g} × {edge:g}.")
     if grey.mean() < DARK and np.percentile(grey, 98) < DARK:
-        raise ArchiveError(f"{picture}: too dark to show a face.")
+        raise ArchiveError(f"{photo}: too dark to show a face.")
     with naming(mask):
         box = face_box(decode(opened.read(mask), color=True), mask)
     rows = landmark_rows(archive, _folder(item.stem))
@@ -113,7 +113,7 @@ def convert_item(archive: Path, item: Item) -> list[Sample]:
     return [
         Sample(
             image=image,
-            name=picture,
+            name=photo,
             sequence=str(item.number) if item.in_sequence else None,
             rotation=matrix_to_quat(torch.from_numpy(rotation)).numpy(),
             head=head,

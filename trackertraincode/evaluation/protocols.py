@@ -116,7 +116,7 @@ def boxed_rows(dataset: Hdf5PoseDataset) -> np.ndarray:
 
 
 def mesh_box(context: Context, rows: np.ndarray) -> Boxes:
-    """Box of the posed face mesh with each sample's shape."""
+    """(n, 4) boxes of the posed face mesh with each sample's shape."""
     model = _mesh(context)
     if model.name != context.dataset.face_model or "shape" not in context.dataset.labels:
         return mean_mesh_box(context, rows)
@@ -125,32 +125,32 @@ def mesh_box(context: Context, rows: np.ndarray) -> Boxes:
 
 
 def mean_mesh_box(context: Context, rows: np.ndarray) -> Boxes:
-    """Box of the posed mean face mesh: published code loses the shape by a typo."""
+    """(n, 4) boxes of the posed mean face mesh: published code loses the shape by a typo."""
     model = _mesh(context)
     shapes = np.zeros((len(rows), COEFFICIENT_COUNT), np.float32)
     return _posed_box(context, model, rows, shapes), f"{model.name} face mesh, mean shape"
 
 
 def landmark_box(context: Context, rows: np.ndarray) -> Boxes:
-    """Box of the 68 landmarks."""
+    """(n, 4) boxes of the 68 landmarks."""
     points = label(context.dataset, "landmarks", "there is nothing to take boxes from")
     return bounding_box(torch.from_numpy(points[rows])), "of the 68 landmarks"
 
 
 def stored_box(context: Context, rows: np.ndarray) -> Boxes:
-    """The file's own boxes."""
+    """(n, 4), the file's own boxes."""
     return torch.from_numpy(label(context.dataset, "face_box", "nothing can be cut out")[rows]), "the file's"
 
 
 def any_box(context: Context, rows: np.ndarray) -> Boxes:
-    """The file's own boxes, else those of the 68 landmarks; faces without one are left out."""
+    """(n, 4), the file's own boxes, else those of the 68 landmarks; faces without one are left out."""
     boxes, what = (stored_box if "face_box" in context.dataset.labels else landmark_box)(context, rows)
     missing = len(all_rows(context.dataset)) - len(rows)
     return boxes, what + (f", {missing} faces without one left out" if missing > 0 else "")
 
 
 def points_box(context: Context, rows: np.ndarray) -> Boxes:
-    """Box of the .mat files' `pt2d`. Raises EvaluationError for files that were converted before it was kept."""
+    """(n, 4) boxes of the .mat files' `pt2d`. Raises EvaluationError for files that were converted before it was kept."""
     if "points_box" not in context.dataset.labels:
         raise EvaluationError(
             f"{context.dataset.path}: has no 'rois_pt2d', the box of the .mat files' pt2d; convert the archive again "
@@ -160,7 +160,7 @@ def points_box(context: Context, rows: np.ndarray) -> Boxes:
 
 
 def center_box(context: Context, rows: np.ndarray) -> Boxes:
-    """A square in the middle of the image."""
+    """(n, 4) squares in the middle of the images."""
     sizes = [image_size(context.dataset.images([row])[0]) for row in rows]
     whole = torch.tensor([[s.width, s.height] for s in sizes], dtype=torch.float32)
     edge = whole.amin(-1, keepdim=True) * CENTER_SHARE

@@ -31,7 +31,7 @@ def intrinsic_xyz_to_matrix(angles: Tensor) -> Tensor:
 
 
 def matrix_to_intrinsic_xyz(R: Tensor) -> Tensor:
-    """Inverse of `intrinsic_xyz_to_matrix` with |b| <= 90 degrees; at the gimbal lock c is 0, as in scipy."""
+    """(..., 3, 3) -> (..., 3), the inverse with |b| <= 90 degrees; at the gimbal lock c is 0, as in scipy."""
     cosine = torch.hypot(R[..., 0, 0], R[..., 0, 1])
     locked = cosine < _GIMBAL
     a = torch.where(locked, torch.atan2(R[..., 2, 1], R[..., 1, 1]), torch.atan2(-R[..., 1, 2], R[..., 2, 2]))
@@ -45,7 +45,7 @@ def extrinsic_xyz_to_matrix(angles: Tensor) -> Tensor:
 
 
 def matrix_to_extrinsic_xyz(R: Tensor) -> Tensor:
-    """Inverse of `extrinsic_xyz_to_matrix`."""
+    """(..., 3, 3) -> (..., 3), inverse of `extrinsic_xyz_to_matrix`."""
     return -matrix_to_intrinsic_xyz(R.transpose(-1, -2))
 
 
@@ -62,7 +62,7 @@ def aflw_to_matrix(pitch_yaw_roll: Tensor) -> Tensor:
 
 
 def matrix_to_aflw(R: Tensor) -> Tensor:
-    """Pitch, yaw, roll as evaluation protocols report them; inverse of `aflw_to_matrix`."""
+    """(..., 3): pitch, yaw, roll as evaluation protocols report them; inverse of `aflw_to_matrix`."""
     return _signs(matrix_to_intrinsic_xyz(R), -1.0, 1.0, 1.0)
 
 
@@ -72,7 +72,7 @@ def biwi_to_matrix(pitch_yaw_roll: Tensor) -> Tensor:
 
 
 def matrix_to_biwi(R: Tensor) -> Tensor:
-    """Inverse of `biwi_to_matrix`."""
+    """(..., 3, 3) -> (..., 3), inverse of `biwi_to_matrix`."""
     return matrix_to_extrinsic_xyz(R)
 
 
@@ -83,12 +83,12 @@ def fsanet_biwi_to_matrix(yaw_pitch_roll: Tensor) -> Tensor:
 
 
 def matrix_to_fsanet_biwi(R: Tensor) -> Tensor:
-    """Inverse of `fsanet_biwi_to_matrix`."""
+    """(..., 3, 3) -> (..., 3), inverse of `fsanet_biwi_to_matrix`."""
     return _signs(matrix_to_extrinsic_xyz(R.transpose(-1, -2)), 1.0, -1.0, -1.0)[..., [1, 0, 2]]
 
 
 def pointing04_to_matrix(tilt_pan: Tensor) -> Tensor:
-    """INRIA Pointing'04: AFLW's pitch and yaw without roll; looking up and to the person's own right are positive.
+    """INRIA Pointing'04, (..., 2): AFLW's pitch and yaw without roll; looking up and to the person's own right are positive.
 
     The data base says only "bottom/top" and "left/right"; the sign of pan is that of nose offsets in its images.
     """
@@ -96,7 +96,7 @@ def pointing04_to_matrix(tilt_pan: Tensor) -> Tensor:
 
 
 def matrix_to_pointing04(R: Tensor) -> Tensor:
-    """Tilt and pan of any rotation; inverse of `pointing04_to_matrix` where there is no roll."""
+    """(..., 2): tilt and pan of any rotation; inverse of `pointing04_to_matrix` where there is no roll."""
     return matrix_to_aflw(R)[..., :2]
 
 

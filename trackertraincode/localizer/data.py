@@ -60,7 +60,7 @@ def open_images(path: Path) -> Hdf5PoseDataset:
 
 
 def split(dataset: Hdf5PoseDataset, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows to train and to validate on.
+    """(n,) and (m,) rows to train and to validate on.
 
     An image without a face stays with the one with a face before it: the converter cuts both out of one photograph.
     Raises SampleFormatError when the file is too small for both parts.

@@ -176,7 +176,7 @@ class OnnxPoseModel:
 
 
 def check_plausible(path: Path, name: str, values: np.ndarray) -> None:
-    """Raise ModelFileError when a value in units of [-1, 1] of the image is far from it, or isn't finite."""
+    """Raise ModelFileError when a value (of any shape) in units of [-1, 1] of the image is far from it, or isn't finite."""
     if not (np.abs(values) <= FARTHEST).all():
         raise ModelFileError(
             f"{path}: output {name} is {[float(f'{v:.3g}') for v in values]}, expected about -1…1 of the image; the model "

@@ -49,6 +49,8 @@ def read_options(options: argparse.Namespace) -> TrainRequest:
 def read_recipe(name: str) -> dict[str, Any]:
     """Options of a named recipe or of a TOML file. Raises ConfigError for unknown names, keys and wrong types."""
     path = Path(name) if name.endswith(".toml") else RECIPES / f"{name}.toml"
+    if not path.is_file() and name.endswith(".toml"):
+        raise ConfigError(f"{path}: no such file; check the path of --recipe.")
     if not path.is_file():
         names = closest_first(name, sorted(p.stem for p in RECIPES.glob("*.toml")))
         raise ConfigError(f"recipe {name!r} is unknown; choose one of {', '.join(names)}, or give a .toml file.")
