@@ -124,15 +124,6 @@ def test_an_image_of_too_many_pixels_is_refused_everywhere() -> None:
                 function(data)
 
 
-def test_a_chunk_that_claims_more_than_the_file_has_is_refused_before_memory_is_reserved() -> None:
-    png = bytearray(images.encode_png(IMAGE))
-    place = png.index(b"IDAT") - 4
-    png[place : place + 4] = struct.pack(">I", 2**31 + 5)
-    for function in (images.check_image, images.decode, images.decode_labels):
-        with pytest.raises(images.ImageDecodeError, match=r"bytes of PNG, cut off before the end"):
-            function(bytes(png))
-
-
 @pytest.mark.parametrize(("bits", "shift"), [(8, 0), (10, 2), (12, 4), (14, 6), (16, 8)])
 def test_deep_values_are_scaled_by_the_range_of_their_sensor(bits: int, shift: int) -> None:
     deep = RNG.integers(0, 2**bits, (40, 40), dtype=np.uint16)
@@ -168,5 +159,6 @@ def test_a_png_chunk_that_claims_gigabytes_is_refused() -> None:
     place = data.index(b"IDAT")
     data[place - 4 : place] = (3 << 30).to_bytes(4, "big")
     for read in (images.decode, images.decode_labels, images.check_image):
-        with pytest.raises(images.ImageDecodeError, match=r"not a readable"):
+        told = "PNG, cut off before the end" if read is images.check_image else "not a readable"
+        with pytest.raises(images.ImageDecodeError, match=told):
             read(bytes(data))

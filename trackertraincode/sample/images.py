@@ -71,9 +71,9 @@ def decode(
 
 
 def _decode(buffer: np.ndarray, flags: int) -> np.ndarray | None:
-    """OpenCV's decoder. Raises ImageDecodeError for an image above MAX_PIXELS and a PNG file that ends early."""
-    if sniff(buffer) == "png":
-        _check_chunks(buffer)
+    """OpenCV's decoder, None for what isn't readable. Raises ImageDecodeError for an image above MAX_PIXELS."""
+    if sniff(buffer) == "png" and not _chunks_fit(buffer):
+        return None
     try:
         return cv2.imdecode(buffer, flags) if buffer.size else None
     except cv2.error as error:
@@ -131,6 +131,8 @@ def check_image(data: bytes | np.ndarray) -> Size:
     size = image_size(data)
     _check_pixels(size)
     if sniff(data) == "png":
+        if not _chunks_fit(data):
+            raise ImageDecodeError(f"{len(data)} bytes of PNG, cut off before the end")
         decode(data)
         return size
     try:
@@ -145,15 +147,14 @@ def check_image(data: bytes | np.ndarray) -> Size:
     return size
 
 
-def _check_chunks(data: np.ndarray) -> None:
-    """Raise ImageDecodeError where a PNG file ends before a chunk does; decoders reserve what a chunk claims to have."""
+def _chunks_fit(png: bytes | np.ndarray) -> bool:
+    """Whether a PNG file has all of its chunks: OpenCV makes room for one before it looks whether it is there."""
     position = 8
-    while position + 12 <= len(data):
-        length = int.from_bytes(bytes(data[position : position + 4]), "big")
-        if bytes(data[position + 4 : position + 8]) == b"IEND":
-            return
-        position += 12 + length
-    raise ImageDecodeError(f"{len(data)} bytes of PNG, cut off before the end")
+    while position + 12 <= len(png):
+        if bytes(png[position + 4 : position + 8]) == b"IEND":
+            return True
+        position += 12 + int.from_bytes(bytes(png[position : position + 4]), "big")
+    return False
 
 
 def _check_pixels(size: Size) -> None:
