@@ -1,0 +1,274 @@
+"""Every command that writes files, with small inputs, and what is looked at after it ran undisturbed or not.
+
+A new command fails test_reliability.py until it has a row here.
+"""
+
+import contextlib
+import csv
+import hashlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from pathlib import Path
+
+import cv2
+import h5py
+import numpy as np
+import onnx
+
+PROJECT = Path(__file__).resolve().parents[2]
+TINY = (
+    "--ds tiny --width 0.25 --backbone repvgg_az --input-size 33 --epochs 2 --samples-per-epoch 64 --batchsize 16 "
+    "--no-tensorboard --draw-every 0 --device cpu"
+)
+CATALOG = '[tiny]\nfile = "faces.h5"\nweight = 1\nlabels = ["pose", "landmarks", "box"]\n'
+
+
+@dataclass(frozen=True)
+class Case:
+    """One command line. {i}, {o}: the folders of inputs and outputs."""
+
+    words: str
+    resume: str | None = None  # words that go on with an interrupted run; None: the same again
+
+    def command(self, inputs: Path, outputs: Path, *, resume: bool = False) -> list[str]:
+        words = self.resume if resume and self.resume else self.words
+        return [word.format(i=inputs, o=outputs) for word in words.split()]
+
+
+def converting(name: str) -> Case:
+    words = f"convert {name} {{i}}/{name}.zip {{o}}/x.h5 --workers 2 --skipped {{o}}/skipped.txt"
+    return Case(words, f"{words} --resume")
+
+
+CASES = {
+    "convert aflw2k": converting("aflw2k"),
+    "convert 300wlp": converting("300wlp"),
+    "render": Case("render {o}/x.h5 -n 200 --size 96 --workers 2"),
+    "render zip": Case("render {o}/x.zip -n 100 --size 96 --format 300wlp --workers 2"),
+    "info": Case("info {i}/faces.h5 --histogram {o}/x.png"),
+    "check": Case("check {i}/faces.h5 --bad-rows {o}/bad.txt --workers 2"),
+    "view": Case("view {i}/faces.h5 {o}/x.png"),
+    "join": Case("join {o}/x.h5 {i}/faces.h5 {i}/other.h5"),
+    "filter": Case("filter {i}/faces.h5 {o}/x.h5 --where size>0"),
+    "train": Case(f"train {TINY} --workers 2 --with-swa --outdir {{o}}/run", "train --resume --outdir {o}/run"),
+    "train-localizer": Case(
+        "train-localizer --scenes 48 -e 2 -b 8 --workers 2 --device cpu --outdir {o}/run --export {o}/x.onnx"
+    ),
+    "compare-runs": Case("compare-runs {i}/run --output {o}/x.png --json {o}/x.json"),
+    "fit-shape-prior": Case("fit-shape-prior {i}/faces.h5 --components 2 --output {o}/x.npz"),
+    "evaluate": Case(
+        "evaluate {i}/run/last.onnx --ds {i}/faces.h5 --workers 1 --device cpu --json {o}/x.json --csv {o}/x.csv "
+        "--report {o}/x.html --predictions {o}/rows.csv --vis rot --vis-folder {o}/pages"
+    ),
+    "stability": Case("stability {i}/run/last.onnx --count 12 --device cpu --report {o}/x.html --json {o}/x.json"),
+    "export": Case("export {i}/run/last.ckpt --output {o}/x.onnx"),
+    "export int8": Case("export {i}/run/last.ckpt --quantize --calibration {i}/faces.h5 --output {o}/x.onnx"),
+    "export fp16": Case("export {i}/run/last.ckpt --fp16 --output {o}/x.onnx"),
+    **{
+        f"track to {name or 'a folder'}": Case(
+            f"track {{i}}/{source} --model {{i}}/run/last.onnx --localizer {{i}}/localizer.onnx "
+            f"--output {{o}}/drawn{name} --csv {{o}}/x.csv --json {{o}}/x.json"
+        )
+        for name, source in ((".mp4", "video.avi"), (".avi", "frames"), ("", "frames"))
+    },
+}
+WITHOUT_OUTPUTS = ("check-model",)
+OF_OTHERS = ("demo",)  # which runs the commands above
+
+
+INPUTS = {
+    "faces.h5": "render {i}/faces.h5 -n 200 --size 96 --seed 1",
+    "other.h5": "render {i}/other.h5 -n 100 --size 96 --seed 2",
+    "300wlp.zip": "render {i}/300wlp.zip -n 160 --size 96 --format 300wlp",
+    "aflw2k.zip": "render {i}/aflw2k.zip -n 160 --size 96 --format aflw2k",
+    "run": f"train {TINY} --workers 0 --outdir {{i}}/run",
+    "localizer.onnx": "train-localizer --scenes 24 -e 1 --workers 0 --outdir {i}/loc --export {i}/localizer.onnx",
+}
+
+
+def make_inputs(folder: Path, names: Iterable[str]) -> None:
+    """Files that these cases read, made by the commands themselves; once per folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "datasets.toml").write_text(CATALOG)
+    wanted = "{i}/faces.h5" + " ".join(CASES[name].words for name in names)
+    for name, words in INPUTS.items():
+        if f"{{i}}/{name}" in wanted and not (folder / name).exists():
+            done = Program(Case(words).command(folder, folder), folder).end()
+            assert done.code == 0, f"{words}: {done.lines}"
+    if ("{i}/frames" in wanted or "{i}/video.avi" in wanted) and not (folder / "frames").exists():
+        (folder / "frames").mkdir()
+        video = cv2.VideoWriter(str(folder / "video.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 15, (320, 240))
+        with h5py.File(folder / "faces.h5") as file:
+            for number, data in enumerate(file["images"][:60]):
+                frame = cv2.resize(cv2.imdecode(data, cv2.IMREAD_COLOR), (320, 240))
+                video.write(frame)
+                cv2.imwrite(str(folder / "frames" / f"{number:03d}.jpg"), frame)
+        video.release()
+
+
+class Program:
+    """A command that runs in a session of its own."""
+
+    def __init__(self, words: list[str], inputs: Path, before: Callable[[], None] | None = None) -> None:
+        """before: called in the new process."""
+        self._said = [tempfile.TemporaryFile("w+", errors="replace") for _ in range(2)]  # noqa: SIM115 - end with it
+        environment = {"PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1", "DATADIR": str(inputs), "TQDM_DISABLE": "1"}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "trackertraincode", *words],
+            stdin=subprocess.DEVNULL,
+            stdout=self._said[0],
+            stderr=self._said[1],
+            env=os.environ | environment,
+            cwd=inputs,
+            start_new_session=True,
+            preexec_fn=before,
+        )
+
+    def ends_within(self, seconds: float) -> bool:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(seconds)
+        return self.process.returncode is not None
+
+    def end(self, limit: float = 300.0, patience: float = 5.0) -> "Ended":
+        """Wait for it, and a few seconds for its workers. What is there after that is killed."""
+        hangs = not self.ends_within(limit)
+        end = time.monotonic() + patience
+        while (left := still_there(self.process.pid)) and not hangs and time.monotonic() < end:
+            time.sleep(0.1)
+        for process in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        code = self.process.wait()
+        stdout, stderr = (file.seek(0) or file.read() for file in self._said)
+        return Ended(
+            "hangs" if hangs else code,
+            stdout,
+            [x for x in stderr.splitlines() if x.strip() and "%|" not in x],
+            len(left),
+        )
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: int | str
+    stdout: str
+    lines: list[str]  # of stderr, without progress bars
+    orphans: int
+
+    @property
+    def traceback(self) -> str | None:
+        return self.lines[-1] if any("Traceback (most" in line for line in self.lines) else None
+
+
+def files(outputs: Path) -> dict[str, Path]:
+    """All that is below a folder."""
+    return {path.relative_to(outputs).as_posix(): path for path in sorted(outputs.rglob("*")) if not path.is_dir()}
+
+
+def temporary(outputs: Path) -> list[str]:
+    """Files and folders that no user asked for."""
+    names = [path.relative_to(outputs).as_posix() for path in outputs.rglob("*")]
+    return [name for name in names if re.search(r"\.(tmp|parts|unfinished|lock)(/|$)|(^|/)lock$", name)]
+
+
+def final(outputs: Path) -> dict[str, Path]:
+    """Files under names that a user asked for."""
+    return {name: path for name, path in files(outputs).items() if name not in temporary(outputs)}
+
+
+def content(path: Path) -> str:
+    """A digest of what a reader gets from a file. Raises whatever a reader of a file that isn't whole raises."""
+    match path.suffix:
+        case ".h5":
+            return _content_of_hdf5(path)
+        case ".zip" | ".npz" | ".ckpt":
+            with zipfile.ZipFile(path) as archive:
+                assert archive.testzip() is None
+                assert path.suffix != ".ckpt" or any(name.endswith("data.pkl") for name in archive.namelist())
+        case ".png" | ".jpg":
+            assert cv2.imread(str(path), cv2.IMREAD_UNCHANGED) is not None
+        case ".avi" | ".mp4":
+            return f"{_frames(path)} frames"
+        case ".json":
+            json.loads(path.read_text())
+        case ".onnx":
+            onnx.checker.check_model(onnx.load(path))
+        case ".csv":
+            with path.open(newline="") as file:
+                rows = list(csv.reader(file))
+            assert len({len(row) for row in rows}) == 1
+            assert path.read_text().endswith("\n")
+        case ".html":
+            HTMLParser().feed(text := path.read_text())
+            assert text.rstrip().endswith("</html>")
+        case ".pdf":
+            assert path.read_bytes().rstrip().endswith(b"%%EOF")
+    assert path.suffix == ".txt" or path.stat().st_size > 0
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _content_of_hdf5(path: Path) -> str:
+    digest = hashlib.sha256()
+    with h5py.File(path, "r") as file:
+        assert "source" in file.attrs  # written last
+        for name in sorted(file):
+            for row in file[name][:]:
+                digest.update(np.asarray(row).tobytes())
+    return digest.hexdigest()
+
+
+def _frames(path: Path) -> int:
+    capture, count = cv2.VideoCapture(str(path)), 0
+    while capture.grab():
+        count += 1
+    assert count > 0
+    return count
+
+
+def not_whole(outputs: Path) -> list[str]:
+    """Files under a final name that can't be read."""
+    found = []
+    for name, path in final(outputs).items():
+        try:
+            content(path)
+        except Exception as error:
+            found.append(f"{name} ({type(error).__name__} {str(error)[:60]})")
+    return found
+
+
+def contents(outputs: Path) -> dict[str, str]:
+    """Digests of all files."""
+    return {name: content(path) for name, path in final(outputs).items()}
+
+
+def still_there(session: int) -> list[int]:
+    """Living processes of a session."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = status.read_text().rpartition(")")[2].split()
+            if int(fields[3]) == session and fields[0] not in "ZX":
+                found.append(int(status.parent.name))
+    return found
+
+
+def print_table(rows: dict[str, dict[str, int]], details: Iterable[str]) -> None:
+    """A row per command with its counts, and below what they are of."""
+    columns = list(next(iter(rows.values())))
+    width = max(map(len, rows))
+    print(" " * width, *columns, sep="  ")
+    for name, counts in rows.items():
+        print(name.ljust(width), *(str(counts[c]).rjust(len(c)) for c in columns), sep="  ")
+    print(*details, sep="\n")

@@ -1,0 +1,41 @@
+"""The scripts of this folder know all commands, and their shortest case finds nothing."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from conftest import PROJECT
+from trackertraincode.commands import COMMANDS
+
+FOLDER = Path(__file__).parent
+
+
+@pytest.fixture(autouse=True)
+def scripts_find_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(FOLDER))
+
+
+def test_every_command_has_a_case() -> None:
+    from cases import CASES, OF_OTHERS, WITHOUT_OUTPUTS
+
+    assert {case.words.split()[0] for case in CASES.values()} | {*WITHOUT_OUTPUTS, *OF_OTHERS} == set(COMMANDS)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_the_scripts_find_nothing_when_a_file_is_filtered(tmp_path: Path) -> None:
+    for words in (
+        ["kill.py", "--moments", "1", "--signals", "TERM"],
+        ["disk.py", "--ulimit", "--sizes", "50%"],
+    ):
+        script, *options = words
+        done = subprocess.run(
+            [sys.executable, str(FOLDER / script), "filter", "--folder", str(tmp_path), *options],
+            cwd=PROJECT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
