@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from trackertraincode.augmentation.loader import EpochSampler, TrainBatches, checked, make_loader
 from trackertraincode.augmentation.presets import AugmentationOptions
@@ -24,7 +24,7 @@ from trackertraincode.sample.images import decode
 from trackertraincode.sample.sample import LABELS
 
 
-class DecodeOnly:
+class DecodeOnly(Dataset):
     """The same images, decoded and thrown away."""
 
     def __init__(self, batches: TrainBatches) -> None:
@@ -72,7 +72,7 @@ def main() -> int:
         )
         count = len(batches) * batches.batchsize
         loader = make_loader(batches, options.workers)
-        decoding = DataLoader(
+        decoding: DataLoader = DataLoader(
             DecodeOnly(batches),
             batch_size=None,
             sampler=EpochSampler(len(batches), lambda: 0),

@@ -11,7 +11,7 @@ import pytest
 
 from trackertraincode.pickles import check_pickle, read_plain_pickle
 
-CONTENT = {
+CONTENT: dict[str, Any] = {
     "rows": np.arange(12.0).reshape(3, 4),
     "columns": np.asfortranarray(np.arange(6, dtype=">i2").reshape(2, 3)),
     "none": np.zeros((0, 3), np.float32),

@@ -26,7 +26,7 @@ def centroid(image: np.ndarray) -> np.ndarray:
 )
 def test_points_stay_on_what_they_mark(box: list[float]) -> None:
     point = np.tile([480.3, 330.7], (68, 1))
-    image = blob(1200, 900, *point[0], 25.0)
+    image = blob(1200, 900, point[0][0], point[0][1], 25.0)
     kept = store_crop(encode_png(image), np.array(box), {"landmarks_2d": point}, name="a.png")
     assert np.abs(centroid(decode(kept["image"])) - kept["landmarks_2d"][0]).max() < 0.05
 

@@ -71,7 +71,7 @@ def calibration() -> dict:
 @pytest.fixture(scope="module")
 def members(tmp_path_factory: pytest.TempPathFactory) -> Members:
     path = tmp_path_factory.mktemp("video") / "a.mp4"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 30.0, SIZE)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 30.0, SIZE)
     rng = np.random.default_rng(0)
     for _ in range(6):
         writer.write(cv2.resize(rng.integers(0, 255, (12, 16, 3), dtype=np.uint8), SIZE))

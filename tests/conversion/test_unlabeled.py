@@ -60,7 +60,7 @@ MEMBERS: Members = {
 
 def write_video(path: Path, count: int) -> Path:
     """Frame i shows a face 3 · i pixels further right."""
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 25.0, (200, 160))
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 25.0, (200, 160))
     for index in range(count):
         writer.write(black_image((10 + 3 * index, 40, 60 + 3 * index, 100)))
     writer.release()

@@ -7,6 +7,7 @@ import sys
 import types
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from trackertraincode.errors import ArchiveError, UserError
 from trackertraincode.sample.images import encode_jpeg
 
 DOOR = "dsprocess_300wlp_list.py"
-TABLE = {
+TABLE: dict[str, Any] = {
     "image": ["AFW/AFW_1_0", "AFW/AFW_1_1", "HELEN/ü_2_0"],
     "yaw": [0.1, 0.5, -1.0],
     "pitch": [-0.2, 0.25, 0.0],

@@ -186,7 +186,7 @@ def mutated_member(data: bytes, rng: np.random.Generator, names: Callable[[str],
     return buffer.getvalue()
 
 
-NASTY = (
+NASTY: tuple = (
     None, True, -1, 0, 2**40, 10**400, float("nan"), float("inf"), 1e308, "", "x", "\x00", "ü" * 40, b"\xff",
     [], [[]], {}, {"a": 1}, (),
 )  # fmt: skip

@@ -101,7 +101,7 @@ def test_other_data_is_not_trained_on_by_resuming(run: Run, faces: Path, tmp_pat
     options = {"catalog": catalog, "ds": "mine", "epochs": 1}
     shutil.copy(faces / "300wlp.h5", data)
     run(**options)
-    shutil.copy(faces / "aflw2k.h5", tmp_path / "other.h5").replace(data)
+    Path(shutil.copy(faces / "aflw2k.h5", tmp_path / "other.h5")).replace(data)
     with pytest.raises(ConfigError, match=r"mine\.h5: has other contents than when this run was started"):
         run(**options, resume=True)
 
