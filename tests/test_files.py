@@ -1,3 +1,4 @@
+import errno
 import subprocess
 import sys
 from pathlib import Path
@@ -169,3 +170,18 @@ def test_a_full_disk_is_named_with_the_file_whatever_a_library_says(
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1 << 30))
     with pytest.raises(RuntimeError, match="unexpected"), whole_file(tmp_path / "a.ckpt"):
         raise RuntimeError("unexpected")
+
+
+def test_an_error_of_moving_a_file_here_names_what_the_user_knows(tmp_path: Path) -> None:
+    """As of checkpoints, which Lightning writes in another folder first."""
+
+    def move() -> None:
+        with whole_file(tmp_path / "a.ckpt") as temporary:
+            error = OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "x"))
+            error.filename2 = str(temporary)
+            raise error
+
+    with pytest.raises(OSError, match="No space left") as full:
+        move()
+    assert full.value.filename == str(tmp_path / "a.ckpt")
+    assert list(tmp_path.iterdir()) == []

@@ -133,8 +133,8 @@ def _naming(path: Path, temporary: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.filename in (None, str(temporary)):
-            error.filename = str(path)
+        if error.filename is None or str(temporary) in (error.filename, error.filename2):
+            error.filename, error.filename2 = str(path), None
         raise
     except RuntimeError as error:  # torch says no more than that it couldn't write
         if shutil.disk_usage(temporary.parent).free < ALMOST_FULL:

@@ -59,8 +59,9 @@ def test_order_is_that_of_the_items(tmp_path: Path, workers: int) -> None:
     assert not (tmp_path / "out.h5.parts").exists()
 
 
-def test_count_limits_samples(tmp_path: Path) -> None:
-    run_converter(options(tmp_path, count=7), "test", Source(items=range(100), convert=make))
+@pytest.mark.parametrize("workers", [0, 1])
+def test_count_limits_samples(tmp_path: Path, workers: int) -> None:
+    run_converter(options(tmp_path, workers=workers, count=7), "test", Source(items=range(100), convert=make))
     assert widths(tmp_path / "out.h5") == list(range(7))
 
 

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import IO
 
 import cv2
 import h5py
@@ -110,7 +111,7 @@ def make_inputs(folder: Path, names: Iterable[str]) -> None:
         video = cv2.VideoWriter(str(folder / "video.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 15, (320, 240))
         with h5py.File(folder / "faces.h5") as file:
             for number, data in enumerate(file["images"][:60]):
-                frame = cv2.resize(cv2.imdecode(data, cv2.IMREAD_COLOR), (320, 240))
+                frame = cv2.resize(np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR)), (320, 240))
                 video.write(frame)
                 cv2.imwrite(str(folder / "frames" / f"{number:03d}.jpg"), frame)
         video.release()
@@ -149,13 +150,14 @@ class Program:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
         code = self.process.wait()
-        stdout, stderr = (file.seek(0) or file.read() for file in self._said)
-        return Ended(
-            "hangs" if hangs else code,
-            stdout,
-            [x for x in stderr.splitlines() if x.strip() and "%|" not in x],
-            len(left),
-        )
+        stdout, stderr = map(_read, self._said)
+        lines = [line for line in stderr.splitlines() if line.strip() and "%|" not in line]
+        return Ended("hangs" if hangs else code, stdout, lines, len(left))
+
+
+def _read(file: IO[str]) -> str:
+    file.seek(0)
+    return file.read()
 
 
 @dataclass(frozen=True)

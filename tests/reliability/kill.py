@@ -66,7 +66,7 @@ def try_once(name: str, which: str, moment: float, folder: Path, undisturbed: Re
     else:
         program.process.send_signal(number)
     ended = program.end()
-    finished = ended.code == 0 and not undisturbed.different(contents(outputs))  # the signal came after its work
+    finished = ended.code == 0 and set(undisturbed.digests) == set(final(outputs))  # the signal came after its work
     wrong = ended.code not in (-number, 128 + number) and not finished
     kept = temporary(outputs)
     if which == "KILL":

@@ -9,9 +9,7 @@ Attribute spellings vary in the wild (bytes, str, "True"); everything here reads
 """
 
 import contextlib
-import errno
-import os
-import shutil
+import io
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +26,6 @@ ARRAY_BUFFER = "varsize_array_buffer"
 IMAGE_EXTENSIONS = ("", ".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
 CHUNK_ROWS = 256
 DEFLATE_LIMIT = 1100  # by how much bytes can shrink at best
-RESERVE = 1 << 20  # bytes that HDF5 adds to rows and writes at the end
 UNWRITTEN = 1 << 16  # bytes of rows that may be claimed without having been written
 
 
@@ -277,25 +274,49 @@ def _image_of_record(path: Path, name: str, row: int, record: Any) -> bytes:
     return encode_png(np.clip(whole, 0, 255).astype(np.uint8))
 
 
-def reserve_space(file: h5py.File, count: int = 0) -> None:
-    """Have room on the disk for this many further bytes, and for what HDF5 adds to them.
+class PatientFile(io.FileIO):
+    """A new file for HDF5, which crashes where a write fails, at the latest when it is closed: here none fails.
 
-    HDF5 crashes when it can't write, so what it will write is allocated before. Raises OSError when the disk is full.
+    The first error, Ctrl-C during a write included, waits for `check`; what is written after it is kept in memory.
     """
-    end, wanted = file.id.get_filesize(), count + RESERVE
-    if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(file.id.get_vfd_handle(), end, wanted)
-    elif shutil.disk_usage(Path(file.filename).parent).free < wanted:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "x+")
+        self._error: BaseException | None = None
+        self._unwritten: list[tuple[int, bytes]] = []  # place, data
 
-def close_whole(file: h5py.File) -> None:
-    """Close a file that was written, give back what was reserved and not used, and see that it opens again."""
-    file.flush()
-    path, size = file.filename, file.id.get_filesize()
-    file.close()
-    os.truncate(path, size)
-    h5py.File(path, "r").close()
+    def check(self) -> None:
+        """Raise what a write has raised."""
+        if self._error is not None:
+            raise self._error
+
+    def write(self, data: Any) -> int:
+        place, left = self.tell(), memoryview(data).cast("B")
+        whole = left
+        try:
+            while left and self._error is None:
+                left = left[super().write(left) :]
+        except BaseException as error:
+            self._error = error
+        if self._error is not None:
+            self._unwritten.append((place, bytes(whole)))
+        return len(whole)
+
+    def readinto(self, buffer: Any) -> int:
+        start, view = self.tell(), memoryview(buffer).cast("B")
+        super().readinto(view)
+        for place, data in self._unwritten:
+            first, last = max(start, place), min(start + len(view), place + len(data))
+            if first < last:
+                view[first - start : last - start] = data[first - place : last - place]
+        return len(view)
+
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            return super().truncate(size) if self._error is None else 0
+        except BaseException as error:
+            self._error = error
+            return 0
 
 
 class RowAppender:
@@ -319,7 +340,6 @@ class RowAppender:
         """Write what is buffered."""
         if not self._rows:
             return
-        reserve_space(self.dataset.file, 2 * sum(row.nbytes for row in self._rows))
         start = len(self.dataset)
         self.dataset.resize(start + len(self._rows), axis=0)
         if self._variable:

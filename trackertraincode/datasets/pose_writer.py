@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -60,9 +60,8 @@ class PoseWriter:
         self._starts: list[int] = []
         self._last_sequence: str | None = None
         with ExitStack() as whole:
-            self._file = h5py.File(whole.enter_context(whole_file(self.path)), "x")
-            whole.callback(_close_quietly, self._file)
-            dshdf5.reserve_space(self._file)
+            self._disk = whole.enter_context(dshdf5.PatientFile(whole.enter_context(whole_file(self.path))))
+            self._file = whole.enter_context(h5py.File(self._disk, "w"))
             self._file.attrs["format_version"] = FORMAT_VERSION
             self._whole = whole.pop_all()
 
@@ -95,6 +94,7 @@ class PoseWriter:
             )
         for attribute, row in rows.items():
             self._columns[attribute].append(row)
+        self._disk.check()
         if sample.sequence is not None and (sample.sequence != self._last_sequence or self.count == 0):
             self._starts.append(self.count)
             self._last_sequence = sample.sequence
@@ -108,7 +108,8 @@ class PoseWriter:
             if self._starts:
                 dshdf5.write_array(self._file, SEQUENCE_STARTS, [*self._starts, self.count])
             self._file.attrs["source"] = json.dumps(self._source)
-            dshdf5.close_whole(self._file)
+            self._file.close()
+            self._disk.check()
 
     def _create_columns(self, sample: Sample) -> None:
         for name, field in FIELDS.items():
@@ -156,9 +157,3 @@ def _encoded(value: bytes | np.ndarray | None, path: Path, name: str, kind: Kind
     if value is None or sniff(value) is None:
         raise SampleFormatError(f"{path}: sample '{name}' has no {kind.value} that is a JPEG or PNG file.")
     return np.frombuffer(value, np.uint8)
-
-
-def _close_quietly(file: h5py.File) -> None:
-    """After a failure, when closing may fail for the same reason."""
-    with suppress(Exception):
-        file.close()
