@@ -19,7 +19,7 @@ NAME = "x.bin"
 def seeds() -> list[bytes]:
     rng = np.random.default_rng(0)
     smooth = cv2.GaussianBlur(rng.integers(0, 255, (48, 64, 3), dtype=np.uint8), (0, 0), 2)
-    options = ([], [cv2.IMWRITE_JPEG_PROGRESSIVE, 1], [cv2.IMWRITE_JPEG_RST_INTERVAL, 2])
+    options: tuple[list[int], ...] = ([], [cv2.IMWRITE_JPEG_PROGRESSIVE, 1], [cv2.IMWRITE_JPEG_RST_INTERVAL, 2])
     images = [cv2.imencode(".jpg", smooth, list(option))[1].tobytes() for option in options]
     images += [cv2.imencode(".png", image)[1].tobytes() for image in (smooth, smooth[..., 0].astype(np.uint16) * 16)]
     exif, tagged = Image.Exif(), io.BytesIO()
