@@ -175,3 +175,34 @@ def test_finite_at_perfect_and_at_opposite_predictions(name: str, where: str, sc
     assert torch.isfinite(total)
     for field in trained_by(name):
         assert torch.isfinite(getattr(prediction, field).grad).all(), field
+
+
+def selected_rows(prediction: Prediction, batch: Batch, terms: dict[str, Term]) -> dict[str, torch.Tensor]:
+    """Slow oracle of masks: each term of the rows alone that have its label."""
+    parts = {}
+    for name, term in terms.items():
+        rows = torch.arange(len(batch)) if term.label is None else batch.present(term.label).nonzero().squeeze(-1)
+        p, b = prediction.select(rows), batch.select(rows)
+        parts[name] = term.weight * (term.loss(p, b) * b.weight).sum() / len(batch)
+    return parts
+
+
+@pytest.mark.parametrize("absent", [0.0, 0.4, 1.0])
+@pytest.mark.parametrize("rotation", ROTATION_LOSSES)
+def test_rows_without_a_label_are_as_if_they_were_not_there(rotation: str, absent: float) -> None:
+    prediction, batch = make_pair(50)
+    prediction = prediction._map(lambda value: value.requires_grad_())
+    batch.weight.copy_(torch.linspace(0.5, 2.0, 50))
+    generator = torch.Generator().manual_seed(1)
+    for label in batch.labels.values():
+        label[torch.rand(50, generator=generator) < absent] = math.nan
+    inputs = [value for value in vars(prediction).values() if value is not None]
+    terms = make_terms(rotation=rotation, likelihood=True, shape_prior=PRIOR)
+    expected = selected_rows(prediction, batch, terms)
+    gradients = torch.autograd.grad(torch.stack(list(expected.values())).sum(), inputs)
+    total, parts = total_loss(prediction, batch, terms)
+    assert {k: v.item() for k, v in parts.items()} == pytest.approx(
+        {k: v.item() for k, v in expected.items()}, rel=1e-9
+    )
+    for found, gradient in zip(torch.autograd.grad(total, inputs), gradients):
+        assert found.numpy() == pytest.approx(gradient.numpy(), rel=1e-9, abs=1e-15)

@@ -24,7 +24,7 @@ def quat_positive_real(q: Tensor) -> Tensor:
 
 def quat_conjugate(q: Tensor) -> Tensor:
     """(..., 4) unit -> the inverse rotation."""
-    return q * q.new_tensor([-1.0, -1.0, -1.0, 1.0])
+    return torch.cat([-q[..., :3], q[..., 3:]], dim=-1)
 
 
 def quat_multiply(a: Tensor, b: Tensor) -> Tensor:

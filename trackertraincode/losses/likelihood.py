@@ -7,12 +7,12 @@ import math
 
 import torch
 from torch import Tensor
-from torch.distributions import MultivariateNormal, Normal
 
 from trackertraincode.geometry.rotation import quat_conjugate, quat_multiply, quat_to_rotvec
 
 UNIFORM_SHARE = 1e-3
 ROTATION_VOLUME = 4.0 * math.pi**4 / 3.0  # of the ball of rotation vectors, radius pi
+LOG_2PI = math.log(2.0 * math.pi)
 HEAD_VOLUME = 4.0  # x and y in [-1, 1], size in [0, 1]
 
 
@@ -35,14 +35,14 @@ def elements_nll(predicted: Tensor, scale: Tensor, true: Tensor) -> Tensor:
     """Independent Gaussians, mean over the elements of a row that are known. (B, ...) three times -> (B,)."""
     known = torch.isfinite(true)
     target = torch.where(known, true, predicted.detach())
-    values = -Normal(predicted, scale, validate_args=False).log_prob(target)
+    values = (target - predicted).square() / (2 * scale.square()) + scale.log() + 0.5 * LOG_2PI
     return (values * known).flatten(1).sum(-1) / known.flatten(1).sum(-1).clamp_min(1)
 
 
 def _gaussian_log_density(error: Tensor, tril: Tensor) -> Tensor:
     """(B, 3) errors, (B, 3, 3) factors of their covariances -> (B,)."""
-    zero = torch.zeros_like(error)
-    return MultivariateNormal(zero, scale_tril=tril, validate_args=False).log_prob(error)
+    distance = torch.linalg.solve_triangular(tril, error[..., None], upper=False).square().sum((-2, -1))
+    return -0.5 * (3 * LOG_2PI + distance) - tril.diagonal(dim1=-2, dim2=-1).log().sum(-1)
 
 
 def _mixture_nll(log_density: Tensor, volume: float) -> Tensor:

@@ -18,14 +18,14 @@ from trackertraincode.losses.rotation import geodesic_loss, rotation_loss, soft_
 from trackertraincode.losses.shape_prior import ShapePrior
 from trackertraincode.sample.sample import Batch, Prediction
 
-RowLoss = Callable[[Prediction, Batch], Tensor]  # rows that have the label -> (rows,)
+RowLoss = Callable[[Prediction, Batch], Tensor]  # B rows -> (B,)
 
 
 @dataclass(frozen=True)
 class Term:
     """One entry of the objective."""
 
-    needs: tuple[str, ...]  # fields of Prediction; the term is left out where the network lacks one
+    needs: tuple[str, ...]  # fields of Prediction, left out where the network lacks one; the first answers the label
     label: str | None  # field of Batch that a row must have; None: all rows count
     weight: float
     loss: RowLoss
@@ -61,11 +61,11 @@ TERMS: dict[str, Term] = {  # adding a loss is adding an entry; weights are thos
     "box": Term(("face_box",), "face_box", 0.01, lambda p, b: (_known(p.face_box) - b.face_box).square().mean(-1)),
     "constraint": Term(("rotation_raw",), None, 1e-6, lambda p, b: soft_constraint(_known(p.rotation_raw))),
     "nll_rotation": Term(
-        ("rotation_tril",), "rotation", 0.005,
+        ("rotation", "rotation_tril"), "rotation", 0.005,
         lambda p, b: rotation_nll(p.rotation, _known(p.rotation_tril), b.rotation), likelihood=True,
     ),
     "nll_head": Term(
-        ("head_tril",), "head", 0.005, lambda p, b: head_nll(p.head, _known(p.head_tril), b.head), likelihood=True
+        ("head", "head_tril"), "head", 0.005, lambda p, b: head_nll(p.head, _known(p.head_tril), b.head), likelihood=True
     ),
     "nll_landmarks": Term(
         ("landmarks", "landmarks_scale"), "landmarks", 0.005,
@@ -115,25 +115,27 @@ def total_loss(
 
     likelihood_factor: of the terms marked as likelihoods (their ramp).
     """
-    count = len(batch)
-    rows = {label: _labelled(batch, label) for label in {term.label for term in terms.values()}}
-    chosen = {
-        label: (prediction, batch) if r is None else (prediction.select(r), batch.select(r))
-        for label, r in rows.items()
+    ramp = {True: likelihood_factor / len(batch), False: 1.0 / len(batch)}
+    used = {n: term for n, term in terms.items() if all(getattr(prediction, need) is not None for need in term.needs)}
+    answers = {term.label: getattr(prediction, term.needs[0]) for term in used.values() if term.label is not None}
+    labels = dict(batch.labels)
+    weights: dict[str | None, Tensor] = {None: batch.weight}
+    for label, answer in answers.items():
+        present = batch.present(label)
+        labels[label] = _filled(batch.labels[label], present, answer)
+        weights[label] = torch.where(present, batch.weight, 0.0)
+    filled = replace(batch, labels=labels)
+    parts = {
+        name: term.weight * ramp[term.likelihood] * (term.loss(prediction, filled) * weights[term.label]).sum()
+        for name, term in used.items()
     }
-    parts: dict[str, Tensor] = {}
-    for name, term in terms.items():
-        if any(getattr(prediction, need) is None for need in term.needs):
-            continue
-        factor = term.weight * (likelihood_factor if term.likelihood else 1.0) / count
-        p, b = chosen[term.label]
-        parts[name] = factor * (term.loss(p, b) * b.weight).sum() if len(b) else prediction.head.new_zeros(())
     return torch.stack(list(parts.values())).sum(), parts
 
 
-def _labelled(batch: Batch, label: str | None) -> Tensor | None:
-    """(rows,) indices of those of a batch that have a label; None where all have it, so that nothing needs to be copied."""
-    if label is None:
-        return None
-    present = batch.present(label)
-    return None if bool(present.all()) else torch.nonzero(present).squeeze(-1)
+def _filled(label: Tensor, present: Tensor, answer: Tensor) -> Tensor:
+    """(B, ...) labels with what the network says, (B, ...) and maybe longer at the end, in rows that are not `present`.
+
+    Nothing depends on how many rows those are, so the device never waits; and NaN * 0 would be NaN in the gradient.
+    """
+    rows = present.reshape(-1, *[1] * (label.ndim - 1))
+    return torch.where(rows, label, answer[..., : label.shape[-1]].detach())
