@@ -42,6 +42,7 @@ BELOW = {
     ("workers", "errors"),
     ("files", "errors"),
     ("options", "errors"),
+    ("light", "options"),
     ("cli", "errors"),
     ("cli", "workers"),
     ("geometry", "errors"),

@@ -224,10 +224,10 @@ def finite_number(text: str) -> float:
 
 
 def share(text: str) -> float:
-    """argparse type: 0 to 1, without 1."""
+    """argparse type: 0 or more, less than 1."""
     value = float(text)
     if not 0.0 <= value < 1.0:
-        raise argparse.ArgumentTypeError(f"{text}: expected 0 to 1, without 1")
+        raise argparse.ArgumentTypeError(f"{text}: expected 0 or more and less than 1")
     return value
 
 

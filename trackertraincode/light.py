@@ -1,12 +1,12 @@
 """What modules say about options, read from their sources: importing what they import would make --help slow."""
 
 import ast
-import types
-import typing
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from trackertraincode.options import besides_none
 
 HOME = __name__.split(".")[0]
 
@@ -42,7 +42,7 @@ def options_in(module: str, name: str) -> list[Option]:
         for field, kind, value in names.fields(name)
         if isinstance(value, ast.Call) and ast.unparse(value.func) == "option"
     ]
-    return [Option(field, _besides_none(names.value(kind)), *values) for field, kind, values in calls]
+    return [Option(field, besides_none(names.value(kind)), *values) for field, kind, values in calls]
 
 
 def groups_in(module: str, name: str) -> dict[str, list[Option]]:
@@ -96,9 +96,3 @@ class _Names(dict):
 def _tree(module: str) -> ast.Module:
     path = Path(__file__).parent.joinpath(*module.split("."))
     return ast.parse(path.with_suffix(".py").read_text(encoding="utf-8"))
-
-
-def _besides_none(kind: Any) -> Any:
-    if isinstance(kind, types.UnionType):
-        return next(k for k in typing.get_args(kind) if k is not types.NoneType)
-    return kind

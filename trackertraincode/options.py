@@ -45,10 +45,11 @@ def key_of(item: dataclasses.Field) -> str:
 def kinds_of(options: type) -> dict[str, Any]:
     """Type of each option's values besides None, by the name of its field."""
     hints = typing.get_type_hints(options)
-    return {item.name: _besides_none(hints[item.name]) for item in filter(is_option, dataclasses.fields(options))}
+    return {item.name: besides_none(hints[item.name]) for item in filter(is_option, dataclasses.fields(options))}
 
 
-def _besides_none(kind: Any) -> Any:
+def besides_none(kind: Any) -> Any:
+    """X of the type X | None."""
     if isinstance(kind, types.UnionType):
         return next(k for k in typing.get_args(kind) if k is not type(None))
     return kind

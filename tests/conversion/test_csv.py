@@ -280,7 +280,7 @@ def test_a_wrong_line_is_named_with_its_column(tmp_path: Path, line: str, messag
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (["path,x0,y0,x1,y1"], "1 lines, expected a header and a line per face"),
+        (["path,x0,y0,x1,y1"], "1 line, expected a header and a line per face"),
         (["path,x0,y0,x1", "a.jpg,1,2,3"], r"my\.csv: no column 'y1' in the header"),
         (["path,x0,y0,x1,y1,pitch,yaw,rol", GOOD], r"no column 'roll' .* There is a column 'rol', .* misspelt"),
         (["path,x0,y0,x1,y1,lm0_x,lm0_y", GOOD], "no column 'lm1_x'"),

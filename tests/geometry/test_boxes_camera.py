@@ -43,10 +43,3 @@ def test_perspective_turns_by_the_angle_of_the_viewing_ray(offset: tuple[float, 
 def test_perspective_at_the_centre_changes_nothing() -> None:
     turn = camera.viewing_ray_rotation(torch.tensor([320.0, 240.0]), 640, 480, 1.0)
     assert torch.allclose(turn, torch.eye(3))
-
-
-def test_pinhole_projection_is_inverted_by_scaling_the_ray() -> None:
-    intrinsics = torch.tensor([[500.0, 0, 320], [0, 510, 240], [0, 0, 1]])
-    point = torch.tensor([[10.0, -20.0, 800.0]])
-    u, v = camera.project_pinhole(point, intrinsics)[0]
-    assert (float(u), float(v)) == pytest.approx((500 * 10 / 800 + 320, 240 - 510 * 20 / 800), abs=1e-4)

@@ -7,24 +7,22 @@ from pathlib import Path
 
 import numpy as np
 
-from trackertraincode.conversion.archive import naming, one_of_each, open_archive, unknown_images
+from trackertraincode.conversion.archive import one_of_each, open_archive, unknown_images
 from trackertraincode.conversion.closed_eyes import close_eyes
-from trackertraincode.conversion.matfile import numbers, read_mat
+from trackertraincode.conversion.matfile import numbers
 from trackertraincode.conversion.pose_para import (
     HOW_TO_GET_BFM,
-    MAT_VARIABLES,
     FaceModels,
-    coefficient_model,
+    coefficients_in,
     head_box,
-    read_coefficients,
-    read_pose,
+    read_labelled,
 )
 from trackertraincode.conversion.run import Source
 from trackertraincode.errors import ArchiveError
 from trackertraincode.facemodel.embedded import embedded_head
 from trackertraincode.facemodel.head_model import COEFFICIENT_COUNT
 from trackertraincode.facemodel.landmarks68 import centered_depth
-from trackertraincode.sample.images import check_image, decode, encode_jpeg
+from trackertraincode.sample.images import decode, encode_jpeg
 from trackertraincode.sample.moving import from_centres
 from trackertraincode.sample.sample import Sample
 
@@ -52,13 +50,7 @@ def make_source(archive: Path, face_model: Path | None, close_eyes: bool = False
     if not stems:
         raise ArchiveError(f"{archive}: no AFLW2000/imageNNNNN.jpg in it; give AFLW2000-3D.zip or its folder.")
     models = FaceModels(None if face_model is None else str(face_model))
-    coefficients_of = "bfm_noneck_v3"
-    for stem in stems:
-        try:
-            coefficients_of = coefficient_model(read_mat(opened.read(f"{stem}.mat"), f"{stem}.mat", ("face_model",)))
-            break
-        except ArchiveError:
-            continue
+    coefficients_of = coefficients_in(opened, stems)
     model = models.for_coefficients(coefficients_of)
     return Source(
         items=stems,
@@ -74,16 +66,8 @@ def make_source(archive: Path, face_model: Path | None, close_eyes: bool = False
 
 def convert_item(settings: Settings, stem: str) -> list[Sample]:
     """One image -> one sample. Raises ArchiveError naming the member that is missing, damaged or wrong."""
-    archive = open_archive(settings.archive)
-    image = archive.read(f"{stem}.jpg")
-    with naming(f"{stem}.jpg"):
-        size = check_image(image)
     name = f"{stem}.mat"
-    mat = read_mat(archive.read(name), name, MAT_VARIABLES)
-    if coefficient_model(mat) != settings.coefficients_of:
-        raise ArchiveError(f"{name}: coefficients of another face model than {settings.coefficients_of}.")
-    pose = read_pose(mat, name, size)
-    coefficients = read_coefficients(mat, name)
+    image, mat, pose, coefficients = read_labelled(open_archive(settings.archive), stem, settings.coefficients_of)
     model = settings.models.for_coefficients(settings.coefficients_of)
     landmarks = numbers(mat, name, "pt3d_68", (3, 68)).T * [1.0, 1.0, -1.0]  # theirs points towards the viewer
     if settings.close_eyes:

@@ -110,7 +110,9 @@ def make_source(source: Path, upright: bool = False, allow_outside: bool = False
         separator = match[1]
         rows = rows[1:]
     if len(rows) < 2:
-        raise ArchiveError(f"{name}: {len(rows)} lines, expected a header and a line per face (see --help).")
+        raise ArchiveError(
+            f"{name}: {'1 line' if rows else 'no lines'}, expected a header and a line per face (see --help)."
+        )
     separator = separator or max(SEPARATORS, key=rows[0].text.count)
     header = [cell.strip().lower() for cell in _cells(rows[0].text, separator, f"{name}: line {rows[0].number}")]
     while header and not header[-1]:

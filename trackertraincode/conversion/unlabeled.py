@@ -23,7 +23,6 @@ from trackertraincode.sample.images import check_image, decode, orientation
 from trackertraincode.sample.sample import Sample
 
 MIN_CONFIDENCE = 0.9
-MIN_FACE = 40  # pixels of the smallest face that is looked for
 BYTES_PER_FRAME = 16  # no video packs frames closer; more frames than that are a damaged header's
 
 

@@ -11,24 +11,21 @@ from pathlib import Path
 
 import numpy as np
 
-from trackertraincode.conversion.archive import Archive, naming, one_of_each, open_archive, unknown_images
+from trackertraincode.conversion.archive import Archive, one_of_each, open_archive, unknown_images
 from trackertraincode.conversion.faces import box_around, check_on_face
 from trackertraincode.conversion.matfile import numbers, read_mat
 from trackertraincode.conversion.pose_para import (
     HOW_TO_GET_BFM,
-    MAT_VARIABLES,
     FaceModels,
-    coefficient_model,
+    coefficients_in,
     head_box,
-    read_coefficients,
-    read_pose,
+    read_labelled,
 )
 from trackertraincode.conversion.run import Source
 from trackertraincode.errors import ArchiveError
 from trackertraincode.facemodel.embedded import embedded_head
 from trackertraincode.facemodel.head_model import COEFFICIENT_COUNT
 from trackertraincode.facemodel.landmarks68 import centered_depth
-from trackertraincode.sample.images import check_image
 from trackertraincode.sample.moving import from_centres
 from trackertraincode.sample.sample import Sample
 
@@ -66,7 +63,7 @@ def make_source(archive: Path, face_model: Path | None, subset: str, reconstruct
     if not items:
         raise ArchiveError(f"{archive}: no 300W_LP/SUBSET/NAME_K.jpg in it; give 300W-LP.zip or its folder.")
     models = FaceModels(None if face_model is None else str(face_model))
-    coefficients_of = _coefficients_of(opened, items)
+    coefficients_of = coefficients_in(opened, (item.stem for item in items))
     model = models.for_coefficients(coefficients_of)
     settings = Settings(archive, models, coefficients_of, reconstruct_head_bbox)
     return Source(
@@ -114,28 +111,11 @@ def _has_landmarks(item: Item) -> bool:
     return item.landmarks is not None or item.pose == 0
 
 
-def _coefficients_of(archive: Archive, items: list[Item]) -> str:
-    """The face model of the first readable .mat; an archive has one."""
-    for item in items:
-        try:
-            return coefficient_model(read_mat(archive.read(f"{item.stem}.mat"), f"{item.stem}.mat", ("face_model",)))
-        except ArchiveError:
-            continue
-    return "bfm_noneck_v3"
-
-
 def convert_item(settings: Settings, item: Item) -> list[Sample]:
     """One image -> one sample. Raises ArchiveError naming the member that is missing, damaged or wrong."""
     archive = open_archive(settings.archive)
-    image = archive.read(f"{item.stem}.jpg")
-    with naming(f"{item.stem}.jpg"):
-        size = check_image(image)
     name = f"{item.stem}.mat"
-    mat = read_mat(archive.read(name), name, MAT_VARIABLES)
-    if coefficient_model(mat) != settings.coefficients_of:
-        raise ArchiveError(f"{name}: coefficients of another face model than {settings.coefficients_of}.")
-    pose = read_pose(mat, name, size)
-    coefficients = read_coefficients(mat, name)
+    image, mat, pose, coefficients = read_labelled(archive, item.stem, settings.coefficients_of)
     model = settings.models.for_coefficients(settings.coefficients_of)
     stand_in = model or embedded_head()
     used = coefficients if model is not None else np.zeros(COEFFICIENT_COUNT)

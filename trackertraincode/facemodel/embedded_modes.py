@@ -12,7 +12,6 @@ import numpy as np
 from trackertraincode.facemodel.embedded_mesh import inside_lids, inside_mouth, lid_heights
 
 SHAPE_STD = 0.3
-LEFT_TO_RIGHT = np.array([-1.0, 1.0, 1.0])
 
 
 class Bump(NamedTuple):
@@ -79,7 +78,6 @@ EXPRESSIONS = (
 
 # The spread of everyday faces, per expression. Lids and jaw only close or open: draw them as absolute values.
 EXPRESSION_STD = np.array([0.35, 0.35, 0.35, 0.45, 0.3, 0.4, 0.4, 0.3, 0.3, 0.25])
-ONE_SIDED = ("close_left_eye", "close_right_eye", "open_jaw")
 
 _BUMPS: dict[str, tuple[Bump, ...]] = {
     "smile": (

@@ -16,11 +16,6 @@ from trackertraincode.geometry.rotation import in_plane_quat, quat_multiply
 HALF_PIXEL = 0.5  # OpenCV counts from the centre of the first pixel, maps count from the corner of the image
 
 
-def identity(*leading: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """(*leading, 2, 3) maps that change nothing."""
-    return torch.eye(2, 3, dtype=dtype).expand(*leading, 2, 3)
-
-
 def translation(offset: Tensor) -> Tensor:
     """(..., 2) pixels -> (..., 2, 3)."""
     linear = torch.eye(2, dtype=offset.dtype, device=offset.device).expand(*offset.shape[:-1], 2, 2)

@@ -25,12 +25,6 @@ def focal_length(width: float, horizontal_fov: float) -> float:
     return 0.5 * width / math.tan(0.5 * horizontal_fov)
 
 
-def project_pinhole(points: Tensor, intrinsics: Tensor) -> Tensor:
-    """Camera points (..., 3), z forward, any unit -> (..., 2) pixels under intrinsics (3, 3)."""
-    uvw = points @ intrinsics.transpose(-1, -2)
-    return uvw[..., :2] / uvw[..., 2:]
-
-
 def viewing_ray_rotation(center: Tensor, width: float, height: float, horizontal_fov: float) -> Tensor:
     """(..., 2) pixels -> (..., 3, 3), the turn from "relative to the viewing ray" to "relative to the camera".
 

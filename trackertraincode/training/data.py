@@ -58,11 +58,16 @@ class Members:
         total = sum(m.weight for m in self.training)
         held_out = {m.name: len(m.rows) for m in self.validation}
         lines = [
-            f"  {m.name}: {len(m.rows)} rows, {m.weight / total:.1%} of the samples, {held_out.pop(m.name, 0)} rows to "
-            f"validate, trains {', '.join(name for name in m.labels if name in m.dataset.labels)}"
+            f"  {m.name}: {_rows(len(m.rows))}, {m.weight / total:.1%} of the samples, "
+            f"{_rows(held_out.pop(m.name, 0))} to validate, "
+            f"trains {', '.join(name for name in m.labels if name in m.dataset.labels)}"
             for m in self.training
         ]
-        return lines + [f"  {name}: {count} rows, to validate only" for name, count in held_out.items()]
+        return lines + [f"  {name}: {_rows(count)}, to validate only" for name, count in held_out.items()]
+
+
+def _rows(count: int) -> str:
+    return f"{count} row{'s' * (count != 1)}"
 
 
 def open_members(options: DataOptions) -> Members:
