@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(if $(filter Windows_NT,$(OS)),$(VENV)/Scripts,$(VENV)/bin)
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test check docs bench clean
+.PHONY: setup demo test check types docs bench clean
 
 setup: $(READY)
 
@@ -28,6 +28,9 @@ LENIENT := arg-type assignment call-overload func-returns-value has-type index m
 check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(MAKE) types
+
+types: setup
 	$(BIN)/mypy trackertraincode scripts docs benchmarks
 	$(BIN)/mypy $(LENIENT:%=--disable-error-code %) tests
 
