@@ -176,6 +176,7 @@ def test_attributes_are_read_in_every_spelling(tmp_path: Path, value: Any) -> No
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file.attrs.create("category", value, dtype=h5py.string_dtype() if getattr(value, "dtype", 0) == "O" else None)
         file.attrs["empty"] = h5py.Empty("S1")
+    with h5py.File(tmp_path / "a.h5") as file:
         assert dshdf5.text_attribute(file, "category") == "img"
         assert dshdf5.text_attribute(file, "empty") == ""
         assert dshdf5.text_attribute(file, "absent") == ""

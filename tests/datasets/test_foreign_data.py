@@ -1,5 +1,6 @@
 """A sample file is only ever itself: nothing is read from other files through it, and nothing it can't hold."""
 
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from conftest import run_script
+from trackertraincode.datasets import dshdf5
 from trackertraincode.datasets.checks import check_file
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.datasets.sample_file import SampleFile
@@ -128,6 +130,76 @@ def test_lengths_that_the_file_cannot_hold_are_refused(
     path.write_bytes(data)
     with pytest.raises(SampleFormatError, match=r"data set 'images' claims 3,221,\d+,\d+ bytes in a file of"):
         Hdf5PoseDataset(path)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(("place", "value"), [(0, 3), (0, 2000), (4, 8), (4, 1 << 40), (12, 0), (12, 900)])
+def test_references_that_lead_elsewhere_are_refused(
+    changed: Callable[[Change], Path], place: int, value: int, packed: bool
+) -> None:
+    """HDF5 itself would write beyond its memory, where the length is too small."""
+
+    def change(file: h5py.File) -> None:
+        images = list(file["images"])
+        del file["images"]
+        options = {"chunks": (2,), "compression": "gzip", "shuffle": True} if packed else {}
+        file.create_dataset("images", (4,), h5py.vlen_dtype(np.uint8), **options)
+        for row, image in enumerate(images):
+            file["images"][row] = image
+
+    path = changed(change)
+    with Hdf5PoseDataset(path) as dataset:
+        assert len(dataset.images(range(4))) == 4
+    width = 8 if place == 4 else 4
+    with h5py.File(path, "r+") as file:
+        images = file["images"]
+        mask, data = images.id.read_direct_chunk((0,)) if packed else (0, b"")
+        start = images.id.get_offset()
+        if packed:
+            table = np.frombuffer(zlib.decompress(data), np.uint8).reshape(2, 16).copy()
+            table[1, place : place + width] = list(value.to_bytes(width, "little"))
+            images.id.write_direct_chunk((0,), zlib.compress(table.tobytes()), mask)
+    if not packed:
+        content = bytearray(path.read_bytes())
+        content[start + 16 + place : start + 16 + place + width] = value.to_bytes(width, "little")
+        path.write_bytes(content)
+    with Hdf5PoseDataset(path) as dataset, pytest.raises(SampleFormatError, match="data set 'images' can't be read"):
+        dataset.images([1])
+
+
+@pytest.mark.parametrize("libver", ["earliest", "latest"])
+@pytest.mark.parametrize("value", [1, 40, 0xFFFFFFF0])
+def test_texts_of_wrong_length_are_refused(tmp_path: Path, libver: str, value: int) -> None:
+    path, text = tmp_path / "a.h5", "provenance" * 3
+    with h5py.File(path, "w", libver=libver) as file:
+        file.attrs["other"] = "x"
+        file.attrs["source"] = text
+    with h5py.File(path) as file:
+        assert dshdf5.text_attribute(file, "source") == text
+    data = bytearray(path.read_bytes())
+    length = len(text).to_bytes(4, "little")
+    place = data.index(length, data.index(b"source"))
+    data[place : place + 4] = value.to_bytes(4, "little")
+    path.write_bytes(data)
+    with (
+        h5py.File(path) as file,
+        pytest.raises(SampleFormatError, match=r"'source' of '/' can't be read"),
+    ):
+        dshdf5.text_attribute(file, "source")
+
+
+def test_a_heap_that_has_no_end_is_refused(tmp_path: Path) -> None:
+    """HDF5 itself would search it for ever."""
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file.attrs["source"] = "provenance"
+    data = bytearray(path.read_bytes())
+    free = data.index(b"GCOL") + 16 + 16 + 16
+    assert data[free : free + 2] == b"\0\0"
+    data[free + 8 : free + 16] = bytes(8)
+    path.write_bytes(data)
+    with h5py.File(path) as file, pytest.raises(SampleFormatError, match="a damaged heap"):
+        dshdf5.text_attribute(file, "source")
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, '[["a", 1]]', "3", '"x"', "{", b"\xff\xfe", "null"])
