@@ -36,7 +36,9 @@ def test_round_trips_through_matrix_and_vector(quats: torch.Tensor) -> None:
     assert same_rotation(rot.matrix_to_quat(rot.quat_to_matrix(quats)), quats)
     assert same_rotation(rot.rotvec_to_quat(rot.quat_to_rotvec(quats)), quats)
     R = rot.quat_to_matrix(quats)
-    assert torch.allclose(rot.sixd_rows_to_matrix(R[..., :2, :].flatten(-2)), R)
+    assert torch.allclose(rot.sixd_rows_to_matrix(rot.matrix_to_sixd_rows(R)), R)
+    columns = R[..., :2].transpose(-1, -2).flatten(-2)
+    assert torch.allclose(rot.sixd_columns_to_matrix(columns), R)
 
 
 def test_sixd_numbers_that_are_not_orthonormal_give_rotations() -> None:
@@ -90,8 +92,8 @@ def test_gradient_of_the_angle_is_finite_and_equals_differences(angle: float) ->
 
 @pytest.mark.parametrize(
     "function",
-    [rot.matrix_to_quat, rot.matrix_to_rotvec],
-    ids=["quaternion", "vector"],
+    [rot.matrix_to_quat, lambda R: rot.matrix_to_rotvec(R), rot.matrix_to_sixd_rows],
+    ids=["quaternion", "vector", "6-D"],
 )
 def test_gradients_of_conversions_are_finite_at_special_rotations(function) -> None:
     R = rot.quat_to_matrix(SPECIAL).requires_grad_()

@@ -44,6 +44,11 @@ def extrinsic_xyz_to_matrix(angles: Tensor) -> Tensor:
     return intrinsic_xyz_to_matrix(-angles).transpose(-1, -2)
 
 
+def matrix_to_extrinsic_xyz(R: Tensor) -> Tensor:
+    """(..., 3, 3) -> (..., 3), inverse of `extrinsic_xyz_to_matrix`."""
+    return -matrix_to_intrinsic_xyz(R.transpose(-1, -2))
+
+
 def _signs(angles: Tensor, *signs: float) -> Tensor:
     return angles * angles.new_tensor(signs)
 
@@ -61,10 +66,25 @@ def matrix_to_aflw(R: Tensor) -> Tensor:
     return _signs(matrix_to_intrinsic_xyz(R), -1.0, 1.0, 1.0)
 
 
+def biwi_to_matrix(pitch_yaw_roll: Tensor) -> Tensor:
+    """The BIWI Kinect database's binary poses: Rz(roll) Ry(yaw) Rx(pitch), in its depth camera's frame (ours)."""
+    return extrinsic_xyz_to_matrix(pitch_yaw_roll)
+
+
+def matrix_to_biwi(R: Tensor) -> Tensor:
+    """(..., 3, 3) -> (..., 3), inverse of `biwi_to_matrix`."""
+    return matrix_to_extrinsic_xyz(R)
+
+
 def fsanet_biwi_to_matrix(yaw_pitch_roll: Tensor) -> Tensor:
     """FSA-Net's `BIWI_done.npz`: angles of the transposed rotation, Rᵀ = Rz(-roll) Ry(-yaw) Rx(pitch)."""
     pitch_yaw_roll = _signs(yaw_pitch_roll[..., [1, 0, 2]], 1.0, -1.0, -1.0)
     return extrinsic_xyz_to_matrix(pitch_yaw_roll).transpose(-1, -2)
+
+
+def matrix_to_fsanet_biwi(R: Tensor) -> Tensor:
+    """(..., 3, 3) -> (..., 3), inverse of `fsanet_biwi_to_matrix`."""
+    return _signs(matrix_to_extrinsic_xyz(R.transpose(-1, -2)), 1.0, -1.0, -1.0)[..., [1, 0, 2]]
 
 
 def pointing04_to_matrix(tilt_pan: Tensor) -> Tensor:
@@ -73,3 +93,14 @@ def pointing04_to_matrix(tilt_pan: Tensor) -> Tensor:
     The data base says only "bottom/top" and "left/right"; the sign of pan is that of nose offsets in its images.
     """
     return aflw_to_matrix(torch.cat([tilt_pan, torch.zeros_like(tilt_pan[..., :1])], dim=-1))
+
+
+def matrix_to_pointing04(R: Tensor) -> Tensor:
+    """(..., 2): tilt and pan of any rotation; inverse of `pointing04_to_matrix` where there is no roll."""
+    return matrix_to_aflw(R)[..., :2]
+
+
+def sixdrepnet_to_matrix(R: Tensor) -> Tensor:
+    """Convention bridge to 6DRepNet's matrices and back: S Rᵀ S with S = diag(1, -1, -1)."""
+    s = R.new_tensor([1.0, -1.0, -1.0])
+    return s[:, None] * R.transpose(-1, -2) * s

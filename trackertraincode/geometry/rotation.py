@@ -118,6 +118,16 @@ def sixd_rows_to_matrix(x: Tensor) -> Tensor:
     return torch.stack([ex, ey, ez], dim=-2)
 
 
+def sixd_columns_to_matrix(x: Tensor) -> Tensor:
+    """6DRepNet's six numbers (..., 6): the first two columns (Zhou et al., arXiv 1812.07035)."""
+    return sixd_rows_to_matrix(x).transpose(-1, -2)
+
+
+def matrix_to_sixd_rows(R: Tensor) -> Tensor:
+    """(..., 3, 3) -> (..., 6), the inverse of `sixd_rows_to_matrix`."""
+    return R[..., :2, :].flatten(-2)
+
+
 def geodesic_angle(a: Tensor, b: Tensor) -> Tensor:
     """Angle between rotations (..., 3, 3), radians in [0, pi]; exact at 0 and pi, where its gradient is 0."""
     relative = a.transpose(-1, -2) @ b
