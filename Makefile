@@ -20,7 +20,7 @@ demo: setup
 	$(BIN)/python scripts/demo.py
 
 test: setup
-	$(BIN)/python -m pytest --cov=trackertraincode
+	$(BIN)/python -m pytest --numprocesses=2 --dist=worksteal --cov=trackertraincode
 
 # Labels that may be absent are there in the samples of tests, which don't ask for each.
 LENIENT := arg-type assignment call-overload func-returns-value has-type index misc operator return-value union-attr
