@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
@@ -25,6 +25,7 @@ import cv2
 import h5py
 import numpy as np
 import onnx
+import torch
 
 PROJECT = Path(__file__).resolve().parents[2]
 TINY = (
@@ -195,16 +196,19 @@ def content(path: Path) -> str:
     match path.suffix:
         case ".h5":
             return _content_of_hdf5(path)
-        case ".zip" | ".npz" | ".ckpt":
+        case ".zip" | ".npz":
             with zipfile.ZipFile(path) as archive:
                 assert archive.testzip() is None
-                assert path.suffix != ".ckpt" or any(name.endswith("data.pkl") for name in archive.namelist())
+        case ".ckpt":
+            return hashlib.sha256(b"".join(_parts(torch.load(path, weights_only=True)))).hexdigest()
         case ".png" | ".jpg":
             assert cv2.imread(str(path), cv2.IMREAD_UNCHANGED) is not None
         case ".avi" | ".mp4":
             return f"{_frames(path)} frames"
         case ".json":
-            json.loads(path.read_text())
+            values = json.loads(path.read_text())
+            if "command" in values:  # which says --resume
+                return repr({key: value for key, value in values.items() if key != "command"})
         case ".onnx":
             onnx.checker.check_model(onnx.load(path))
         case ".csv":
@@ -219,6 +223,21 @@ def content(path: Path) -> str:
             assert path.read_bytes().rstrip().endswith(b"%%EOF")
     assert path.suffix == ".txt" or path.stat().st_size > 0
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _parts(value: object) -> Iterator[bytes]:
+    """Of what torch saved; the same values can be other bytes in a pickle."""
+    if isinstance(value, torch.Tensor):
+        yield value.numpy().tobytes()
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield repr(key).encode()
+            yield from _parts(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _parts(inner)
+    else:
+        yield repr(value).encode()
 
 
 def _content_of_hdf5(path: Path) -> str:

@@ -195,7 +195,7 @@ def _image_writer(path: Path) -> Iterator[Write]:
 
 @contextmanager
 def _video_writer(path: Path) -> Iterator[Write]:
-    with whole_file(path) as temporary:
+    with whole_file(path) as temporary, _quiet_opencv():  # what couldn't be written is found at the end
         opened: list[tuple[cv2.VideoWriter, tuple[int, int]]] = []
         count = 0
 
@@ -222,8 +222,7 @@ def _video_writer(path: Path) -> Iterator[Write]:
 def _open_video(path: Path, temporary: Path, size: tuple[int, int], fps: float) -> cv2.VideoWriter:
     rate = writable_rate(fps)
     codec = cv2.VideoWriter.fourcc(*VIDEOS[path.suffix.lower()])
-    with _quiet_opencv():
-        video = cv2.VideoWriter(str(temporary), codec, rate, size)
+    video = cv2.VideoWriter(str(temporary), codec, rate, size)
     if not video.isOpened():
         raise UserError(
             f"{path}: OpenCV can't write a {path.suffix} video of {size[0]} × {size[1]} pixels at {rate:g} frames per "
