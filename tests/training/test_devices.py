@@ -1,19 +1,26 @@
 """What must hold on GPUs or in half precision, shown on a CPU: by the meta device and by layers that are replaced."""
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
+from torch._subclasses import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from trackertraincode.augmentation.crop import centered_geometry
 from trackertraincode.facemodel.embedded import embedded_head
 from trackertraincode.geometry.affine2d import pixels_to_normalized
+from trackertraincode.geometry.constants import constant
 from trackertraincode.geometry.rotation import random_quats
 from trackertraincode.models.pose_network import NetworkConfig, PoseNetwork, build_network
-from trackertraincode.sample.sample import BATCH_LABELS, make_batch
+from trackertraincode.sample.sample import BATCH_LABELS, Batch, make_batch
 from trackertraincode.training import finish as finish_module
 from trackertraincode.training.callbacks.averaging import StochasticWeightAverage
 from trackertraincode.training.callbacks.batch_norm import batch_norms
@@ -106,3 +113,70 @@ def test_losses_are_computed_in_float32_inside_of_autocast() -> None:
 )
 def test_geometry_is_made_where_it_is_needed(make: Callable[[], torch.Tensor]) -> None:
     assert make().device.type == "meta"
+
+
+class Copies(TorchDispatchMode):
+    """Notes operations that take memory of the host to the device."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        used, made = ({t.device.type for t in tree_leaves(x) if isinstance(t, torch.Tensor)} for x in (args, result))
+        if len(used | made) > 1:
+            self.found.append(str(func))
+        return result
+
+
+def move_fakes(module: nn.Module, device: str) -> None:
+    """With tensors of a device that need not be there."""
+    for part in module.modules():
+        for name, value in part._parameters.items():
+            part._parameters[name] = None if value is None else nn.Parameter(torch.empty(value.shape, device=device))
+        for name, value in part._buffers.items():
+            part._buffers[name] = torch.empty(value.shape, device=device, dtype=value.dtype)
+
+
+@pytest.mark.parametrize("rotation", ["quaternion", "sixd"])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("device", ["cuda", "cpu"])
+def test_a_step_stays_on_its_device_and_never_waits(rotation: str, channels: int, device: str) -> None:
+    """Fake tensors refuse to mix devices and to tell their values; the constants are on the device after one step."""
+    config = replace(SMALL, rotation=rotation, channels=channels, offsets_of=("a", "b"))
+    network, objective = PoseNetwork(config), make_objective(LossOptions(), config)
+    augment, copies = DeviceAugmentation(kornia=False, plugin=True), Copies()
+    constant.cache_clear()
+    with FakeTensorMode(allow_non_fake_inputs=False):
+        move_fakes(network, device), move_fakes(objective, device)
+        zeros = torch.zeros(4, dtype=torch.long, device=device)
+        labels = {name: torch.zeros(4, *shape, device=device) for name, shape in BATCH_LABELS.items()}
+        image = torch.zeros(4, channels, 33, 33, dtype=torch.uint8, device=device)
+        loaded = make_batch(image, zeros, zeros, zeros.float(), **labels)
+        for mode in (nullcontext(), copies):
+            with mode:
+                batch = augment(loaded, True)
+                loss, _ = objective(network(batch.image, dataset=batch.dataset), batch, 0)
+                if device == "cpu":  # autograd asks for the device itself
+                    loss.backward()
+    constant.cache_clear()
+    assert copies.found == []
+
+
+def test_network_and_objective_are_one_graph() -> None:
+    config = NetworkConfig(backbone="mobilenetv1", width=0.25, input_size=33, uncertainty=True, rotation="sixd")
+    network, objective = build_network(config, embedded_head()).eval(), make_objective(LossOptions(), config)
+    labels = {name: torch.rand(8, *shape) for name, shape in BATCH_LABELS.items()} | {"rotation": random_quats(8)}
+    for values in labels.values():
+        values[torch.rand(8) < 0.4] = torch.nan
+    zeros = torch.zeros(8, dtype=torch.long)
+    batch = make_batch(torch.rand(8, 1, 33, 33) - 0.5, zeros, zeros, **labels)
+
+    def step(batch: Batch) -> torch.Tensor:
+        return objective(network(batch.image), batch, 0)[0]
+
+    torch._dynamo.reset()
+    whole = torch.compile(step, fullgraph=True, backend="eager")  # raises at a break
+    assert whole(batch).item() == pytest.approx(step(batch).item())
+    torch._dynamo.reset()

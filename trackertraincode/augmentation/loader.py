@@ -163,7 +163,7 @@ def make_loader(
         sampler=sampler,
         num_workers=workers,
         worker_init_fn=start_worker,
-        persistent_workers=workers > 0 and sampler is not None,
+        persistent_workers=workers > 0,  # forked once for all epochs
         pin_memory=pin_memory,
         generator=torch.Generator(),  # its own, so that starting an epoch doesn't move torch's random numbers
     )

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from trackertraincode.geometry.constants import constant
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -14,8 +16,8 @@ def normalize_grey(image: Tensor) -> Tensor:
 
 def normalize_rgb(image: Tensor) -> Tensor:
     """(..., 3, H, W) pixels 0…255 -> float32 with ImageNet's mean and standard deviation."""
-    mean = torch.tensor(IMAGENET_MEAN, device=image.device)[:, None, None]
-    std = torch.tensor(IMAGENET_STD, device=image.device)[:, None, None]
+    mean = constant(IMAGENET_MEAN, image.device)[:, None, None]
+    std = constant(IMAGENET_STD, image.device)[:, None, None]
     return (image.to(torch.float32) / 255.0 - mean) / std
 
 

@@ -233,7 +233,7 @@ def check_landmarks(labels: dict[str, np.ndarray], model: HeadModel) -> Iterator
     expected = project_weak_perspective(*(torch.from_numpy(v) for v in (points, quats, heads))).numpy()
     difference = landmarks[usable] - expected
     # Depths count from the eye corners; published files of rotated images shift them all by up to 0.3 head radii.
-    difference[..., 2] -= difference[:, EYE_CORNERS, 2].mean(1, keepdims=True)
+    difference[..., 2] -= difference[:, list(EYE_CORNERS), 2].mean(1, keepdims=True)
     difference[np.isnan(difference)] = 0.0  # unknown depths
     distances = np.linalg.norm(difference, axis=-1).mean(1) / heads[:, 2]
     for i in np.flatnonzero(distances > LANDMARK_TOLERANCE):

@@ -14,7 +14,7 @@ OUTER_LIP = range(48, 60)
 INNER_LIP = range(60, 68)
 
 COUNT = 68
-EYE_CORNERS = (36, 39, 42, 45)  # their mean depth is the zero of stored landmark depths
+EYE_CORNERS = range(36, 48, 3)  # their mean depth is the zero of stored landmark depths
 LID_POINTS = (37, 38, 40, 41, 43, 44, 46, 47)  # eye points that are not corners
 
 _MIRROR_PAIRS = [

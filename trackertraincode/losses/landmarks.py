@@ -4,20 +4,23 @@ import torch
 from torch import Tensor
 
 from trackertraincode.facemodel.landmarks68 import COUNT, JAW, LID_POINTS
+from trackertraincode.geometry.constants import constant
 
 JAW_WEIGHT = 0.8  # of jaw points other than its two ends (published recipe)
 
 
-def _weights(jaw: float) -> Tensor:
+def _weights(jaw: float, ends: float) -> tuple[float, ...]:
     """(68,); jaw: of its points but the two ends."""
-    weights = torch.ones(COUNT)
-    weights[JAW[1] : JAW[-1]] = jaw
-    weights[list(LID_POINTS)] = 0.0
-    return weights
+    weights = [1.0] * COUNT
+    for point in JAW:
+        weights[point] = ends if point in (JAW[0], JAW[-1]) else jaw
+    for point in LID_POINTS:
+        weights[point] = 0.0
+    return tuple(weights)
 
 
-WEIGHTS_3D = _weights(JAW_WEIGHT)  # (68,)
-WEIGHTS_2D = _weights(0.0).index_fill(0, torch.tensor(list(JAW)), 0.0)  # (68,); 2-D jaws follow the visible contour
+WEIGHTS_3D = _weights(JAW_WEIGHT, 1.0)
+WEIGHTS_2D = _weights(0.0, 0.0)  # 2-D jaws follow the visible contour
 
 
 def landmarks_loss(predicted: Tensor, true: Tensor) -> Tensor:
@@ -27,7 +30,7 @@ def landmarks_loss(predicted: Tensor, true: Tensor) -> Tensor:
     """
     known = torch.isfinite(true)
     difference = predicted - torch.where(known, true, predicted.detach())
-    return (difference.square().sum(-1) * WEIGHTS_3D.to(predicted)).sum(-1) / COUNT
+    return _weighted(difference, WEIGHTS_3D)
 
 
 def landmarks_2d_loss(predicted: Tensor, true: Tensor) -> Tensor:
@@ -36,4 +39,10 @@ def landmarks_2d_loss(predicted: Tensor, true: Tensor) -> Tensor:
     predicted (B, 68, 2 or 3), true (B, 68, 2) -> (B,).
     """
     difference = predicted[..., :2] - true
-    return (difference.square().sum(-1) * WEIGHTS_2D.to(predicted)).sum(-1) / COUNT
+    return _weighted(difference, WEIGHTS_2D)
+
+
+def _weighted(difference: Tensor, weights: tuple[float, ...]) -> Tensor:
+    """(B, 68, 2 or 3) -> (B,)."""
+    factors = constant(weights, difference.device, difference.dtype)
+    return (difference.square().sum(-1) * factors).sum(-1) / COUNT

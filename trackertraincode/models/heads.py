@@ -125,7 +125,9 @@ class FaceModelLandmarks(nn.Module):
         """(B, 4), (B, 3), (B, 50) -> (B, 68, 3) by weak perspective; depth counts from the eye corners."""
         local = self.mean + (shape @ self.basis.flatten(1)).unflatten(-1, (COUNT, 3))
         points = quat_rotate(rotation[:, None], local) * head[:, None, 2:]
-        depth = points[..., 2:] - points[:, list(EYE_CORNERS), 2].mean(-1)[:, None, None]
+        # By slice: a list of indices would be sent to the device at each step.
+        corners = points[:, EYE_CORNERS.start : EYE_CORNERS.stop : EYE_CORNERS.step, 2]
+        depth = points[..., 2:] - corners.mean(-1)[:, None, None]
         return torch.cat([points[..., :2] + head[:, None, :2], depth], dim=-1)
 
 
