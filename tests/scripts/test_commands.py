@@ -15,7 +15,7 @@ from trackertraincode.training.config import TrainConfig, items
 OURS = {
     "trackertraincode", "trackertraincode.cli", "trackertraincode.commands", "trackertraincode.conversion",
     "trackertraincode.conversion.converters", "trackertraincode.errors", "trackertraincode.files",
-    "trackertraincode.light", "trackertraincode.training", "trackertraincode.workers",
+    "trackertraincode.light", "trackertraincode.options", "trackertraincode.training", "trackertraincode.workers",
 }  # fmt: skip
 LOADED = """
 import contextlib, io, sys
