@@ -15,6 +15,7 @@ from trackertraincode.augmentation import loader
 from trackertraincode.cli import Ended, describe, run_main
 from trackertraincode.errors import ConfigError, ModelFileError, UserError, WorkerError
 from trackertraincode.models.checkpoint import load_network
+from trackertraincode.training.distributed import ending_after_a_step
 from trackertraincode.training.module import PoseTraining
 from trackertraincode.training.options import read_options
 from trackertraincode.training.outdir import claimed
@@ -49,6 +50,17 @@ def test_sigterm_saves_the_weights_and_exits_with_143(
     assert stopped.value.code == 143
     assert capsys.readouterr().err.splitlines() == [describe(Ended(signal.SIGTERM))[1]]
     assert load_network(tmp_path / "run" / "last.ckpt")[1].epoch == 2
+
+
+def test_sigterm_before_lightning_listens_ends_at_once_and_later_after_a_step() -> None:
+    with ending_after_a_step():
+        with pytest.raises(Ended):
+            signal.raise_signal(signal.SIGTERM)
+        first, heard = signal.getsignal(signal.SIGTERM), []
+        assert callable(first)
+        signal.signal(signal.SIGTERM, lambda *what: (first(*what), heard.append(what)))  # as Lightning does
+        signal.raise_signal(signal.SIGTERM)
+        assert len(heard) == 1
 
 
 def test_ctrl_c_is_an_interrupt_for_the_caller(run: Run, stop_at: Callable) -> None:
