@@ -1,7 +1,7 @@
 """Every writer on disks that are too small: exit codes, what stays under a final name, and what the user is told.
 
-python tests/reliability/disk.py --folder /tmp/disk --sizes 300000 1000000 3000000 30% 70% 95% [CASE ...]
-python tests/reliability/disk.py --folder /tmp/disk --ulimit ...      limits the sizes of files instead; needs no root
+python tests/reliability/disk.py [CASE ...] --folder FOLDER --sizes 300000 1000000 3000000 30% 70% 95%
+python tests/reliability/disk.py [CASE ...] --folder FOLDER --ulimit      limits the sizes of files instead; needs no root
 
 Sizes are bytes, or shares of what the command writes. Prints a row per command, and exits with 1 unless all is zero.
 Needs Linux, and root or user namespaces for the disks, which are mounted where nobody else sees them.

@@ -1,6 +1,6 @@
 """Long commands ended at random moments: their exit codes, what they leave, and what the next run makes of it.
 
-python tests/reliability/kill.py --folder /tmp/kill --moments 10 --seed 1 [CASE ...]
+python tests/reliability/kill.py [CASE ...] --folder FOLDER --moments 10 --seed 1
 
 Prints a row per command and signal, and exits with 1 unless all is zero. Needs Linux.
 """

@@ -10,13 +10,9 @@ Attribute spellings vary in the wild (bytes, str, "True"); everything here reads
 
 import contextlib
 import io
-import os
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
-from weakref import WeakKeyDictionary
+from typing import Any
 
 import h5py
 import numpy as np
@@ -114,7 +110,7 @@ def check_sizes(path: Path, dataset: h5py.Dataset) -> None:
                 f"{path}: data set '{name_of(dataset)}' claims {dataset.size:,} elements, but the file holds {storage:,} "
                 "bytes of it; convert the archive again or copy the file anew."
             )
-        places = _places_of_lengths(dataset.id.get_type())
+        places = heap.places_of_lengths(dataset.id.get_type())
         if not places or dataset.id.get_create_plist().get_nfilters():
             return
         total = sum(int(lengths.sum(dtype=np.uint64)) for lengths in _lengths(path, dataset, places))
@@ -123,25 +119,6 @@ def check_sizes(path: Path, dataset: h5py.Dataset) -> None:
                 f"{path}: data set '{name_of(dataset)}' claims {total:,} bytes in a file of {size:,}; convert the archive "
                 "again or copy the file anew."
             )
-
-
-def _places_of_lengths(kind: h5py.h5t.TypeID) -> dict[int, int]:
-    """Byte offsets in a stored element where a reference to the heap stands, and the unit of its length in bytes.
-
-    Raises ValueError for kinds of elements that no sample file has.
-    """
-    if isinstance(kind, h5py.h5t.TypeStringID):
-        return {0: 1} if kind.is_variable_str() else {}
-    if isinstance(kind, h5py.h5t.TypeVlenID) and isinstance(
-        kind.get_super(), h5py.h5t.TypeIntegerID | h5py.h5t.TypeFloatID
-    ):
-        return {0: kind.get_super().get_size()}
-    if isinstance(kind, h5py.h5t.TypeCompoundID):
-        members = [(kind.get_member_offset(i), kind.get_member_type(i)) for i in range(kind.get_nmembers())]
-        return {start + p: unit for start, member in members for p, unit in _places_of_lengths(member).items()}
-    if kind.dtype.hasobject:
-        raise ValueError(f"elements of type {kind.dtype}")
-    return {}
 
 
 def _lengths(path: Path, dataset: h5py.Dataset, places: Iterable[int]) -> Iterator[np.ndarray]:
@@ -166,11 +143,7 @@ def text_attribute(dataset: h5py.Dataset | h5py.File, name: str) -> str:
     """An attribute as text, whatever its spelling (str, bytes, array of one, empty); empty where it is absent."""
     path = Path(dataset.file.filename)
     with _named(path, f"attribute '{name}' of '{dataset.name}'"):
-        compared = _COMPARED.setdefault(dataset, _Compared()).attributes
-        if name not in compared and name in dataset.attrs:
-            with path.open("rb") as file:
-                heap.check_attribute(file, path.stat().st_size, dataset, name)
-            compared.add(name)
+        heap.check_attribute(path, dataset, name)
         value = dataset.attrs.get(name, "")
     if isinstance(value, h5py.Empty):
         return ""
@@ -231,7 +204,7 @@ def read_rows(path: Path, dataset: h5py.Dataset, rows: Sequence[int] | np.ndarra
     rows = np.asarray(rows, dtype=np.int64)
     order = np.argsort(rows, kind="stable")
     with _named(path, f"data set '{name_of(dataset)}'"):
-        _check_heap(path, dataset, rows)  # at once, which saves most of its time
+        heap.check_rows(path, dataset, rows)  # at once, which saves most of its time
     result: list[Any] = [None] * len(rows)
     runs = np.split(order, np.flatnonzero(np.diff(rows[order]) > 1) + 1) if len(rows) else []
     for run in runs:
@@ -245,82 +218,9 @@ def read_rows(path: Path, dataset: h5py.Dataset, rows: Sequence[int] | np.ndarra
 def read_slice(path: Path, dataset: h5py.Dataset, first: int, last: int) -> np.ndarray:
     """(last - first, ...): rows first to last - 1. Raises SampleFormatError when the file is damaged there."""
     with _named(path, f"data set '{name_of(dataset)}', rows {first} to {last - 1}"):
-        _check_heap(path, dataset, np.arange(first, last))
+        heap.check_rows(path, dataset, np.arange(first, last))
         block = dataset[first:last]
     return block
-
-
-@dataclass
-class _Compared:
-    """What of an open data set was compared with the file's bytes, so that it is done once."""
-
-    attributes: set[str] = field(default_factory=set)
-    references: list[tuple[int, np.ndarray]] | None = None  # unit of lengths in bytes, (N,) REFERENCE
-    rows: np.ndarray = field(default_factory=lambda: np.empty(0, bool))  # (N,)
-
-
-_COMPARED: "WeakKeyDictionary[h5py.Dataset | h5py.File, _Compared]" = WeakKeyDictionary()
-
-
-def _check_heap(path: Path, dataset: h5py.Dataset, rows: np.ndarray) -> None:
-    """Compare what rows of variable length refer to with the file's bytes. Raises ValueError."""
-    known = _COMPARED.setdefault(dataset, _Compared())
-    if known.references == [] or (known.references and known.rows[rows].all()):
-        return
-    base = dataset.file.userblock_size
-    with path.open("rb", buffering=0) as file:
-        if known.references is None:
-            places = _places_of_lengths(dataset.id.get_type())
-            references = [(unit, np.zeros(len(dataset), heap.REFERENCE)) for unit in places.values()]
-            for start, table in _stored_rows(file, dataset) if places else ():
-                for place, (_, found) in zip(places, references):
-                    part = np.ascontiguousarray(table[:, place : place + heap.REFERENCE.itemsize])
-                    found[start : start + len(part)] = part.view(heap.REFERENCE)[:, 0]
-            known.references, known.rows = references, np.zeros(len(dataset) if places else 0, bool)
-        for unit, found in known.references:
-            heap.check_references(file, os.fstat(file.fileno()).st_size, found[rows], unit, base)
-    if known.references:
-        known.rows[rows] = True
-
-
-def _stored_rows(file: BinaryIO, dataset: h5py.Dataset) -> Iterator[tuple[int, np.ndarray]]:
-    """First row and (n, bytes of a row) uint8, chunk by chunk, as they lie in the file, without what was never written."""
-    plan = dataset.id.get_create_plist()
-    if dataset.ndim != 1 or plan.get_layout() == h5py.h5d.COMPACT:
-        raise ValueError("it isn't one row after the other")
-    blocks: list[tuple[int, int, int]] = []  # first row, position, bytes
-    rows = len(dataset) if dataset.chunks is None else dataset.chunks[0]
-    if dataset.chunks is None:
-        blocks.append((0, dataset.id.get_offset() or 0, dataset.id.get_storage_size()))
-    else:
-        dataset.id.chunk_iter(lambda c: blocks.append((c.chunk_offset[0], c.byte_offset, c.size)))
-    for start, place, count in blocks:
-        if not count or start >= len(dataset):
-            continue
-        file.seek(place)
-        data = _unfiltered(dataset, start, plan) if plan.get_nfilters() else file.read(count)
-        if len(data) < count and not plan.get_nfilters():
-            raise ValueError(f"the file ends before byte {place + count:,}")
-        yield start, np.frombuffer(data, np.uint8).reshape(rows, -1)[: len(dataset) - start]
-
-
-def _unfiltered(dataset: h5py.Dataset, start: int, plan: h5py.h5p.PropDCID) -> bytes:
-    """A chunk of elements of variable length as it was before HDF5's filters, which skip some chunks."""
-    mask, data = dataset.id.read_direct_chunk((start,))
-    for place in reversed(range(plan.get_nfilters())):
-        kind, _, values, name = plan.get_filter(place)
-        if mask >> place & 1:
-            continue
-        if kind == h5py.h5z.FILTER_DEFLATE:
-            most = dataset.chunks[0] * max(heap.REFERENCE.itemsize, dataset.id.get_type().get_size())
-            data = zlib.decompressobj().decompress(data, most)
-        elif kind == h5py.h5z.FILTER_SHUFFLE:
-            data = np.frombuffer(data, np.uint8).reshape(values[0], -1).T.tobytes()
-        else:
-            raise ValueError(
-                f"packed by {name.decode(errors='replace')}; h5repack -f GZIP=4 writes it so that it is read"
-            )
-    return bytes(data)
 
 
 def _read_image_file(path: Path, name: str, row: int, element: bytes | str) -> bytes:

@@ -6,9 +6,14 @@ HDF5 trusts these numbers: wrong ones let it write beyond its memory, ask for gi
 compared with the file's bytes before it follows them. Everything here raises ValueError for what doesn't fit.
 """
 
+import os
 import struct
+import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import BinaryIO
+from weakref import WeakKeyDictionary
 
 import h5py
 import numpy as np
@@ -17,6 +22,18 @@ REFERENCE = np.dtype([("length", "<u4"), ("address", "<u8"), ("index", "<u4")])
 COLLECTION, OBJECT = struct.Struct("<4sB3xQ"), struct.Struct("<HH4xQ")  # signature, version, bytes; index, uses, bytes
 ATTRIBUTE, CONTINUATION = 12, 16  # kinds of messages of an object's header
 BLOCK = 4096  # bytes of most collections
+
+
+@dataclass
+class _Compared:
+    """What of an open data set was compared with the file's bytes, so that it is done once."""
+
+    attributes: set[str] = field(default_factory=set)
+    references: list[tuple[int, np.ndarray]] | None = None  # unit of lengths in bytes, (N,) REFERENCE
+    rows: np.ndarray = field(default_factory=lambda: np.empty(0, bool))  # (N,)
+
+
+_COMPARED: "WeakKeyDictionary[h5py.Dataset | h5py.File, _Compared]" = WeakKeyDictionary()
 
 
 def check_references(file: BinaryIO, size: int, references: np.ndarray, unit: int, base: int = 0) -> None:
@@ -54,8 +71,16 @@ def _sizes_in_collection(file: BinaryIO, size: int, place: int) -> dict[int, int
     return sizes
 
 
-def check_attribute(file: BinaryIO, size: int, owner: h5py.Dataset | h5py.Group, name: str) -> None:
-    """Compare a text attribute of variable length with the file's bytes."""
+def check_attribute(path: Path, owner: h5py.Dataset | h5py.File, name: str) -> None:
+    """Compare a text attribute of variable length, where there is one, with the file's bytes, once. Raises ValueError."""
+    compared = _COMPARED.setdefault(owner, _Compared()).attributes
+    if name not in compared and name in owner.attrs:
+        with path.open("rb") as file:
+            _check_attribute(file, path.stat().st_size, owner, name)
+        compared.add(name)
+
+
+def _check_attribute(file: BinaryIO, size: int, owner: h5py.Dataset | h5py.Group, name: str) -> None:
     kind = owner.attrs.get_id(name).get_type()
     if not isinstance(kind, h5py.h5t.TypeStringID):
         if isinstance(
@@ -123,3 +148,83 @@ def _read(file: BinaryIO, size: int, place: int, count: int) -> bytes:
     if len(data) < count:
         raise ValueError(f"the file ends before byte {place + count:,}")
     return data
+
+
+def check_rows(path: Path, dataset: h5py.Dataset, rows: np.ndarray) -> None:
+    """Compare what rows of variable length refer to with the file's bytes. Raises ValueError."""
+    known = _COMPARED.setdefault(dataset, _Compared())
+    if known.references == [] or (known.references and known.rows[rows].all()):
+        return
+    base = dataset.file.userblock_size
+    with path.open("rb", buffering=0) as file:
+        if known.references is None:
+            places = places_of_lengths(dataset.id.get_type())
+            references = [(unit, np.zeros(len(dataset), REFERENCE)) for unit in places.values()]
+            for start, table in _stored_rows(file, dataset) if places else ():
+                for place, (_, found) in zip(places, references):
+                    part = np.ascontiguousarray(table[:, place : place + REFERENCE.itemsize])
+                    found[start : start + len(part)] = part.view(REFERENCE)[:, 0]
+            known.references, known.rows = references, np.zeros(len(dataset) if places else 0, bool)
+        for unit, found in known.references:
+            check_references(file, os.fstat(file.fileno()).st_size, found[rows], unit, base)
+    if known.references:
+        known.rows[rows] = True
+
+
+def _stored_rows(file: BinaryIO, dataset: h5py.Dataset) -> Iterator[tuple[int, np.ndarray]]:
+    """First row and (n, bytes of a row) uint8, chunk by chunk, as they lie in the file, without what was never written."""
+    plan = dataset.id.get_create_plist()
+    if dataset.ndim != 1 or plan.get_layout() == h5py.h5d.COMPACT:
+        raise ValueError("it isn't one row after the other")
+    blocks: list[tuple[int, int, int]] = []  # first row, position, bytes
+    rows = len(dataset) if dataset.chunks is None else dataset.chunks[0]
+    if dataset.chunks is None:
+        blocks.append((0, dataset.id.get_offset() or 0, dataset.id.get_storage_size()))
+    else:
+        dataset.id.chunk_iter(lambda c: blocks.append((c.chunk_offset[0], c.byte_offset, c.size)))
+    for start, place, count in blocks:
+        if not count or start >= len(dataset):
+            continue
+        file.seek(place)
+        data = _unfiltered(dataset, start, plan) if plan.get_nfilters() else file.read(count)
+        if len(data) < count and not plan.get_nfilters():
+            raise ValueError(f"the file ends before byte {place + count:,}")
+        yield start, np.frombuffer(data, np.uint8).reshape(rows, -1)[: len(dataset) - start]
+
+
+def _unfiltered(dataset: h5py.Dataset, start: int, plan: h5py.h5p.PropDCID) -> bytes:
+    """A chunk of elements of variable length as it was before HDF5's filters, which skip some chunks."""
+    mask, data = dataset.id.read_direct_chunk((start,))
+    for place in reversed(range(plan.get_nfilters())):
+        kind, _, values, name = plan.get_filter(place)
+        if mask >> place & 1:
+            continue
+        if kind == h5py.h5z.FILTER_DEFLATE:
+            most = dataset.chunks[0] * max(REFERENCE.itemsize, dataset.id.get_type().get_size())
+            data = zlib.decompressobj().decompress(data, most)
+        elif kind == h5py.h5z.FILTER_SHUFFLE:
+            data = np.frombuffer(data, np.uint8).reshape(values[0], -1).T.tobytes()
+        else:
+            raise ValueError(
+                f"packed by {name.decode(errors='replace')}; h5repack -f GZIP=4 writes it so that it is read"
+            )
+    return bytes(data)
+
+
+def places_of_lengths(kind: h5py.h5t.TypeID) -> dict[int, int]:
+    """Byte offsets in a stored element where a reference to the heap stands, and the unit of its length in bytes.
+
+    Raises ValueError for kinds of elements that no sample file has.
+    """
+    if isinstance(kind, h5py.h5t.TypeStringID):
+        return {0: 1} if kind.is_variable_str() else {}
+    if isinstance(kind, h5py.h5t.TypeVlenID) and isinstance(
+        kind.get_super(), h5py.h5t.TypeIntegerID | h5py.h5t.TypeFloatID
+    ):
+        return {0: kind.get_super().get_size()}
+    if isinstance(kind, h5py.h5t.TypeCompoundID):
+        members = [(kind.get_member_offset(i), kind.get_member_type(i)) for i in range(kind.get_nmembers())]
+        return {start + p: unit for start, member in members for p, unit in places_of_lengths(member).items()}
+    if kind.dtype.hasobject:
+        raise ValueError(f"elements of type {kind.dtype}")
+    return {}
