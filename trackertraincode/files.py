@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterable, Iterator
@@ -9,9 +10,10 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from trackertraincode.errors import UserError
+from trackertraincode.errors import SampleFormatError, UserError
 
 _LOCK = "trackertraincode.lock"  # in the folder of a temporary file
+_SHARD = re.compile(r"(.*)-(\d{5})-of-(\d{5})")  # stem of a shard: set, number, how many
 ALMOST_FULL = 1 << 16  # free bytes with which no file of ours can be written
 _FIRST_BYTES = {  # of files that are replaced without a question
     ".h5": (b"\x89HDF\r\n\x1a\n",),
@@ -34,6 +36,48 @@ def data_dir() -> Path | None:
     return Path(text) if text else None
 
 
+def shard_path(path: Path, number: int, count: int) -> Path:
+    """faces.h5 -> faces-00003-of-00016.h5."""
+    return path.with_name(f"{path.stem}-{number:05d}-of-{count:05d}{path.suffix}")
+
+
+def files_of(path: Path) -> list[Path]:
+    """The files of a data set: `path` itself, or those whose names match the pattern that its name is, sorted.
+
+    Raises SampleFormatError where a pattern matches nothing, where a shard is missing, and where two sets of shards have
+    such names.
+    """
+    files = _matching(path)
+    if files == [path]:
+        return files
+    if not files:
+        raise SampleFormatError(f"{path}: no file has such a name; check the folder and the pattern.")
+    shards = [match for file in files if (match := _SHARD.fullmatch(file.stem))]
+    if not shards:
+        return files
+    sets = sorted({f"{match[1]}-*-of-{match[3]}{path.suffix}" for match in shards})
+    if len(sets) > 1 or len(shards) < len(files):
+        whole = [file.name for file in files if not _SHARD.fullmatch(file.stem)]
+        raise SampleFormatError(
+            f"{path}: are files of several data sets, {' and '.join([*sets, *whole][:3])}; name one."
+        )
+    count, there = int(shards[0][3]), {int(match[2]) for match in shards}
+    missing = [number for number in range(count) if number not in there]
+    if missing:
+        name = shard_path(path.with_name(shards[0][1] + path.suffix), missing[0], count).name
+        raise SampleFormatError(
+            f"{path}: {name} is missing (one of {len(missing)} of {count} shards); run what writes it again with --resume, "
+            "or copy it here."
+        )
+    return files
+
+
+def _matching(path: Path) -> list[Path]:
+    if not {"*", "?"} & set(path.name) or path.is_file():
+        return [path]
+    return sorted(file for file in path.parent.glob(path.name) if file.is_file())
+
+
 def check_outputs(
     outputs: Iterable[Path | None],
     inputs: Iterable[Path | None],
@@ -47,7 +91,7 @@ def check_outputs(
     files that aren't what their names say. An output must be neither an input (links resolved) nor another output, and
     its folder, or the nearest that exists, must be one in which this process may write.
     """
-    sources = [path for path in inputs if path is not None]
+    sources = [file for path in inputs if path is not None for file in _matching(path)]
     written: list[Path] = []
     for path, is_folder in [*((p, False) for p in outputs), *((p, True) for p in folders)]:
         if path is None or is_stream(path):

@@ -179,7 +179,7 @@ def _histogram(name: str, values: np.ndarray, bins: int, size: tuple[int, int]) 
     values = values[np.isfinite(values)]
     if not len(values):
         return draw_text(canvas, [f"{name}: none"], 0.45)
-    counts, edges = np.histogram(values, bins)
+    counts, edges = np.histogram(values.astype(np.float64), bins)  # float32 has no room for bins between neighbours
     top, bottom = 44, height - 22
     lefts = np.linspace(8, width - 8, bins + 1).round().astype(int)
     for count, left, right in zip(counts, lefts[:-1], lefts[1:]):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from trackertraincode.errors import CatalogError, closest_first
-from trackertraincode.files import data_dir
+from trackertraincode.files import data_dir, files_of
 from trackertraincode.sample.sample import BATCH_LABELS, LABELS
 
 HDF5 = (".h5", ".hdf5")  # suffixes of paths of files where names of data sets are taken too
@@ -30,7 +30,7 @@ Rows = tuple[int, int | None]  # first row and the one after the last; None: to 
 class DatasetSpec:
     """One named data set."""
 
-    file: str  # below $DATADIR
+    file: str  # below $DATADIR; a pattern such as "faces-*.h5" names several files that are one data set
     weight: float  # default sampling frequency, relative to other sets
     labels: tuple[str, ...]  # keys of LABEL_SETS
     made_by: str  # how to get the file
@@ -193,10 +193,15 @@ def _path(name: str, file: str, made_by: str) -> Path:
         if folder is None:
             raise CatalogError(f"data set {name}: set the environment variable DATADIR to the folder with {file}.")
         path = folder / file
-    if not path.is_file():
+    if not _is_there(path):
         how = f"make it with {made_by}" if made_by.startswith("scripts/") else f"it {made_by}"
         raise CatalogError(f"data set {name}: {path} is missing; {how}.")
     return path
+
+
+def _is_there(path: Path) -> bool:
+    """Raises SampleFormatError where a shard of several is missing."""
+    return path.is_file() or (any(path.parent.glob(path.name)) and bool(files_of(path)))
 
 
 def _weight_of(text: str, name: str, number: str) -> float:

@@ -14,12 +14,14 @@ import numpy as np
 import torch
 
 from trackertraincode.datasets import dshdf5, plausibility
-from trackertraincode.datasets.sample_file import SampleFile, bad_quaternions
+from trackertraincode.datasets.sample_file import bad_quaternions
+from trackertraincode.datasets.shards import Samples, open_samples
 from trackertraincode.errors import SampleFormatError
 from trackertraincode.facemodel.embedded import embedded_head
 from trackertraincode.facemodel.head_model import HeadModel
 from trackertraincode.facemodel.landmarks68 import EYE_CORNERS
 from trackertraincode.facemodel.load import load_head_model
+from trackertraincode.files import files_of
 from trackertraincode.geometry.camera import project_weak_perspective
 from trackertraincode.geometry.euler import matrix_to_aflw
 from trackertraincode.geometry.rotation import quat_to_matrix
@@ -79,9 +81,10 @@ def check_file(
     are done, and of how many. whole: gets what its `suspicions` need. Raises SampleFormatError when the file can't be
     opened at all.
     """
-    dshdf5.open_file(path).close()
+    for part in files_of(path):
+        dshdf5.open_file(part).close()
     try:
-        file = SampleFile(path)
+        file = open_samples(path)
     except SampleFormatError as error:
         yield Fault(None, "", _without_path(error, path))
         return
@@ -113,7 +116,7 @@ def head_model_for(path: Path, face_model: Path | None) -> tuple[HeadModel | Non
 
     face_model: bfm_noneck_v3.pkl, None to look in $DATADIR. Raises SampleFormatError, ModelFileError.
     """
-    with SampleFile(path) as file:
+    with open_samples(path) as file:
         if not set(COMPARED) <= set(file.fields):
             return None, f"landmarks aren't compared with the pose, which takes {', '.join(COMPARED)}"
         wanted = file.face_model
@@ -127,7 +130,7 @@ def _without_path(error: Exception, path: Path) -> str:
     return str(error).removeprefix(f"{path}: ")
 
 
-def _fault_of_structure(file: SampleFile, attribute: str) -> Fault | None:
+def _fault_of_structure(file: Samples, attribute: str) -> Fault | None:
     """What is wrong with a field as a whole."""
     try:
         file.check(attribute)
@@ -137,7 +140,7 @@ def _fault_of_structure(file: SampleFile, attribute: str) -> Fault | None:
 
 
 def _check_rows(
-    file: SampleFile,
+    file: Samples,
     usable: Sequence[str],
     rows: range,
     model: HeadModel | None,
@@ -247,7 +250,7 @@ def check_landmarks(labels: dict[str, np.ndarray], model: HeadModel) -> Iterator
 
 
 def _check_images(
-    file: SampleFile, attribute: str, rows: range, whole: Whole, pool: ThreadPoolExecutor | None
+    file: Samples, attribute: str, rows: range, whole: Whole, pool: ThreadPoolExecutor | None
 ) -> Iterator[Fault]:
     """Decode; sizes of images are remembered, those of label images are compared with them."""
     sizes = whole.sizes
@@ -271,7 +274,7 @@ def _check_images(
             yield Fault(row, name, f"{tuple(outcome)} pixels, expected those of the image, {tuple(sizes[row])}")
 
 
-def _read_one(file: SampleFile, attribute: str, row: int) -> bytes | str:
+def _read_one(file: Samples, attribute: str, row: int) -> bytes | str:
     """The encoded image, or what is wrong with it."""
     try:
         return file.images([row], attribute)[0]

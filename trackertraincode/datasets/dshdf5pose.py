@@ -14,7 +14,8 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from trackertraincode.datasets.pose_writer import PoseWriter
-from trackertraincode.datasets.sample_file import SampleFile, is_absent
+from trackertraincode.datasets.sample_file import is_absent
+from trackertraincode.datasets.shards import Samples, open_samples
 from trackertraincode.errors import SampleFormatError
 from trackertraincode.sample.sample import BY_ATTRIBUTE, LABELS, Sample
 
@@ -36,7 +37,7 @@ class FieldCategory:
 
 
 class Hdf5PoseDataset(Dataset[Sample]):
-    """All samples of one file. Labels are read once, into memory; images when they are asked for.
+    """All samples of one file, or of all whose names match a pattern. Labels are read once, into memory; images when asked.
 
     Works with `torch.utils.data`: it can be pickled, and each process opens the file for itself.
     """
@@ -47,13 +48,13 @@ class Hdf5PoseDataset(Dataset[Sample]):
         Raises SampleFormatError when the file is missing, damaged, or breaks the format.
         """
         self.path = Path(path)
-        self._file: SampleFile | None = None
+        self._file: Samples | None = None
         self._process = 0  # that opened the file
         known = [attribute for attribute in BY_ATTRIBUTE if attribute != "image"]
         for name in labels or ():
             if name not in known:
                 raise SampleFormatError(f"{self.path}: no label is called '{name}'; choose among {', '.join(known)}.")
-        with SampleFile(self.path) as file:
+        with open_samples(self.path) as file:
             self._count = len(file)
             self.fields = file.fields  # attributes that the file has, images included
             self.source = file.source
@@ -150,11 +151,11 @@ class Hdf5PoseDataset(Dataset[Sample]):
             return None
         return str(int(np.searchsorted(self.sequence_starts, row, side="right")) - 1)
 
-    def _open(self) -> SampleFile:
+    def _open(self) -> Samples:
         """The file, opened by this very process: a handle that a fork brought along shares its position."""
         if self._file is None or self._process != os.getpid():
             self.close()
-            self._file, self._process = SampleFile(self.path), os.getpid()
+            self._file, self._process = open_samples(self.path), os.getpid()
         return self._file
 
 

@@ -19,9 +19,10 @@ import numpy as np
 
 from trackertraincode import __version__
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset, PoseWriter
-from trackertraincode.datasets.sample_file import SampleFile
+from trackertraincode.datasets.shards import open_samples
 from trackertraincode.datasets.statistics import QUANTITIES
 from trackertraincode.errors import ConfigError, SampleFormatError, closest_first
+from trackertraincode.files import files_of
 from trackertraincode.sample.fields import Kind
 from trackertraincode.sample.sample import LABELS, Sample
 
@@ -209,17 +210,20 @@ def _provenance(tool: str, datasets: Sequence[Hdf5PoseDataset], options: Mapping
 
 
 def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    for part in files_of(path):
+        with part.open("rb") as file:
+            hashlib.file_digest(file, lambda: digest)
+    return digest.hexdigest()
 
 
 def count_rows(path: Path) -> int:
     """Samples in a file. Raises SampleFormatError."""
-    with SampleFile(path) as file:
+    with open_samples(path) as file:
         return len(file)
 
 
 def unknown_data_sets(path: Path) -> tuple[str, ...]:
     """Data sets that a copy leaves out, since the format doesn't know them."""
-    with SampleFile(path) as file:
+    with open_samples(path) as file:
         return file.unknown

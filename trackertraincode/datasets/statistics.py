@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from tabulate import tabulate
 
-from trackertraincode.datasets.sample_file import NO_INDEX, SampleFile, is_absent
+from trackertraincode.datasets.sample_file import NO_INDEX, is_absent
+from trackertraincode.datasets.shards import Samples, open_samples
 from trackertraincode.errors import SampleFormatError
 from trackertraincode.geometry.euler import matrix_to_aflw
 from trackertraincode.geometry.rotation import quat_to_matrix
@@ -67,11 +68,11 @@ def quantities_of(labels: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 def row_quantities(path: Path) -> dict[str, np.ndarray]:
     """Those of QUANTITIES that a file has, (N,) each: 24 bytes per row, read in chunks. Raises SampleFormatError."""
-    with SampleFile(path) as file:
+    with open_samples(path) as file:
         return _quantities(file)
 
 
-def _quantities(file: SampleFile) -> dict[str, np.ndarray]:
+def _quantities(file: Samples) -> dict[str, np.ndarray]:
     wanted = [a for a in ("rotation", "head", "face_box") if a in file.fields]
     for attribute in wanted:
         file.check(attribute)
@@ -86,7 +87,7 @@ def chunks(count: int) -> Iterator[range]:
 
 def summarize(path: Path) -> Summary:
     """Read a file once from end to end, images excepted. Raises SampleFormatError."""
-    with SampleFile(path) as file:
+    with open_samples(path) as file:
         for attribute in file.fields:
             file.check(attribute)
         persons, faces = _persons_and_faces(file)
@@ -105,7 +106,7 @@ def summarize(path: Path) -> Summary:
         )
 
 
-def _present(file: SampleFile, attribute: str) -> int:
+def _present(file: Samples, attribute: str) -> int:
     """Rows that have a field."""
     if attribute not in LABELS:
         return len(file)
@@ -113,7 +114,7 @@ def _present(file: SampleFile, attribute: str) -> int:
     return sum(not is_absent(attribute, value) for value in values)
 
 
-def _persons_and_faces(file: SampleFile) -> tuple[int | None, int | None]:
+def _persons_and_faces(file: Samples) -> tuple[int | None, int | None]:
     persons: set[int] = set()
     faces = 0
     for rows in chunks(len(file)):
@@ -125,7 +126,7 @@ def _persons_and_faces(file: SampleFile) -> tuple[int | None, int | None]:
     return len(persons) if "individual" in file.fields else None, faces if "has_face" in file.fields else None
 
 
-def _describe_images(file: SampleFile) -> str:
+def _describe_images(file: Samples) -> str:
     """Kinds and range of sizes of some images; what is wrong with the first that can't be read."""
     rows = np.unique(np.linspace(0, len(file) - 1, SAMPLED_IMAGES).round().astype(int)) if len(file) else np.arange(0)
     kinds: set[str] = set()

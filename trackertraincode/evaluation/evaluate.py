@@ -23,6 +23,7 @@ from trackertraincode.evaluation.crops import PREPROCESSING, EvaluationCrops, it
 from trackertraincode.evaluation.framing import Framing
 from trackertraincode.evaluation.predictor import Predictor
 from trackertraincode.evaluation.protocols import Context, Protocol, aflw_rows, find_protocol, lacks_angles
+from trackertraincode.files import files_of
 from trackertraincode.geometry.boxes import box_size
 from trackertraincode.geometry.euler import matrix_to_aflw
 from trackertraincode.geometry.rotation import quat_to_matrix
@@ -190,7 +191,8 @@ def _seen(
 ) -> Iterator[str]:
     """Marks of a model that was trained, or whose checkpoint was chosen, on this data set, on whatever rows of it."""
     about = predictor.about
-    here = _same_images({protocol.dataset} if options.file is None else set(), {dataset.path.name}, catalog)
+    files = {path.name for path in (dataset.path, *files_of(dataset.path))}
+    here = _same_images({protocol.dataset} if options.file is None else set(), files, catalog)
     if here & _same_images({*about.get("trained_on", [])}, {*about.get("training_files", [])}, catalog):
         yield "trained on these images"
     if here & _same_images({*about.get("selected_on", [])}, set(), catalog):

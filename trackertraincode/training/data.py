@@ -13,6 +13,7 @@ from trackertraincode.augmentation.loader import TrainBatches, ValidationBatches
 from trackertraincode.augmentation.presets import Preset
 from trackertraincode.datasets.catalog import choose, load_catalog, parse_mixture
 from trackertraincode.datasets.mixing import Member, open_mixture, open_whole
+from trackertraincode.files import files_of
 from trackertraincode.options import check, option
 from trackertraincode.workers import default_workers
 
@@ -51,7 +52,8 @@ class Members:
     @property
     def files(self) -> list[Path]:
         """All files that are read, each once."""
-        return list(dict.fromkeys(m.dataset.path for m in [*self.training, *self.validation]))
+        paths = dict.fromkeys(m.dataset.path for m in [*self.training, *self.validation])
+        return list(dict.fromkeys(file for path in paths for file in files_of(path)))
 
     def describe(self) -> list[str]:
         """One line per set: rows to train and to validate on, and what its labels are."""

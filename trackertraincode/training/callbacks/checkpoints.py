@@ -17,7 +17,7 @@ from torch import nn
 
 from trackertraincode.cli import Ended
 from trackertraincode.errors import ModelFileError
-from trackertraincode.files import whole_file
+from trackertraincode.files import files_of, whole_file
 from trackertraincode.models.about import About
 from trackertraincode.models.checkpoint import save_network
 from trackertraincode.models.pose_network import PoseNetwork
@@ -43,7 +43,9 @@ class Saver:
             recipe=self._recipe,
             trained_on=[m.name for m in self._members.training],
             selected_on=[m.name for m in self._members.validation] if name == "best" else [],
-            training_files=sorted({m.dataset.path.name for m in self._members.training}),
+            training_files=sorted(
+                {p.name for m in self._members.training for p in (m.dataset.path, *files_of(m.dataset.path))}
+            ),
             epoch=epoch,
         )
         save_network(self.outdir / f"{name}.ckpt", network, about)
