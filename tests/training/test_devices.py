@@ -5,12 +5,13 @@ from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
 from torch import nn
 from torch._subclasses import FakeTensorMode
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -20,9 +21,13 @@ from trackertraincode.geometry.affine2d import pixels_to_normalized
 from trackertraincode.geometry.constants import constant
 from trackertraincode.geometry.rotation import random_quats
 from trackertraincode.models.pose_network import NetworkConfig, PoseNetwork, build_network
-from trackertraincode.sample.sample import BATCH_LABELS, Batch, make_batch
+from trackertraincode.sample.sample import BATCH_LABELS, Batch, Prediction, make_batch
 from trackertraincode.training import finish as finish_module
-from trackertraincode.training.callbacks.averaging import StochasticWeightAverage
+from trackertraincode.training.callbacks.averaging import (
+    ExponentialMovingAverage,
+    StochasticWeightAverage,
+    WeightAverage,
+)
 from trackertraincode.training.callbacks.batch_norm import batch_norms
 from trackertraincode.training.config import TrainConfig
 from trackertraincode.training.device_augmentation import DeviceAugmentation
@@ -31,6 +36,7 @@ from trackertraincode.training.module import PoseTraining
 from trackertraincode.training.objective import LossOptions, make_objective
 from trackertraincode.training.optimisation import OptimisationOptions
 from trackertraincode.training.trainer import MachineOptions
+from trackertraincode.training.validation import ValidationErrors, pose_errors
 
 SMALL = NetworkConfig(backbone="repvgg_az", width=0.5, input_size=33, uncertainty=True, rotation="sixd")
 
@@ -116,7 +122,7 @@ def test_geometry_is_made_where_it_is_needed(make: Callable[[], torch.Tensor]) -
 
 
 class Copies(TorchDispatchMode):
-    """Notes operations that take memory of the host to the device."""
+    """Notes operations that take memory of the host to the device or back while one waits for the other."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -125,7 +131,7 @@ class Copies(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         used, made = ({t.device.type for t in tree_leaves(x) if isinstance(t, torch.Tensor)} for x in (args, result))
-        if len(used | made) > 1:
+        if len(used | made) > 1 and not (kwargs or {}).get("non_blocking"):
             self.found.append(str(func))
         return result
 
@@ -139,29 +145,80 @@ def move_fakes(module: nn.Module, device: str) -> None:
             part._buffers[name] = torch.empty(value.shape, device=device, dtype=value.dtype)
 
 
-@pytest.mark.parametrize("rotation", ["quaternion", "sixd"])
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("precision", ["32", "bf16", "fp16"])
+@pytest.mark.parametrize(("rotation", "channels"), [("quaternion", 1), ("sixd", 3)])
 @pytest.mark.parametrize("device", ["cuda", "cpu"])
-def test_a_step_stays_on_its_device_and_never_waits(rotation: str, channels: int, device: str) -> None:
+def test_steps_stay_on_their_device_and_never_wait(
+    rotation: Literal["quaternion", "sixd"], channels: int, device: str, precision: str
+) -> None:
     """Fake tensors refuse to mix devices and to tell their values; the constants are on the device after one step."""
     config = replace(SMALL, rotation=rotation, channels=channels, offsets_of=("a", "b"))
     network, objective = PoseNetwork(config), make_objective(LossOptions(), config)
+    averages = [ExponentialMovingAverage(network, 0.99), StochasticWeightAverage(network)]
     augment, copies = DeviceAugmentation(kornia=False, plugin=True), Copies()
+    module = PoseTraining(network, objective, augment, OptimisationOptions(), MachineOptions(precision=precision))
+    module._trainer = SimpleNamespace(global_step=0, num_training_batches=4)  # type: ignore[assignment]
     constant.cache_clear()
+    torch.set_autocast_dtype(device, {"32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision])
     with FakeTensorMode(allow_non_fake_inputs=False):
-        move_fakes(network, device), move_fakes(objective, device)
+        for moved in (module, *(average.network for average in averages)):
+            move_fakes(moved, device)
         zeros = torch.zeros(4, dtype=torch.long, device=device)
         labels = {name: torch.zeros(4, *shape, device=device) for name, shape in BATCH_LABELS.items()}
         image = torch.zeros(4, channels, 33, 33, dtype=torch.uint8, device=device)
         loaded = make_batch(image, zeros, zeros, zeros.float(), **labels)
         for mode in (nullcontext(), copies):
             with mode:
-                batch = augment(loaded, True)
-                loss, _ = objective(network(batch.image, dataset=batch.dataset), batch, 0)
+                torch.set_autocast_enabled(device, precision != "32")
+                loss = module.training_step(loaded, 0)["loss"]
+                with torch.no_grad():
+                    module.validation_step(loaded, 0)
+                torch.set_autocast_enabled(device, False)
+                for average in averages:
+                    average.add(module.network)
                 if device == "cpu":  # autograd asks for the device itself
+                    assert isinstance(loss, torch.Tensor)
                     loss.backward()
     constant.cache_clear()
     assert copies.found == []
+
+
+@pytest.mark.parametrize("decay", [None, 0.9])
+def test_averages_equal_those_of_torch(decay: float | None) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
+    average = WeightAverage("any", network, decay)
+    oracle = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay) if decay else None)
+    for _ in range(4):
+        for value in [*network.parameters(), *network.buffers()]:
+            nn.init.normal_(value) if value.is_floating_point() else value.add_(1)
+        average.add(network)
+        oracle.update_parameters(network)
+    for name, value in average.network.state_dict().items():
+        torch.testing.assert_close(value, oracle.module.state_dict()[name])
+    again = WeightAverage("any", nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2)), decay)
+    again.load_state_dict(average.state_dict())
+    assert again.started
+    assert torch.equal(again.network[0].weight, average.network[0].weight)  # type: ignore[index]
+
+
+def test_validation_errors_are_means_over_the_rows_that_have_the_label() -> None:
+    torch.manual_seed(0)
+    rotation, answer, head = random_quats(6), random_quats(6), torch.randn(6, 3)
+    rotation[4:], head[0] = torch.nan, torch.nan
+    zeros, errors = torch.zeros(6, dtype=torch.long), ValidationErrors()
+    batch = make_batch(torch.zeros(6, 1, 3, 3), zeros, zeros, rotation=rotation, head=head)
+    prediction = Prediction(rotation=answer, head=torch.zeros(6, 3))
+    for rows in ([0, 1, 2], [3, 4], [5]):
+        some = torch.tensor(rows)
+        errors.add(prediction.select(some), batch.select(some), {"loss": torch.tensor(float(len(rows)))})
+    found = errors.result(SimpleNamespace(trainer=SimpleNamespace(world_size=1)))  # type: ignore[arg-type]
+    expected = pose_errors(answer[:4], rotation[:4]).double().mean(0).tolist()
+    assert [found[name] for name in ("pitch", "yaw", "roll", "geodesic")] == pytest.approx(expected)
+    assert found["mae"] == pytest.approx(sum(expected[:3]) / 3)
+    assert found["loss"] == pytest.approx((3 * 3 + 2 * 2 + 1) / 6)
+    assert found["size"] == pytest.approx(head[1:, 2].square().mean().sqrt().item())
+    assert found["xy"] == pytest.approx(head[1:, :2].square().sum(-1).mean().sqrt().item())
 
 
 def test_network_and_objective_are_one_graph() -> None:

@@ -115,7 +115,7 @@ def test_one_budget_gives_one_curve_however_it_is_cut_into_epochs(run: Run, monk
     """Learning rates, the ramp of the likelihoods, and after which steps weights are averaged."""
     seen: list[tuple] = []
     step, objective = run_module.PoseTraining.training_step, Objective.forward
-    average = StochasticWeightAverage._add
+    average = StochasticWeightAverage.add
 
     def note(name: str, function: Callable, values: Callable) -> Callable:
         def noted(self, *arguments, **options):
@@ -130,7 +130,7 @@ def test_one_budget_gives_one_curve_however_it_is_cut_into_epochs(run: Run, monk
         note("lr", step, lambda self, *_: [group["lr"] for group in self.trainer.optimizers[0].param_groups]),
     )
     monkeypatch.setattr(Objective, "forward", note("ramp", objective, lambda self, prediction, batch, period: [period]))
-    monkeypatch.setattr(StochasticWeightAverage, "_add", note("swa", average, lambda self, module: []))
+    monkeypatch.setattr(StochasticWeightAverage, "add", note("swa", average, lambda self, module: []))
     curves = []
     for epochs, samples in ((2, 96), (3, 64), (12, 16)):
         seen.clear()

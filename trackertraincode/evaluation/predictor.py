@@ -73,14 +73,14 @@ class OnnxPredictor:
         """threads: None for as many as there are cores."""
         self._model = OnnxPoseModel(path, 1, exact=True)
         self._threads = threads or usable_cores()
+        self._pool = ThreadPoolExecutor(self._threads)
         self.path, self.name = path, "/".join(path.parts[-2:])
         self.input_size, self.channels, self.about = self._model.input_size, self._model.channels, self._model.about
 
     def predict(self, images: Tensor) -> Prediction:
         """(B, C, S, S) -> see Predictor."""
         parts = [part for part in np.array_split(images.numpy(), self._threads) if len(part)]
-        with ThreadPoolExecutor(self._threads) as pool:
-            answers = list(pool.map(self._model.run, parts))
+        answers = list(self._pool.map(self._model.run, parts))
         return Prediction(
             **{name: torch.from_numpy(np.concatenate([answer[name] for answer in answers])) for name in answers[0]}
         )

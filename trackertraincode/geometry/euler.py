@@ -9,6 +9,8 @@ looks to the image's left, about +Z tilts clockwise as seen. Angles are radians,
 import torch
 from torch import Tensor
 
+from trackertraincode.geometry.constants import constant
+
 _GIMBAL = 1e-6  # cosine of the middle angle under which the outer axes coincide
 
 
@@ -50,7 +52,7 @@ def matrix_to_extrinsic_xyz(R: Tensor) -> Tensor:
 
 
 def _signs(angles: Tensor, *signs: float) -> Tensor:
-    return angles * angles.new_tensor(signs)
+    return angles * constant(signs, angles.device, angles.dtype)
 
 
 def aflw_to_matrix(pitch_yaw_roll: Tensor) -> Tensor:
@@ -102,5 +104,5 @@ def matrix_to_pointing04(R: Tensor) -> Tensor:
 
 def sixdrepnet_to_matrix(R: Tensor) -> Tensor:
     """Convention bridge to 6DRepNet's matrices and back: S Rᵀ S with S = diag(1, -1, -1)."""
-    s = R.new_tensor([1.0, -1.0, -1.0])
+    s = constant((1.0, -1.0, -1.0), R.device, R.dtype)
     return s[:, None] * R.transpose(-1, -2) * s

@@ -36,9 +36,9 @@ class Teachers:
     def loss(self, prediction: Prediction, batch: Batch) -> Tensor:
         """B rows -> (): sum of the pose and box terms, mean over batch and teachers."""
         device = prediction.rotation.device
-        total = torch.zeros((), device=device)
+        total, images = torch.zeros((), device=device), batch.image.cpu()
         for model in self._models:
-            answer = model.predict(batch.image.cpu()).to(device)
+            answer = model.predict(images).to(device)
             labels = replace(
                 batch, labels=batch.labels | {n: getattr(answer, n) for n in ("rotation", "head", "face_box")}
             )

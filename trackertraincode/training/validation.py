@@ -14,32 +14,29 @@ POSE_ERRORS = ("pitch", "yaw", "roll", "geodesic")  # degrees
 
 
 class ValidationErrors:
-    """Adds up losses and pose errors; `result` gives their means."""
+    """Adds up losses and pose errors where they are, so that no device waits; `result` gives their means."""
 
     def __init__(self) -> None:
-        self._sums: dict[str, float] = {}
-        self._counts: dict[str, float] = {}
+        self._sums: dict[str, Tensor] = {}  # (2,): total, count
 
     def add(self, prediction: Prediction, batch: Batch, losses: dict[str, Tensor]) -> None:
         """B rows. losses: means () over the batch."""
+        every = torch.ones(len(batch), dtype=torch.bool, device=batch.image.device)
         for name, value in losses.items():
-            self._add(name, float(value) * len(batch), len(batch))
-        rows = batch.present("rotation")
-        errors = pose_errors(prediction.rotation[rows], batch.rotation[rows]).sum(0)
-        for name, value in zip(POSE_ERRORS, errors.tolist()):
-            self._add(name, value, int(rows.sum()))
-        rows = batch.present("head")
-        squared = (prediction.head[rows] - batch.head[rows]).square()
-        self._add("xy", float(squared[:, :2].sum()), int(rows.sum()))
-        self._add("size", float(squared[:, 2].sum()), int(rows.sum()))
+            self._add(name, value.expand(len(batch)), every)
+        errors = pose_errors(prediction.rotation, batch.rotation)
+        for name, values in zip(POSE_ERRORS, errors.unbind(-1)):
+            self._add(name, values, batch.present("rotation"))
+        squared, present = (prediction.head - batch.head).square(), batch.present("head")
+        self._add("xy", squared[:, :2].sum(-1), present)
+        self._add("size", squared[:, 2], present)
 
     def result(self, module: L.LightningModule) -> dict[str, float]:
         """Means over all processes: losses, degrees, `mae` of the three angles; `xy` and `size` as RMSE in half crops."""
         names = sorted(self._sums)
-        totals = torch.tensor([[self._sums[n], self._counts[n]] for n in names], dtype=torch.float64).reshape(-1, 2)
+        totals = torch.stack([self._sums[name] for name in names]) if names else torch.zeros(0, 2)
         if module.trainer.world_size > 1:
-            shared = totals.to(module.device, torch.float32 if module.device.type == "mps" else torch.float64)
-            totals = torch.as_tensor(module.trainer.strategy.reduce(shared, reduce_op="sum")).cpu().double()
+            totals = torch.as_tensor(module.trainer.strategy.reduce(totals.to(module.device), reduce_op="sum"))
         means = {name: total / count for name, (total, count) in zip(names, totals.tolist()) if count > 0}
         for name in ("xy", "size"):
             if name in means:
@@ -48,9 +45,11 @@ class ValidationErrors:
             means["mae"] = (means["pitch"] + means["yaw"] + means["roll"]) / 3.0
         return means
 
-    def _add(self, name: str, total: float, count: int) -> None:
-        self._sums[name] = self._sums.get(name, 0.0) + total
-        self._counts[name] = self._counts.get(name, 0.0) + count
+    def _add(self, name: str, values: Tensor, rows: Tensor) -> None:
+        """values: (B,), of which those of `rows` (B,) bool count; the others may be NaN."""
+        dtype = torch.float32 if values.device.type == "mps" else torch.float64
+        added = torch.stack([torch.where(rows, values, 0.0).to(dtype).sum(), rows.sum().to(dtype)])
+        self._sums[name] = self._sums[name] + added if name in self._sums else added
 
 
 def pose_errors(predicted: Tensor, true: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """Stops a run whose loss isn't finite, and keeps the batch that did it."""
 
+from collections import deque
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightning as L
 import torch
@@ -12,44 +13,70 @@ from trackertraincode.models.weights import save_plain
 from trackertraincode.sample.sample import Batch
 
 BATCH_FILE = "nan_batch.pt"
+BEHIND = 8  # steps that a device may be behind the host before this waits for it
 
 
 class TrainingDiverged(UserError):
     """The loss became NaN or infinite."""
 
 
+class _Step(NamedTuple):
+    number: int
+    loss: Tensor
+    parts: dict[str, Tensor]
+    batch: Batch
+    finite: "_Answer"
+
+
 class NanGuard(L.Callback):
-    """Looks at each loss one step later, so that the device never waits for the check."""
+    """Looks at each loss some steps later, when the device has long computed it, and at the rest when an epoch ends."""
 
     def __init__(self, outdir: Path) -> None:
         self.outdir = outdir
-        self._pending: tuple[Tensor, dict[str, Tensor], Batch, int] | None = None
+        self._pending: deque[_Step] = deque()
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        self._check(trainer)
-        self._pending = (outputs["loss"].detach(), outputs["parts"], batch, batch_idx)
+        loss = outputs["loss"].detach()
+        total = trainer.strategy.reduce(loss.clone(), reduce_op="sum") if trainer.world_size > 1 else loss
+        finite = _Answer(torch.isfinite(torch.as_tensor(total)))
+        self._pending.append(_Step(batch_idx, loss, outputs["parts"], batch, finite))
+        if len(self._pending) > BEHIND:
+            self._check(trainer, self._pending.popleft())
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        self._check(trainer)
+        while self._pending:
+            self._check(trainer, self._pending.popleft())
 
-    def _check(self, trainer: L.Trainer) -> None:
+    def _check(self, trainer: L.Trainer, step: _Step) -> None:
         """All processes stop together; those whose loss is not finite say so."""
-        pending, self._pending = self._pending, None
-        if pending is None:
+        if step.finite.read():
             return
-        loss, parts, batch, step = pending
-        total = (
-            torch.as_tensor(trainer.strategy.reduce(loss.clone(), reduce_op="sum")) if trainer.world_size > 1 else loss
-        )
-        if bool(torch.isfinite(total)):
-            return
-        epoch = trainer.current_epoch
-        if bool(torch.isfinite(loss)):
-            raise TrainingDiverged(f"epoch {epoch + 1}, step {step + 1}: another process's loss is not finite.")
+        where = f"epoch {trainer.current_epoch + 1}, step {step.number + 1}"
+        if bool(torch.isfinite(step.loss)):
+            raise TrainingDiverged(f"{where}: another process's loss is not finite.")
         path = self.outdir / (BATCH_FILE if trainer.is_global_zero else f"rank{trainer.global_rank}_{BATCH_FILE}")
-        save_plain(path, {k: v.cpu() for k, v in batch.tensors().items()} | {"parts": parts})
-        bad = [name for name, value in parts.items() if not bool(torch.isfinite(value))]
+        save_plain(path, {k: v.cpu() for k, v in step.batch.tensors().items()} | {"parts": step.parts})
+        bad = [name for name, value in step.parts.items() if not bool(torch.isfinite(value))]
         raise TrainingDiverged(
-            f"epoch {epoch + 1}, step {step + 1}: the loss is not finite, by the terms {', '.join(bad) or '(sum)'}; the "
-            f"batch is saved as {path}. Try a lower --lr, check the data with dscheck, or resume with --resume."
+            f"{where}: the loss is not finite, by the terms {', '.join(bad) or '(sum)'}; the batch is saved as {path}. "
+            "Try a lower --lr, check the data with dscheck, or resume with --resume."
         )
+
+
+class _Answer:
+    """A yes or no that is on its way from the device."""
+
+    def __init__(self, value: Tensor) -> None:
+        """value: () bool."""
+        self._event = None
+        if value.device.type == "cuda":
+            value = value.to("cpu", non_blocking=True)
+            self._event = torch.cuda.Event()
+            self._event.record()
+        self._value = value
+
+    def read(self) -> bool:
+        """Waits where it isn't there yet."""
+        if self._event is not None:
+            self._event.synchronize()
+        return bool(self._value)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from trackertraincode.evaluation.html_report import pyplot
@@ -43,11 +44,13 @@ class Recorder(L.Callback):
         self._epoch_start = time.monotonic()
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+        wait_for(trainer.strategy.root_device)
         self._seconds = time.monotonic() - self._epoch_start
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         epoch = trainer.current_epoch
         samples = int(trainer.num_training_batches) * pl_module.batchsize
+        wait_for(trainer.strategy.root_device)
         now = time.monotonic() - self._epoch_start
         seconds = self._seconds if trainer.enable_validation else now
         record = {
@@ -74,6 +77,12 @@ class Recorder(L.Callback):
         """The curves also of a run that diverged, which is how --find-lr usually ends."""
         if isinstance(exception, TrainingDiverged):
             self.on_train_end(trainer, pl_module)
+
+
+def wait_for(device: torch.device) -> None:
+    """Until it has computed everything, so that a clock tells the truth."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
 
 
 def write_metrics(rows: list[dict[str, float]], path: Path) -> None:
