@@ -32,6 +32,7 @@ from trackertraincode.losses.objective import TERMS
 from trackertraincode.models.backbones import BACKBONES
 from trackertraincode.options import is_option
 from trackertraincode.sample.sample import FIELDS
+from trackertraincode.tracking.rows import ABOUT, COLUMNS
 from trackertraincode.training.options import RECIPES
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -166,6 +167,12 @@ def layers_table() -> str:
     )
 
 
+def rows_table() -> str:
+    rows = [(f"`{name}`", doc) for name, doc in ABOUT.items()]
+    rows += [(", ".join(f"`{name}`" for name in columns.names), columns.doc) for columns in COLUMNS]
+    return table(("columns", "hold"), iter(rows))
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "commands": commands_table,
     "datasets": datasets_table,
@@ -179,6 +186,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "crops": crops_table,
     "losses": losses_table,
     "layers": layers_table,
+    "rows": rows_table,
 }
 
 

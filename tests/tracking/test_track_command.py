@@ -11,8 +11,10 @@ from PIL import Image
 from trackertraincode.commands import run
 from trackertraincode.errors import UserError
 from trackertraincode.sample.images import encode_jpeg, encode_png
+from trackertraincode.tracking import sources as reading
 from trackertraincode.tracking import video
-from trackertraincode.tracking.video import AnnotatedOutput, Frame, iter_frames
+from trackertraincode.tracking.sources import Frame, iter_frames
+from trackertraincode.tracking.video import AnnotatedOutput
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
 
@@ -73,7 +75,7 @@ def test_two_images_are_not_drawn_into_one(track: Track, sources: Path) -> None:
 
 
 def test_outputs_are_checked_before_the_work(track: Track, sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(video, "iter_frames", None)  # the work would begin with it
+    monkeypatch.setattr(reading, "iter_frames", None)  # the work would begin with it
     for words in (["--csv", sources / "p.png" / "x.csv"], ["--output", sources / "x.webm"], ["--json", sources]):
         with pytest.raises(UserError):
             track(sources / "v.avi", *words)
@@ -88,15 +90,15 @@ def test_a_bad_source_leaves_nothing(track: Track, tmp_path: Path) -> None:
 
 def interrupted_frames(source: str, _: object) -> Iterator[Frame]:
     frames = iter_frames(source)
-    yield next(frames)
-    yield next(frames)
+    yield next(frames)._replace(time=0.0)
+    yield next(frames)._replace(time=1 / 30)
     raise KeyboardInterrupt
 
 
 def test_rows_done_so_far_are_written_at_ctrl_c(
     track: Track, sources: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    monkeypatch.setattr(video, "iter_frames", interrupted_frames)
+    monkeypatch.setattr(reading, "iter_frames", interrupted_frames)
     with pytest.raises(KeyboardInterrupt):
         track(sources / "v.avi", "--csv", sources / "x.csv", "--output", sources / "x.avi")
     with (sources / "x.csv").open(newline="", encoding="utf-8") as file:
@@ -106,8 +108,8 @@ def test_rows_done_so_far_are_written_at_ctrl_c(
 
 
 def test_ctrl_c_is_the_end_of_a_camera(track: Track, sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(video, "iter_frames", interrupted_frames)
-    monkeypatch.setattr(video, "is_camera", lambda _: True)
+    monkeypatch.setattr(reading, "iter_frames", interrupted_frames)
+    monkeypatch.setattr(reading, "is_camera", lambda _: True)
     assert track(sources / "v.avi", "--csv", sources / "x.csv", "--output", sources / "x.avi") == 0
     assert len(list(iter_frames(str(sources / "x.avi")))) == 2
 
@@ -122,7 +124,7 @@ def test_a_short_video_is_tracked_and_said_so(track: Track, sources: Path, capsy
 
 def test_without_a_display_nothing_begins(track: Track, sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(video.sys, "executable", "false")
-    monkeypatch.setattr(video, "iter_frames", None)
+    monkeypatch.setattr(reading, "iter_frames", None)
     with pytest.raises(UserError, match="--show needs a display"):
         track(sources / "v.avi", "--show")
 

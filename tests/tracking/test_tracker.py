@@ -15,8 +15,10 @@ from trackertraincode.commands import run
 from trackertraincode.commands.track import find_file
 from trackertraincode.errors import ModelFileError, UserError
 from trackertraincode.sample.images import decode, encode_png
+from trackertraincode.tracking.rows import NAMES, pose_row, row_writer
+from trackertraincode.tracking.sources import Frame, iter_frames
 from trackertraincode.tracking.tracker import HeadPoseTracker
-from trackertraincode.tracking.video import AnnotatedOutput, Frame, iter_frames, pose_row, write_rows
+from trackertraincode.tracking.video import AnnotatedOutput
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +155,9 @@ def test_without_a_model_the_script_says_how_to_get_one(monkeypatch: pytest.Monk
 
 
 def test_frames_without_a_face_keep_their_row(tmp_path: Path) -> None:
-    write_rows([pose_row("0", None)], json_file=tmp_path / "p.json", csv_file=tmp_path / "p.csv")
-    assert json.loads((tmp_path / "p.json").read_text()) == [{"frame": "0", "face": False}]
-    assert (tmp_path / "p.csv").read_text().splitlines() == ["frame,face", "0,False"]
+    with row_writer(json_file=tmp_path / "p.json", csv_file=tmp_path / "p.csv") as write:
+        write(pose_row(Frame("0", np.zeros((4, 4, 3), np.uint8), time=0.5), None))
+    assert json.loads((tmp_path / "p.json").read_text()) == [{"frame": "0", "time": 0.5, "face": False}]
+    head, row = (tmp_path / "p.csv").read_text().splitlines()
+    assert head == ",".join(NAMES)
+    assert row.rstrip(",") == "0,0.5,False"

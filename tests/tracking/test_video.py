@@ -11,15 +11,8 @@ from PIL import Image
 from trackertraincode.errors import UserError
 from trackertraincode.sample.images import encode_png
 from trackertraincode.tracking import video
-from trackertraincode.tracking.video import (
-    AnnotatedOutput,
-    Frame,
-    check_display,
-    check_image_folder,
-    is_camera,
-    iter_frames,
-    writable_rate,
-)
+from trackertraincode.tracking.sources import Frame, is_camera, iter_frames
+from trackertraincode.tracking.video import AnnotatedOutput, check_display, check_image_folder, writable_rate
 
 
 @pytest.fixture

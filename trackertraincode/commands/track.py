@@ -2,6 +2,7 @@
 
 ttc track video.mp4 --model pose.onnx --localizer loc.onnx --output drawn.mp4 --csv poses.csv
 ttc track 0 --show      the first camera, with model.onnx of this folder, $DATADIR or demo/
+ttc track 0 --udp 127.0.0.1:4242    to OpenTrack's input "UDP over network"
 """
 
 import argparse
@@ -11,7 +12,7 @@ import sys
 import time
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
@@ -21,7 +22,6 @@ from trackertraincode.files import check_outputs, data_dir
 
 if TYPE_CHECKING:
     from trackertraincode.tracking.tracker import HeadPoseTracker
-    from trackertraincode.tracking.video import AnnotatedOutput
 
 MODEL, LOCALIZER = "model.onnx", "localizer.onnx"
 LOOK_EVERY = 15  # frames between looks whether the head is still there
@@ -42,6 +42,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", type=output_file, help="poses as JSON")
     parser.add_argument("--csv", type=output_file, help="poses as CSV")
+    parser.add_argument(
+        "--udp", type=udp_address, metavar="HOST:PORT", help="send poses to OpenTrack, which listens at port 4242"
+    )
     parser.add_argument("--show", action="store_true", help="open a window; q closes it (Ctrl-C ends a camera)")
     parser.add_argument("--fov", type=field_of_view, default=56.0, help="diagonal field of view of the camera, degrees")
     parser.add_argument("--independent", action="store_true", help="frames are unrelated images: find each face anew")
@@ -64,12 +67,11 @@ def run(options: argparse.Namespace) -> int:
         overwrite=options.overwrite,
     )
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # silent: what it says of damaged videos, we say in one line
-    from trackertraincode.tracking import video
+    from trackertraincode.tracking import sources, video
     from trackertraincode.tracking.tracker import HeadPoseTracker
 
     if to_folder:
         video.check_image_folder(source, options.output)
-    output = video.AnnotatedOutput(options.output) if options.output else None
     if options.show:
         video.check_display()
     tracker = HeadPoseTracker(
@@ -77,38 +79,31 @@ def run(options: argparse.Namespace) -> int:
         localizer,
         diagonal_fov_deg=options.fov,
         localize_every=LOOK_EVERY,
-        whole_frames=source.is_dir() or source.suffix.lower() in video.IMAGES,
+        whole_frames=source.is_dir() or source.suffix.lower() in sources.IMAGES,
     )
-    rows: list[dict[str, Any]] = []
-    try:
-        _track(options, tracker, output, rows)
-    finally:  # what was done before Ctrl-C or an error isn't lost
-        if rows:
-            video.write_rows(rows, json_file=options.json, csv_file=options.csv)
-            print(f"{sum(bool(row['face']) for row in rows)} of {len(rows)} frames show a face")
-    if len(rows) == 1 and rows[0]["face"]:
-        print("pitch {pitch:.1f}, yaw {yaw:.1f}, roll {roll:.1f} degrees".format(**rows[0]))
+    with contextlib.ExitStack() as stack:
+        _track(options, tracker, stack)
     return 0
 
 
-def _track(
-    options: argparse.Namespace,
-    tracker: "HeadPoseTracker",
-    output: "AnnotatedOutput | None",
-    rows: list[dict[str, Any]],
-) -> None:
-    """Add a row for each frame of the source; write and show them drawn, as far as that is wanted."""
+def _track(options: argparse.Namespace, tracker: "HeadPoseTracker", stack: contextlib.ExitStack) -> None:
+    """Write a row for each frame of the source; send, draw and show its pose, as far as that is wanted."""
     import cv2
 
-    from trackertraincode.tracking import video
+    from trackertraincode.tracking import rows, sources, udp, video
 
+    output = video.AnnotatedOutput(options.output) if options.output else None
+    sender = stack.enter_context(udp.PoseSender(*options.udp)) if options.udp else None
     independent = options.independent or Path(options.source).is_dir()
-    frames = video.iter_frames(options.source, lambda note: tqdm.write(note, file=sys.stderr))
+    frames = sources.iter_frames(options.source, lambda note: tqdm.write(note, file=sys.stderr))
     first = next(frames)  # before any file is made
-    with contextlib.ExitStack() as stack:
+    count = faces = 0
+    row: rows.Row = {}
+    try:
+        write_row = stack.enter_context(rows.row_writer(json_file=options.json, csv_file=options.csv))
         if output is not None:
             stack.enter_context(output)
-        if video.is_camera(options.source):  # which has no other end
+        if sources.is_camera(options.source):  # which has no other end
             stack.enter_context(contextlib.suppress(KeyboardInterrupt))
         for frame in tqdm(chain([first], frames), unit=" frames"):
             if independent:
@@ -116,7 +111,11 @@ def _track(
             start = time.perf_counter()
             pose = tracker.update(frame.image)
             fps = 1.0 / (time.perf_counter() - start)
-            rows.append(video.pose_row(frame.name, pose))
+            if sender is not None and pose is not None:
+                sender.send(pose)
+            row = rows.pose_row(frame, pose)
+            write_row(row)
+            count, faces = count + 1, faces + bool(row["face"])
             if output is None and not options.show:
                 continue
             drawn = video.draw_pose(frame.image, pose, fps)
@@ -126,6 +125,18 @@ def _track(
                 cv2.imshow("head pose", drawn[..., ::-1])
                 if cv2.waitKey(1) & 0xFF == ord("q"):
                     break
+    finally:
+        print(f"{faces} of {count} frames show a face")
+    if count == 1 and row["face"]:
+        print("pitch {pitch:.1f}, yaw {yaw:.1f}, roll {roll:.1f} degrees".format(**row))
+
+
+def udp_address(text: str) -> tuple[str, int]:
+    """argparse type: HOST:PORT."""
+    host, _, port = text.rpartition(":")
+    if not host.strip("[]") or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r}: expected HOST:PORT, such as 127.0.0.1:4242")
+    return host.strip("[]"), int(port)
 
 
 def find_file(name: str) -> Path | None:

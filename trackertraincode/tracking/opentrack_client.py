@@ -215,6 +215,21 @@ def world_rotation(quat: np.ndarray, position: HeadPosition) -> np.ndarray:
     return _multiply(turn / np.linalg.norm(turn), world)
 
 
+def opentrack_values(position: HeadPosition, rotation: np.ndarray) -> tuple[float, ...]:
+    """World position and rotation (4,) i, j, k, w -> x, y, z in cm, yaw, pitch, roll in degrees, as the plugin gives them.
+
+    x grows to the right of the image, y upwards, z away from the camera. Looking to the left of the image, looking up
+    and tilting clockwise as seen are positive. Roll is about the way the face looks, so it is the last of the turns.
+    """
+    i, j, k, w = (float(value) for value in np.asarray(rotation, np.float64) / np.linalg.norm(rotation))
+    forward = 1 - 2 * (j * j + k * k), 2 * (i * j + k * w), 2 * (i * k - j * w)
+    yaw = math.atan2(forward[2], forward[0])
+    pitch = math.atan2(forward[1], math.hypot(forward[0], forward[2]))
+    roll = math.atan2(2 * (j * k - i * w), 1 - 2 * (i * i + k * k))  # the second row of the matrix
+    centimetres = -position.z / 10, position.y / 10, -position.x / 10
+    return *centimetres, math.degrees(yaw), math.degrees(pitch), math.degrees(roll)
+
+
 def _multiply(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Product (4,) of quaternions (4,) i, j, k, w."""
     vector = a[3] * b[:3] + b[3] * a[:3] + np.cross(a[:3], b[:3])

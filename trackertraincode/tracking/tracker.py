@@ -6,43 +6,19 @@ for frame in frames:                      # (H, W) grey or (H, W, 3) RGB uint8
 """
 
 import math
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from trackertraincode.errors import ConfigError
-from trackertraincode.geometry.single import quat_to_aflw_deg
 from trackertraincode.tracking import opentrack_client as client
+from trackertraincode.tracking.camera import PluginCamera
 from trackertraincode.tracking.frames import as_frame
 from trackertraincode.tracking.networks import LocalizerModel, MtcnnLocalizer, PoseModel
+from trackertraincode.tracking.pose import HeadPose
 
 LOST_IOU = 0.25  # overlap of localizer and tracked box under which the localizer looks, and its box is taken
 LOST_SCORE = 0.1  # localizer score under which a tracked head counts as gone; profiles score low but above
-
-
-@dataclass(frozen=True)
-class HeadPose:
-    """One head in one frame."""
-
-    rotation: np.ndarray  # (4,) i, j, k, w relative to the viewing ray, image axes
-    head: np.ndarray  # (3,) x, y, radius; pixels of the frame
-    box: np.ndarray  # (4,) x0, y0, x1, y1; pixels of the frame
-    position_mm: client.HeadPosition  # relative to the camera, OpenTrack's axes
-    world_rotation: np.ndarray  # (4,) i, j, k, w relative to the camera, OpenTrack's axes
-    landmarks: np.ndarray | None = None  # (68, 3) pixels of the frame
-    rotation_std_deg: np.ndarray | None = None  # (3,) about the image's axes, as far as the model tells
-
-    @property
-    def pitch_yaw_roll_deg(self) -> tuple[float, float, float]:
-        """Angles in the convention of AFLW2000-3D."""
-        return quat_to_aflw_deg(self.rotation)
-
-    def shifted(self, x: int, y: int) -> "HeadPose":
-        """The same head in the pixels of a frame of which the one looked at is a part; x, y: where that begins."""
-        offset = np.array([x, y, 0], np.float32)
-        landmarks = None if self.landmarks is None else self.landmarks + offset
-        return replace(self, head=self.head + offset, box=self.box + np.tile(offset[:2], 2), landmarks=landmarks)
 
 
 def part_seen(frame: np.ndarray, *, whole: bool = False) -> tuple[np.ndarray, tuple[int, int]]:
@@ -64,7 +40,7 @@ def estimate_pose(
             f"{client.LARGEST_BOX:g} times the image's {view.shape[1]} × {view.shape[0]} pixels."
         )
     inside = box._replace(x=box.x - left, y=box.y - top)
-    return _pose_in(model, client.build_pyramid(view), inside, _diagonal_fov(diagonal_fov_deg))[0].shifted(left, top)
+    return _pose_in(model, client.build_pyramid(view), inside, _diagonal_fov(diagonal_fov_deg), (left, top))[0]
 
 
 def _diagonal_fov(degrees: float) -> float:
@@ -75,28 +51,28 @@ def _diagonal_fov(degrees: float) -> float:
 
 
 def _pose_in(
-    model: PoseModel, pyramid: list[np.ndarray], box: client.PixelBox, diagonal_fov: float
+    model: PoseModel, pyramid: list[np.ndarray], box: client.PixelBox, diagonal_fov: float, corner: tuple[int, int]
 ) -> tuple[HeadPose, client.PixelBox]:
-    """The pose of the head in a box, and the box that the network predicts, in the pixels of the first level."""
+    """The pose of the head in a box, in the frame's pixels; the box that the network predicts, in the first level's.
+
+    corner: where the first level begins in the frame.
+    """
     patch = client.extract_patch(pyramid, box, model.input_size)
     outputs = model(client.network_input(patch, model.input_size))
     head, face_box = client.to_frame(patch, outputs["head"], outputs["face_box"])
     height, width = pyramid[0].shape
-    position = client.world_position(head, width, height, diagonal_fov)
-    landmarks = outputs.get("landmarks")
-    if landmarks is not None:
-        landmarks = landmarks * (0.5 * patch.edge) + np.array([*patch.center, 0.0])
-    tril = outputs.get("rotation_tril")
+    landmarks, head_tril = outputs.get("landmarks"), outputs.get("head_tril")
+    half = 0.5 * patch.edge
     pose = HeadPose(
         rotation=outputs["rotation"],
         head=head,
         box=face_box,
-        position_mm=position,
-        world_rotation=client.world_rotation(outputs["rotation"], position),
-        landmarks=landmarks,
-        rotation_std_deg=None if tril is None else np.degrees(np.sqrt(np.square(tril).sum(-1))),
+        camera=PluginCamera(width, height, diagonal_fov, corner),
+        landmarks=None if landmarks is None else landmarks * half + np.array([*patch.center, 0.0]),
+        rotation_tril=outputs.get("rotation_tril"),
+        head_tril=None if head_tril is None else head_tril * half,
     )
-    return pose, client.predicted_box(patch, outputs["face_box"])
+    return pose.shifted(*corner), client.predicted_box(patch, outputs["face_box"])
 
 
 class HeadPoseTracker:
@@ -148,10 +124,10 @@ class HeadPoseTracker:
         self._frames += 1
         if self._box is None:
             return None
-        pose, predicted = _pose_in(self._model, pyramid, self._box, self._diagonal_fov)
+        pose, predicted = _pose_in(self._model, pyramid, self._box, self._diagonal_fov, corner)
         box = client.next_box(self._box, predicted, self._zoom, self._alpha)
         self._box = box if client.has_usable_size(box, view) and client.touches(box, view) else None
-        return pose.shifted(*corner)
+        return pose
 
     def estimate(self, frame: np.ndarray, box: client.PixelBox) -> HeadPose:
         """The pose of the head in a known box of a frame; see `estimate_pose`."""

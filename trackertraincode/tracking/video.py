@@ -1,7 +1,5 @@
-"""Frames from an image, a folder of images, a video, a camera or a stream; annotated frames and poses to files."""
+"""Frames with what was found drawn into them, to images, folders and videos."""
 
-import csv
-import json
 import math
 import subprocess
 import sys
@@ -9,120 +7,20 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
 
 from trackertraincode.errors import UserError
 from trackertraincode.files import whole_file
-from trackertraincode.sample.images import ImageDecodeError, decode, encode_jpeg, encode_png
-from trackertraincode.tracking.tracker import HeadPose
+from trackertraincode.sample.images import encode_jpeg, encode_png
+from trackertraincode.tracking.pose import HeadPose
+from trackertraincode.tracking.sources import IMAGES, USUAL_FPS, Frame, images_in, quiet_opencv
 
-IMAGES = (".jpg", ".jpeg", ".png")
 VIDEOS = {".mp4": "mp4v", ".avi": "MJPG", ".mkv": "MJPG", ".mov": "mp4v"}  # suffix of an output -> its codec
-USUAL_FPS = 30.0  # where a source doesn't say, or says nonsense
+LONGEST_GAP = 10.0  # seconds for which one frame may stand in a video
 LARGEST_TIMEBASE = 65_535  # of MPEG-4: a frame rate is a fraction with whole numbers up to this
-
-
-class Frame(NamedTuple):
-    """One image of a source."""
-
-    name: str
-    image: np.ndarray  # (H, W, 3) RGB uint8
-    fps: float = USUAL_FPS  # of the video
-
-
-def is_camera(source: str) -> bool:
-    """Whether a source isn't a file: the number of a camera, its device, or the address of a stream."""
-    path = Path(source)
-    return "://" in source or path.is_char_device() or (source.isdigit() and not path.exists())
-
-
-def images_in(folder: Path) -> list[Path]:
-    """Images of a folder by name, but for hidden ones. Raises UserError when there are none."""
-    found = sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGES and not p.name.startswith("."))
-    if not found:
-        raise UserError(f"{folder}: no images ({', '.join(IMAGES)}) in this folder.")
-    return found
-
-
-def _print_note(note: str) -> None:
-    print(note, file=sys.stderr)
-
-
-def iter_frames(source: str, tell: Callable[[str], None] = _print_note) -> Iterator[Frame]:
-    """Frames of an image, a folder of images (by name), a video file, a camera (number or device) or a stream's address.
-
-    Images are turned upright as their orientation tags say. tell: gets a line for each image of a folder that can't be
-    read, and for a video that ends early. Raises UserError when there is nothing to read.
-    """
-    path = Path(source)
-    if is_camera(source):
-        yield from _video_frames(int(source) if source.isdigit() else source, source, tell)
-    elif path.is_dir():
-        yield from _folder_frames(path, tell)
-    elif not path.is_file():
-        raise UserError(f"{source}: no such file, folder or camera number.")
-    elif path.suffix.lower() in IMAGES:
-        yield _read_image(path)
-    else:
-        yield from _video_frames(str(path), source, tell)
-
-
-def _folder_frames(folder: Path, tell: Callable[[str], None]) -> Iterator[Frame]:
-    readable = 0
-    for path in images_in(folder):
-        try:
-            frame = _read_image(path)
-        except UserError as error:
-            tell(f"skipped: {error}")
-            continue
-        readable += 1
-        yield frame
-    if not readable:
-        raise UserError(f"{folder}: none of its images can be read.")
-
-
-def _read_image(path: Path) -> Frame:
-    try:
-        return Frame(path.name, decode(path.read_bytes(), color=True, upright=True))
-    except ImageDecodeError as error:
-        raise UserError(f"{path}: {error}.") from error
-
-
-def _video_frames(video: str | int, name: str, tell: Callable[[str], None]) -> Iterator[Frame]:
-    with _quiet_opencv():
-        capture = cv2.VideoCapture(video)
-    if not capture.isOpened():
-        raise UserError(
-            f"{name}: can't be opened as a video; give an image, a video, a camera number or a stream's address."
-        )
-    try:
-        fps = capture.get(cv2.CAP_PROP_FPS)
-        fps = fps if fps > 0 and math.isfinite(fps) else USUAL_FPS
-        index = 0
-        while (image := capture.read()[1]) is not None:
-            yield Frame(f"{index:06d}", cv2.cvtColor(image, cv2.COLOR_BGR2RGB), fps)
-            index += 1
-        announced = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-    finally:
-        capture.release()
-    if index == 0:
-        raise UserError(f"{name}: no frame can be read; the video is empty or damaged.")
-    if index < announced < math.inf:
-        tell(f"{name}: ends after {index} of the {announced:.0f} frames that it announces; it is cut off or damaged.")
-
-
-@contextmanager
-def _quiet_opencv() -> Iterator[None]:
-    """Without its own lines about what can't be opened; the exception says it."""
-    level = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    try:
-        yield
-    finally:
-        cv2.utils.logging.setLogLevel(level)
 
 
 def draw_pose(image: np.ndarray, pose: HeadPose | None, fps: float | None = None) -> np.ndarray:
@@ -195,18 +93,23 @@ def _image_writer(path: Path) -> Iterator[Write]:
 
 @contextmanager
 def _video_writer(path: Path) -> Iterator[Write]:
-    with whole_file(path) as temporary, _quiet_opencv():  # what couldn't be written is found at the end
+    with whole_file(path) as temporary, quiet_opencv():  # what couldn't be written is found at the end
         opened: list[tuple[cv2.VideoWriter, tuple[int, int]]] = []
-        count = 0
+        last: list[np.ndarray] = []  # the image before this one
+        count, rate = 0, writable_rate(USUAL_FPS)
 
         def write(frame: Frame) -> None:
-            nonlocal count
+            nonlocal count, rate
             if not opened:
                 height, width = frame.image.shape[:2]
-                opened.append((_open_video(path, temporary, (width, height), frame.fps), (width, height)))
+                rate = writable_rate(frame.fps)
+                opened.append((_open_video(path, temporary, (width, height), rate), (width, height)))
             video, size = opened[0]
-            video.write(cv2.cvtColor(_fitted(frame.image, size), cv2.COLOR_RGB2BGR))
-            count += 1
+            image = cv2.cvtColor(_fitted(frame.image, size), cv2.COLOR_RGB2BGR)
+            for left in reversed(range(repetitions(frame.time, count, rate))):
+                video.write(last[0] if left and last else image)
+                count += 1
+            last[:] = [image]
 
         try:
             yield write
@@ -219,8 +122,15 @@ def _video_writer(path: Path) -> Iterator[Write]:
             )
 
 
-def _open_video(path: Path, temporary: Path, size: tuple[int, int], fps: float) -> cv2.VideoWriter:
-    rate = writable_rate(fps)
+def repetitions(time: float | None, written: int, rate: float) -> int:
+    """How often a frame of this time, in seconds, is written to a video of a steady rate so that it is seen in time.
+
+    Frames that come too fast are left out; in a gap, the frame before it is seen longer. written: frames so far.
+    """
+    return 1 if time is None else max(0, min(round(time * rate) + 1 - written, round(LONGEST_GAP * rate)))
+
+
+def _open_video(path: Path, temporary: Path, size: tuple[int, int], rate: float) -> cv2.VideoWriter:
     codec = cv2.VideoWriter.fourcc(*VIDEOS[path.suffix.lower()])
     video = cv2.VideoWriter(str(temporary), codec, rate, size)
     if not video.isOpened():
@@ -284,30 +194,3 @@ def _fitted(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     scaled = cv2.resize(image, (max(1, int(width * scale)), max(1, int(height * scale))), interpolation=cv2.INTER_AREA)
     right, bottom = size[0] - scaled.shape[1], size[1] - scaled.shape[0]
     return cv2.copyMakeBorder(scaled, 0, bottom, 0, right, cv2.BORDER_CONSTANT)
-
-
-def pose_row(name: str, pose: HeadPose | None) -> dict[str, object]:
-    """One line of the CSV or JSON output: angles in degrees, pixels of the frame, millimetres."""
-    if pose is None:
-        return {"frame": name, "face": False}
-    pitch, yaw, roll = pose.pitch_yaw_roll_deg
-    x, y, radius = (float(v) for v in pose.head)
-    row: dict[str, object] = {"frame": name, "face": True, "pitch": pitch, "yaw": yaw, "roll": roll}
-    row |= dict(zip(("qi", "qj", "qk", "qw"), (float(v) for v in pose.rotation)))
-    row |= {"x": x, "y": y, "radius": radius}
-    row |= dict(zip(("x0", "y0", "x1", "y1"), (float(v) for v in pose.box)))
-    row |= dict(zip(("world_x_mm", "world_y_mm", "world_z_mm"), pose.position_mm))
-    return row
-
-
-def write_rows(rows: list[dict[str, object]], *, json_file: Path | None, csv_file: Path | None) -> None:
-    """Write what `pose_row` made, each file whole."""
-    if json_file is not None:
-        with whole_file(json_file) as temporary:
-            temporary.write_text(json.dumps(rows, indent=1), encoding="utf-8")
-    if csv_file is not None:
-        longest: dict[str, object] = max(rows, key=len, default={})
-        with whole_file(csv_file) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(longest) or ["frame", "face"])
-            writer.writeheader()
-            writer.writerows(rows)

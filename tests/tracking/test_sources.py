@@ -1,0 +1,118 @@
+"""Frames of a video come upright and with the times that the file gives them; drawn videos keep those."""
+
+import re
+import struct
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from trackertraincode.tracking.sources import Frame, iter_frames
+from trackertraincode.tracking.video import AnnotatedOutput, repetitions
+
+TIMES = (0.0, 0.04, 0.05, 0.3, 0.32, 0.9, 0.94)  # of frames; seconds
+LANDSCAPE = np.zeros((48, 64, 3), np.uint8)
+LANDSCAPE[:, :32] = 255  # bright on the left
+
+
+def write_video(path: Path, images: list[np.ndarray], fps: float = 20.0) -> None:
+    with AnnotatedOutput(path) as output:
+        for index, image in enumerate(images):
+            output.write(Frame(str(index), image, fps))
+
+
+@pytest.fixture
+def uneven(tmp_path: Path) -> Path:
+    """A Matroska video with TIMES; its frames grow brighter."""
+    path = tmp_path / "uneven.mkv"
+    write_video(path, [np.full((48, 64, 3), 30 * i, np.uint8) for i in range(len(TIMES))])
+    data = bytearray(path.read_bytes())
+    blocks = list(re.finditer(rb"\xa3.{1,8}?\x81(..)\x80", data, re.DOTALL))  # SimpleBlock, size, track 1, time, flags
+    assert len(blocks) == len(TIMES)
+    for block, seconds in zip(blocks, TIMES):
+        data[slice(*block.span(1))] = struct.pack(">h", round(1000 * seconds))
+    path.write_bytes(data)
+    return path
+
+
+def test_uneven_frames_have_the_times_of_the_file(uneven: Path) -> None:
+    assert [frame.time for frame in iter_frames(str(uneven))] == pytest.approx(TIMES, abs=1e-3)
+
+
+def test_frames_of_a_steady_video_are_steady(tmp_path: Path) -> None:
+    write_video(tmp_path / "a.mp4", [LANDSCAPE] * 5, fps=25.0)
+    assert [frame.time for frame in iter_frames(str(tmp_path / "a.mp4"))] == pytest.approx(np.arange(5) / 25)
+
+
+def test_images_have_no_time(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), LANDSCAPE)
+    assert [frame.time for frame in iter_frames(str(tmp_path))] == [None]
+
+
+@pytest.mark.parametrize("milliseconds", [[0.0, 0.0, 0.0], [0.0, 500.0, 40.0], [0.0, float("nan"), float("inf")]])
+def test_times_always_grow(monkeypatch: pytest.MonkeyPatch, milliseconds: list[float]) -> None:
+    """Whatever nonsense a file says."""
+
+    class Video:
+        index = -1
+
+        def __init__(self, _: object) -> None:
+            pass
+
+        def isOpened(self) -> bool:
+            return True
+
+        def read(self) -> tuple[bool, np.ndarray | None]:
+            self.index += 1
+            return True, LANDSCAPE if self.index < 3 else None
+
+        def get(self, name: int) -> float:
+            return {cv2.CAP_PROP_POS_MSEC: milliseconds[min(self.index, 2)], cv2.CAP_PROP_FPS: 20.0}.get(name, 3.0)
+
+        def release(self) -> None:
+            pass
+
+    monkeypatch.setattr(cv2, "VideoCapture", Video)
+    times = [frame.time for frame in iter_frames(__file__)]
+    assert times[0] == 0.0
+    assert (np.diff(np.array(times, float)) > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("matrix", "upright"),
+    [((0, 1, -1, 0), np.rot90(LANDSCAPE, -1)), ((-1, 0, 0, -1), np.rot90(LANDSCAPE, 2)),
+     ((0, -1, 1, 0), np.rot90(LANDSCAPE))],
+)  # fmt: skip
+def test_videos_of_turned_phones_are_upright(
+    tmp_path: Path, matrix: tuple[int, int, int, int], upright: np.ndarray
+) -> None:
+    path = tmp_path / "phone.mp4"
+    write_video(path, [LANDSCAPE] * 3)
+    data = bytearray(path.read_bytes())
+    start = data.find(b"tkhd") + 44  # the track's matrix, 16.16 and 2.30 fixed point numbers
+    a, b, c, d = (value << 16 for value in matrix)
+    data[start : start + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.write_bytes(data)
+    for frame in iter_frames(str(path)):
+        assert frame.image.shape == upright.shape
+        assert np.abs(frame.image.astype(int) - upright).mean() < 8
+
+
+def test_a_drawn_video_shows_each_frame_at_its_time(uneven: Path, tmp_path: Path) -> None:
+    with AnnotatedOutput(tmp_path / "drawn.avi") as output:
+        for frame in iter_frames(str(uneven)):
+            output.write(frame._replace(fps=50.0))
+    drawn = iter_frames(str(tmp_path / "drawn.avi"))
+    seen = {round(frame.time or 0.0, 6): round(frame.image.mean() / 30) for frame in drawn}
+    for index, time in enumerate(TIMES):
+        if index != 2:  # too soon after the one before it
+            assert seen[round(time, 6)] == index
+    assert seen[0.88] == 4  # until the last moment
+
+
+@pytest.mark.parametrize(
+    ("time", "written", "count"), [(None, 9, 1), (0.0, 0, 1), (0.1, 3, 1), (0.1, 4, 0), (0.1, 1, 3), (1e9, 0, 300)]
+)
+def test_how_often_a_frame_is_written(time: float | None, written: int, count: int) -> None:
+    assert repetitions(time, written, rate=30.0) == count

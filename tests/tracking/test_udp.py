@@ -1,0 +1,122 @@
+"""Datagrams are what OpenTrack's UDP input decodes, with its plugin's signs; wrong addresses are named."""
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from trackertraincode.commands import run
+from trackertraincode.errors import UserError
+from trackertraincode.sample.images import encode_png
+from trackertraincode.tracking.camera import PluginCamera
+from trackertraincode.tracking.pose import HeadPose
+from trackertraincode.tracking.udp import PoseSender
+
+
+@pytest.fixture
+def receiver() -> Iterator[socket.socket]:
+    """Stands for OpenTrack."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as opened:
+        opened.bind(("127.0.0.1", 0))
+        opened.settimeout(5)
+        yield opened
+
+
+def decoded(receiver: socket.socket) -> np.ndarray:
+    """(6,) x, y, z, yaw, pitch, roll, read as the plugin `tracker-udp` does on a PC."""
+    return np.frombuffer(receiver.recv(48), "<f8")
+
+
+def pose_of(rotation: Rotation, head: tuple[float, float, float] = (320, 240, 60)) -> HeadPose:
+    return HeadPose(rotation.as_quat(), np.array(head), np.zeros(4), PluginCamera(640, 480, np.radians(56.0)))
+
+
+def test_a_datagram_is_the_world_pose(receiver: socket.socket) -> None:
+    """Turning by the angles, in the plugin's order of axes, gives the world's rotation again."""
+    rotations = Rotation.random(50, rng=0)
+    with PoseSender(*receiver.getsockname()) as sender:
+        for seed, rotation in enumerate(rotations):
+            x, y, radius = np.random.default_rng(seed).uniform([0, 0, 20], [640, 480, 150])
+            pose = pose_of(rotation, (x, y, radius))
+            sender.send(pose)
+            values = decoded(receiver)
+            assert values[:3] == pytest.approx(
+                np.array([-pose.position_mm.z, pose.position_mm.y, -pose.position_mm.x]) / 10
+            )
+            yaw, pitch, roll = values[3:]
+            again = Rotation.from_euler("YZX", [-yaw, pitch, -roll], degrees=True)
+            assert (again.inv() * Rotation.from_quat(pose.world_rotation)).magnitude() < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("axis", "wanted"), [((0, -20, 0), (-20, 0, 0)), ((-20, 0, 0), (0, 20, 0)), ((0, 0, 20), (0, 0, 20))]
+)
+def test_left_up_and_clockwise_are_positive(
+    receiver: socket.socket, axis: tuple[float, ...], wanted: tuple[float, ...]
+) -> None:
+    """Turns about the image's axes: right of the image, up, clockwise as seen, of a head straight ahead."""
+    with PoseSender(*receiver.getsockname()) as sender:
+        sender.send(pose_of(Rotation.from_rotvec(axis, degrees=True)))
+    assert decoded(receiver)[3:] == pytest.approx(wanted, abs=1e-6)
+
+
+def test_right_above_and_far_are_positive(receiver: socket.socket) -> None:
+    with PoseSender(*receiver.getsockname()) as sender:
+        sender.send(pose_of(Rotation.identity(), (500, 100, 60)))
+    x, y, z = decoded(receiver)[:3]
+    assert x > 0
+    assert y > 0
+    assert z > 50
+
+
+def test_the_command_sends_each_pose_that_it_writes(
+    receiver: socket.socket, pose_model: Path, localizer: Path, tmp_path: Path
+) -> None:
+    for index in range(3):
+        (tmp_path / f"{index}.png").write_bytes(encode_png(np.zeros((48, 64), np.uint8)))
+    words = ["--model", pose_model, "--localizer", localizer, "--udp", f"127.0.0.1:{receiver.getsockname()[1]}"]
+    assert run(["track", str(tmp_path), *map(str, words)]) == 0
+    for _ in range(3):
+        assert np.isfinite(decoded(receiver)).all()
+
+
+def test_poses_that_nobody_wants_are_no_error(receiver: socket.socket) -> None:
+    address = receiver.getsockname()
+    receiver.close()
+    with PoseSender(*address) as sender:
+        for _ in range(3):
+            sender.send(pose_of(Rotation.identity()))
+
+
+@pytest.mark.parametrize("host", ["no.such.host.invalid", "a" * 80 + ".invalid", "1.2.3.4.5"])
+def test_hosts_that_do_not_exist_are_named(host: str) -> None:
+    with pytest.raises(UserError, match=rf"--udp {host}:4242: no such host"):
+        PoseSender(host, 4242)
+
+
+def test_what_the_network_refuses_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Refuses:
+        def sendto(self, *_: object) -> None:
+            raise OSError(101, "Network is unreachable")
+
+        def close(self) -> None:
+            pass
+
+    with PoseSender("127.0.0.1", 4242) as sender:
+        sender._socket.close()
+        monkeypatch.setattr(sender, "_socket", Refuses())
+        with pytest.raises(UserError, match=r"--udp 127\.0\.0\.1:4242: nothing can be sent there \(Network is unreach"):
+            sender.send(pose_of(Rotation.identity()))
+
+
+@pytest.mark.parametrize(
+    "address", ["localhost", "localhost:", ":4242", "localhost:0", "localhost:65536", "a:b", "a:²"]
+)
+def test_addresses_without_host_or_port_are_wrong_usage(address: str, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        run(["track", "x.png", f"--udp={address}"])
+    assert stopped.value.code == 2
+    assert "expected HOST:PORT, such as 127.0.0.1:4242" in capsys.readouterr().err

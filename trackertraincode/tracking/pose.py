@@ -1,0 +1,58 @@
+"""One head in one frame: what the network says of it, and what follows from that."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from trackertraincode.geometry.single import quat_to_aflw_deg
+from trackertraincode.tracking import opentrack_client as client
+from trackertraincode.tracking.camera import Camera, Placed
+
+
+@dataclass(frozen=True)
+class HeadPose:
+    """One head in one frame. Where the model doesn't tell something, it is None."""
+
+    rotation: np.ndarray  # (4,) i, j, k, w relative to the viewing ray, image axes
+    head: np.ndarray  # (3,) x, y, radius; pixels of the frame
+    box: np.ndarray  # (4,) x0, y0, x1, y1; pixels of the frame
+    camera: Camera
+    landmarks: np.ndarray | None = None  # (68, 3) pixels of the frame
+    rotation_tril: np.ndarray | None = None  # (3, 3) factor of the covariance; radians about the image's axes
+    head_tril: np.ndarray | None = None  # (3, 3) factor of the covariance of `head`; pixels
+
+    @property
+    def pitch_yaw_roll_deg(self) -> tuple[float, float, float]:
+        """Angles in the convention of AFLW2000-3D."""
+        return quat_to_aflw_deg(self.rotation)
+
+    @property
+    def rotation_std_deg(self) -> np.ndarray | None:
+        """(3,) about the image's axes."""
+        return None if self.rotation_tril is None else np.degrees(np.sqrt(np.square(self.rotation_tril).sum(-1)))
+
+    @cached_property
+    def _placed(self) -> Placed:
+        return self.camera.place(self.rotation, self.head)
+
+    @property
+    def position_mm(self) -> client.HeadPosition:
+        """Relative to the camera, OpenTrack's axes."""
+        return self._placed.position
+
+    @property
+    def world_rotation(self) -> np.ndarray:
+        """(4,) i, j, k, w relative to the camera, OpenTrack's axes."""
+        return self._placed.rotation
+
+    @property
+    def opentrack_values(self) -> tuple[float, ...]:
+        """x, y, z in cm, yaw, pitch, roll in degrees, as OpenTrack gets them from its plugin."""
+        return client.opentrack_values(self.position_mm, self.world_rotation)
+
+    def shifted(self, x: int, y: int) -> "HeadPose":
+        """The same head in the pixels of a frame of which the one looked at is a part; x, y: where that begins."""
+        offset = np.array([x, y, 0], np.float32)
+        landmarks = None if self.landmarks is None else self.landmarks + offset
+        return replace(self, head=self.head + offset, box=self.box + np.tile(offset[:2], 2), landmarks=landmarks)

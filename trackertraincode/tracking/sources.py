@@ -1,0 +1,137 @@
+"""Frames from an image, a folder of images, a video, a camera or a stream, each with its time."""
+
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from trackertraincode.errors import UserError
+from trackertraincode.sample.images import ImageDecodeError, decode
+
+IMAGES = (".jpg", ".jpeg", ".png")
+USUAL_FPS = 30.0  # where a source doesn't say, or says nonsense
+
+
+class Frame(NamedTuple):
+    """One image of a source."""
+
+    name: str
+    image: np.ndarray  # (H, W, 3) RGB uint8
+    fps: float = USUAL_FPS  # of the video
+    time: float | None = None  # seconds since the first frame; None: of an image, which has no time
+
+
+def is_camera(source: str) -> bool:
+    """Whether a source isn't a file: the number of a camera, its device, or the address of a stream."""
+    path = Path(source)
+    return "://" in source or path.is_char_device() or (source.isdigit() and not path.exists())
+
+
+def images_in(folder: Path) -> list[Path]:
+    """Images of a folder by name, but for hidden ones. Raises UserError when there are none."""
+    found = sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGES and not p.name.startswith("."))
+    if not found:
+        raise UserError(f"{folder}: no images ({', '.join(IMAGES)}) in this folder.")
+    return found
+
+
+def _print_note(note: str) -> None:
+    print(note, file=sys.stderr)
+
+
+def iter_frames(source: str, tell: Callable[[str], None] = _print_note) -> Iterator[Frame]:
+    """Frames of an image, a folder of images (by name), a video file, a camera (number or device) or a stream's address.
+
+    Images are turned upright as their orientation tags say. tell: gets a line for each image of a folder that can't be
+    read, and for a video that ends early. Raises UserError when there is nothing to read.
+    """
+    path = Path(source)
+    if is_camera(source):
+        yield from _video_frames(int(source) if source.isdigit() else source, source, tell)
+    elif path.is_dir():
+        yield from _folder_frames(path, tell)
+    elif not path.is_file():
+        raise UserError(f"{source}: no such file, folder or camera number.")
+    elif path.suffix.lower() in IMAGES:
+        yield _read_image(path)
+    else:
+        yield from _video_frames(str(path), source, tell)
+
+
+def _folder_frames(folder: Path, tell: Callable[[str], None]) -> Iterator[Frame]:
+    readable = 0
+    for path in images_in(folder):
+        try:
+            frame = _read_image(path)
+        except UserError as error:
+            tell(f"skipped: {error}")
+            continue
+        readable += 1
+        yield frame
+    if not readable:
+        raise UserError(f"{folder}: none of its images can be read.")
+
+
+def _read_image(path: Path) -> Frame:
+    try:
+        return Frame(path.name, decode(path.read_bytes(), color=True, upright=True))
+    except ImageDecodeError as error:
+        raise UserError(f"{path}: {error}.") from error
+
+
+def _video_frames(video: str | int, name: str, tell: Callable[[str], None]) -> Iterator[Frame]:
+    with quiet_opencv():
+        capture = cv2.VideoCapture(video)
+    if not capture.isOpened():
+        raise UserError(
+            f"{name}: can't be opened as a video; give an image, a video, a camera number or a stream's address."
+        )
+    try:
+        fps = capture.get(cv2.CAP_PROP_FPS)
+        fps = fps if fps > 0 and math.isfinite(fps) else USUAL_FPS
+        clock = _clock(capture, fps, live=is_camera(name))
+        index = 0
+        while (image := capture.read()[1]) is not None:
+            yield Frame(f"{index:06d}", cv2.cvtColor(image, cv2.COLOR_BGR2RGB), fps, next(clock))
+            index += 1
+        announced = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+    finally:
+        capture.release()
+    if index == 0:
+        raise UserError(f"{name}: no frame can be read; the video is empty or damaged.")
+    if index < announced < math.inf:
+        tell(f"{name}: ends after {index} of the {announced:.0f} frames that it announces; it is cut off or damaged.")
+
+
+def _clock(capture: cv2.VideoCapture, fps: float, *, live: bool) -> Iterator[float]:
+    """Seconds of the frame that was read last, since the first: by the clock where it is live, else as the file says.
+
+    What doesn't grow is replaced by the time that a steady frame rate gives.
+    """
+
+    def now() -> float:
+        return time.monotonic() if live else capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+
+    begin, last = now(), 0.0
+    yield last
+    while True:
+        seconds = now() - begin
+        last = seconds if last < seconds < math.inf else last + 1 / fps
+        yield last
+
+
+@contextmanager
+def quiet_opencv() -> Iterator[None]:
+    """Without its own lines about what can't be opened; the exception says it."""
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        cv2.utils.logging.setLogLevel(level)
