@@ -30,6 +30,7 @@ RANK = {
     "losses": 4,
     "visualize": 4,
     "localizer": 4.5,
+    "expansion": 4.5,
     "evaluation": 5,
     "tracking": 5,
     "export": 5,

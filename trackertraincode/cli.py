@@ -231,6 +231,22 @@ def share(text: str) -> float:
     return value
 
 
+def probability(text: str) -> float:
+    """argparse type: from 0 to 1."""
+    value = float(text)
+    if not 0.0 <= value <= 1.0:
+        raise argparse.ArgumentTypeError(f"{text}: expected a number from 0 to 1")
+    return value
+
+
+def degrees(text: str) -> float:
+    """argparse type: an angle, at least a tenth of a degree, at most 90."""
+    value = float(text)
+    if not 0.1 <= value <= 90.0:
+        raise argparse.ArgumentTypeError(f"{text}: expected degrees from 0.1 to 90")
+    return value
+
+
 def field_of_view(text: str) -> float:
     """argparse type: degrees that a camera can have."""
     value = float(text)

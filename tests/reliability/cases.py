@@ -52,11 +52,14 @@ def converting(name: str) -> Case:
     return Case(words, f"{words} --resume")
 
 
+EXPANSION = "{i}/faces.h5 {o}/x.h5 --yaw-step 20 --workers 2 --skipped {o}/skipped.txt"
 CASES = {
     "convert aflw2k": converting("aflw2k"),
     "convert 300wlp": converting("300wlp"),
     "render": Case("render {o}/x.h5 -n 200 --size 96 --workers 2"),
     "render zip": Case("render {o}/x.zip -n 100 --size 96 --format 300wlp --workers 2"),
+    "expand": Case(f"expand {EXPANSION}", resume=f"expand {EXPANSION} --resume"),
+    "expand zip": Case("expand {i}/faces.h5 {o}/x.zip -n 60 --format 300wlp --workers 2"),
     "info": Case("info {i}/faces.h5 --histogram {o}/x.png"),
     "check": Case("check {i}/faces.h5 --bad-rows {o}/bad.txt --workers 2"),
     "view": Case("view {i}/faces.h5 {o}/x.png"),

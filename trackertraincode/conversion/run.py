@@ -21,7 +21,7 @@ from trackertraincode import __version__
 from trackertraincode.conversion.digest import Digest
 from trackertraincode.conversion.journal import Journal, Outcome, Skip, load_part, save_part
 from trackertraincode.datasets.dshdf5pose import PoseWriter
-from trackertraincode.errors import ArchiveError, UserError, WorkerError
+from trackertraincode.errors import ArchiveError, SampleFormatError, UserError, WorkerError
 from trackertraincode.files import whole_file
 from trackertraincode.sample.images import ImageDecodeError, orientation
 from trackertraincode.sample.sample import Sample
@@ -45,6 +45,7 @@ class Source:
     face_model: str | None = None  # of shape coefficients
     optional: tuple[str, ...] = ()  # labels that only some samples have
     notes: tuple[str, ...] = field(default=())  # lines to show the user, such as what is missing
+    items_per_task: int = ITEMS_PER_TASK  # what an interruption can lose, per worker
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,10 +69,24 @@ def gathered(items: Sequence[Item], group: Callable[[Item], str]) -> list[Item]:
     return [items[i] for i in sorted(range(len(items)), key=places.__getitem__)]
 
 
-def run_converter(options: ConvertOptions, name: str, source: Source, settings: Mapping[str, Any] | None = None) -> int:
+def write_samples(destination: Path, samples: Iterator[Sample], provenance: dict[str, Any], source: Source) -> int:
+    """Write a sample file; how many samples. The provenance is complete after the last of them."""
+    with PoseWriter(destination, source=provenance, face_model=source.face_model, optional=source.optional) as writer:
+        for sample in samples:
+            writer.write(sample)
+    return writer.count
+
+
+def run_converter(
+    options: ConvertOptions,
+    name: str,
+    source: Source,
+    settings: Mapping[str, Any] | None = None,
+    write: Callable[[Path, Iterator[Sample], dict[str, Any], Source], int] = write_samples,
+) -> int:
     """Convert everything and write the file. Returns the exit code.
 
-    name, settings: of the converter, for the file's provenance.
+    name, settings: of the converter, for the file's provenance. write: makes the file.
     Raises UserError when nothing could be converted, and with `strict` at the first item that can't be.
     """
     for note in source.notes:
@@ -86,7 +101,8 @@ def run_converter(options: ConvertOptions, name: str, source: Source, settings: 
     with journal.started(options.resume, options.overwrite):
         try:
             with closing(_all_samples(options, source, journal, digest, skips, tagged)) as samples:
-                written = _write(destination, islice(samples, options.count), provenance, digest, source, skips)
+                taken = _at_least_one(islice(samples, options.count), provenance, digest, skips)
+                written = write(destination, taken, provenance, source)
         except BaseException as error:
             if journal.is_empty() or (isinstance(error, UserError) and not isinstance(error, WorkerError)):
                 journal.remove()
@@ -115,8 +131,8 @@ def _all_samples(
     Skipped items are appended to `skips`, names of images that aren't stored upright to `tagged`.
     """
     tasks = [
-        Task(source.convert, source.items[start : start + ITEMS_PER_TASK], journal.part(number))
-        for number, start in enumerate(range(0, len(source.items), ITEMS_PER_TASK))
+        Task(source.convert, source.items[start : start + source.items_per_task], journal.part(number))
+        for number, start in enumerate(range(0, len(source.items), source.items_per_task))
     ]
     total = len(source.items) if options.count is None else min(options.count, len(source.items))
     workers = default_workers() if options.workers is None else options.workers
@@ -155,7 +171,7 @@ class Task:
                 for sample in samples:
                     check_labels(sample)
                 outcome.samples.extend(samples)
-            except (ArchiveError, ImageDecodeError) as error:
+            except (ArchiveError, ImageDecodeError, SampleFormatError) as error:
                 outcome.skips.append(Skip(str(item), str(error)))
         save_part(self.part, outcome)
 
@@ -177,22 +193,17 @@ def check_labels(sample: Sample) -> None:
             raise ArchiveError(f"{sample.name}: face box {[float(v) for v in sample.face_box]} is empty.")
 
 
-def _write(
-    destination: Path,
-    samples: Iterator[Sample],
-    provenance: dict[str, Any],
-    digest: Digest,
-    source: Source,
-    skips: list[Skip],
-) -> int:
-    with PoseWriter(destination, source=provenance, face_model=source.face_model, optional=source.optional) as writer:
-        for sample in samples:
-            writer.write(sample)
-        if writer.count == 0:
-            reason = f" The first of {len(skips)} reasons: {skips[0].reason}" if skips else ""
-            raise ArchiveError(f"{provenance['archive']}: not one sample could be converted; nothing written.{reason}")
-        provenance["sha256"] = digest.result()
-    return writer.count
+def _at_least_one(
+    samples: Iterator[Sample], provenance: dict[str, Any], digest: Digest, skips: list[Skip]
+) -> Iterator[Sample]:
+    """All of them; the provenance is complete after the last. Raises ArchiveError where there is none."""
+    sample = None
+    for sample in samples:
+        yield sample
+    if sample is None:
+        reason = f" The first of {len(skips)} reasons: {skips[0].reason}" if skips else ""
+        raise ArchiveError(f"{provenance['archive']}: not one sample could be converted; nothing written.{reason}")
+    provenance["sha256"] = digest.result()
 
 
 def _provenance(options: ConvertOptions, name: str, settings: Mapping[str, Any]) -> dict[str, Any]:

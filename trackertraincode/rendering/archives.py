@@ -44,7 +44,7 @@ def pose_parameters(sample: Sample) -> np.ndarray:
     assert sample.rotation is not None
     assert isinstance(sample.image, bytes)
     size = image_size(sample.image)
-    R = quat_to_matrix(torch.as_tensor(sample.rotation, dtype=torch.float64))
+    R = quat_to_matrix(torch.tensor(sample.rotation, dtype=torch.float64))
     x, y, radius = (float(v) for v in _counted(sample, "head"))
     dx, dy, _ = (R.numpy() @ ORIGIN_OFFSET) * radius
     scale = radius * 224.0 / (0.5 * size.width * 100e3)
@@ -72,17 +72,17 @@ def _mat(**arrays: object) -> bytes:
     return buffer.getvalue()
 
 
-def _common(sample: Sample) -> dict[str, object]:
+def _common(sample: Sample, face_model: str) -> dict[str, object]:
     assert sample.face_box is not None
     x0, y0, x1, y1 = sample.face_box
     margin = 0.4 * float(max(x1 - x0, y1 - y0))  # the original's boxes are far too large as well
     roi = np.array([[x0 - margin, y0 - margin, x1 + margin, y1 + margin]]).astype(np.int16)
     return {
-        "Pose_Para": pose_parameters(sample), "roi": roi, "face_model": FACE_MODEL, **coefficient_parameters(sample)
+        "Pose_Para": pose_parameters(sample), "roi": roi, "face_model": face_model, **coefficient_parameters(sample)
     }  # fmt: skip
 
 
-def members_300wlp(faces: Iterator[Face]) -> Iterator[ArchiveFile]:
+def members_300wlp(faces: Iterator[Face], face_model: str = FACE_MODEL) -> Iterator[ArchiveFile]:
     """NAME_K.jpg and .mat, and the landmarks that follow large poses in a folder of their own."""
     original: Sample | None = None
     for face in faces:
@@ -93,12 +93,12 @@ def members_300wlp(faces: Iterator[Face]) -> Iterator[ArchiveFile]:
         points, points_of_original = (_counted(s, "landmarks_2d") for s in (sample, original))
         yield ArchiveFile(f"300W_LP/AFW/{stem}.jpg", sample.image)
         yield ArchiveFile(
-            f"300W_LP/AFW/{stem}.mat", _mat(pt2d=points_of_original.T.astype(np.float64), **_common(sample))
+            f"300W_LP/AFW/{stem}.mat", _mat(pt2d=points_of_original.T.astype(np.float64), **_common(sample, face_model))
         )
         yield ArchiveFile(f"300W_LP/landmarks/AFW/{stem}_pts.mat", _mat(pts_2d=points))
 
 
-def members_aflw2k(faces: Iterator[Face]) -> Iterator[ArchiveFile]:
+def members_aflw2k(faces: Iterator[Face], face_model: str = FACE_MODEL) -> Iterator[ArchiveFile]:
     """imageNNNNN.jpg and .mat with 3-D landmarks, whose z points towards the viewer."""
     for index, face in enumerate(faces):
         sample = face.sample
@@ -107,10 +107,12 @@ def members_aflw2k(faces: Iterator[Face]) -> Iterator[ArchiveFile]:
         points = landmarks.T * np.array([[1.0], [1.0], [-1.0]])
         stem = f"AFLW2000/image{index + 1:05d}"
         yield ArchiveFile(f"{stem}.jpg", sample.image)
-        yield ArchiveFile(f"{stem}.mat", _mat(pt3d_68=points, pt2d=landmarks[list(AFLW_21), :2].T, **_common(sample)))
+        yield ArchiveFile(
+            f"{stem}.mat", _mat(pt3d_68=points, pt2d=landmarks[list(AFLW_21), :2].T, **_common(sample, face_model))
+        )
 
 
-LAYOUTS: dict[str, Callable[[Iterator[Face]], Iterator[ArchiveFile]]] = {
+LAYOUTS: dict[str, Callable[..., Iterator[ArchiveFile]]] = {
     "300wlp": members_300wlp,
     "aflw2k": members_aflw2k,
 }

@@ -1,0 +1,45 @@
+"""Expanded faces as an archive in the layout of 300W-LP, for the tools that read that."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from trackertraincode.conversion.run import Source
+from trackertraincode.conversion.synthetic import write_archive
+from trackertraincode.errors import UserError
+from trackertraincode.rendering.archives import Face, members_300wlp
+from trackertraincode.sample.sample import Sample
+
+NEEDED = {"shape": "shapeparams", "landmarks": "pt3d_68"}
+
+
+def write_300wlp(destination: Path, samples: Iterator[Sample], provenance: dict[str, Any], source: Source) -> int:
+    """One person per original, numbered; how many images. Raises UserError for samples that the layout can't hold."""
+    counted = _Counter(samples)
+    assert source.face_model is not None
+    write_archive(destination, members_300wlp(counted.faces(), source.face_model))
+    return counted.count
+
+
+class _Counter:
+    """Samples as faces of the layout."""
+
+    def __init__(self, samples: Iterator[Sample]) -> None:
+        self._samples = samples
+        self.count = 0
+
+    def faces(self) -> Iterator[Face]:
+        """Numbered from the originals on."""
+        person, number = -1, 0
+        for sample in self._samples:
+            missing = [NEEDED[a] for a in NEEDED if getattr(sample, a) is None]
+            if missing:
+                raise UserError(
+                    f"{sample.name}: has no {missing[0]}, which the layout 300wlp needs; use --format hdf5."
+                )
+            is_copy = " copy " in sample.name
+            person, number = (person, number + 1) if is_copy else (person + 1, 0)
+            self.count += 1
+            assert sample.landmarks is not None
+            yield Face(replace(sample, landmarks_2d=sample.landmarks[:, :2]), person, number)
