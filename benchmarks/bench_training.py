@@ -48,7 +48,7 @@ def make_steps(backbone: str, batchsize: int, size: int) -> dict[str, Step]:
         torch.optim.Adam(bare.parameters(), fused=True),
     ]
     return {
-        "ours": lambda: _step(network, optimizers[0], lambda: objective(network(batch.image), batch, 0)[0]),
+        "ours": lambda: _step(network, optimizers[0], lambda: objective(network(batch.image), batch)[0]),
         "bare": lambda: _step(bare, optimizers[1], lambda: (bare(batch.image) - target).square().mean()),
     }
 

@@ -21,7 +21,7 @@ from trackertraincode.geometry.affine2d import pixels_to_normalized
 from trackertraincode.geometry.constants import constant
 from trackertraincode.geometry.rotation import random_quats
 from trackertraincode.models.pose_network import NetworkConfig, PoseNetwork, build_network
-from trackertraincode.sample.sample import BATCH_LABELS, Batch, Prediction, make_batch
+from trackertraincode.sample.sample import BATCH_LABELS, Prediction, make_batch
 from trackertraincode.training import finish as finish_module
 from trackertraincode.training.callbacks.averaging import (
     ExponentialMovingAverage,
@@ -32,7 +32,7 @@ from trackertraincode.training.callbacks.batch_norm import batch_norms
 from trackertraincode.training.config import TrainConfig
 from trackertraincode.training.device_augmentation import DeviceAugmentation
 from trackertraincode.training.distributed import SyncBatchNorm
-from trackertraincode.training.module import PoseTraining
+from trackertraincode.training.module import PoseTraining, losses_of
 from trackertraincode.training.objective import LossOptions, make_objective
 from trackertraincode.training.optimisation import OptimisationOptions
 from trackertraincode.training.trainer import MachineOptions
@@ -107,9 +107,9 @@ def test_losses_are_computed_in_float32_inside_of_autocast() -> None:
     with torch.no_grad():
         prediction = network(batch.image)
         objective = make_objective(LossOptions(), SMALL)
-        expected, parts = objective(prediction, batch, 0)
+        expected, parts = objective(prediction, batch)
         with torch.autocast("cpu", torch.bfloat16):
-            found, mixed = objective(prediction, batch, 0)
+            found, mixed = objective(prediction, batch)
     assert {name: value.item() for name, value in mixed.items()} == {name: v.item() for name, v in parts.items()}
     assert torch.equal(found, expected)
 
@@ -230,10 +230,10 @@ def test_network_and_objective_are_one_graph() -> None:
     zeros = torch.zeros(8, dtype=torch.long)
     batch = make_batch(torch.rand(8, 1, 33, 33) - 0.5, zeros, zeros, **labels)
 
-    def step(batch: Batch) -> torch.Tensor:
-        return objective(network(batch.image), batch, 0)[0]
-
+    losses = losses_of(network, objective, half=False)
     torch._dynamo.reset()
-    whole = torch.compile(step, fullgraph=True, backend="eager")  # raises at a break
-    assert whole(batch).item() == pytest.approx(step(batch).item())
+    whole = torch.compile(losses, fullgraph=True, backend="eager")  # raises at a break
+    for ramp in (torch.tensor(0.0), torch.tensor(1.0)):
+        assert whole(batch, ramp)[1].item() == pytest.approx(losses(batch, ramp)[1].item())
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
     torch._dynamo.reset()

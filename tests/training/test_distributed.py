@@ -15,11 +15,16 @@ from torch import nn
 
 from conftest import PROJECT, start_script
 from trackertraincode.errors import ConfigError
+from trackertraincode.facemodel.embedded import embedded_head
+from trackertraincode.geometry.constants import constant
 from trackertraincode.models.backbones import BackboneOptions, build_backbone
 from trackertraincode.models.checkpoint import load_network
+from trackertraincode.models.pose_network import NetworkConfig, build_network
 from trackertraincode.training.callbacks.records import read_metrics
 from trackertraincode.training.config import TrainConfig
-from trackertraincode.training.distributed import SyncBatchNorm, global_rank
+from trackertraincode.training.distributed import SyncBatchNorm, freeze_unused, global_rank
+from trackertraincode.training.module import losses_of
+from trackertraincode.training.objective import LossOptions, make_objective
 
 CATALOG = """
 [bare]
@@ -81,6 +86,22 @@ def test_synchronised_batch_norm_keeps_activations_and_names() -> None:
     assert not any(isinstance(m, nn.BatchNorm2d) for m in converted.modules())
     assert torch.equal(converted(image), before)
     assert list(converted.state_dict()) == names
+
+
+def test_only_parameters_that_no_loss_depends_on_are_frozen() -> None:
+    """Found without computing anything: no weight, statistic or random number changes."""
+    network = build_network(NetworkConfig(backbone="mobilenetv1", width=0.25, input_size=33), embedded_head())
+    objective = make_objective(LossOptions(roi_train=False), network.config)
+    before, random = {k: v.clone() for k, v in network.state_dict().items()}, torch.get_rng_state()
+    losses = losses_of(network, objective, half=False)
+    constant.cache_clear()
+    frozen = freeze_unused(network, losses)
+    assert frozen == [name for name, value in network.named_parameters() if name.startswith("face_box")]
+    assert frozen == [name for name, value in network.named_parameters() if not value.requires_grad]
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), random)
+    assert network.training
+    assert network.eval()(torch.zeros(1, 1, 33, 33)).rotation.norm().item() == pytest.approx(1.0)
 
 
 def test_several_processes_need_a_common_folder() -> None:

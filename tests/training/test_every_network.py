@@ -75,7 +75,7 @@ def trained(row: tuple[str, str, bool, bool], batches: list[Batch], width: float
     objective = make_objective(LossOptions(), network.config)
     optimizer = torch.optim.Adam(parameter_groups(network, OptimisationOptions()))
     for batch in batches:
-        loss, parts = objective(network(batch.image), batch, 0)
+        loss, parts = objective(network(batch.image), batch)
         assert torch.isfinite(loss), parts
         optimizer.zero_grad()
         loss.backward()

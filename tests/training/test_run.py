@@ -114,7 +114,7 @@ def test_training_lowers_the_error(run: Run) -> None:
 def test_one_budget_gives_one_curve_however_it_is_cut_into_epochs(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Learning rates, the ramp of the likelihoods, and after which steps weights are averaged."""
     seen: list[tuple] = []
-    step, objective = run_module.PoseTraining.training_step, Objective.forward
+    step, ramp = run_module.PoseTraining.training_step, Objective.ramp
     average = StochasticWeightAverage.add
 
     def note(name: str, function: Callable, values: Callable) -> Callable:
@@ -129,7 +129,7 @@ def test_one_budget_gives_one_curve_however_it_is_cut_into_epochs(run: Run, monk
         "training_step",
         note("lr", step, lambda self, *_: [group["lr"] for group in self.trainer.optimizers[0].param_groups]),
     )
-    monkeypatch.setattr(Objective, "forward", note("ramp", objective, lambda self, prediction, batch, period: [period]))
+    monkeypatch.setattr(Objective, "ramp", note("ramp", ramp, lambda self, period: [period]))
     monkeypatch.setattr(StochasticWeightAverage, "add", note("swa", average, lambda self, module: []))
     curves = []
     for epochs, samples in ((2, 96), (3, 64), (12, 16)):

@@ -109,13 +109,13 @@ def make_terms(
 
 
 def total_loss(
-    prediction: Prediction, batch: Batch, terms: Mapping[str, Term], likelihood_factor: float = 1.0
+    prediction: Prediction, batch: Batch, terms: Mapping[str, Term], likelihood_factor: Tensor | float = 1.0
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The sum () and its weighted parts (), each the sum over the B rows / B.
 
     likelihood_factor: of the terms marked as likelihoods (their ramp).
     """
-    ramp = {True: likelihood_factor / len(batch), False: 1.0 / len(batch)}
+    ramp: dict[bool, Tensor | float] = {True: likelihood_factor / len(batch), False: 1.0 / len(batch)}
     used = {n: term for n, term in terms.items() if all(getattr(prediction, need) is not None for need in term.needs)}
     answers = {term.label: getattr(prediction, term.needs[0]) for term in used.values() if term.label is not None}
     labels = dict(batch.labels)

@@ -7,22 +7,27 @@ Parts are equal and losses are divided by the batch size, not by labelled rows, 
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
 import lightning as L
+import torch
 from lightning.fabric.plugins.environments import LightningEnvironment, SLURMEnvironment, TorchElasticEnvironment
 from lightning.pytorch.plugins.layer_sync import LayerSync
 from lightning.pytorch.strategies import DDPStrategy, Strategy
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from timm.layers import convert_sync_batchnorm
-from torch import nn
+from torch import Tensor, nn
+from torch._subclasses import FakeTensorMode
 from torch.distributed import DistError
 
 from trackertraincode.cli import Ended
 from trackertraincode.errors import ConfigError, UserError, WorkerError
+from trackertraincode.geometry.constants import constant
+from trackertraincode.models.pose_network import PoseNetwork
+from trackertraincode.sample.sample import BATCH_LABELS, Batch, Prediction, make_batch
 
 WAIT = timedelta(minutes=10)  # the longest that processes wait for each other
 
@@ -52,13 +57,33 @@ def _global_rank(processes: int, per_node: int) -> int:
 
 
 def make_strategy(processes: int) -> Strategy | str:
-    """A part of a batch may lack labels that others have, so that some parameters get no gradient there.
+    """Buffers aren't copied at each step: processes may validate on different numbers of batches."""
+    return "auto" if processes == 1 else DDPStrategy(broadcast_buffers=False, timeout=WAIT)
 
-    Buffers aren't copied at each step: processes may validate on different numbers of batches.
+
+def freeze_unused(
+    network: PoseNetwork, losses: Callable[[Batch, Tensor], tuple[Prediction, Tensor, dict]]
+) -> list[str]:
+    """Parameters that no loss depends on won't train, so that processes needn't look for them at each step. Their names.
+
+    Losses are masked: what has a gradient for one batch has one for every batch. Nothing is computed for this one.
     """
-    if processes == 1:
-        return "auto"
-    return DDPStrategy(find_unused_parameters=True, broadcast_buffers=False, timeout=WAIT)
+    training = network.training
+    network.eval()  # batch norm would count the batch
+    named = {name: value for name, value in network.named_parameters() if value.requires_grad}
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        zeros = torch.zeros(2, dtype=torch.long)
+        labels = {name: torch.zeros(2, *shape) for name, shape in BATCH_LABELS.items()}
+        size = network.config.input_size
+        batch = make_batch(torch.zeros(2, network.config.channels, size, size), zeros, zeros, zeros.float(), **labels)
+        _, loss, _ = losses(batch, torch.ones(()))
+        gradients = torch.autograd.grad(loss, list(named.values()), allow_unused=True)
+    constant.cache_clear()  # those made here have no values
+    network.train(training)
+    unused = [name for name, gradient in zip(named, gradients) if gradient is None]
+    for name in unused:
+        named[name].requires_grad_(False)
+    return unused
 
 
 class SyncBatchNorm(LayerSync):

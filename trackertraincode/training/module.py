@@ -4,10 +4,13 @@ Batch --augment (device part)--> Batch --network--> Prediction --objective--> lo
                                                         +--ValidationErrors--> means of an epoch
 """
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import lightning as L
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from trackertraincode.augmentation.loader import checked
 from trackertraincode.errors import UserError
@@ -15,6 +18,7 @@ from trackertraincode.models.pose_network import PoseNetwork
 from trackertraincode.sample.sample import Batch, Prediction
 from trackertraincode.training.callbacks.batch_norm import batch_norms
 from trackertraincode.training.device_augmentation import DeviceAugmentation
+from trackertraincode.training.distributed import freeze_unused
 from trackertraincode.training.objective import Objective
 from trackertraincode.training.optimisation import OptimisationOptions, make_optimizer
 from trackertraincode.training.schedule import period_of
@@ -35,10 +39,14 @@ class PoseTraining(L.LightningModule):
         super().__init__()
         self.network, self.objective, self.augment = network, objective, augment
         self.batchsize = options.batchsize
+        self._ramp: Tensor
         self.record: dict[str, float] = {}
         self.validation: dict[str, float] = {}
-        # In a list: its parameters are the network's and must not appear twice.
-        self._forward = [torch.compile(network) if machine.compile else network]
+        losses = losses_of(network, objective, half=machine.precision != "32")
+        if machine.world_size > 1:
+            freeze_unused(network, losses)
+        self._losses = torch.compile(losses) if machine.compile else losses
+        self.register_buffer("_ramp", torch.ones(()), persistent=False)
         self._options, self._machine = options, machine
         self._sums: dict[str, Tensor] = {}
         self._steps = 0
@@ -71,7 +79,7 @@ class PoseTraining(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor | dict[str, Tensor]]:
         batch = self.augment(batch, True)
-        loss, parts = self.objective(self._predict(batch), batch, period_of(self.global_step, self.steps))
+        _, loss, parts = self._compute(batch, self.global_step)
         parts = {name: value.detach() for name, value in parts.items()}
         for name, value in {"loss": loss.detach(), **parts}.items():
             self._sums[name] = self._sums[name] + value if name in self._sums else value
@@ -84,9 +92,8 @@ class PoseTraining(L.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         batch = self.augment(batch, False)
-        prediction = self._predict(batch)
         last = max(0, self.global_step - 1)  # the step whose weights are validated
-        loss, parts = self.objective(prediction, batch, period_of(last, self.steps))
+        prediction, loss, parts = self._compute(batch, last)
         self._errors.add(prediction, batch, {"loss": loss, **parts})
 
     def on_validation_epoch_start(self) -> None:
@@ -99,7 +106,8 @@ class PoseTraining(L.LightningModule):
     def predict(self, batch: Batch) -> Prediction:
         """For pixels as they come from the loader, in evaluation mode."""
         self.network.eval()
-        prediction = self._predict(self.augment(batch, False))
+        batch = self.augment(batch, False)
+        prediction: Prediction = self.network(batch.image, dataset=batch.dataset)
         self.network.train()
         return prediction
 
@@ -111,13 +119,30 @@ class PoseTraining(L.LightningModule):
             values = self.trainer.strategy.reduce(values, reduce_op="mean")  # type: ignore[assignment]
         return dict(zip(names, values.tolist()))
 
-    def _predict(self, batch: Batch) -> Prediction:
-        """Losses are computed in float32, whatever the network computes in."""
+    def _compute(self, batch: Batch, step: int) -> tuple[Prediction, Tensor, dict[str, Tensor]]:
+        """For network input. The ramp's factor is set on the device: a number would be compiled anew at each change."""
         image = batch.image
         if self._machine.channels_last:
             image = image.contiguous(memory_format=torch.channels_last)
-        prediction: Prediction = self._forward[0](image, dataset=batch.dataset)
-        return prediction if self._machine.precision == "32" else prediction._map(Tensor.float)
+        ramp = self._ramp.fill_(self.objective.ramp(period_of(step, self.steps)))
+        return self._losses(replace(batch, image=image), ramp)
+
+
+def losses_of(
+    network: nn.Module, objective: Objective, *, half: bool
+) -> Callable[[Batch, Tensor], tuple[Prediction, Tensor, dict[str, Tensor]]]:
+    """Network and objective as one function, which compiles to one graph: batch, ramp () -> prediction, loss, its parts.
+
+    half: whether the network computes in half precision; losses are computed in float32 all the same.
+    """
+
+    def losses(batch: Batch, ramp: Tensor) -> tuple[Prediction, Tensor, dict[str, Tensor]]:
+        prediction: Prediction = network(batch.image, dataset=batch.dataset)
+        if half:
+            prediction = prediction._map(Tensor.float)
+        return prediction, *objective(prediction, batch, ramp)
+
+    return losses
 
 
 def seed_of(*numbers: int) -> int:

@@ -1,4 +1,4 @@
-"""The loss of a batch in a period of the schedule: labels, their weights and ramp, teachers."""
+"""The loss of a batch: labels, their weights and ramp, teachers."""
 
 import math
 from collections.abc import Mapping
@@ -42,7 +42,7 @@ class LossOptions:
 
 
 class Objective(nn.Module):
-    """Loss of a batch in a period of the schedule and its weighted parts, in float32 also inside of autocast."""
+    """Loss of a batch and its weighted parts, in float32 also inside of autocast."""
 
     def __init__(
         self, terms: Mapping[str, Term], *, prior: nn.Module | None = None, ramp: bool = False,
@@ -53,11 +53,16 @@ class Objective(nn.Module):
         self._terms, self.prior, self._ramp = terms, prior, ramp
         self._teachers, self._teacher_weight = teachers, teacher_weight
 
-    def forward(self, prediction: Prediction, batch: Batch, period: int) -> tuple[Tensor, dict[str, Tensor]]:
+    def ramp(self, period: int) -> float:
+        """Factor of the likelihoods in a period of the schedule."""
+        return nll_rampup(period, PERIODS) if self._ramp else 1.0
+
+    def forward(
+        self, prediction: Prediction, batch: Batch, ramp: Tensor | float = 1.0
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """B rows -> the loss () and its weighted parts ()."""
-        factor = nll_rampup(period, PERIODS) if self._ramp else 1.0
         with torch.autocast(prediction.rotation.device.type, enabled=False):
-            total, parts = total_loss(prediction, batch, self._terms, factor)
+            total, parts = total_loss(prediction, batch, self._terms, ramp)
             if self._teachers is not None:
                 parts["teachers"] = self._teacher_weight * self._teachers.loss(prediction, batch)
                 total = total + parts["teachers"]

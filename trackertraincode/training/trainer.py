@@ -18,7 +18,7 @@ from trackertraincode.workers import usable_cores
 
 _HINTS = (
     ".*does not have many workers.*", ".*LeafSpec.*", ".*smaller than the logging interval.*", ".*on_before_batch_transfer.*",
-    ".*srun.*", ".*infer the `batch_size`.*", ".*val_dataloader.*",
+    ".*srun.*", ".*broadcast_buffers.*", ".*infer the `batch_size`.*", ".*val_dataloader.*",
 )  # fmt: skip
 PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
@@ -31,7 +31,7 @@ class MachineOptions:
     devices: int = option(1, "devices (on cpu: processes) per node", least=1)
     nodes: int = option(1, "machines", least=1)
     precision: str = option("32", "arithmetic: 32, or mixed with bf16 or fp16", choices=tuple(PRECISIONS))
-    compile: bool = option(False, "compile the network (slow start, faster steps)")
+    compile: bool = option(False, "compile network and losses (slow start, faster steps)")
     channels_last: bool = option(True, "memory format of images; a fifth faster on CPU")
     seed: int = option(0, "of every random number", least=0)
 
