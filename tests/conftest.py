@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from trackertraincode.sample.images import encode_jpeg
-from trackertraincode.sample.sample import Sample
+from trackertraincode.sample.sample import MEASURES, Sample
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -53,6 +53,7 @@ def make_sample() -> Callable[..., Sample]:
             "has_face": True,
             "individual": seed,
             "stored_angles": rng.uniform(-90, 90, 3).astype(np.float32),
+            **{name: float(rng.uniform(0, 9, 1).astype(np.float32)[0]) for name in MEASURES},
         }
         return Sample(**(values | changes))  # type: ignore[arg-type]
 

@@ -167,6 +167,16 @@ def add_overwrite_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace a file that isn't what its name says")
 
 
+def add_engine_options(parser: argparse.ArgumentParser) -> None:
+    """Of all commands that make a sample file item by item: the fields of `conversion.run.ConvertOptions`."""
+    parser.add_argument("-n", "--count", type=positive_int, metavar="N", help="only the first N samples")
+    add_workers_option(parser)
+    parser.add_argument("--resume", action="store_true", help="go on with an interrupted run of the same command")
+    parser.add_argument("--strict", action="store_true", help="stop at the first sample that can't be used")
+    parser.add_argument("--skipped", type=output_file, metavar="FILE", help="list all that is skipped, and why")
+    add_overwrite_option(parser)
+
+
 def output_file(text: str) -> Path:
     """argparse type: a file that is written."""
     return Path(text)

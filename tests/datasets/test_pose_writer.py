@@ -18,7 +18,7 @@ from trackertraincode.datasets.dshdf5pose import FieldCategory, Hdf5PoseDataset,
 from trackertraincode.errors import SampleFormatError
 from trackertraincode.sample.fields import Kind
 from trackertraincode.sample.images import encode_png
-from trackertraincode.sample.sample import FIELDS
+from trackertraincode.sample.sample import FIELDS, MEASURES
 
 
 @pytest.mark.parametrize("compress", [False, True])
@@ -68,7 +68,7 @@ def test_absent_labels_of_some_rows_come_back_as_none(make_sample: Callable, wri
 
 
 def test_a_file_has_only_the_labels_of_its_samples(make_sample: Callable, write_file: Callable) -> None:
-    absent = ("points_box", "shape", "landmarks", "landmarks_2d", "stored_angles", "individual", "has_face")
+    absent = ("points_box", "shape", "landmarks", "landmarks_2d", "stored_angles", "individual", "has_face", *MEASURES)
     lean = make_sample(0, **dict.fromkeys(absent))
     dataset = Hdf5PoseDataset(write_file([lean], face_model=None))
     assert sorted(dataset.fields) == ["face_box", "head", "image", "rotation"]

@@ -64,6 +64,10 @@ CASES = {
     "check": Case("check {i}/faces.h5 --bad-rows {o}/bad.txt --workers 2"),
     "view": Case("view {i}/faces.h5 {o}/x.png"),
     "join": Case("join {o}/x.h5 {i}/faces.h5 {i}/other.h5"),
+    "fit": Case(
+        "fit {i}/faces.h5 {o}/x.h5 --landmarks 2d --workers 2 --skipped {o}/skipped.txt",
+        "fit {i}/faces.h5 {o}/x.h5 --landmarks 2d --workers 2 --skipped {o}/skipped.txt --resume",
+    ),
     "filter": Case("filter {i}/faces.h5 {o}/x.h5 --where size>0"),
     "train": Case(f"train {TINY} --workers 2 --with-swa --outdir {{o}}/run", "train --resume --outdir {o}/run"),
     "train-localizer": Case(

@@ -19,8 +19,8 @@ from trackertraincode.errors import UsageError, closest_first
 from trackertraincode.workers import start_program
 
 COMMANDS = (  # each is a module of this package
-    "convert", "render", "expand", "info", "check", "view", "join", "filter", "train", "train-localizer", "compare-runs",
-    "fit-shape-prior", "evaluate", "stability", "export", "check-model", "track", "demo",
+    "convert", "render", "expand", "fit", "info", "check", "view", "join", "filter", "train", "train-localizer",
+    "compare-runs", "fit-shape-prior", "evaluate", "stability", "export", "check-model", "track", "demo",
 )  # fmt: skip
 
 

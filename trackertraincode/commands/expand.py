@@ -11,13 +11,11 @@ import argparse
 from pathlib import Path
 
 from trackertraincode.cli import (
+    add_engine_options,
     add_face_model_option,
-    add_overwrite_option,
-    add_workers_option,
     degrees,
     non_negative_int,
     output_file,
-    positive_int,
     probability,
 )
 from trackertraincode.files import check_outputs
@@ -28,7 +26,6 @@ FORMATS = ("hdf5", "300wlp")
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", type=Path, metavar="SRC", help="sample file with poses, .h5")
     parser.add_argument("destination", type=output_file, metavar="DST", help="file to write: .h5, or .zip for 300wlp")
-    parser.add_argument("-n", "--count", type=positive_int, metavar="N", help="write only the first N samples")
     parser.add_argument(
         "--yaw-step", type=degrees, default=5.0, metavar="DEG", help="one copy in each step of yaw (default 5)"
     )
@@ -41,11 +38,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=FORMATS, default="hdf5", help="what to write (default hdf5)")
     parser.add_argument("--seed", type=non_negative_int, default=0, help="the same seed, the same copies (default 0)")
     add_face_model_option(parser)
-    add_workers_option(parser)
-    parser.add_argument("--resume", action="store_true", help="go on with an interrupted run of the same command")
-    parser.add_argument("--strict", action="store_true", help="stop at the first face that can't be turned")
-    parser.add_argument("--skipped", type=output_file, metavar="FILE", help="list all that is skipped, and why")
-    add_overwrite_option(parser)
+    add_engine_options(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -54,8 +47,6 @@ def run(options: argparse.Namespace) -> int:
         [options.source, options.face_model],
         overwrite=options.overwrite,
     )
-    import dataclasses
-
     import numpy as np
 
     from trackertraincode.conversion.run import ConvertOptions, run_converter, write_samples
@@ -70,8 +61,7 @@ def run(options: argparse.Namespace) -> int:
         spotlight=options.prob_spotlight,
         seed=options.seed,
     )
-    common = ConvertOptions(**{f.name: getattr(options, f.name) for f in dataclasses.fields(ConvertOptions)})
     own = {name: getattr(options, name) for name in ("face_model", "yaw_step", "prob_closed_eyes", "prob_spotlight")}
     own |= {name: getattr(options, name) for name in ("seed", "format")}
     write = write_300wlp if options.format == "300wlp" else write_samples
-    return run_converter(common, "expand_dataset", make_source(settings), own, write)
+    return run_converter(ConvertOptions.of(options), "expand_dataset", make_source(settings), own, write)

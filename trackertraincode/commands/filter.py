@@ -4,7 +4,8 @@ ttc filter 300wlp.h5 profiles.h5 --where "abs(yaw) > 60 and size >= 40"
 ttc filter 300wlp.h5 some.h5 --rows 0-99,205
 ttc filter 300wlp.h5 clean.h5 --rows bad.txt --exclude
 
-Expressions know row, pitch, yaw, roll (degrees), size, box_width and box_height (pixels).
+Expressions know row, pitch, yaw, roll (degrees), size, box_width and box_height (pixels), and how good labels are:
+fit_residual (mm, of which a head radius has 100).
 """
 
 import argparse

@@ -5,11 +5,12 @@
 A part stays until the file is complete, for a run that resumes; tasks with a part aren't run again.
 """
 
+import argparse
 import json
 import re
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,7 +30,6 @@ from trackertraincode.workers import default_workers, map_in_order
 
 Item = TypeVar("Item")
 
-ITEMS_PER_TASK = 16
 SHOWN_SKIPS = 5
 _VARYING = re.compile(
     r"'[^']*'|[^\s']*[\\/][^\s']*|\S+\.[a-z]\w{1,3}\b|[-+]?\d[\d.e+-]*"
@@ -42,10 +42,11 @@ class Source:
 
     items: Sequence[Any]  # work items, cheap to list, in the order of the file
     convert: Callable[[Any], list[Sample]]  # one item -> its samples; raises UserError to skip it, with the reason
+    prepare: Callable[[Sequence[Any]], Sequence[Any]] = list  # items of a task -> what convert gets, for work on many
     face_model: str | None = None  # of shape coefficients
     optional: tuple[str, ...] = ()  # labels that only some samples have
     notes: tuple[str, ...] = field(default=())  # lines to show the user, such as what is missing
-    items_per_task: int = ITEMS_PER_TASK  # what an interruption can lose, per worker
+    items_per_task: int = 16  # what an interruption can lose, per worker
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +61,11 @@ class ConvertOptions:
     strict: bool = False
     overwrite: bool = False
     skipped: Path | None = None  # file to list all that is skipped in
+
+    @staticmethod
+    def of(options: argparse.Namespace) -> "ConvertOptions":
+        """From a command line with `cli.add_engine_options`."""
+        return ConvertOptions(**{f.name: getattr(options, f.name) for f in fields(ConvertOptions)})
 
 
 def gathered(items: Sequence[Item], group: Callable[[Item], str]) -> list[Item]:
@@ -131,7 +137,7 @@ def _all_samples(
     Skipped items are appended to `skips`, names of images that aren't stored upright to `tagged`.
     """
     tasks = [
-        Task(source.convert, source.items[start : start + source.items_per_task], journal.part(number))
+        Task(source.convert, source.items[start : start + source.items_per_task], journal.part(number), source.prepare)
         for number, start in enumerate(range(0, len(source.items), source.items_per_task))
     ]
     total = len(source.items) if options.count is None else min(options.count, len(source.items))
@@ -159,15 +165,16 @@ class Task:
     convert: Callable[[Any], list[Sample]]
     items: Sequence[Any]
     part: Path
+    prepare: Callable[[Sequence[Any]], Sequence[Any]] = list
 
     def run(self) -> None:
         """Convert the items and write the part, unless an earlier run did."""
         if load_part(self.part) is not None:
             return
         outcome = Outcome([], [])
-        for item in self.items:
+        for item, prepared in zip(self.items, self.prepare(self.items), strict=True):
             try:
-                samples = self.convert(item)
+                samples = self.convert(prepared)
                 for sample in samples:
                     check_labels(sample)
                 outcome.samples.extend(samples)

@@ -64,7 +64,8 @@ _OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
 _LONGEST = 1000  # characters of an expression, so that its depth stays within Python's own
 _NAMES = ("row", *QUANTITIES)
 _ALLOWED = (
-    f"allowed are {', '.join(_NAMES)} (degrees, pixels), numbers, + - * /, comparisons, and, or, not, abs(), brackets"
+    f"allowed are {', '.join(_NAMES)} (degrees, pixels, mm), numbers, + - * /, comparisons, and, or, not, abs(), "
+    "brackets"
 )
 
 
@@ -141,7 +142,7 @@ def filter_file(
     with Hdf5PoseDataset(path, labels=()) as dataset:
         source = _provenance("dsfilter", [dataset], options)
         with PoseWriter(
-            destination, source=source, face_model=dataset.face_model, optional=_optional(dataset)
+            destination, source=source, face_model=dataset.face_model, optional=optional_labels(dataset)
         ) as writer:
             for sample in progress(dataset.stream(rows.tolist(), exact=True), len(rows)):
                 writer.write(sample)
@@ -167,7 +168,7 @@ def join_files(
         )
     every = set.intersection(*(set(dataset.fields) for dataset in datasets))
     some = dict.fromkeys(field for dataset in datasets for field in dataset.fields if field not in every)
-    optional = tuple(dict.fromkeys(label for dataset in datasets for label in _optional(dataset)))
+    optional = tuple(dict.fromkeys(label for dataset in datasets for label in optional_labels(dataset)))
     left_out: dict[str, Any] = dict.fromkeys(field for field in some if field not in optional)
     source = _provenance("dsjoin", datasets, {"same_persons": str(same_persons)})
     with PoseWriter(destination, source=source, face_model=next(iter(face_models), None), optional=optional) as writer:
@@ -193,7 +194,7 @@ def _joined(datasets: Sequence[Hdf5PoseDataset], same_persons: bool) -> Iterator
         shift = greatest + 1
 
 
-def _optional(dataset: Hdf5PoseDataset) -> tuple[str, ...]:
+def optional_labels(dataset: Hdf5PoseDataset) -> tuple[str, ...]:
     """Labels that may lack in some rows: all that have a value for "absent"."""
     return tuple(a for a in dataset.fields if a in LABELS and LABELS[a].kind is not Kind.FLAG)
 

@@ -1,6 +1,6 @@
 """What is in a sample file, in numbers.
 
-file --row_quantities--> pitch, yaw, roll, size, box_width, box_height: (N,) each --summarize--> Summary --> text
+file --row_quantities--> pitch, yaw, roll, size, box_width, box_height, measures: (N,) each --summarize--> Summary --> text
 """
 
 from collections.abc import Iterator
@@ -17,12 +17,16 @@ from trackertraincode.errors import SampleFormatError
 from trackertraincode.geometry.euler import matrix_to_aflw
 from trackertraincode.geometry.rotation import quat_to_matrix
 from trackertraincode.sample.images import ImageDecodeError, image_size, sniff
-from trackertraincode.sample.sample import LABELS
+from trackertraincode.sample.sample import LABELS, MEASURES
 
 CHUNK_ROWS = 1024  # whose labels are in memory at once
 SAMPLED_IMAGES = 64  # evenly spread rows whose headers tell about the images
 ANGLES = ("pitch", "yaw", "roll")
-QUANTITIES = (*ANGLES, "size", "box_width", "box_height")  # degrees (convention of AFLW2000-3D), pixels
+QUANTITIES = {  # that rows can be chosen by -> unit; angles are those of AFLW2000-3D
+    **dict.fromkeys(ANGLES, "degrees"),
+    **dict.fromkeys(("size", "box_width", "box_height"), "pixels"),
+    **{name: LABELS[name].unit for name in MEASURES},
+}
 
 
 @dataclass(frozen=True)
@@ -63,17 +67,17 @@ def quantities_of(labels: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     if "face_box" in labels:
         box = labels["face_box"]
         found |= {"box_width": box[:, 2] - box[:, 0], "box_height": box[:, 3] - box[:, 1]}
-    return found
+    return found | {name: labels[name] for name in MEASURES if name in labels}
 
 
 def row_quantities(path: Path) -> dict[str, np.ndarray]:
-    """Those of QUANTITIES that a file has, (N,) each: 24 bytes per row, read in chunks. Raises SampleFormatError."""
+    """Those of QUANTITIES that a file has, (N,) each: 4 bytes each per row, read in chunks. Raises SampleFormatError."""
     with open_samples(path) as file:
         return _quantities(file)
 
 
 def _quantities(file: Samples) -> dict[str, np.ndarray]:
-    wanted = [a for a in ("rotation", "head", "face_box") if a in file.fields]
+    wanted = [a for a in ("rotation", "head", "face_box", *MEASURES) if a in file.fields]
     for attribute in wanted:
         file.check(attribute)
     parts = [quantities_of({a: file.label(a, rows) for a in wanted}) for rows in chunks(len(file))]
@@ -171,9 +175,8 @@ def describe(summary: Summary) -> str:
 
 
 def _statistics_row(name: str, values: np.ndarray) -> tuple[object, ...]:
-    unit = "degrees" if name in ANGLES else "pixels"
     known = values[np.isfinite(values)]
     if not len(known):
-        return (f"{name}, {unit}", 0)
+        return (f"{name}, {QUANTITIES[name]}", 0)
     low, lower, middle, upper, high = np.percentile(known, (0, 5, 50, 95, 100))
-    return (f"{name}, {unit}", len(known), low, lower, middle, known.mean(), upper, high, known.std())
+    return (f"{name}, {QUANTITIES[name]}", len(known), low, lower, middle, known.mean(), upper, high, known.std())

@@ -4,6 +4,7 @@ rows, rectangles --Framing.cut, batch by batch--> (B, C, S, S) uint8 --network--
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -15,13 +16,14 @@ from trackertraincode.augmentation.units import normalize
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.errors import SampleFormatError, UserError
 from trackertraincode.evaluation.framing import Framing
-from trackertraincode.geometry.affine2d import square_to_box
+from trackertraincode.geometry.affine2d import scale_of, square_to_box
 from trackertraincode.sample.images import ImageDecodeError, decode
 from trackertraincode.sample.moving import move
-from trackertraincode.sample.sample import Prediction
+from trackertraincode.sample.sample import LABELS, Prediction
 from trackertraincode.workers import start_worker
 
 BATCH = 64
+SCALED = ("head_tril", "face_box_scale", "landmarks_scale")  # lengths besides the labels
 
 PREPROCESSING: dict[str, Callable[[Tensor], Tensor]] = {  # pixels (B, C, S, S) -> network input
     "training": normalize,
@@ -80,8 +82,10 @@ def iter_crops(crops: EvaluationCrops, workers: int) -> Iterator[Tensor]:
 def to_pixels(prediction: Prediction, shown: Tensor) -> Prediction:
     """From [-1, 1] of each crop to pixels of its image, counted from its corner.
 
-    shown: (B, 4) part of the image that each crop shows; square up to rounding.
+    shown: (B, 4) part of the image that each crop shows; square up to rounding. Deviations of lengths scale with them.
     """
-    known = {name: getattr(prediction, name) for name in ("rotation", "head", "face_box", "landmarks")}
-    moved = move({name: value for name, value in known.items() if value is not None}, square_to_box(shown.float()))
-    return Prediction(rotation_tril=prediction.rotation_tril, **moved)
+    maps = square_to_box(shown.float())
+    known = {name: getattr(prediction, name) for name in LABELS if getattr(prediction, name, None) is not None}
+    lengths = {n: v for n in SCALED if (v := getattr(prediction, n)) is not None}
+    scaled = {n: v * scale_of(maps).reshape(-1, *[1] * (v.ndim - 1)) for n, v in lengths.items()}
+    return replace(prediction, **move(known, maps), **scaled)

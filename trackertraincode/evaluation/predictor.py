@@ -121,12 +121,12 @@ def mean_quaternion(quats: Sequence[Tensor]) -> Tensor:
     return quat_positive_real(torch.linalg.eigh(scatter).eigenvectors[..., -1]).float()
 
 
-def load_predictor(path: Path, device: str = "cpu") -> Predictor:
-    """By the file's extension. Raises ModelFileError when it isn't a model."""
+def load_predictor(path: Path, device: str = "cpu", threads: int | None = None) -> Predictor:
+    """By the file's extension. threads: of ONNX files. Raises ModelFileError when it isn't a model."""
     if path.suffix == ".ckpt":
         return CheckpointPredictor(path, device)
     if path.suffix == ".onnx":
-        return OnnxPredictor(path)
+        return OnnxPredictor(path, threads)
     raise ModelFileError(f"{path}: a model is a .ckpt or an .onnx file.")
 
 

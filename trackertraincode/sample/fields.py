@@ -21,6 +21,7 @@ class Kind(str, Enum):
     COEFFICIENTS = "coefficients"  # of the face model that the file names
     FLAG = "flag"
     INDEX = "index"
+    MEASURE = "measure"  # of how good labels are, by which rows are chosen: no map moves it; a head radius is 100 mm
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,11 @@ class Field:
     dtype: str = "float32"  # of new files
     trained: str | None = None  # the word for it in catalogs (labels = [...]); None: isn't trained
     legacy_name: str | None = None  # HDF5 name in old files
+
+    @property
+    def unit(self) -> str:
+        """The last words of `doc`."""
+        return self.doc.rpartition("; ")[2]
 
 
 def stored(*arguments: Any, **options: Any) -> Any:

@@ -11,7 +11,7 @@ import simplejpeg
 from trackertraincode.errors import UserError
 
 MAX_PIXELS = 2**30  # OpenCV's own limit; headers of a few bytes can claim more
-_DAMAGE = ("Corrupt JPEG data", "Inconsistent progression")  # libjpeg warns so when it guesses pixels
+_DAMAGE = ("Corrupt JPEG data", "Inconsistent progression", "Bogus")  # libjpeg's words where pixels are guessed
 _SENSOR_BITS = (8, 10, 12, 14, 16)  # that values of 16 bits hold
 
 

@@ -56,6 +56,9 @@ class Sample:
     individual: int | None = stored(
         "individual", Kind.INDEX, (), None, "number of the person or sequence", dtype="int64"
     )
+    fit_residual: float | None = stored(
+        "fit_residual", Kind.MEASURE, (), None, "mean distance between landmarks and the head fitted to them; mm"
+    )
 
 
 FIELDS = stored_fields(Sample)  # HDF5 name -> field
@@ -64,6 +67,7 @@ LEGACY_NAMES = {field.legacy_name: name for name, field in FIELDS.items() if fie
 LABELS = {  # attribute -> field, for all that is an array of numbers
     field.attribute: field for field in FIELDS.values() if field.kind not in (Kind.IMAGE, Kind.SEGMENTATION)
 }
+MEASURES = tuple(name for name, field in LABELS.items() if field.kind is Kind.MEASURE)
 BATCH_LABELS = {name: field.shape for name, field in LABELS.items() if field.trained}  # -> shape of one row
 
 

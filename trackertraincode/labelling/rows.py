@@ -1,0 +1,46 @@
+"""Rows of a sample file for work on many at once: what can't be read of one doesn't stop the others.
+
+rows --read_rows--> per row the sample, or the error that says why there is none
+"""
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
+from trackertraincode.errors import ArchiveError, SampleFormatError
+from trackertraincode.sample.images import ImageDecodeError, check_image
+from trackertraincode.sample.sample import Sample
+
+ITEMS_PER_TASK = 64
+
+
+def read_rows(path: Path, rows: Sequence[int]) -> list[Sample | ArchiveError]:
+    """Samples with whole images, points and heads in float64."""
+    dataset = _open(path)
+    try:
+        found: list[Sample | ArchiveError] = list(dataset.stream(rows, exact=True))
+    except SampleFormatError:
+        found = [_read_one(dataset, row) for row in rows]
+    return [_checked(sample, path) if isinstance(sample, Sample) else sample for sample in found]
+
+
+def _read_one(dataset: Hdf5PoseDataset, row: int) -> Sample | ArchiveError:
+    try:
+        return next(dataset.stream([row], exact=True))
+    except SampleFormatError as error:
+        return ArchiveError(str(error))
+
+
+def _checked(sample: Sample, path: Path) -> Sample | ArchiveError:
+    assert isinstance(sample.image, bytes)  # as all stored ones
+    try:
+        check_image(sample.image)
+    except ImageDecodeError as error:
+        return ArchiveError(f"{path}: {sample.name}: image of {error}.")
+    return sample
+
+
+@cache
+def _open(path: Path) -> Hdf5PoseDataset:
+    return Hdf5PoseDataset(path, labels=())
