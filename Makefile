@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(if $(filter Windows_NT,$(OS)),$(VENV)/Scripts,$(VENV)/bin)
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test check types docs bench clean
+.PHONY: setup demo test check types docs bench web web-page web-test clean
 
 setup: $(READY)
 
@@ -40,5 +40,16 @@ docs: setup
 bench: setup
 	for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
 
+# The page that tracks heads in a browser; needs Node.js 20 or newer. web-test also needs Chromium (CHROMIUM names it).
+web: setup web-page
+	$(BIN)/python -m trackertraincode web
+
+web-page:
+	@command -v npm >/dev/null || { echo "Node.js 20 or newer is needed, with npm: https://nodejs.org"; exit 1; }
+	cd web && npm ci --silent && npm run --silent build
+
+web-test: setup web-page
+	cd web && PATH="$(abspath $(BIN)):$$PATH" npm test
+
 clean:
-	rm -rf $(VENV) demo build dist
+	rm -rf $(VENV) demo build dist web/node_modules trackertraincode/web/page

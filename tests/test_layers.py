@@ -35,6 +35,7 @@ RANK = {
     "evaluation": 5,
     "tracking": 5,
     "export": 5,
+    "web": 5,
     "labelling": 6,
     "training": 6,
     "localizer.training": 7,

@@ -207,6 +207,11 @@ def edge_length(text: str) -> int:
     return _whole_number(text, 1, 16384)
 
 
+def port_number(text: str) -> int:
+    """argparse type: a port of a server."""
+    return _whole_number(text, 1, 65535)
+
+
 def whole_number(text: str) -> int:
     """argparse type: a whole number of a usual size."""
     return _whole_number(text, -LARGEST)

@@ -1,0 +1,75 @@
+/** Draws a pose over its frame, in the colours of trackertraincode/visualize.py. */
+
+import type { Drawn } from "./messages.ts";
+import type { HeadPose } from "./tracker.ts";
+
+const AXIS_COLOURS = ["#ff3c3c", "#3cdc3c", "#5078ff"]; // x right, y down, z into the screen
+const BOX_COLOUR = "#ffeb3c";
+const HEAD_COLOUR = "#3ce6e6";
+const GROUPS: readonly [from: number, to: number, closed: boolean, colour: string][] = [
+  [0, 17, false, "#78beff"], // jaw
+  [17, 22, false, "#ffaa46"], // brows
+  [22, 27, false, "#ffaa46"],
+  [27, 31, false, "#beff6e"], // nose
+  [31, 36, false, "#beff6e"],
+  [36, 42, true, "#ff78ff"], // eyes
+  [42, 48, true, "#ff78ff"],
+  [48, 60, true, "#ff6e6e"], // lips
+  [60, 68, true, "#ffb4b4"],
+];
+
+type Context = OffscreenCanvasRenderingContext2D;
+
+export function drawPose(context: Context, pose: HeadPose, drawn: Drawn): void {
+  const width = Math.max(1, Math.round(Math.max(context.canvas.width, context.canvas.height) / 400));
+  context.lineWidth = width;
+  context.lineJoin = "round";
+  if (drawn.box) {
+    const [x0, y0, x1, y1] = pose.box;
+    context.strokeStyle = BOX_COLOUR;
+    context.strokeRect(x0, y0, x1 - x0, y1 - y0);
+    context.strokeStyle = HEAD_COLOUR;
+    context.beginPath();
+    context.arc(pose.head[0], pose.head[1], Math.max(0, pose.head[2]), 0, 2 * Math.PI);
+    context.stroke();
+  }
+  if (drawn.landmarks && pose.landmarks) drawLandmarks(context, pose.landmarks);
+  if (drawn.axes) drawAxes(context, pose, width + 1);
+}
+
+function drawLandmarks(context: Context, landmarks: Float64Array): void {
+  const radius = 0.75 * context.lineWidth;
+  for (const [from, to, closed, colour] of GROUPS) {
+    context.strokeStyle = context.fillStyle = colour;
+    context.beginPath();
+    for (let n = from; n < to; n++) context.lineTo(landmarks[3 * n], landmarks[3 * n + 1]);
+    if (closed) context.closePath();
+    context.stroke();
+    for (let n = from; n < to; n++) {
+      context.beginPath();
+      context.arc(landmarks[3 * n], landmarks[3 * n + 1], radius, 0, 2 * Math.PI);
+      context.fill();
+    }
+  }
+}
+
+/** From the head centre, one head radius long; the one that points at the viewer comes last. */
+function drawAxes(context: Context, pose: HeadPose, width: number): void {
+  const norm = Math.hypot(...pose.rotation);
+  const [i, j, k, w] = pose.rotation.map((value) => value / norm);
+  const axes = [
+    [1 - 2 * (j * j + k * k), 2 * (i * j + k * w), 2 * (i * k - j * w)],
+    [2 * (i * j - k * w), 1 - 2 * (i * i + k * k), 2 * (j * k + i * w)],
+    [2 * (i * k + j * w), 2 * (j * k - i * w), 1 - 2 * (i * i + j * j)],
+  ];
+  const [x, y, radius] = pose.head;
+  context.lineWidth = width;
+  context.lineCap = "round";
+  for (const axis of [0, 1, 2].sort((a, b) => axes[b][2] - axes[a][2])) {
+    context.strokeStyle = AXIS_COLOURS[axis];
+    context.beginPath();
+    context.moveTo(x, y);
+    context.lineTo(x + radius * axes[axis][0], y + radius * axes[axis][1]);
+    context.stroke();
+  }
+}

@@ -1,0 +1,123 @@
+"""What the page is tested with, and whether it answered as the Python tracker does.
+
+python web/tests/material.py make FOLDER       images, a video for the fake camera, broken models, poses.json
+python web/tests/material.py compare FOLDER    camera.csv with the poses of the frames that the page saw, seen-*.png
+"""
+
+import argparse
+import csv
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from trackertraincode.commands.track import LOCALIZER, LOOK_EVERY, MODEL, find_file
+from trackertraincode.errors import UserError
+from trackertraincode.rendering.camera_effects import CameraEffects
+from trackertraincode.rendering.scene import FaceScene, render_scene
+from trackertraincode.sample.images import decode
+from trackertraincode.tracking.tracker import HeadPoseTracker
+from trackertraincode.tracking.video import pose_row
+
+WIDTH, HEIGHT, FRAMES, FPS = 640, 480, 100, 15
+SEED = 7
+
+
+def scene(turn: float = 0.0) -> FaceScene:
+    """A head without glasses or hands before it; turn: -1…1, how far it looks aside."""
+    drawn = FaceScene.draw(np.random.default_rng(SEED), spread=0.3)
+    person = replace(drawn.person, glasses="", long_hair=0.0)
+    effects = CameraEffects.draw(np.random.default_rng(SEED))
+    angles = (0.15 * math.sin(2.1 * turn), 0.5 * turn, 0.1 * turn)
+    place = (0.5 + 0.04 * turn, 0.47, 0.21)
+    return replace(drawn, person=person, pitch_yaw_roll=angles, head=place, occluders=0, ambient=0.6, camera=effects)
+
+
+def render(turn: float, size: tuple[int, int] = (WIDTH, HEIGHT)) -> np.ndarray:
+    return decode(render_scene(scene(turn), *size).image, color=True)
+
+
+def write_y4m(path: Path, frames: Iterator[np.ndarray]) -> None:
+    """What Chromium's fake camera reads."""
+    with path.open("wb") as file:
+        file.write(f"YUV4MPEG2 W{WIDTH} H{HEIGHT} F{FPS}:1 Ip A1:1 C420\n".encode())
+        for frame in frames:
+            file.write(b"FRAME\n" + cv2.cvtColor(frame, cv2.COLOR_RGB2YUV_I420).tobytes())
+
+
+def networks() -> tuple[Path, Path]:
+    model, localizer = find_file(MODEL), find_file(LOCALIZER)
+    if model is None or localizer is None:
+        raise UserError(f"{MODEL} and {LOCALIZER}: needed in this folder, $DATADIR or demo/.")
+    return model.absolute(), localizer.absolute()
+
+
+def open_tracker(*, whole: bool) -> HeadPoseTracker:
+    return HeadPoseTracker(*networks(), localize_every=LOOK_EVERY, whole_frames=whole)
+
+
+def write_png(path: Path, image: np.ndarray) -> dict[str, Any]:
+    """Also gives the pose of the head in it."""
+    cv2.imwrite(str(path), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    return pose_row(path.name, open_tracker(whole=True).update(image))
+
+
+def make(folder: Path, *, with_video: bool = True) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    face = render(0.3)
+    large = cv2.resize(face, (3840, 2160), interpolation=cv2.INTER_CUBIC)
+    rows = [write_png(folder / "face.png", face), write_png(folder / "large.png", large)]
+    rows.append(write_png(folder / "nobody.png", np.full((HEIGHT, WIDTH, 3), 90, np.uint8)))
+    model, _ = networks()
+    files = {"poses": rows, "model": str(model)}
+    (folder / "poses.json").write_text(json.dumps(files), encoding="utf-8")
+    content = model.read_bytes()
+    (folder / "letter.onnx").write_text("a letter to somebody\n", encoding="utf-8")
+    (folder / "half.onnx").write_bytes(content[: len(content) // 2])
+    (folder / "damaged.onnx").write_bytes(content[:2000] + bytes(255 - b for b in content[2000:4000]) + content[4000:])
+    if with_video:
+        turns = (math.sin(2 * math.pi * n / FRAMES) for n in range(FRAMES))
+        frames = [render(turn) for turn in turns]
+        write_y4m(folder / "camera.y4m", iter(frames))
+        writer = cv2.VideoWriter(str(folder / "video.webm"), cv2.VideoWriter.fourcc(*"VP80"), FPS, (WIDTH, HEIGHT))
+        for frame in frames:
+            writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+        writer.release()
+
+
+def compare(folder: Path) -> dict[str, float]:
+    """Frames compared, and the largest and mean difference of an angle, degrees."""
+    with (folder / "camera.csv").open(newline="", encoding="utf-8") as file:
+        rows = {int(row["frame"]): row for row in csv.DictReader(file)}
+    tracker, differences = open_tracker(whole=False), []
+    for index, path in enumerate(sorted(folder.glob("seen-*.png"))):
+        pose = tracker.update(decode(path.read_bytes(), color=True))
+        row = rows.get(index)
+        if row is None:  # before or after the recording
+            continue
+        if (pose is not None) != (row["face"] == "True"):
+            differences.append(math.inf)
+        elif pose is not None:
+            own = [float(row[name]) for name in ("pitch", "yaw", "roll")]
+            differences += [abs(a - b) for a, b in zip(own, pose.pitch_yaw_roll_deg)]
+    return {"frames": len(rows), "largest": max(differences), "mean": float(np.mean(differences))}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("action", choices=("make", "compare"))
+    parser.add_argument("folder", type=Path)
+    options = parser.parse_args()
+    if options.action == "make":
+        make(options.folder)
+    else:
+        print(json.dumps(compare(options.folder)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+// The page's pure modules answer what the Python tracker answers, bit for bit (tests/reference.py).
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
+
+const HERE = new URL(".", import.meta.url);
+const PYTHON = process.env.PYTHON ?? "python";
+
+/** Modules of src, bundled and imported. */
+async function modules(names) {
+  const contents = names.map((name) => `export * as ${name} from "./${name}.ts";`).join("\n");
+  const stdin = { contents, resolveDir: fileURLToPath(new URL("../src", HERE)), loader: "ts" };
+  const { outputFiles } = await build({ stdin, bundle: true, write: false, format: "esm", target: "es2022" });
+  return import(`data:text/javascript;base64,${Buffer.from(outputFiles[0].contents).toString("base64")}`);
+}
+
+const { pixels, client, tracker, onnxfile, recorder, timing } = await modules(["pixels", "client", "tracker", "onnxfile", "recorder", "timing"]);
+const script = fileURLToPath(new URL("reference.py", HERE));
+const reference = JSON.parse(execFileSync(PYTHON, [script], { maxBuffer: 1 << 30 }));
+
+const bytes = ({ data }) => new Uint8Array(Buffer.from(data, "base64"));
+const floats = (packed, Kind = Float32Array) => new Kind(bytes(packed).buffer);
+const plane = (packed) => ({ height: packed.shape[0], width: packed.shape[1], channels: packed.shape[2] ?? 1, data: bytes(packed) });
+const box = ([x, y, width, height]) => ({ x, y, width, height });
+
+/** Equal numbers; much quicker than deepEqual where arrays are long. */
+function assertSame(found, expected, what) {
+  assert.equal(found.length, expected.length, what);
+  const wrong = found.findIndex((value, index) => value !== expected[index]);
+  assert.equal(wrong, -1, `${what}: at ${wrong} ${found[wrong]}, expected ${expected[wrong]}`);
+}
+
+/** Equal but for the last digits of float32, in which Python computes a norm. */
+function assertNear(found, expected, what) {
+  assert.equal(found.length, expected.length, what);
+  expected.forEach((value, index) => assert.ok(Math.abs(found[index] - value) <= 1e-6 * (1 + Math.abs(value)), `${what}: ${found} ${expected}`));
+}
+
+function viewOf(packed, shift = 0) {
+  const frame = plane(packed);
+  const part = tracker.partSeen(frame.width, frame.height, false);
+  const data = new Uint8Array(part.width * part.height * 3);
+  for (let y = 0; y < part.height; y++) {
+    for (let x = 0; x < part.width; x++) {
+      const column = (x + part.x - shift + 10 * frame.width) % frame.width;
+      const from = ((y + part.y) * frame.width + column) * 3;
+      data.set(frame.data.subarray(from, from + 3), (y * part.width + x) * 3);
+    }
+  }
+  return { image: { width: part.width, height: part.height, channels: 3, data }, x: part.x, y: part.y };
+}
+
+test("colours become the grey levels of OpenCV", () => {
+  const [colours, grey] = reference.pixels.grey;
+  assertSame(pixels.toGrey(plane(colours)).data, bytes(grey), "grey");
+});
+
+test("images are halved as by cv2.pyrDown", () => {
+  for (const [image, half] of reference.pixels.halve) {
+    assertSame(pixels.halve(plane(image)).data, bytes(half), `half of ${image.shape}`);
+  }
+});
+
+test("images are resized as by cv2.resize with INTER_AREA", () => {
+  for (const [image, resized] of reference.pixels.resize) {
+    const [height, width] = resized.shape;
+    assertSame(pixels.resizeArea(plane(image), width, height).data, bytes(resized), `${image.shape} to ${resized.shape}`);
+  }
+});
+
+test("crops are those of the Python client", () => {
+  for (const { frame, corner, view, cases } of reference.patches) {
+    const seen = viewOf(frame);
+    assert.deepEqual([seen.x, seen.y, seen.image.height, seen.image.width], [...corner, ...view]);
+    const pyramid = new client.Pyramid(seen.image);
+    for (const wanted of cases) {
+      const patch = client.extractPatch(pyramid, box(wanted.box), wanted.size);
+      assert.deepEqual([patch.centerX, patch.centerY, patch.edge], wanted.place);
+      assertSame(client.networkInput(patch, wanted.size), floats(wanted.crop), `box ${wanted.box} of ${frame.shape}`);
+    }
+  }
+});
+
+test("boxes, positions and angles are those of the Python client", () => {
+  for (const wanted of reference.boxes) {
+    const [width, height] = wanted.size;
+    const [centerX, centerY, edge] = wanted.patch;
+    const patch = { centerX, centerY, edge };
+    const predicted = client.predictedBox(patch, wanted.box);
+    assert.deepEqual(predicted, box(wanted.predicted));
+    assert.deepEqual(client.nextBox(box(wanted.a), predicted), box(wanted.next));
+    assert.equal(client.overlap(box(wanted.a), box(wanted.b)), wanted.overlap);
+    assert.equal(client.hasUsableSize(box(wanted.a), width, height), wanted.usable);
+    assert.equal(client.touches(box(wanted.a), width, height), wanted.touches);
+    assert.deepEqual(client.toFrame(patch, wanted.head), wanted.frameHead);
+    assertNear(client.worldPosition(wanted.frameHead, width, height, reference.fov), wanted.position, "position");
+    assertNear(client.aflwDegrees(wanted.quat), wanted.degrees, "degrees");
+  }
+});
+
+test("the tracker looks where the Python tracker looks, frame by frame", async () => {
+  for (const { frame, poses, network, localizer, crops, images } of reference.sequences) {
+    const given = { network: [], localizer: [] };
+    const standIn = {
+      size: crops.shape.at(-1),
+      async run(crop) {
+        const answer = network[given.network.push(crop) - 1];
+        const { rotation, head, face_box, landmarks, rotation_tril } = answer;
+        const [faceBox, rotationTril] = [floats(face_box), floats(rotation_tril)];
+        return { rotation: floats(rotation), head: floats(head), faceBox, landmarks: floats(landmarks), rotationTril };
+      },
+    };
+    const finder = { width: 288, height: 224, run: async (image) => floats(localizer[given.localizer.push(image) - 1]) };
+    const own = new tracker.HeadPoseTracker(standIn, finder);
+    for (const [index, wanted] of poses.entries()) {
+      const pose = await own.update(viewOf(frame, 3 * index), reference.fov);
+      assert.equal(pose === null, wanted === null, `frame ${index}`);
+      if (!pose) continue;
+      for (const key of ["rotation", "head", "box", "deviations"]) assertSame([...pose[key]], wanted[key], `${key} of frame ${index}`);
+      for (const key of ["degrees", "positionMm"]) assertNear(pose[key], wanted[key], `${key} of frame ${index}`);
+      assertSame(pose.landmarks, floats(wanted.landmarks, Float64Array), `landmarks of frame ${index}`);
+    }
+    const joined = (arrays) => Float32Array.from(arrays.flatMap((array) => [...array]));
+    assertSame(joined(given.network), floats(crops), "crops");
+    assertSame(joined(given.localizer), floats(images), "images for the localizer");
+  }
+});
+
+test("what is no ONNX model is named", () => {
+  const junk = new TextEncoder().encode("a letter to somebody");
+  for (const wrong of [new Uint8Array(), junk, new Uint8Array(100).fill(255), new Uint8Array([8, 10, 58, 100, 0])]) {
+    assert.throws(() => onnxfile.readHeader("a.onnx", wrong), /a\.onnx: \d+ bytes that are not a whole ONNX model/);
+  }
+});
+
+test("version and origin of a model are read", () => {
+  const metadata = [0x72, 18, 0x0a, 16, ...new TextEncoder().encode("trackertraincode")];
+  assert.deepEqual(onnxfile.readHeader("a", new Uint8Array([8, 10, 40, 3, 58, 0])), { modelVersion: 3, isOurs: false });
+  assert.deepEqual(onnxfile.readHeader("a", new Uint8Array([...metadata, 58, 0])), { modelVersion: 0, isOurs: true });
+});
+
+test("rows have the columns of their head line, with a face or without", async () => {
+  const pose = { degrees: [1, 2, 3], rotation: [0, 0, 0, 1], head: [4, 5, 6], box: [0, 1, 2, 3], positionMm: [7, 8, 9] };
+  const own = new recorder.Recorder();
+  own.add(0, 0, pose, 1); // not recording yet
+  own.start();
+  own.add(1, 0.5, pose, 12.345);
+  own.add(2, 0.6, null, 10);
+  const [head, first, second, end] = (await own.csv().text()).split("\r\n").map((line) => line.split(","));
+  assert.deepEqual([first.length, second.length, end], [head.length, head.length, [""]]);
+  const value = (name) => first[head.indexOf(name)];
+  assert.deepEqual(["frame", "time", "face", "yaw", "qw", "radius", "latency_ms"].map(value), ["000001", "0.5000", "True", "2", "1", "6", "12.35"]);
+  assert.equal(second[head.indexOf("face")], "False");
+});
+
+test("frame rate and latency are those of the last frames", () => {
+  const own = new timing.Timing();
+  assert.deepEqual([own.fps, own.quantile(0.5)], [0, 0]);
+  for (let frame = 0; frame < 1000; frame++) own.add(frame * 20, frame < 900 ? 500 : frame % 2 ? 10 : 12);
+  assert.equal(own.fps, 50);
+  assert.equal(own.quantile(0.99), 500);
+  for (let frame = 0; frame < 300; frame++) own.add(20_000 + frame * 50, frame === 7 ? 99 : 11);
+  assert.deepEqual([own.fps, own.quantile(0.5), own.quantile(0.99)], [20, 11, 11]);
+});
