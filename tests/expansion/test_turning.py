@@ -94,7 +94,7 @@ def test_2d_landmarks_stay_on_their_pixels(face: Face) -> None:
 
 def test_without_a_turn_the_image_stays(face: Face) -> None:
     turn = Turn(rotation_of(face.sample), rotation_of(face.sample), np.asarray(face.sample.head, np.float64))
-    same = draw(face.image, face.sheet, face.sheet.turned(turn))
+    same = draw(face.image, face.sheet.turned(turn))
     assert np.abs(same.astype(int) - face.image).max() <= 2
     np.testing.assert_allclose(turn.head_after, face.sample.head, atol=1e-4)
 
@@ -103,10 +103,10 @@ def test_without_a_turn_the_image_stays(face: Face) -> None:
 def test_there_are_no_holes_and_far_things_stay(face: Face, pose: tuple[float, float, float]) -> None:
     turned = face.sheet.turned(face.turn_to(np.radians(pose)))
     white = np.full((400, 400, 3), 255, np.uint8)
-    shifted = replace(face.sheet, points=face.sheet.points + [120.0, 120.0, 0.0])
-    assert draw(white, shifted, turned + [120.0, 120.0, 0.0]).min() == 255
+    shifted = turned._replace(points=turned.points + [120.0, 120.0, 0.0], source=turned.source + 120.0)
+    assert draw(white, shifted).min() == 255
     noise = np.random.default_rng(0).integers(0, 256, (400, 400, 3), dtype=np.uint8)
-    moved = draw(noise, shifted, turned + [120.0, 120.0, 0.0])
+    moved = draw(noise, shifted)
     for part in (np.s_[:20], np.s_[-20:], np.s_[:, :20], np.s_[:, -20:]):
         np.testing.assert_array_equal(moved[part], noise[part])
 
@@ -120,16 +120,16 @@ def test_label_images_turn_as_the_image(face: Face) -> None:
     x, y = copy.landmarks[30, :2].astype(int)
     assert copy.segmentation[y, x] == 2  # the nose's tip is nose
     identity = Turn(rotation_of(face.sample), rotation_of(face.sample), np.asarray(face.sample.head, np.float64))
-    np.testing.assert_array_equal(draw_classes(face.classes, face.sheet, face.sheet.turned(identity)), face.classes)
+    np.testing.assert_array_equal(draw_classes(face.classes, face.sheet.turned(identity)), face.classes)
 
 
 def test_light_comes_from_its_side_and_a_nose_casts_a_shadow(face: Face) -> None:
     turn = Turn(rotation_of(face.sample), rotation_of(face.sample), np.asarray(face.sample.head, np.float64))
     turned = face.sheet.turned(turn)
     light = Spotlight(np.array([-0.94, -0.1, -0.33]) / np.linalg.norm([-0.94, -0.1, -0.33]), 0.2, 1.0)
-    factors = shade(face.sheet, turned, light, float(turn.head[2]))
+    factors = shade(turned, light, float(turn.head[2]))
     white = np.full_like(face.image, 150)
-    lit = draw(white, face.sheet, turned, factors)[..., 0].astype(float)
+    lit = draw(white, turned, factors)[..., 0].astype(float)
     assert face.sample.landmarks is not None
     at = {i: lit[int(y), int(x)] for i, (x, y, _) in enumerate(face.sample.landmarks)}
     assert at[3] > at[13] + 50  # cheeks of both sides

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from trackertraincode.expansion.sheet import Sheet
+from trackertraincode.expansion.sheet import Turned
 from trackertraincode.rendering.rasterizer import Surface, rasterize
 from trackertraincode.sample.images import Size
 
@@ -26,13 +26,13 @@ class Window(NamedTuple):
         return slice(self.y0, self.y1), slice(self.x0, self.x1)
 
 
-def draw(image: np.ndarray, sheet: Sheet, turned: np.ndarray, shade: np.ndarray | None = None) -> np.ndarray:
-    """(H, W, 3) uint8 -> the same size. turned: (V, 3). shade: (V,) factors of the light."""
+def draw(image: np.ndarray, turned: Turned, shade: np.ndarray | None = None) -> np.ndarray:
+    """(H, W, 3) uint8 -> the same size. shade: (V,) factors of the light."""
     window = _window(turned, image)
     result = image.copy()
     if window is None:
         return result
-    source, light = _sources(sheet, turned, window, shade)
+    source, light = _sources(turned, window, shade)
     drawn = cv2.remap(image, source[..., 0], source[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
     if shade is not None:
         drawn = np.clip(drawn * light[..., None] + 0.5, 0, 255).astype(np.uint8)
@@ -42,37 +42,35 @@ def draw(image: np.ndarray, sheet: Sheet, turned: np.ndarray, shade: np.ndarray 
     return result
 
 
-def draw_classes(classes: np.ndarray, sheet: Sheet, turned: np.ndarray) -> np.ndarray:
+def draw_classes(classes: np.ndarray, turned: Turned) -> np.ndarray:
     """(H, W) uint8 label image -> the same size, without mixing classes."""
     window = _window(turned, classes)
     result = classes.copy()
     if window is not None:
-        source, _ = _sources(sheet, turned, window, None)
+        source, _ = _sources(turned, window, None)
         result[window.slices] = cv2.remap(
             classes, source[..., 0], source[..., 1], cv2.INTER_NEAREST, borderMode=cv2.BORDER_REFLECT_101
         )
     return result
 
 
-def _window(turned: np.ndarray, image: np.ndarray) -> Window | None:
+def _window(turned: Turned, image: np.ndarray) -> Window | None:
     size = Size(image.shape[1], image.shape[0])
     (x0, y0), (x1, y1) = (
         np.clip(bound, 0, size).astype(int).tolist()
-        for bound in (np.floor(turned[:, :2].min(0)), np.ceil(turned[:, :2].max(0)))
+        for bound in (np.floor(turned.points[:, :2].min(0)), np.ceil(turned.points[:, :2].max(0)))
     )
     return Window(x0, y0, x1, y1) if x1 > x0 and y1 > y0 else None
 
 
-def _sources(
-    sheet: Sheet, turned: np.ndarray, window: Window, shade: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray]:
+def _sources(turned: Turned, window: Window, shade: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     """(h, w, 2) float32 where the pixels of the window come from, as OpenCV counts, and (h, w) the light there."""
-    values = np.ones((len(turned), 3), np.float32)
-    values[:, :2] = sheet.points[:, :2]
+    values = np.ones((len(turned.points), 3), np.float32)
+    values[:, :2] = turned.source
     if shade is not None:
         values[:, 2] = shade
-    placed = turned - [window.x0, window.y0, 0.0]
-    found, covered = rasterize(Surface(placed, sheet.triangles, values), window.x1 - window.x0, window.y1 - window.y0)
+    placed = turned.points - [window.x0, window.y0, 0.0]
+    found, covered = rasterize(Surface(placed, turned.triangles, values), window.x1 - window.x0, window.y1 - window.y0)
     y, x = np.nonzero(~covered)  # beyond the sheet nothing moves
     found[y, x] = np.stack([x + window.x0 + 0.5, y + window.y0 + 0.5, np.ones(len(x))], axis=1)
     return np.ascontiguousarray(found[..., :2]) - np.float32(0.5), found[..., 2]

@@ -186,10 +186,10 @@ def copies(face: Face, model: HeadModel, settings: Settings, rng: np.random.Gene
 def turned_copy(face: Face, model: HeadModel, turn: Turn, light: Spotlight | None = None) -> Sample:
     """One image and its labels."""
     turned = face.sheet.turned(turn)
-    lit = None if light is None else shade(face.sheet, turned, light, float(turn.head[2]))
+    lit = None if light is None else shade(turned, light, float(turn.head[2]))
     labels: dict[str, Any] = turn_labels(face.sample, turn, face.local, model)
     if face.sample.landmarks_2d is not None:
         labels["landmarks_2d"] = turn.points(face.sheet.on_surface(face.sample.landmarks_2d))[:, :2]
     if face.classes is not None:
-        labels["segmentation"] = draw_classes(face.classes, face.sheet, turned)
-    return replace(face.sample, image=encode_jpeg(draw(face.image, face.sheet, turned, lit)), **labels)
+        labels["segmentation"] = draw_classes(face.classes, turned)
+    return replace(face.sample, image=encode_jpeg(draw(face.image, turned, lit)), **labels)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from trackertraincode.expansion.sheet import Sheet
+from trackertraincode.expansion.sheet import Turned
 from trackertraincode.rendering.rasterizer import Surface, rasterize, vertex_normals
 
 VIEWER = np.array([0.0, 0.0, -1.0])
@@ -30,23 +30,23 @@ class Spotlight:
         return Spotlight(direction, float(rng.uniform(0.15, 0.5)), float(rng.uniform(0.8, 1.5)))
 
 
-def shade(sheet: Sheet, turned: np.ndarray, light: Spotlight, radius: float) -> np.ndarray:
-    """(V,) factors. turned: (V, 3) pixels; radius: of the head, pixels. What isn't of the head is lit evenly."""
-    facing = np.clip(vertex_normals(turned, sheet.triangles) @ light.direction, 0.0, 1.0)
-    lit = light.ambient + light.strength * facing * _reached(sheet, turned, light, radius)
+def shade(turned: Turned, light: Spotlight, radius: float) -> np.ndarray:
+    """(V,) factors. radius: of the head, pixels. What isn't of the head is lit evenly."""
+    facing = np.clip(vertex_normals(turned.points, turned.triangles) @ light.direction, 0.0, 1.0)
+    lit = light.ambient + light.strength * facing * _reached(turned, light, radius)
     even = light.ambient + 0.3 * light.strength
-    on_head = sheet.follows**6
+    on_head = turned.of_head**6
     return (lit * on_head + even * (1.0 - on_head)).astype(np.float32)
 
 
-def _reached(sheet: Sheet, turned: np.ndarray, light: Spotlight, radius: float) -> np.ndarray:
+def _reached(turned: Turned, light: Spotlight, radius: float) -> np.ndarray:
     """(V,) share of the light that isn't kept off by what lies before."""
     towards, _ = Rotation.align_vectors([VIEWER], [light.direction])
-    seen = towards.apply(turned - turned.mean(0)) / radius
+    seen = towards.apply(turned.points - turned.points.mean(0)) / radius
     low = seen[:, :2].min(0)
     scale = (MAP_SIZE - 1) / float(np.ptp(seen[:, :2], axis=0).max())
     placed = np.column_stack([(seen[:, :2] - low) * scale, seen[:, 2]])
     depths = np.repeat(seen[:, 2:].astype(np.float32), 3, axis=1)
-    nearest = rasterize(Surface(placed, sheet.triangles, depths), MAP_SIZE, MAP_SIZE)[0][..., 0]
+    nearest = rasterize(Surface(placed, turned.triangles, depths), MAP_SIZE, MAP_SIZE)[0][..., 0]
     x, y = np.clip(placed[:, :2].astype(int), 0, MAP_SIZE - 1).T
     return np.clip(1.5 - (seen[:, 2] - nearest[y, x]) / BIAS, 0.0, 1.0)
