@@ -242,7 +242,8 @@ def stage() -> None:
     """All pages of the site, in one folder, and its configuration."""
     shutil.rmtree(STAGE, ignore_errors=True)
     (STAGE / "api").mkdir(parents=True)
-    shutil.copy(PAGES / "style.css", STAGE)
+    for file in (PAGES / "style.css", *PAGES.glob("*.png")):
+        shutil.copy(file, STAGE)
     for page in PAGES.glob("*.md"):
         text = page.read_text(encoding="utf-8")
         (STAGE / page.name).write_text(text.replace("](../", "]("), encoding="utf-8")

@@ -8,6 +8,7 @@ import pytest
 from onnx import TensorProto
 
 from trackertraincode.errors import ConfigError, ModelFileError
+from trackertraincode.tracking.camera import FieldOfView
 from trackertraincode.tracking.networks import LocalizerModel, PoseModel
 from trackertraincode.tracking.opentrack_client import LARGEST_BOX, PixelBox
 from trackertraincode.tracking.tracker import HeadPoseTracker, estimate_pose
@@ -112,4 +113,4 @@ def test_fields_of_view_that_no_camera_has_are_refused(write_model: Write, fov: 
     with pytest.raises(ConfigError, match=r"field of view of .* degrees"):
         HeadPoseTracker(model, model, diagonal_fov_deg=fov)
     with pytest.raises(ConfigError, match=r"field of view of .* degrees"):
-        estimate_pose(PoseModel(model), FRAME, PixelBox(0, 0, 90, 90), diagonal_fov_deg=fov)
+        FieldOfView.of_degrees(fov)

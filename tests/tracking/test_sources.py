@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from trackertraincode.tracking.sources import Frame, iter_frames
+from trackertraincode.tracking.sources import CameraMode, Frame, iter_frames
 from trackertraincode.tracking.video import AnnotatedOutput, repetitions
 
 TIMES = (0.0, 0.04, 0.05, 0.3, 0.32, 0.9, 0.94)  # of frames; seconds
@@ -116,3 +116,52 @@ def test_a_drawn_video_shows_each_frame_at_its_time(uneven: Path, tmp_path: Path
 )
 def test_how_often_a_frame_is_written(time: float | None, written: int, count: int) -> None:
     assert repetitions(time, written, rate=30.0) == count
+
+
+class FakeCamera:
+    """A camera that knows one mode, and ends after three frames."""
+
+    def __init__(self, _: object) -> None:
+        self.values = {cv2.CAP_PROP_FRAME_WIDTH: 1280.0, cv2.CAP_PROP_FRAME_HEIGHT: 720.0, cv2.CAP_PROP_FPS: 30.0}
+        self.asked: dict[int, float] = {}
+        self.left = 3
+        FakeCamera.last = self
+
+    last: "FakeCamera"
+
+    def isOpened(self) -> bool:
+        return True
+
+    def set(self, name: int, value: float) -> bool:
+        self.asked[name] = value
+        return False
+
+    def get(self, name: int) -> float:
+        return self.values.get(name, 0.0)
+
+    def read(self) -> tuple[bool, np.ndarray | None]:
+        self.left -= 1
+        return self.left >= 0, LANDSCAPE if self.left >= 0 else None
+
+    def release(self) -> None:
+        pass
+
+
+def test_a_camera_is_asked_for_size_and_rate_and_what_it_does_instead_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2, "VideoCapture", FakeCamera)
+    notes: list[str] = []
+    frames = list(iter_frames("0", notes.append, CameraMode((640, 480), 60.0)))
+    wanted = {cv2.CAP_PROP_FRAME_WIDTH: 640, cv2.CAP_PROP_FRAME_HEIGHT: 480, cv2.CAP_PROP_FPS: 60.0}
+    assert FakeCamera.last.asked == wanted
+    assert notes == ["0: the camera gives 1280 × 720 pixels at 30 frames per second instead."]
+    assert len(frames) == 3
+    assert (np.diff([frame.time or 0.0 for frame in frames]) > 0).all()
+
+
+@pytest.mark.parametrize("mode", [CameraMode(), CameraMode((1280, 720), 30.0)])
+def test_a_camera_that_does_as_asked_is_no_news(monkeypatch: pytest.MonkeyPatch, mode: CameraMode) -> None:
+    monkeypatch.setattr(cv2, "VideoCapture", FakeCamera)
+    notes: list[str] = []
+    list(iter_frames("0", notes.append, mode))
+    assert notes == []
+    assert len(FakeCamera.last.asked) == (3 if mode.size else 0)

@@ -88,7 +88,7 @@ def test_a_bad_source_leaves_nothing(track: Track, tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists()
 
 
-def interrupted_frames(source: str, _: object) -> Iterator[Frame]:
+def interrupted_frames(source: str, *_: object) -> Iterator[Frame]:
     frames = iter_frames(source)
     yield next(frames)._replace(time=0.0)
     yield next(frames)._replace(time=1 / 30)
@@ -147,3 +147,24 @@ def test_the_checker_turns_images_upright(tmp_path: Path, pose_model: Path, caps
         texts.append(capsys.readouterr().out)
     assert texts[0] == texts[1]
     assert "45.000" in texts[0]
+
+
+def test_modes_of_cameras_are_not_for_files(track: Track, sources: Path) -> None:
+    for words in (["--camera-size", "640x480"], ["--fps", "60"]):
+        with pytest.raises(UserError, match=r"v\.avi: --camera-size and --fps are of cameras"):
+            track(sources / "v.avi", *words)
+
+
+@pytest.mark.parametrize(
+    "words", ["--camera-size=640", "--camera-size=0x480", "--camera-size=axb", "--fps=0", "--fps=nan"]
+)
+def test_modes_that_no_camera_has_are_wrong_usage(track: Track, words: str) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        track("0", words)
+    assert stopped.value.code == 2
+
+
+def test_a_lens_and_a_field_of_view_exclude_each_other(track: Track) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        track("0", "--lens", "a.yml", "--fov", "60")
+    assert stopped.value.code == 2

@@ -55,6 +55,7 @@ def _describe_pose(model_path: Path, image: Path, box: tuple[int, int, int, int]
     image doesn't decode.
     """
     from trackertraincode.sample.images import ImageDecodeError, decode
+    from trackertraincode.tracking.camera import FieldOfView
     from trackertraincode.tracking.networks import PoseModel
     from trackertraincode.tracking.opentrack_client import PixelBox
     from trackertraincode.tracking.tracker import estimate_pose
@@ -64,7 +65,7 @@ def _describe_pose(model_path: Path, image: Path, box: tuple[int, int, int, int]
         frame = decode(image.read_bytes(), color=True, upright=True)
     except ImageDecodeError as error:
         raise SampleFormatError(f"{image}: doesn't decode ({error}); give a JPEG or PNG image.") from error
-    pose = estimate_pose(model, frame, PixelBox(*box), diagonal_fov_deg=diagonal_fov)
+    pose = estimate_pose(model, frame, PixelBox(*box), optics=FieldOfView.of_degrees(diagonal_fov))
     rows: dict[str, Iterable[float]] = {
         "pitch, yaw, roll (degrees)": pose.pitch_yaw_roll_deg,
         "quaternion i, j, k, w": pose.rotation,

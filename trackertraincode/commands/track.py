@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from trackertraincode.cli import add_overwrite_option, field_of_view, output_file
+from trackertraincode.cli import add_overwrite_option, edge_length, field_of_view, finite_number, output_file
 from trackertraincode.errors import UserError
 from trackertraincode.files import check_outputs, data_dir
+from trackertraincode.light import names_in
 
 if TYPE_CHECKING:
     from trackertraincode.tracking.tracker import HeadPoseTracker
@@ -46,7 +47,24 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--udp", type=udp_address, metavar="HOST:PORT", help="send poses to OpenTrack, which listens at port 4242"
     )
     parser.add_argument("--show", action="store_true", help="open a window; q closes it (Ctrl-C ends a camera)")
-    parser.add_argument("--fov", type=field_of_view, default=56.0, help="diagonal field of view of the camera, degrees")
+    optics = parser.add_mutually_exclusive_group()
+    optics.add_argument("--fov", type=field_of_view, default=56.0, help="diagonal field of view of the camera, degrees")
+    optics.add_argument("--lens", type=Path, metavar="FILE", help="calibration of the camera, by OpenCV (.yml, .json)")
+    parser.add_argument("--camera-size", type=image_size, metavar="640x480", help="what a camera is asked for, pixels")
+    parser.add_argument("--fps", type=frame_rate, help="what a camera is asked for, frames per second")
+    parser.add_argument(
+        "--filter",
+        choices=names_in("tracking.filters", "FILTERS"),
+        default=names_in("tracking.filters", "DEFAULT"),
+        help="what makes poses of a video or a camera calm (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--dead-zone",
+        type=degrees,
+        default=0.0,
+        metavar="DEGREES",
+        help="turns and moves that aren't followed (default: 0)",
+    )
     parser.add_argument("--independent", action="store_true", help="frames are unrelated images: find each face anew")
     add_overwrite_option(parser)
 
@@ -62,7 +80,7 @@ def run(options: argparse.Namespace) -> int:
     to_folder = options.output is not None and not options.output.suffix
     check_outputs(
         [options.json, options.csv, None if to_folder else options.output],
-        [source, *(source.iterdir() if source.is_dir() else []), model, localizer],
+        [source, *(source.iterdir() if source.is_dir() else []), model, localizer, options.lens],
         folders=[options.output] if to_folder else [],
         overwrite=options.overwrite,
     )
@@ -70,6 +88,10 @@ def run(options: argparse.Namespace) -> int:
     from trackertraincode.tracking import sources, video
     from trackertraincode.tracking.tracker import HeadPoseTracker
 
+    if (options.camera_size or options.fps) and not sources.is_camera(options.source):
+        raise UserError(
+            f"{options.source}: --camera-size and --fps are of cameras, and this isn't one; leave them out."
+        )
     if to_folder:
         video.check_image_folder(source, options.output)
     if options.show:
@@ -78,6 +100,7 @@ def run(options: argparse.Namespace) -> int:
         model,
         localizer,
         diagonal_fov_deg=options.fov,
+        lens=options.lens,
         localize_every=LOOK_EVERY,
         whole_frames=source.is_dir() or source.suffix.lower() in sources.IMAGES,
     )
@@ -91,11 +114,14 @@ def _track(options: argparse.Namespace, tracker: "HeadPoseTracker", stack: conte
     import cv2
 
     from trackertraincode.tracking import rows, sources, udp, video
+    from trackertraincode.tracking.calm import CalmPose
 
     output = video.AnnotatedOutput(options.output) if options.output else None
     sender = stack.enter_context(udp.PoseSender(*options.udp)) if options.udp else None
+    calm = CalmPose(options.filter, options.dead_zone)
     independent = options.independent or Path(options.source).is_dir()
-    frames = sources.iter_frames(options.source, lambda note: tqdm.write(note, file=sys.stderr))
+    mode = sources.CameraMode(options.camera_size, options.fps)
+    frames = sources.iter_frames(options.source, lambda note: tqdm.write(note, file=sys.stderr), mode)
     first = next(frames)  # before any file is made
     count = faces = 0
     row: rows.Row = {}
@@ -110,6 +136,8 @@ def _track(options: argparse.Namespace, tracker: "HeadPoseTracker", stack: conte
                 tracker.reset()
             start = time.perf_counter()
             pose = tracker.update(frame.image)
+            if pose is not None and frame.time is not None and not independent:
+                pose = calm.update(pose, frame.time)
             fps = 1.0 / (time.perf_counter() - start)
             if sender is not None and pose is not None:
                 sender.send(pose)
@@ -137,6 +165,31 @@ def udp_address(text: str) -> tuple[str, int]:
     if not host.strip("[]") or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
         raise argparse.ArgumentTypeError(f"{text[:40]!r}: expected HOST:PORT, such as 127.0.0.1:4242")
     return host.strip("[]"), int(port)
+
+
+def image_size(text: str) -> tuple[int, int]:
+    """argparse type: WIDTHxHEIGHT."""
+    width, _, height = text.lower().replace("×", "x").partition("x")
+    try:
+        return edge_length(width), edge_length(height)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f"{text[:20]!r}: expected WIDTHxHEIGHT, such as 640x480") from None
+
+
+def frame_rate(text: str) -> float:
+    """argparse type: frames per second that a camera can have."""
+    value = finite_number(text)
+    if not 0.0 < value <= 1000.0:
+        raise argparse.ArgumentTypeError(f"{text}: expected more than 0 and at most 1000 frames per second")
+    return value
+
+
+def degrees(text: str) -> float:
+    """argparse type: an angle of a turn, not negative."""
+    value = float(text)
+    if not 0.0 <= value < 180.0:
+        raise argparse.ArgumentTypeError(f"{text}: expected degrees, 0 or more and less than 180")
+    return value
 
 
 def find_file(name: str) -> Path | None:

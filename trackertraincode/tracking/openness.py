@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from trackertraincode.geometry.single import to_matrix
+
 # Corners of the opening, and pairs of points opposite each other on its upper and lower edge; iBUG numbers.
 OPENINGS = {
     "eye_right": ((36, 39), ((37, 41), (38, 40))),
@@ -17,22 +19,10 @@ def openness(landmarks: np.ndarray, rotation: np.ndarray) -> tuple[float, ...]:
     lids lie behind each other. Eyes: (|37 - 41| + |38 - 40|) / (2 |36 - 39|), and likewise for the left one; mouth: the
     inner lip's (|61 - 67| + |62 - 66| + |63 - 65|) / (3 |60 - 64|). "Right" is the subject's.
     """
-    front = landmarks @ _matrix(rotation)[:, :2]  # of the transposed rotation the first two rows
+    front = landmarks @ to_matrix(rotation)[:, :2]  # of the transposed rotation the first two rows
     values = []
     for corners, pairs in OPENINGS.values():
         width = np.linalg.norm(front[corners[0]] - front[corners[1]])
         height = np.mean([np.linalg.norm(front[upper] - front[lower]) for upper, lower in pairs])
         values.append(float(height / max(width, np.finfo(np.float32).tiny)))
     return tuple(values)
-
-
-def _matrix(quat: np.ndarray) -> np.ndarray:
-    """(4,) i, j, k, w of any length -> (3, 3)."""
-    i, j, k, w = np.asarray(quat, np.float64) / np.linalg.norm(quat)
-    return np.array(
-        [
-            [1 - 2 * (j * j + k * k), 2 * (i * j - k * w), 2 * (i * k + j * w)],
-            [2 * (i * j + k * w), 1 - 2 * (i * i + k * k), 2 * (j * k - i * w)],
-            [2 * (i * k - j * w), 2 * (j * k + i * w), 1 - 2 * (i * i + j * j)],
-        ]
-    )

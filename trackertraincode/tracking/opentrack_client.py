@@ -15,6 +15,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from trackertraincode.geometry.single import multiply
+
 PYRAMID_WIDTH = 640  # levels are added while the last one is at least this wide
 PYRAMID_DEPTH = 4  # levels at most
 LARGEST_BOX = 4.0  # longer sides of the frame; what is larger has nothing to do with a face
@@ -212,7 +214,7 @@ def world_rotation(quat: np.ndarray, position: HeadPosition) -> np.ndarray:
     direction = np.asarray(position) / np.linalg.norm(position)
     axis = np.cross([-1.0, 0.0, 0.0], direction)
     turn = np.array([*axis, 1.0 - direction[0]])
-    return _multiply(turn / np.linalg.norm(turn), world)
+    return multiply(turn / np.linalg.norm(turn), world)
 
 
 def opentrack_values(position: HeadPosition, rotation: np.ndarray) -> tuple[float, ...]:
@@ -228,9 +230,3 @@ def opentrack_values(position: HeadPosition, rotation: np.ndarray) -> tuple[floa
     roll = math.atan2(2 * (j * k - i * w), 1 - 2 * (i * i + k * k))  # the second row of the matrix
     centimetres = -position.z / 10, position.y / 10, -position.x / 10
     return *centimetres, math.degrees(yaw), math.degrees(pitch), math.degrees(roll)
-
-
-def _multiply(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Product (4,) of quaternions (4,) i, j, k, w."""
-    vector = a[3] * b[:3] + b[3] * a[:3] + np.cross(a[:3], b[:3])
-    return np.array([*vector, a[3] * b[3] - a[:3] @ b[:3]])

@@ -5,7 +5,7 @@ from functools import cached_property
 
 import numpy as np
 
-from trackertraincode.geometry.single import quat_to_aflw_deg
+from trackertraincode.geometry.single import conjugate, multiply, quat_to_aflw_deg, to_matrix
 from trackertraincode.tracking import opentrack_client as client
 from trackertraincode.tracking.camera import Camera, Placed
 
@@ -50,6 +50,26 @@ class HeadPose:
     def opentrack_values(self) -> tuple[float, ...]:
         """x, y, z in cm, yaw, pitch, roll in degrees, as OpenTrack gets them from its plugin."""
         return client.opentrack_values(self.position_mm, self.world_rotation)
+
+    @property
+    def covariance(self) -> np.ndarray | None:
+        """(6, 6) of the rotation vector in the image's frame, radians, and of `head`, pixels."""
+        if self.rotation_tril is None or self.head_tril is None:
+            return None
+        covariance = np.zeros((6, 6))
+        covariance[:3, :3] = self.rotation_tril @ self.rotation_tril.T
+        covariance[3:, 3:] = self.head_tril @ self.head_tril.T
+        return covariance
+
+    def moved_to(self, rotation: np.ndarray, head: np.ndarray) -> "HeadPose":
+        """The same head, turned and moved stiffly: (4,) i, j, k, w and (3,) as the fields of these names."""
+        scale = head[2] / self.head[2] if self.head[2] > 0 else 1.0
+        corners = (self.box.reshape(2, 2) - self.head[:2]) * scale + head[:2]
+        landmarks = self.landmarks
+        if landmarks is not None:
+            turn = to_matrix(multiply(rotation, conjugate(self.rotation)))
+            landmarks = (landmarks - [*self.head[:2], 0.0]) @ turn.T * scale + [*head[:2], 0.0]
+        return replace(self, rotation=rotation, head=head, box=corners.ravel(), landmarks=landmarks)
 
     def shifted(self, x: int, y: int) -> "HeadPose":
         """The same head in the pixels of a frame of which the one looked at is a part; x, y: where that begins."""

@@ -27,6 +27,16 @@ class Frame(NamedTuple):
     time: float | None = None  # seconds since the first frame; None: of an image, which has no time
 
 
+class CameraMode(NamedTuple):
+    """What is asked of a camera; None: as it likes."""
+
+    size: tuple[int, int] | None = None  # width, height; pixels
+    fps: float | None = None
+
+
+AS_IT_LIKES = CameraMode()
+
+
 def is_camera(source: str) -> bool:
     """Whether a source isn't a file: the number of a camera, its device, or the address of a stream."""
     path = Path(source)
@@ -45,15 +55,18 @@ def _print_note(note: str) -> None:
     print(note, file=sys.stderr)
 
 
-def iter_frames(source: str, tell: Callable[[str], None] = _print_note) -> Iterator[Frame]:
+def iter_frames(
+    source: str, tell: Callable[[str], None] = _print_note, mode: CameraMode = AS_IT_LIKES
+) -> Iterator[Frame]:
     """Frames of an image, a folder of images (by name), a video file, a camera (number or device) or a stream's address.
 
     Images are turned upright as their orientation tags say. tell: gets a line for each image of a folder that can't be
-    read, and for a video that ends early. Raises UserError when there is nothing to read.
+    read, for a video that ends early, and for a camera that doesn't do as asked. Raises UserError when there is nothing
+    to read.
     """
     path = Path(source)
     if is_camera(source):
-        yield from _video_frames(int(source) if source.isdigit() else source, source, tell)
+        yield from _video_frames(int(source) if source.isdigit() else source, source, tell, mode)
     elif path.is_dir():
         yield from _folder_frames(path, tell)
     elif not path.is_file():
@@ -61,7 +74,7 @@ def iter_frames(source: str, tell: Callable[[str], None] = _print_note) -> Itera
     elif path.suffix.lower() in IMAGES:
         yield _read_image(path)
     else:
-        yield from _video_frames(str(path), source, tell)
+        yield from _video_frames(str(path), source, tell, AS_IT_LIKES)
 
 
 def _folder_frames(folder: Path, tell: Callable[[str], None]) -> Iterator[Frame]:
@@ -85,7 +98,7 @@ def _read_image(path: Path) -> Frame:
         raise UserError(f"{path}: {error}.") from error
 
 
-def _video_frames(video: str | int, name: str, tell: Callable[[str], None]) -> Iterator[Frame]:
+def _video_frames(video: str | int, name: str, tell: Callable[[str], None], mode: CameraMode) -> Iterator[Frame]:
     with quiet_opencv():
         capture = cv2.VideoCapture(video)
     if not capture.isOpened():
@@ -93,6 +106,7 @@ def _video_frames(video: str | int, name: str, tell: Callable[[str], None]) -> I
             f"{name}: can't be opened as a video; give an image, a video, a camera number or a stream's address."
         )
     try:
+        _set_mode(capture, name, mode, tell)
         fps = capture.get(cv2.CAP_PROP_FPS)
         fps = fps if fps > 0 and math.isfinite(fps) else USUAL_FPS
         clock = _clock(capture, fps, live=is_camera(name))
@@ -107,6 +121,18 @@ def _video_frames(video: str | int, name: str, tell: Callable[[str], None]) -> I
         raise UserError(f"{name}: no frame can be read; the video is empty or damaged.")
     if index < announced < math.inf:
         tell(f"{name}: ends after {index} of the {announced:.0f} frames that it announces; it is cut off or damaged.")
+
+
+def _set_mode(capture: cv2.VideoCapture, name: str, mode: CameraMode, tell: Callable[[str], None]) -> None:
+    """Ask a camera for a size and a rate, and tell where it does something else."""
+    size = mode.size or (None, None)
+    wishes = {cv2.CAP_PROP_FRAME_WIDTH: size[0], cv2.CAP_PROP_FRAME_HEIGHT: size[1], cv2.CAP_PROP_FPS: mode.fps}
+    for name_of, value in wishes.items():
+        if value is not None:
+            capture.set(name_of, value)
+    got = [capture.get(name_of) for name_of in wishes]
+    if any(value is not None and abs(value - found) > 0.5 for value, found in zip(wishes.values(), got)):
+        tell(f"{name}: the camera gives {got[0]:.0f} × {got[1]:.0f} pixels at {got[2]:g} frames per second instead.")
 
 
 def _clock(capture: cv2.VideoCapture, fps: float, *, live: bool) -> Iterator[float]:

@@ -5,20 +5,22 @@ for frame in frames:                      # (H, W) grey or (H, W, 3) RGB uint8
     pose = tracker.update(frame)          # None: no face
 """
 
-import math
 from pathlib import Path
 
 import numpy as np
 
 from trackertraincode.errors import ConfigError
 from trackertraincode.tracking import opentrack_client as client
-from trackertraincode.tracking.camera import PluginCamera
+from trackertraincode.tracking.camera import Camera, FieldOfView, Optics
 from trackertraincode.tracking.frames import as_frame
+from trackertraincode.tracking.lens import read_calibration
 from trackertraincode.tracking.networks import LocalizerModel, MtcnnLocalizer, PoseModel
 from trackertraincode.tracking.pose import HeadPose
 
 LOST_IOU = 0.25  # overlap of localizer and tracked box under which the localizer looks, and its box is taken
 LOST_SCORE = 0.1  # localizer score under which a tracked head counts as gone; profiles score low but above
+
+USUAL_CAMERA = FieldOfView()
 
 
 def part_seen(frame: np.ndarray, *, whole: bool = False) -> tuple[np.ndarray, tuple[int, int]]:
@@ -27,31 +29,37 @@ def part_seen(frame: np.ndarray, *, whole: bool = False) -> tuple[np.ndarray, tu
 
 
 def estimate_pose(
-    model: PoseModel, frame: np.ndarray, box: client.PixelBox, *, diagonal_fov_deg: float = 56.0, whole: bool = False
+    model: PoseModel,
+    frame: np.ndarray,
+    box: client.PixelBox,
+    *,
+    optics: Optics = USUAL_CAMERA,
+    whole: bool = False,
 ) -> HeadPose:
     """The pose of the head in a known box of a frame, of any kind that `as_frame` takes. whole: see `part_seen`.
 
-    Raises ConfigError for a box without a size, or far larger than the frame, and for a field of view that isn't one.
+    Raises ConfigError for a box without a size, or far larger than the frame.
     """
-    view, (left, top) = part_seen(as_frame(frame), whole=whole)
+    image = as_frame(frame)
+    view, (left, top) = part_seen(image, whole=whole)
     if not client.has_usable_size(box, view):
         raise ConfigError(
             f"box x, y, width, height {[float(f'{v:g}') for v in box]}: expected a width and a height above 0, at most "
             f"{client.LARGEST_BOX:g} times the image's {view.shape[1]} × {view.shape[0]} pixels."
         )
     inside = box._replace(x=box.x - left, y=box.y - top)
-    return _pose_in(model, client.build_pyramid(view), inside, _diagonal_fov(diagonal_fov_deg), (left, top))[0]
+    return _pose_in(model, client.build_pyramid(view), inside, _camera(optics, image, view, (left, top)), (left, top))[
+        0
+    ]
 
 
-def _diagonal_fov(degrees: float) -> float:
-    """Radians. Raises ConfigError for what no camera has."""
-    if not 0.0 < degrees < 180.0:
-        raise ConfigError(f"field of view of {degrees:g} degrees: expected more than 0 and less than 180.")
-    return math.radians(degrees)
+def _camera(optics: Optics, image: np.ndarray, view: np.ndarray, corner: tuple[int, int]) -> Camera:
+    """The camera of a frame of which a part is seen."""
+    return optics.camera((image.shape[1], image.shape[0]), (view.shape[1], view.shape[0]), corner)
 
 
 def _pose_in(
-    model: PoseModel, pyramid: list[np.ndarray], box: client.PixelBox, diagonal_fov: float, corner: tuple[int, int]
+    model: PoseModel, pyramid: list[np.ndarray], box: client.PixelBox, camera: Camera, corner: tuple[int, int]
 ) -> tuple[HeadPose, client.PixelBox]:
     """The pose of the head in a box, in the frame's pixels; the box that the network predicts, in the first level's.
 
@@ -60,14 +68,13 @@ def _pose_in(
     patch = client.extract_patch(pyramid, box, model.input_size)
     outputs = model(client.network_input(patch, model.input_size))
     head, face_box = client.to_frame(patch, outputs["head"], outputs["face_box"])
-    height, width = pyramid[0].shape
     landmarks, head_tril = outputs.get("landmarks"), outputs.get("head_tril")
     half = 0.5 * patch.edge
     pose = HeadPose(
         rotation=outputs["rotation"],
         head=head,
         box=face_box,
-        camera=PluginCamera(width, height, diagonal_fov, corner),
+        camera=camera,
         landmarks=None if landmarks is None else landmarks * half + np.array([*patch.center, 0.0]),
         rotation_tril=outputs.get("rotation_tril"),
         head_tril=None if head_tril is None else head_tril * half,
@@ -84,6 +91,7 @@ class HeadPoseTracker:
         localizer: str | Path | None = None,
         *,
         diagonal_fov_deg: float = 56.0,
+        lens: str | Path | None = None,
         zoom: float = 1.0,
         alpha: float = 1.0,
         localize_every: int | None = None,
@@ -91,13 +99,16 @@ class HeadPoseTracker:
         threads: int = 1,
     ) -> None:
         """
-        localizer: .onnx file; None looks for faces with MTCNN. zoom, alpha: see `next_box`, 1.0 as in the plugin.
+        localizer: .onnx file; None looks for faces with MTCNN. lens: calibration of the camera, of which the field of view
+        isn't used then. zoom, alpha: see `next_box`, 1.0 as in the plugin.
         localize_every: frames between checks whether the tracked box still holds a face. None does as the plugin: look
         when the box has left the place where the face was, and follow whatever is there until a face is found.
         whole_frames: see `part_seen`. Raises ModelFileError for files that can't be used, ConfigError for a field of
-        view that isn't one.
+        view that isn't one, UserError for a lens that isn't one.
         """
-        self._diagonal_fov = _diagonal_fov(diagonal_fov_deg)
+        self._optics: Optics = (
+            FieldOfView.of_degrees(diagonal_fov_deg) if lens is None else read_calibration(Path(lens))
+        )
         self._model = PoseModel(Path(model), threads)
         self._localizer = MtcnnLocalizer() if localizer is None else LocalizerModel(Path(localizer), threads)
         self._zoom, self._alpha = zoom, alpha
@@ -116,7 +127,8 @@ class HeadPoseTracker:
 
         Other types and orders of channels are taken as `as_frame` says; it raises UserError for what isn't a frame.
         """
-        view, corner = part_seen(as_frame(frame), whole=self._whole_frames)
+        image = as_frame(frame)
+        view, corner = part_seen(image, whole=self._whole_frames)
         pyramid = client.build_pyramid(view)
         left_place = self._box is None or self._found is None or client.overlap(self._found, self._box) < LOST_IOU
         if left_place or (self._localize_every and self._frames % self._localize_every == 0):
@@ -124,16 +136,15 @@ class HeadPoseTracker:
         self._frames += 1
         if self._box is None:
             return None
-        pose, predicted = _pose_in(self._model, pyramid, self._box, self._diagonal_fov, corner)
+        camera = _camera(self._optics, image, view, corner)
+        pose, predicted = _pose_in(self._model, pyramid, self._box, camera, corner)
         box = client.next_box(self._box, predicted, self._zoom, self._alpha)
         self._box = box if client.has_usable_size(box, view) and client.touches(box, view) else None
         return pose
 
     def estimate(self, frame: np.ndarray, box: client.PixelBox) -> HeadPose:
         """The pose of the head in a known box of a frame; see `estimate_pose`."""
-        return estimate_pose(
-            self._model, frame, box, diagonal_fov_deg=math.degrees(self._diagonal_fov), whole=self._whole_frames
-        )
+        return estimate_pose(self._model, frame, box, optics=self._optics, whole=self._whole_frames)
 
     def _localize(self, pyramid: list[np.ndarray]) -> None:
         """Look for the face in the coarsest level, as the plugin does; MTCNN looks at the finest."""
