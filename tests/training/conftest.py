@@ -30,7 +30,7 @@ def run(faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callabl
         values: dict = {
             "ds": "300wlp", "backbone": "repvgg_az", "width": 0.5, "input_size": 33, "epochs": 3, "samples_per_epoch": 32,
             "batchsize": 16, "workers": 0, "onnx": False, "save_plot": False, "tensorboard": False, "draw_every": 0,
-            "device": "cpu", "val_fraction": 0.2, "outdir": tmp_path / name,
+            "device": "cpu", "val_fraction": 0.2, "outdir": tmp_path / name, "validate_every": "1", "save_every": "1",
         }  # fmt: skip
         return train(TrainRequest(TrainConfig.of(**(values | options)), resume))
 

@@ -3,6 +3,7 @@
 --ds, --val, --catalog --open_members--> Members --PoseData--> batches of each process
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +14,14 @@ from trackertraincode.augmentation.loader import TrainBatches, ValidationBatches
 from trackertraincode.augmentation.presets import Preset
 from trackertraincode.datasets.catalog import choose, load_catalog, parse_mixture
 from trackertraincode.datasets.mixing import Member, open_mixture, open_whole
+from trackertraincode.errors import UserError
 from trackertraincode.files import files_of
 from trackertraincode.options import check, option
+from trackertraincode.sample.sample import Batch
+from trackertraincode.training.pace import AUTO, check_pace
 from trackertraincode.workers import default_workers
+
+REMEMBERED = 2**30  # bytes of validation batches that are kept in memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +35,9 @@ class DataOptions:
         None, "data sets to validate on (default: a part of each training set)", metavar="NAME[+NAME...]"
     )
     val_fraction: float = option(0.02, "share of each training set that validates instead", above=0.0, most=0.5)
+    validate_every: str = option(
+        AUTO, "validate every so many epochs (10) or minutes (5m); auto: in about 5 % of the time", metavar="N|Nm|auto"
+    )
     catalog: Path | None = option(None, "TOML file with data sets of your own", metavar="FILE")
     samples_per_epoch: int = option(10240, "an epoch is this many samples", least=1)
     face_model: Path | None = option(
@@ -40,6 +49,7 @@ class DataOptions:
 
     def __post_init__(self) -> None:
         check(self)
+        check_pace("validate_every", self.validate_every)
 
 
 @dataclass(frozen=True)
@@ -104,11 +114,11 @@ class PoseData(L.LightningDataModule):
             batches, self.workers, epoch_now=lambda: trainer.global_step // len(batches), pin_memory=self._pinned()
         )
 
-    def val_dataloader(self) -> DataLoader | list:
+    def val_dataloader(self) -> "Remembered | list":
         """All validation rows, shared among the processes."""
         if not self.members.validation:
             return []
-        return make_loader(self.validation_batches(), min(self.workers, 2), pin_memory=self._pinned())
+        return Remembered(make_loader(self.validation_batches(), min(self.workers, 2), pin_memory=self._pinned()))
 
     def train_batches(self, *, whole: bool = False) -> TrainBatches:
         """The random batches, of which this process takes its part, or all where it works alone (`whole`)."""
@@ -136,3 +146,28 @@ class PoseData(L.LightningDataModule):
 
     def _pinned(self) -> bool:
         return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+
+
+class Remembered:
+    """Batches that are the same each time: made once by a loader, then kept in memory, where they take little."""
+
+    def __init__(self, loader: DataLoader) -> None:
+        self._loader: DataLoader | None = loader
+        self._batches: list[Batch | UserError] = []
+        self._count = len(loader)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Batch | UserError]:
+        if self._loader is None:
+            yield from self._batches
+            return
+        batches: list[Batch | UserError] = []
+        size = 0
+        for batch in self._loader:
+            yield batch
+            size += sum(value.nbytes for value in batch.tensors().values()) if isinstance(batch, Batch) else 0
+            batches = [*batches, batch] if size <= REMEMBERED else []
+        if len(batches) == self._count:
+            self._batches, self._loader = batches, None  # and its processes end

@@ -29,7 +29,8 @@ from trackertraincode.training.validation import ValidationErrors
 class PoseTraining(L.LightningModule):
     """Trains `network`. Learning rates, loss weights and random numbers depend on seed and step alone.
 
-    Attributes for the callbacks: `record` (numbers of the last epoch), `validation` (those of its validation).
+    Attributes for the callbacks: `record` (numbers of the last epoch), `validation` (those of its validation; empty
+    where there was none).
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class PoseTraining(L.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         torch.manual_seed(seed_of(self._machine.seed, self.current_epoch, self.global_rank))  # dropout
-        self._sums, self._steps = {}, 0
+        self._sums, self._steps, self.validation = {}, 0, {}
         for layer in batch_norms(self.network) if self._options.freeze_batchnorm else []:
             layer.eval()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from trackertraincode.errors import ConfigError
 from trackertraincode.files import locked
 from trackertraincode.options import check, option
+from trackertraincode.training.pace import AUTO, check_pace
 
 CONFIG_FILE, ENVIRONMENT_FILE, RESUME_FILE = "config.toml", "environment.json", "resume.ckpt"
 PLOT_FILE = "train.pdf"
@@ -21,6 +22,10 @@ class OutputOptions:
 
     outdir: Path | None = option(None, "new folder of the run (default: runs/DATE-BACKBONE)", metavar="DIR")
     best: str = option("loss", "what best.ckpt is best in on the validation samples", choices=("loss", "mae"))
+    save_every: str = option(
+        AUTO, "write checkpoints every so many epochs (10) or minutes (5m); auto: in at most 2 % of the time",
+        metavar="N|Nm|auto",
+    )  # fmt: skip
     onnx: bool = option(True, "export each checkpoint at the end")
     save_plot: str = option(
         PLOT_FILE,
@@ -34,6 +39,7 @@ class OutputOptions:
 
     def __post_init__(self) -> None:
         check(self)
+        check_pace("save_every", self.save_every)
         if self.save_plot and not self.save_plot.endswith(PLOT_ENDINGS):
             raise ConfigError(f"save_plot={self.save_plot!r}: end the name with one of {', '.join(PLOT_ENDINGS)}.")
 

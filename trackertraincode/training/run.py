@@ -25,6 +25,7 @@ from trackertraincode.training.callbacks.guard import NanGuard
 from trackertraincode.training.callbacks.images import PredictionImages
 from trackertraincode.training.callbacks.progress import Progress
 from trackertraincode.training.callbacks.records import Recorder
+from trackertraincode.training.callbacks.validation import PacedValidation
 from trackertraincode.training.config import TrainConfig
 from trackertraincode.training.data import Members, PoseData, open_members
 from trackertraincode.training.device_augmentation import DeviceAugmentation
@@ -36,6 +37,7 @@ from trackertraincode.training.network import make_network
 from trackertraincode.training.objective import make_objective
 from trackertraincode.training.options import TrainRequest, write_toml
 from trackertraincode.training.outdir import CONFIG_FILE, ENVIRONMENT_FILE, RESUME_FILE, claimed
+from trackertraincode.training.pace import validation_pace
 from trackertraincode.training.trainer import leave_a_core, make_trainer
 
 
@@ -52,7 +54,7 @@ def train(request: TrainRequest) -> Path:
         module = make_module(config, network)
         averages = make_averages(config, network)
         saver = Saver(outdir, config, members)
-        callbacks = make_callbacks(config, outdir, averages, saver)
+        callbacks = make_callbacks(config, outdir, members, averages, saver)
         trainer = make_trainer(
             config.machine, config.optimisation.epochs, callbacks, gradient_clip=config.optimisation.gradient_clip,
             logger=TensorBoardLogger(outdir, name="", version="tensorboard") if config.output.tensorboard else False,
@@ -110,16 +112,20 @@ def make_averages(config: TrainConfig, network: PoseNetwork) -> list[WeightAvera
     return averages
 
 
-def make_callbacks(config: TrainConfig, outdir: Path, averages: list[WeightAverage], saver: Saver) -> list[Callback]:
+def make_callbacks(
+    config: TrainConfig, outdir: Path, members: Members, averages: list[WeightAverage], saver: Saver
+) -> list[Callback]:
     """In the order in which they are called; `Recorder` comes before those that read `module.record`."""
+    rows = sum(len(member.rows) for member in members.validation)
     return [
+        PacedValidation(validation_pace(config.data.validate_every, rows, config.data.samples_per_epoch)),
         SharedStatistics(),
         Recorder(outdir, plot=config.output.save_plot),
         NanGuard(outdir),
         *averages,
         PredictionImages(outdir, config.output.draw_every),
         Progress(),
-        RunCheckpoints(outdir, saver, config.output.best),
+        RunCheckpoints(outdir, saver, config.output.best, config.output.save_every),
     ]
 
 

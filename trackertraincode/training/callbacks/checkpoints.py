@@ -1,11 +1,12 @@
 """Files of a running training: last.ckpt, best.ckpt and resume.ckpt.
 
 The first two hold a network and its configuration (`models.checkpoint`). resume.ckpt is Lightning's own and holds all that
-the next epoch depends on: weights, optimiser, averages, records, best score. It is written after everything else of the
-epoch, under a temporary name, so a run may be killed at any moment: the epoch that it was in is done again, and since
-every random number is a function of seed and epoch, with the same result.
+the next epoch depends on: weights, optimiser, averages, records, best score. It is written after everything else of an
+epoch, under a temporary name, so a run may be killed at any moment: the epochs since then are done again, and since every
+random number is a function of seed and epoch, with the same result.
 """
 
+import time
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from trackertraincode.models.weights import read_plain
 from trackertraincode.training.config import TrainConfig
 from trackertraincode.training.data import Members
 from trackertraincode.training.outdir import RESUME_FILE
+from trackertraincode.training.pace import CHECKPOINT_SHARE, Pace
 
 RESUME_KEYS = {"epoch", "global_step", "state_dict", "optimizer_states", "callbacks", "loops"}
 
@@ -52,11 +54,12 @@ class Saver:
 
 
 class RunCheckpoints(Checkpoint):
-    """Writes the files after each epoch. Lightning runs it after all other callbacks."""
+    """Writes the files after epochs. Lightning runs it after all other callbacks."""
 
-    def __init__(self, outdir: Path, saver: Saver, criterion: str) -> None:
-        """criterion: entry of `module.validation` whose lowest value is best."""
+    def __init__(self, outdir: Path, saver: Saver, criterion: str, every: str) -> None:
+        """criterion: entry of `module.validation` whose lowest value is best. every: see `Pace`."""
         self.outdir = outdir
+        self._pace = Pace(every, CHECKPOINT_SHARE)
         self._saver = saver
         self._criterion = criterion
         self.best_value = float("inf")
@@ -79,13 +82,17 @@ class RunCheckpoints(Checkpoint):
         better = value is not None and value < self.best_value
         if better:
             self.best_value, self.best_epoch = value, trainer.current_epoch + 1
+        if better and trainer.is_global_zero:
+            self._saver.save("best", network, self.best_epoch)
+        if not self._pace.due(trainer):
+            return
+        start = time.monotonic()
         if trainer.is_global_zero:
             self._saver.save("last", network, trainer.current_epoch + 1)
-            if better:
-                self._saver.save("best", network, self.best_epoch)
         path = self.outdir / RESUME_FILE
         with whole_file(path) if trainer.is_global_zero else nullcontext(path) as temporary:
             trainer.save_checkpoint(temporary)  # all ranks take part, the first one writes
+        self._pace.done(time.monotonic() - start)
 
     def on_exception(self, trainer: L.Trainer, pl_module: Any, exception: BaseException) -> None:
         """When a scheduler ends the run, there is time to keep the weights as they are."""

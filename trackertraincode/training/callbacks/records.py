@@ -41,7 +41,7 @@ class Recorder(L.Callback):
         self._rows = state_dict["rows"]
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: Any) -> None:
-        self._epoch_start = time.monotonic()
+        self._epoch_start, self._seconds = time.monotonic(), 0.0
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         wait_for(trainer.strategy.root_device)
@@ -52,7 +52,7 @@ class Recorder(L.Callback):
         samples = int(trainer.num_training_batches) * pl_module.batchsize
         wait_for(trainer.strategy.root_device)
         now = time.monotonic() - self._epoch_start
-        seconds = self._seconds if trainer.enable_validation else now
+        seconds = self._seconds or now
         record = {
             "epoch": epoch + 1,
             "samples": (epoch + 1) * samples,
