@@ -9,7 +9,8 @@ import numpy as np
 from trackertraincode.cli import add_face_model_option, run_main
 from trackertraincode.datasets.dshdf5pose import PoseWriter
 from trackertraincode.expansion.expand import Row, Settings, expand_row
-from trackertraincode.rendering.scene import FACE_MODEL, FaceScene, render_scene
+from trackertraincode.facemodel.embedded import NAME as FACE_MODEL
+from trackertraincode.rendering.scene import FaceScene, render_scene
 from trackertraincode.sample.images import decode, encode_jpeg
 
 

@@ -61,7 +61,7 @@ def scene_at(motion: str, person: int, index: int) -> FaceScene:
     """Frame `index` of a motion; noise of the camera is new in each frame, everything else is as it was."""
     rng = np.random.default_rng([20, person])
     base = FaceScene.draw(rng)
-    camera = CameraEffects(noise=0.02, blur=0.6, noise_seed=1000 * person + index)
+    camera = CameraEffects(chosen={"defocus": (0.6,), "noise": (0.02, 0.0)}, seed=1000 * person + index)
     base = replace(
         base,
         expression=np.zeros(10),

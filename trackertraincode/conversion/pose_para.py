@@ -15,10 +15,8 @@ import torch
 from trackertraincode.conversion.archive import Archive, naming
 from trackertraincode.conversion.matfile import numbers, read_mat, text
 from trackertraincode.errors import ArchiveError
-from trackertraincode.facemodel.embedded import NAME as EMBEDDED
-from trackertraincode.facemodel.embedded import embedded_head
 from trackertraincode.facemodel.head_model import EXPRESSION_COUNT, SHAPE_COUNT, HeadModel
-from trackertraincode.facemodel.load import load_head_model
+from trackertraincode.facemodel.load import OWN_MODELS, load_head_model
 from trackertraincode.geometry.euler import aflw_to_matrix
 from trackertraincode.geometry.rotation import matrix_to_quat
 from trackertraincode.sample.images import Size, check_image
@@ -66,7 +64,8 @@ def _read_coefficients(mat: dict[str, np.ndarray], name: str) -> np.ndarray:
 
 def _coefficient_model(mat: dict[str, np.ndarray]) -> str:
     """Which face model the coefficients of a .mat file belong to; ours says so, all others are BFM's."""
-    return EMBEDDED if text(mat, "face_model") == EMBEDDED else "bfm_noneck_v3"
+    named = text(mat, "face_model")
+    return named if named in OWN_MODELS else "bfm_noneck_v3"
 
 
 def coefficients_in(archive: Archive, stems: Iterable[str]) -> str:
@@ -104,7 +103,7 @@ class FaceModels:
 
     def for_coefficients(self, of: str) -> HeadModel | None:
         """The model that these coefficients belong to, None where the user has no copy."""
-        model = embedded_head() if of == EMBEDDED else _load(self.path)
+        model = OWN_MODELS[of]() if of in OWN_MODELS else _load(self.path)
         return model if model.name == of else None
 
 

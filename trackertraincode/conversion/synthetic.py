@@ -11,7 +11,6 @@ from trackertraincode.datasets.dshdf5pose import PoseWriter
 from trackertraincode.files import whole_file
 from trackertraincode.rendering.archives import LAYOUTS, ArchiveFile
 from trackertraincode.rendering.generate import Request, iter_faces
-from trackertraincode.rendering.scene import FACE_MODEL
 
 
 def write_faces(request: Request, destination: Path, workers: int) -> None:
@@ -19,7 +18,7 @@ def write_faces(request: Request, destination: Path, workers: int) -> None:
     faces = tqdm(iter_faces(request, workers), total=request.count, unit=" faces", desc=destination.name)
     if request.format == "hdf5":
         source = {"converter": "make_synthetic_data", "version": __version__, "seed": request.seed}
-        with PoseWriter(destination, source=source, face_model=FACE_MODEL) as writer:
+        with PoseWriter(destination, source=source, face_model=request.head) as writer:
             for face in faces:
                 writer.write(face.sample)
         return

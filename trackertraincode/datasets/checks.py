@@ -17,10 +17,9 @@ from trackertraincode.datasets import dshdf5, plausibility
 from trackertraincode.datasets.sample_file import bad_quaternions
 from trackertraincode.datasets.shards import Samples, open_samples
 from trackertraincode.errors import SampleFormatError
-from trackertraincode.facemodel.embedded import embedded_head
 from trackertraincode.facemodel.head_model import HeadModel
 from trackertraincode.facemodel.landmarks68 import EYE_CORNERS
-from trackertraincode.facemodel.load import load_head_model
+from trackertraincode.facemodel.load import OWN_MODELS, load_head_model
 from trackertraincode.files import files_of
 from trackertraincode.geometry.camera import project_weak_perspective
 from trackertraincode.geometry.euler import matrix_to_aflw
@@ -120,7 +119,7 @@ def head_model_for(path: Path, face_model: Path | None) -> tuple[HeadModel | Non
         if not set(COMPARED) <= set(file.fields):
             return None, f"landmarks aren't compared with the pose, which takes {', '.join(COMPARED)}"
         wanted = file.face_model
-    model = embedded_head() if wanted == embedded_head().name else load_head_model(face_model)
+    model = OWN_MODELS[wanted]() if wanted in OWN_MODELS else load_head_model(face_model)
     if model.name != wanted:
         return None, f"landmarks aren't compared with the pose, which takes {wanted}: give it as --face-model"
     return model, ""

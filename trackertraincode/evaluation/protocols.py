@@ -17,9 +17,8 @@ from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.errors import EvaluationError, closest_first
 from trackertraincode.evaluation.framing import SIXD, SIXD_K, SQUARE, Framing
 from trackertraincode.evaluation.metrics import euler_errors, folded_euler_errors
-from trackertraincode.facemodel.embedded import embedded_head
 from trackertraincode.facemodel.head_model import COEFFICIENT_COUNT, HeadModel
-from trackertraincode.facemodel.load import load_head_model
+from trackertraincode.facemodel.load import OWN_MODELS, load_head_model
 from trackertraincode.geometry.boxes import bounding_box, box_from_center
 from trackertraincode.geometry.camera import project_weak_perspective
 from trackertraincode.geometry.euler import matrix_to_aflw
@@ -169,9 +168,8 @@ def center_box(context: Context, rows: np.ndarray) -> Boxes:
 
 def _mesh(context: Context) -> HeadModel:
     """The face model of the file's coefficients where it is at hand, else the embedded head."""
-    if context.dataset.face_model == embedded_head().name:
-        return embedded_head()
-    return load_head_model(context.face_model)
+    own = OWN_MODELS.get(context.dataset.face_model)
+    return own() if own is not None else load_head_model(context.face_model)
 
 
 def _posed_box(context: Context, model: HeadModel, rows: np.ndarray, shapes: np.ndarray) -> Tensor:

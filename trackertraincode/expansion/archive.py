@@ -16,17 +16,17 @@ NEEDED = {"shape": "shapeparams", "landmarks": "pt3d_68"}
 
 def write_300wlp(destination: Path, samples: Iterator[Sample], provenance: dict[str, Any], source: Source) -> int:
     """One person per original, numbered; how many images. Raises UserError for samples that the layout can't hold."""
-    counted = _Counter(samples)
     assert source.face_model is not None
-    write_archive(destination, members_300wlp(counted.faces(), source.face_model))
+    counted = _Counter(samples, source.face_model)
+    write_archive(destination, members_300wlp(counted.faces()))
     return counted.count
 
 
 class _Counter:
     """Samples as faces of the layout."""
 
-    def __init__(self, samples: Iterator[Sample]) -> None:
-        self._samples = samples
+    def __init__(self, samples: Iterator[Sample], face_model: str) -> None:
+        self._samples, self._face_model = samples, face_model
         self.count = 0
 
     def faces(self) -> Iterator[Face]:
@@ -42,4 +42,4 @@ class _Counter:
             person, number = (person, number + 1) if is_copy else (person + 1, 0)
             self.count += 1
             assert sample.landmarks is not None
-            yield Face(replace(sample, landmarks_2d=sample.landmarks[:, :2]), person, number)
+            yield Face(replace(sample, landmarks_2d=sample.landmarks[:, :2]), person, number, self._face_model)

@@ -72,7 +72,6 @@ EYE_RADIUS = 0.135  # a little more than anatomy (0.12), so that it fills the li
 IRIS_RADIUS = 0.06
 EAR_CENTER = np.array([0.745, 0.10, 0.86])
 EAR_SIZE = np.array([0.17, 0.31])  # half depth, half height
-FACE_TOP, FACE_BACK = -0.62, 0.76  # the face ends at this y above and at this z behind, as BFM's does
 
 
 def mirrored(points: np.ndarray) -> np.ndarray:

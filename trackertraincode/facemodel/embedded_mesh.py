@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from scipy.interpolate import CubicSpline, RBFInterpolator
+from scipy.interpolate import RBFInterpolator
 from scipy.spatial import ConvexHull, cKDTree
 
 from trackertraincode.facemodel import embedded_anatomy as anatomy
+from trackertraincode.facemodel.regions import curves_through
 
 RIGHT_TO_LEFT = np.array([-1.0, 1.0, 1.0])
 
@@ -53,24 +54,8 @@ def build_mesh() -> Mesh:
 
 @cache
 def contour_curves() -> dict[str, np.ndarray]:
-    """Smooth curves (N, 3) through landmarks of both sides: lids, outer lips, inner lips."""
-    k = anatomy.keypoint_positions()
-    curves = {}
-    for side, ids in (("left", (42, 43, 44, 45)), ("right", (39, 38, 37, 36))):
-        curves[f"upper_lid_{side}"] = _curve(k[list(ids)], 25)
-    for side, ids in (("left", (42, 47, 46, 45)), ("right", (39, 40, 41, 36))):
-        curves[f"lower_lid_{side}"] = _curve(k[list(ids)], 25)
-    curves["upper_lip"] = _curve(k[48:55], 45)
-    curves["lower_lip"] = _curve(k[[54, 55, 56, 57, 58, 59, 48]], 45)
-    curves["upper_inner_lip"] = _curve(k[60:65], 41)
-    curves["lower_inner_lip"] = _curve(k[[64, 65, 66, 67, 60]], 41)
-    return curves
-
-
-def _curve(points: np.ndarray, count: int) -> np.ndarray:
-    """(count, 3) on a spline through points (N, 3), without its ends, which are landmarks themselves."""
-    length = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
-    return CubicSpline(length, points)(np.linspace(0, length[-1], count + 2)[1:-1])
+    """`curves_through` the mean head's landmarks."""
+    return curves_through(anatomy.keypoint_positions())
 
 
 class _Surface:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from trackertraincode.facemodel.embedded_mesh import inside_lids, inside_mouth, lid_heights
+from trackertraincode.facemodel.similarity import without_similarity
 
 SHAPE_STD = 0.3
 
@@ -106,7 +107,7 @@ _BUMPS: dict[str, tuple[Bump, ...]] = {
 def shape_basis(vertices: np.ndarray, keypoints: np.ndarray) -> np.ndarray:
     """(40, V, 3) per unit coefficient."""
     fields = np.stack([_sum_of_bumps(vertices, bumps) for bumps in SHAPE_MODES.values()]) / SHAPE_STD
-    return np.stack([_without_similarity(field, vertices, keypoints) for field in fields])
+    return np.stack([without_similarity(field, vertices, keypoints) for field in fields])
 
 
 def expression_basis(vertices: np.ndarray) -> np.ndarray:
@@ -128,22 +129,6 @@ def _sum_of_bumps(vertices: np.ndarray, bumps: tuple[Bump, ...]) -> np.ndarray:
             offset = (vertices - np.array(bump[:3]) * side) / (bump.radius * np.array(bump.stretch))
             total += np.exp(-(offset**2).sum(1))[:, None] * np.array(bump.push) * side
     return total
-
-
-def _without_similarity(field: np.ndarray, vertices: np.ndarray, keypoints: np.ndarray) -> np.ndarray:
-    """Moves (V, 3) without the small shift, turn and scaling that best explains how the landmarks move."""
-    moves = _similarity_fields(vertices)
-    at_landmarks = moves[:, keypoints].reshape(7, -1).T
-    weights, *_ = np.linalg.lstsq(at_landmarks, field[keypoints].ravel(), rcond=None)
-    return field - np.tensordot(weights, moves, axes=1)
-
-
-def _similarity_fields(vertices: np.ndarray) -> np.ndarray:
-    """Fields of unit translations, small rotations and scaling: (7, V, 3)."""
-    axes = np.eye(3)
-    shifts = [np.broadcast_to(axis, vertices.shape) for axis in axes]
-    turns = [np.cross(axis, vertices) for axis in axes]
-    return np.stack([*shifts, *turns, vertices])
 
 
 def _close_eye(vertices: np.ndarray, side: str) -> np.ndarray:

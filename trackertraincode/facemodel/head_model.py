@@ -1,4 +1,4 @@
-"""One interface for both head models.
+"""One interface for all head models.
 
 coefficients (..., 50) = 40 shape + 10 expression --deform--> vertices (..., V, 3) in the local frame
 """
@@ -16,7 +16,7 @@ COEFFICIENT_COUNT = SHAPE_COUNT + EXPRESSION_COUNT
 class HeadModel:
     """A mesh and how it deforms. Lengths in head radii."""
 
-    name: str  # "bfm_noneck_v3" or "embedded-v1": coefficients of one mean nothing in the other
+    name: str  # "bfm_noneck_v3", "embedded-v1" or "anny-v1": coefficients of one mean nothing in another
     vertices: np.ndarray  # (V, 3) float32, the mean head
     triangles: np.ndarray  # (T, 3) int32
     basis: np.ndarray  # (50, V, 3) float32, 40 shape then 10 expression modes
@@ -72,9 +72,9 @@ class HeadModel:
 
 
 def mirror_order(face_model: str) -> np.ndarray:
-    """(50,) for a face model by name. Only the embedded head has modes of one side: closing either eye."""
+    """(50,) for a face model by name. Only our own heads have modes of one side: closing either eye."""
     order = np.arange(COEFFICIENT_COUNT)
-    if face_model == "embedded-v1":
+    if face_model in ("embedded-v1", "anny-v1"):
         order[[40, 41]] = order[[41, 40]]
     return order
 

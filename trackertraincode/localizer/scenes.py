@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from trackertraincode import __version__
 from trackertraincode.datasets.dshdf5pose import PoseWriter
+from trackertraincode.facemodel.embedded import NAME as EMBEDDED
 from trackertraincode.localizer import SIZE
 from trackertraincode.rendering.background import draw_background
 from trackertraincode.rendering.camera_effects import CameraEffects, apply_camera
@@ -29,8 +30,11 @@ REACH = 1.2  # head radii around the head centre that stay inside of the image, 
 ANGLE_SPREAD = 0.8  # of the angles that the pose networks train on
 
 
-def make_scene(seed: int, index: int) -> Sample:
-    """The index-th scene of a seed; depends on nothing else. Without a face, the box is the middle half."""
+def make_scene(seed: int, index: int, head: str = EMBEDDED) -> Sample:
+    """The index-th scene of a seed; depends on nothing else. Without a face, the box is the middle half.
+
+    head: name of the head model that people have.
+    """
     rng = np.random.default_rng([seed, index])
     width, height = SIZE
     middle = np.array([0.25 * width, 0.25 * height, 0.75 * width, 0.75 * height], np.float32)
@@ -45,17 +49,17 @@ def make_scene(seed: int, index: int) -> Sample:
     place = float(rng.uniform(across, 1 - across)), float(rng.uniform(down, 1 - down))
     if not has_face:
         place = place[0], float(-rng.uniform(1.8, 2.5) * radius)
-    scene = replace(FaceScene.draw(rng, spread=ANGLE_SPREAD), head=(*place, float(radius)))
+    scene = replace(FaceScene.draw(rng, spread=ANGLE_SPREAD, head=head), head=(*place, float(radius)))
     sample = render_scene(scene, width, height)
     assert sample.face_box is not None, "rendered faces have one"
     box = np.clip(sample.face_box, 0, [width, height, width, height]).astype(np.float32)
     return Sample(image=sample.image, name=name, face_box=box if has_face else middle, has_face=bool(has_face))
 
 
-def write_scenes(path: Path, count: int, seed: int, workers: int) -> None:
+def write_scenes(path: Path, count: int, seed: int, workers: int, head: str = EMBEDDED) -> None:
     """Scenes 0 … count - 1 as a sample file; it has its name only when it is complete. workers: 0 for this process."""
     source = {"converter": "train_localizer", "version": __version__, "seed": seed}
     with PoseWriter(path, source=source) as writer:
-        scenes = map_in_order(partial(make_scene, seed), range(count), workers)
+        scenes = map_in_order(partial(make_scene, seed, head=head), range(count), workers)
         for sample in tqdm(scenes, total=count, unit=" scenes", desc=path.name):
             writer.write(sample)

@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader
 from trackertraincode.augmentation.loader import EpochSampler, checked
 from trackertraincode.errors import UserError
 from trackertraincode.export.onnx import export_localizer
+from trackertraincode.facemodel.load import head_for_rendering
 from trackertraincode.files import whole_file
 from trackertraincode.geometry.boxes import box_iou
 from trackertraincode.localizer import SIZE
@@ -158,7 +159,7 @@ def _train(run: LocalizerRun, others: dict[str, Predict]) -> list[dict[str, Any]
     workers = default_workers() if run.workers is None else run.workers
     path = run.data or run.outdir / SCENES_FILE
     if run.data is None:
-        write_scenes(path, run.scenes, run.seed, workers)
+        write_scenes(path, run.scenes, run.seed, workers, head_for_rendering())
     dataset = open_images(path)
     training, held_out = split(dataset, run.val_fraction, run.seed)
     torch.manual_seed(seed_of(run.seed))

@@ -1,7 +1,7 @@
 """Synthetic faces as archives in the layouts of 300W-LP and AFLW2000-3D, so that converters meet what they will meet.
 
 Label arithmetic is the inverse of the published conversion. The .mat files carry `face_model`, since coefficients of
-the embedded head mean nothing in BFM.
+our own heads mean nothing in BFM.
 """
 
 import io
@@ -14,7 +14,6 @@ from scipy.io import savemat
 
 from trackertraincode.geometry.euler import matrix_to_aflw
 from trackertraincode.geometry.rotation import quat_to_matrix
-from trackertraincode.rendering.scene import FACE_MODEL
 from trackertraincode.sample.images import image_size
 from trackertraincode.sample.moving import to_centres
 from trackertraincode.sample.sample import Sample
@@ -37,6 +36,7 @@ class Face(NamedTuple):
     sample: Sample
     person: int  # number of the person
     number: int  # 0 for the original, then the large poses of the same face
+    face_model: str  # whose coefficients the sample has
 
 
 def pose_parameters(sample: Sample) -> np.ndarray:
@@ -72,17 +72,19 @@ def _mat(**arrays: object) -> bytes:
     return buffer.getvalue()
 
 
-def _common(sample: Sample, face_model: str) -> dict[str, object]:
+def _common(face: Face) -> dict[str, object]:
+    sample = face.sample
     assert sample.face_box is not None
     x0, y0, x1, y1 = sample.face_box
     margin = 0.4 * float(max(x1 - x0, y1 - y0))  # the original's boxes are far too large as well
     roi = np.array([[x0 - margin, y0 - margin, x1 + margin, y1 + margin]]).astype(np.int16)
     return {
-        "Pose_Para": pose_parameters(sample), "roi": roi, "face_model": face_model, **coefficient_parameters(sample)
+        "Pose_Para": pose_parameters(sample), "roi": roi, "face_model": face.face_model,
+        **coefficient_parameters(sample)
     }  # fmt: skip
 
 
-def members_300wlp(faces: Iterator[Face], face_model: str = FACE_MODEL) -> Iterator[ArchiveFile]:
+def members_300wlp(faces: Iterator[Face]) -> Iterator[ArchiveFile]:
     """NAME_K.jpg and .mat, and the landmarks that follow large poses in a folder of their own."""
     original: Sample | None = None
     for face in faces:
@@ -93,12 +95,12 @@ def members_300wlp(faces: Iterator[Face], face_model: str = FACE_MODEL) -> Itera
         points, points_of_original = (_counted(s, "landmarks_2d") for s in (sample, original))
         yield ArchiveFile(f"300W_LP/AFW/{stem}.jpg", sample.image)
         yield ArchiveFile(
-            f"300W_LP/AFW/{stem}.mat", _mat(pt2d=points_of_original.T.astype(np.float64), **_common(sample, face_model))
+            f"300W_LP/AFW/{stem}.mat", _mat(pt2d=points_of_original.T.astype(np.float64), **_common(face))
         )
         yield ArchiveFile(f"300W_LP/landmarks/AFW/{stem}_pts.mat", _mat(pts_2d=points))
 
 
-def members_aflw2k(faces: Iterator[Face], face_model: str = FACE_MODEL) -> Iterator[ArchiveFile]:
+def members_aflw2k(faces: Iterator[Face]) -> Iterator[ArchiveFile]:
     """imageNNNNN.jpg and .mat with 3-D landmarks, whose z points towards the viewer."""
     for index, face in enumerate(faces):
         sample = face.sample
@@ -107,12 +109,10 @@ def members_aflw2k(faces: Iterator[Face], face_model: str = FACE_MODEL) -> Itera
         points = landmarks.T * np.array([[1.0], [1.0], [-1.0]])
         stem = f"AFLW2000/image{index + 1:05d}"
         yield ArchiveFile(f"{stem}.jpg", sample.image)
-        yield ArchiveFile(
-            f"{stem}.mat", _mat(pt3d_68=points, pt2d=landmarks[list(AFLW_21), :2].T, **_common(sample, face_model))
-        )
+        yield ArchiveFile(f"{stem}.mat", _mat(pt3d_68=points, pt2d=landmarks[list(AFLW_21), :2].T, **_common(face)))
 
 
-LAYOUTS: dict[str, Callable[..., Iterator[ArchiveFile]]] = {
+LAYOUTS: dict[str, Callable[[Iterator[Face]], Iterator[ArchiveFile]]] = {
     "300wlp": members_300wlp,
     "aflw2k": members_aflw2k,
 }

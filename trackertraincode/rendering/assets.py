@@ -1,4 +1,4 @@
-"""Meshes that a head wears: glasses, long hair, shoulders. Head radii, in the head's local frame."""
+"""Meshes that a head wears: glasses, headwear, the mass of long hair, shoulders. Head radii, in the head's local frame."""
 
 from functools import cache
 from itertools import pairwise
@@ -6,8 +6,11 @@ from itertools import pairwise
 import numpy as np
 
 from trackertraincode.facemodel.embedded_anatomy import EYE_CENTER
+from trackertraincode.rendering.hair import SKULL_CENTER, SKULL_RADII
 
 Mesh = tuple[np.ndarray, np.ndarray]  # vertices (V, 3), triangles (T, 3)
+RIM_POINTS = 28  # around a lens
+RIM_VERTICES, _TEMPLE_VERTICES = 4 * RIM_POINTS, 16  # of the tubes of a frame
 
 
 def tube(path: np.ndarray, radius: float, closed: bool = False) -> Mesh:
@@ -38,7 +41,7 @@ def merge(meshes: list[Mesh]) -> Mesh:
 @cache
 def glasses(round_lenses: bool) -> tuple[Mesh, Mesh]:
     """(frame, lenses): rims before the eyes, a bridge, temples to the ears; lenses are discs in the rims."""
-    angle = np.linspace(0, 2 * np.pi, 28, endpoint=False)
+    angle = np.linspace(0, 2 * np.pi, RIM_POINTS, endpoint=False)
     power = 1.0 if round_lenses else 0.5  # 0.5: a rounded rectangle
     cosine, sine = (np.sign(f(angle)) * np.abs(f(angle)) ** power for f in (np.cos, np.sin))
     parts, lenses = [], []
@@ -47,7 +50,7 @@ def glasses(round_lenses: bool) -> tuple[Mesh, Mesh]:
         rim = np.stack([x, 0.02 + 0.15 * sine, -0.16 + 0.35 * np.abs(x) ** 2], axis=1)
         parts.append(tube(rim, 0.014, closed=True))
         center = rim.mean(0)
-        fan = np.array([(28, i, (i + 1) % 28) for i in range(28)])
+        fan = np.array([(RIM_POINTS, i, (i + 1) % RIM_POINTS) for i in range(RIM_POINTS)])
         lenses.append((np.concatenate([rim, center[None]]), fan))
         hinge = np.array([sign * 0.51, -0.03, -0.05])
         temple = np.array([hinge, [sign * 0.74, -0.04, 0.25], [sign * 0.80, -0.05, 0.85], [sign * 0.80, 0.1, 0.98]])
@@ -55,6 +58,11 @@ def glasses(round_lenses: bool) -> tuple[Mesh, Mesh]:
     bridge = np.array([[-0.12, -0.02, -0.155], [0.0, -0.05, -0.235], [0.12, -0.02, -0.155]])
     parts.append(tube(bridge, 0.014))
     return merge(parts), merge(lenses)
+
+
+def rim_starts() -> tuple[int, int]:
+    """Where the vertices of the two rims begin among those of the frame."""
+    return 0, RIM_VERTICES + _TEMPLE_VERTICES
 
 
 @cache
@@ -72,21 +80,82 @@ def ellipsoid(rows: int = 20, columns: int = 36) -> Mesh:
 
 
 @cache
-def long_hair(length: float) -> Mesh:
-    """A shell around the skull that falls to `length` (y), open in front of the ears."""
-    vertices, triangles = ellipsoid(26, 48)
+def hanging_hair(end: float) -> Mesh:
+    """The mass of long hair behind the face, from the crown down to y = `end`; strands lie over it."""
+    vertices, triangles = ellipsoid(22, 40)
     fall = np.clip(vertices[:, 1], 0.0, 1.0)[:, None]
-    shaped = vertices * [0.86, 1.12, 1.0] + [0.0, 0.0, 0.85]
-    shaped[:, 1] = np.where(vertices[:, 1] < 0, shaped[:, 1], vertices[:, 1] * length)
-    shaped[:, [0]] *= 1.0 + 0.12 * fall
-    keep = (shaped[:, 2] > 0.42) | (shaped[:, 1] < -0.62)
+    shaped = vertices * [0.86, 1.1, 0.98] + [0.0, 0.0, 0.85]
+    shaped[:, 1] = np.where(vertices[:, 1] < 0, shaped[:, 1], vertices[:, 1] * end)
+    shaped[:, [0]] *= 1.0 + 0.1 * fall
+    keep = shaped[:, 2] > 0.62
     return shaped, triangles[keep[triangles].all(1)]
+
+
+def _around_skull(scale: float, low: float, front: float, forward: float = 0.0) -> Mesh:
+    """The skull's shape enlarged, above y = `low` behind and y = `front` over the forehead."""
+    vertices, triangles = ellipsoid(28, 48)
+    shaped = vertices * SKULL_RADII * scale + SKULL_CENTER + [0.0, 0.0, -forward]
+    edge = front + (low - front) * np.clip((shaped[:, 2] - 0.1) / 0.9, 0.0, 1.0)
+    return shaped, triangles[(shaped[:, 1] < edge)[triangles].all(1)]
+
+
+@cache
+def cap() -> Mesh:
+    """A baseball cap with its brim to the front."""
+    crown = _around_skull(1.1, -0.15, -0.5)
+    across, out = np.meshgrid(np.linspace(-1, 1, 17), np.linspace(0, 1, 8), indexing="ij")
+    reach = 0.62 * np.sqrt(np.clip(1.0 - across**2, 0, 1)) * out
+    brim = np.stack([0.62 * across, -0.52 + 0.12 * across**2 + 0.05 * out, 0.1 * across**2 - 0.1 - reach], -1)
+    a = np.arange(17 * 8).reshape(17, 8)
+    quads = [a[:-1, :-1], a[1:, :-1], a[:-1, 1:], a[1:, :-1], a[1:, 1:], a[:-1, 1:]]
+    return merge([crown, (brim.reshape(-1, 3), np.stack(quads, -1).reshape(-1, 3))])
+
+
+@cache
+def beanie() -> Mesh:
+    """A knitted cap down to the ears."""
+    return _around_skull(1.12, 0.1, -0.42)
+
+
+@cache
+def hat() -> Mesh:
+    """A crown with a wide brim all around."""
+    crown, triangles = _around_skull(1.12, -0.4, -0.45)
+    crown = crown * [1.0, 1.15, 1.0]
+    angle, out = np.meshgrid(np.linspace(0, 2 * np.pi, 40), np.array([0.95, 1.25, 1.6]), indexing="ij")
+    brim = np.stack([0.9 * out * np.sin(angle), -0.5 - 0.06 * out, 0.76 - 1.08 * out * np.cos(angle)], -1)
+    a = np.arange(40 * 3).reshape(40, 3)
+    quads = [a[:-1, :-1], a[1:, :-1], a[:-1, 1:], a[1:, :-1], a[1:, 1:], a[:-1, 1:]]
+    return merge([(crown, triangles), (brim.reshape(-1, 3), np.stack(quads, -1).reshape(-1, 3))])
+
+
+@cache
+def headscarf() -> Mesh:
+    """A cloth around head and neck that leaves the face free."""
+    vertices, triangles = ellipsoid(30, 48)
+    shaped = vertices * [0.9, 1.15, 1.12] + [0.0, -0.05, 0.85]
+    low = vertices[:, 1] > 0
+    shaped[low, 1] = vertices[low, 1] * 1.75
+    shaped[:, 0] *= np.where(low, 1.0 - 0.2 * vertices[:, 1], 1.0)
+    opening = np.hypot(shaped[:, 0] / 0.66, (shaped[:, 1] - 0.28) / 0.86) < 1.0
+    keep = ~opening | (shaped[:, 2] > 0.7)
+    return shaped, triangles[keep[triangles].all(1)]
+
+
+HEADWEAR = {"cap": cap, "beanie": beanie, "hat": hat, "headscarf": headscarf}
 
 
 @cache
 def shoulders() -> Mesh:
-    """An upright body; the origin is where the neck enters it."""
-    vertices, triangles = ellipsoid(14, 36)
-    body = vertices * [1.8, 0.85, 0.75] + [0.0, 0.72, 0.1]
-    body[:, 1] += 4.0 * np.clip(vertices[:, 1], 0.0, 1.0)  # reaches below any image
-    return body, triangles
+    """Neck opening, slopes and chest of an upright body; the origin is in the middle of the neck."""
+    heights = np.array([0.0, 0.12, 0.24, 0.34, 0.44, 0.56, 0.72, 0.95, 1.4, 2.2, 4.0, 6.0])
+    widths = np.array([0.50, 0.56, 0.72, 1.02, 1.38, 1.66, 1.8, 1.88, 1.85, 1.7, 1.7, 1.7])
+    depths = np.array([0.50, 0.54, 0.6, 0.66, 0.72, 0.78, 0.85, 0.9, 0.95, 0.95, 0.95, 0.95])
+    angle = np.linspace(0, 2 * np.pi, 48, endpoint=False)
+    x = widths[:, None] * np.sign(np.sin(angle)) * np.abs(np.sin(angle)) ** 0.8
+    z = -depths[:, None] * np.sign(np.cos(angle)) * np.abs(np.cos(angle)) ** 0.8
+    body = np.stack([x, np.repeat(heights[:, None], 48, axis=1), z], axis=-1)
+    ids = np.arange(len(heights) * 48).reshape(len(heights), 48)
+    following = np.roll(ids, -1, axis=1)
+    a, b, c, d = ids[:-1], following[:-1], ids[1:], following[1:]
+    return body.reshape(-1, 3), np.stack([a, b, c, b, d, c], axis=-1).reshape(-1, 3)

@@ -1,53 +1,47 @@
-"""What a camera and a scene's foreground do to an image: occluders, blur, exposure, sensor noise."""
+"""What a camera does to an image: lens, sensor, processing and file, one entry of `EFFECTS` each.
 
-from dataclasses import dataclass
+(H, W, 3) float32 light --effects in the table's order--> uint8
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
 
 import cv2
 import numpy as np
+
+Values = tuple[float, ...]
+
+
+class Effect(NamedTuple):
+    """Something that happens to some images."""
+
+    share: float  # of the images
+    draw: Callable[[np.random.Generator], Values]
+    apply: Callable[[np.ndarray, Values, np.random.Generator], np.ndarray]
 
 
 @dataclass(frozen=True, kw_only=True)
 class CameraEffects:
     """Drawn once, applied as a pure function (noise by its own seed)."""
 
-    exposure: float = 1.0  # factor of all light
-    gamma: float = 1.0
-    noise: float = 0.0  # standard deviation of the sensor, of 1
-    blur: float = 0.0  # sigma of defocus, pixels
-    motion: tuple[float, float] = (0.0, 0.0)  # length in pixels, direction in radians
-    grey: bool = False
-    noise_seed: int = 0
+    chosen: Mapping[str, Values] = field(default_factory=lambda: MappingProxyType({}))  # key of EFFECTS -> its values
+    seed: int = 0
 
     @staticmethod
     def draw(rng: np.random.Generator) -> "CameraEffects":
-        """Mostly decent webcam images, some dark, blurred or noisy."""
-        dark = rng.random() < 0.12
-        return CameraEffects(
-            exposure=float(rng.uniform(0.12, 0.45) if dark else rng.uniform(0.75, 1.25)),
-            gamma=float(rng.uniform(0.8, 1.25)),
-            noise=float(rng.choice([0.0, 0.01, 0.02, 0.05], p=[0.3, 0.4, 0.2, 0.1]) * rng.uniform(0.5, 1.5)),
-            blur=float(rng.uniform(0.4, 1.6) if rng.random() < 0.25 else 0.0),
-            motion=(float(rng.uniform(3, 9)) if rng.random() < 0.1 else 0.0, float(rng.uniform(0, np.pi))),
-            grey=bool(rng.random() < 0.1),
-            noise_seed=int(rng.integers(2**31)),
-        )
+        """Mostly decent images, some dark, blurred, noisy or squeezed."""
+        chosen = {name: effect.draw(rng) for name, effect in EFFECTS.items() if rng.random() < effect.share}
+        return CameraEffects(chosen=chosen, seed=int(rng.integers(2**31)))
 
 
 def apply_camera(image: np.ndarray, effects: CameraEffects) -> np.ndarray:
     """(H, W, 3) float32 in [0, 1] -> uint8."""
-    if effects.blur > 0:
-        image = cv2.GaussianBlur(image, (0, 0), effects.blur)
-    length, direction = effects.motion
-    if length >= 2:
-        image = cv2.filter2D(image, -1, motion_kernel(length, direction))
-    image = np.clip(image * effects.exposure, 0.0, 1.0)
-    if effects.gamma != 1.0:
-        image = cv2.pow(image, effects.gamma)
-    if effects.grey:
-        image = np.repeat(image.mean(-1, keepdims=True), 3, axis=-1)
-    if effects.noise > 0:
-        noise = np.random.default_rng(effects.noise_seed).standard_normal(image.shape, dtype=np.float32)
-        image = image + effects.noise * noise
+    rng = np.random.default_rng(effects.seed)
+    for name, effect in EFFECTS.items():
+        if name in effects.chosen:
+            image = effect.apply(image, effects.chosen[name], rng)
     return np.clip(image * 255.0 + 0.5, 0, 255).astype(np.uint8)
 
 
@@ -62,27 +56,108 @@ def motion_kernel(length: float, direction: float) -> np.ndarray:
     return kernel / kernel.sum()
 
 
-def draw_occluders(rng: np.random.Generator, count: int, box: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """Hands, bars and cards in front of the face. box: (4,) of the face, pixels. Returns the (H, W) bool mask."""
-    mask = np.zeros(image.shape[:2], np.uint8)
-    x0, y0, x1, y1 = box
-    edge = float(max(x1 - x0, y1 - y0))
-    for _ in range(count):
-        center = (int(rng.uniform(x0, x1)), int(rng.uniform(y0 + 0.3 * (y1 - y0), y1)))
-        color = tuple(float(v) for v in rng.uniform(0.05, 0.95, 3))
-        angle = float(rng.uniform(0, 180))
-        kind = rng.integers(0, 3)
-        if kind == 0:  # fingers
-            color = tuple(float(v) for v in np.array([0.85, 0.62, 0.5]) * rng.uniform(0.4, 1.0))
-            for finger in range(4):
-                shift = (finger - 1.5) * 0.085 * edge
-                along = np.radians(angle + 90)
-                place = (int(center[0] + shift * np.cos(along)), int(center[1] + shift * np.sin(along)))
-                for canvas, value in ((image, color), (mask, (1,))):
-                    cv2.ellipse(canvas, place, (int(0.28 * edge), int(0.045 * edge)), angle, 0, 360, value, -1)
-        else:
-            size = rng.uniform(0.08, 0.35, 2) * edge
-            corners = cv2.boxPoints((center, tuple(float(v) for v in size), angle)).astype(np.int32)
-            for canvas, value in ((image, color), (mask, (1,))):
-                cv2.fillConvexPoly(canvas, corners, value, cv2.LINE_AA if canvas is image else cv2.LINE_8)
-    return mask.astype(bool)
+def _uniform(*ranges: tuple[float, float]) -> Callable[[np.random.Generator], Values]:
+    return lambda rng: tuple(float(rng.uniform(low, high)) for low, high in ranges)
+
+
+def _draw_noise(rng: np.random.Generator) -> Values:
+    return float(rng.choice([0.01, 0.02, 0.05], p=[0.6, 0.3, 0.1])), float(rng.choice([0.0, 0.8]))
+
+
+def _draw_colours(rng: np.random.Generator) -> Values:
+    return *(float(v) for v in rng.normal(0, [0.08, 0.03])), float(rng.uniform(0.5, 1.3))
+
+
+def _halation(image: np.ndarray, values: Values, _: np.random.Generator) -> np.ndarray:
+    """Bright places glow."""
+    strength, size = values
+    bright = np.clip(image - 0.7, 0.0, 1.0)
+    small = cv2.resize(bright, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
+    glow = cv2.resize(cv2.GaussianBlur(small, (0, 0), size), image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    return image + strength * glow
+
+
+def _vignette(image: np.ndarray, values: Values, _: np.random.Generator) -> np.ndarray:
+    rows, columns = (np.linspace(-1, 1, n, dtype=np.float32) ** 2 for n in image.shape[:2])
+    return image * (1.0 - values[0] * 0.5 * (rows[:, None] + columns))[..., None]
+
+
+def _low_resolution(image: np.ndarray, values: Values, _: np.random.Generator) -> np.ndarray:
+    small = cv2.resize(image, None, fx=values[0], fy=values[0], interpolation=cv2.INTER_AREA)
+    return cv2.resize(small, image.shape[1::-1], interpolation=cv2.INTER_CUBIC)
+
+
+def _exposure(image: np.ndarray, values: Values, _: np.random.Generator) -> np.ndarray:
+    return np.clip(image * np.float32(values[0]), 0.0, 1.0)
+
+
+def _contrast(image: np.ndarray, values: Values, _: np.random.Generator) -> np.ndarray:
+    """An S-curve (> 0) or a flat image (< 0)."""
+    image = np.clip(image, 0.0, 1.0)
+    steeper = image * image * (3.0 - 2.0 * image)
+    return image + np.float32(values[0]) * (steeper - image)
+
+
+def _haze(image: np.ndarray, values: Values, _: np.random.Generator) -> np.ndarray:
+    """Black isn't black."""
+    return image * np.float32(1.0 - values[0]) + np.float32(values[0] * values[1])
+
+
+def _noise(image: np.ndarray, values: Values, rng: np.random.Generator) -> np.ndarray:
+    """More where it is bright; softer where a camera has smoothed it."""
+    noise = rng.standard_normal(image.shape, dtype=np.float32)
+    if values[1] > 0.5:
+        noise = cv2.GaussianBlur(noise, (0, 0), float(values[1])) * np.float32(3.0 * values[1])
+    return image + np.float32(values[0]) * noise * np.sqrt(0.3 + np.clip(image, 0, 1))
+
+
+def _colours(image: np.ndarray, values: Values, _: np.random.Generator) -> np.ndarray:
+    """White balance and saturation."""
+    warm, green, saturation = values
+    image = image * np.array([1.0 + warm, 1.0 + green, 1.0 - warm], np.float32)
+    grey = _grey(image)
+    return grey + np.float32(saturation) * (image - grey)
+
+
+def _grey(image: np.ndarray) -> np.ndarray:
+    """(H, W, 1)."""
+    return cv2.cvtColor(np.ascontiguousarray(image, np.float32), cv2.COLOR_RGB2GRAY)[..., None]
+
+
+def _sharpen(image: np.ndarray, values: Values, _: np.random.Generator) -> np.ndarray:
+    return image + np.float32(values[0]) * (image - cv2.GaussianBlur(image, (0, 0), values[1]))
+
+
+def _infrared(image: np.ndarray, _: Values, __: np.random.Generator) -> np.ndarray:
+    """Skin is bright, all is grey."""
+    weights = np.array([0.85, 0.1, 0.05], np.float32)
+    return np.repeat(np.clip(image @ weights, 0, 1)[..., None] ** np.float32(0.8), 3, axis=-1)
+
+
+def _compress(image: np.ndarray, values: Values, _: np.random.Generator) -> np.ndarray:
+    grey_levels = np.clip(image * 255, 0, 255).astype(np.uint8)
+    coded = cv2.imencode(".jpg", grey_levels, [cv2.IMWRITE_JPEG_QUALITY, int(values[0])])[1]
+    decoded = cv2.imdecode(coded, cv2.IMREAD_COLOR)
+    assert decoded is not None, "it was just encoded"
+    return decoded.astype(np.float32) / 255.0
+
+
+EFFECTS: dict[str, Effect] = {
+    "halation": Effect(0.08, _uniform((0.3, 1.0), (2.0, 6.0)), _halation),
+    "defocus": Effect(0.15, _uniform((0.4, 1.8)), lambda image, v, _: cv2.GaussianBlur(image, (0, 0), v[0])),
+    "motion": Effect(
+        0.07, _uniform((3.0, 9.0), (0.0, np.pi)), lambda image, v, _: cv2.filter2D(image, -1, motion_kernel(*v))
+    ),
+    "vignette": Effect(0.2, _uniform((0.1, 0.7)), _vignette),
+    "low resolution": Effect(0.14, _uniform((0.25, 0.8)), _low_resolution),
+    "underexposure": Effect(0.06, _uniform((0.2, 0.6)), _exposure),
+    "overexposure": Effect(0.06, _uniform((1.4, 2.2)), _exposure),
+    "contrast": Effect(0.6, _uniform((-0.4, 1.0)), _contrast),
+    "haze": Effect(0.15, _uniform((0.03, 0.3), (0.3, 1.0)), _haze),
+    "noise": Effect(0.4, _draw_noise, _noise),
+    "colours": Effect(0.7, _draw_colours, _colours),
+    "grey": Effect(0.12, lambda _: (), lambda image, _, __: np.repeat(_grey(image), 3, axis=-1)),
+    "infrared": Effect(0.04, lambda _: (), _infrared),
+    "sharpening": Effect(0.35, _uniform((0.3, 1.2), (0.8, 1.6)), _sharpen),
+    "compression": Effect(0.25, _uniform((18, 75)), _compress),
+}  # fmt: skip

@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 
+from trackertraincode.facemodel.embedded import NAME as EMBEDDED
 from trackertraincode.rendering.archives import LAYOUTS, Face
 from trackertraincode.rendering.person import Person
 from trackertraincode.rendering.scene import FaceScene, render_scene
@@ -24,6 +25,7 @@ class Request:
     size: int  # edge of the square images, pixels
     seed: int
     format: str  # one of FORMATS
+    head: str = EMBEDDED  # name of the head model: a key of OWN_MODELS
 
 
 def make_face(request: Request, index: int) -> Face:
@@ -31,13 +33,14 @@ def make_face(request: Request, index: int) -> Face:
     grouped = request.format != "aflw2k"
     person_index, number = divmod(index, IMAGES_PER_PERSON) if grouped else (index, 0)
     person_rng = np.random.default_rng([request.seed, 0, person_index])
-    person = Person.draw(person_rng)
+    person = Person.draw(person_rng, request.head)
     rng = np.random.default_rng([request.seed, 1, index])
     spread = ORIGINAL_SPREAD if request.format == "300wlp" and number == 0 else 1.0
     scene = FaceScene.draw(rng, person, spread)
     sample = render_scene(scene, request.size, segmentation=request.format == "hdf5")
     name = f"face {index}"
-    return Face(replace(sample, name=name, individual=person_index, sequence=str(person_index)), person_index, number)
+    sample = replace(sample, name=name, individual=person_index, sequence=str(person_index))
+    return Face(sample, person_index, number, request.head)
 
 
 def iter_faces(request: Request, workers: int) -> Iterator[Face]:

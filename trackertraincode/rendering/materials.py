@@ -1,31 +1,31 @@
-"""Colours of the head's vertices before light: skin, eyes, brows, lips, hair, beard."""
+"""What the head's vertices look like before light: skin, eyes, brows, lips, teeth, beard, roots of the hair."""
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
+from itertools import pairwise
 
 import numpy as np
 
-from trackertraincode.facemodel.embedded import embedded_head
-from trackertraincode.facemodel.embedded_anatomy import EYE_CENTER, IRIS_RADIUS
-from trackertraincode.facemodel.embedded_mesh import contour_curves, lid_heights
+from trackertraincode.facemodel.head_model import HeadModel
+from trackertraincode.facemodel.load import OWN_MODELS
+from trackertraincode.facemodel.regions import curves_through
+from trackertraincode.rendering.lighting import openness
+from trackertraincode.rendering.rasterizer import vertex_normals
 
 SKIN_TONES = np.array(
-    [[0.95, 0.80, 0.72], [0.88, 0.68, 0.56], [0.76, 0.55, 0.42], [0.55, 0.38, 0.28], [0.33, 0.22, 0.17]]
+    [[0.96, 0.80, 0.72], [0.90, 0.70, 0.59], [0.80, 0.58, 0.45], [0.62, 0.42, 0.31], [0.36, 0.24, 0.18]]
 )
+TONE_SHARES = (0.34, 0.3, 0.18, 0.1, 0.08)
 HAIR_COLORS = np.array(
-    [
-        [0.05, 0.04, 0.04],
-        [0.16, 0.10, 0.07],
-        [0.32, 0.20, 0.12],
-        [0.62, 0.47, 0.28],
-        [0.45, 0.18, 0.08],
-        [0.6, 0.6, 0.6],
-    ]
-)
-IRIS_COLORS = np.array([[0.22, 0.12, 0.07], [0.30, 0.20, 0.10], [0.25, 0.35, 0.45], [0.28, 0.38, 0.25]])
-SCLERA = np.array([0.88, 0.86, 0.84])
-TEETH = np.array([0.86, 0.83, 0.76])
+    [[0.03, 0.025, 0.025], [0.10, 0.06, 0.04], [0.22, 0.13, 0.08], [0.58, 0.43, 0.25], [0.36, 0.14, 0.07],
+     [0.62, 0.61, 0.6]]
+)  # fmt: skip
+HAIR_SHARES = (0.34, 0.22, 0.18, 0.14, 0.05, 0.07)
+IRIS_COLORS = np.array([[0.16, 0.09, 0.05], [0.24, 0.16, 0.09], [0.25, 0.36, 0.46], [0.28, 0.38, 0.25]])
+SCLERA = np.array([0.82, 0.79, 0.77])
+TEETH = np.array([0.90, 0.87, 0.80])
 MOUTH = np.array([0.22, 0.06, 0.06])
+IRIS_RADIUS = 0.06
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,32 +36,52 @@ class Looks:
     hair: tuple[float, float, float]
     iris: tuple[float, float, float]
     lip_redness: float  # 0 skin, 1 lipstick
+    eye_shadow: float  # 0 none, 1 strong make-up
     brow_strength: float
+    brow_width: float  # head radii
     beard: float  # 0 shaved, 1 full
     moustache: float
     hair_top: float  # y of the hairline over the forehead; above the skull: bald
+    temples: float  # how far the hairline recedes beside the forehead
     hair_thickness: float  # head radii
+    shine: float  # of the skin
+    blotches: float
     texture_seed: int
 
     @staticmethod
     def draw(rng: np.random.Generator) -> "Looks":
         """A plausible mixture of all people."""
-        tone = rng.uniform(0, len(SKIN_TONES) - 1)
-        low = int(tone)
-        skin = SKIN_TONES[low] + (tone - low) * (SKIN_TONES[min(low + 1, len(SKIN_TONES) - 1)] - SKIN_TONES[low])
-        bearded = rng.random() < 0.3
+        tone = int(rng.choice(len(SKIN_TONES), p=TONE_SHARES))
+        other = min(tone + 1, len(SKIN_TONES) - 1)
+        skin = SKIN_TONES[tone] + rng.random() * (SKIN_TONES[other] - SKIN_TONES[tone])
+        hair = HAIR_COLORS[rng.choice(len(HAIR_COLORS), p=HAIR_SHARES)] * rng.uniform(0.6, 1.4)
+        bearded, made_up = rng.random() < 0.25, rng.random() < 0.3
         return Looks(
-            skin=_triple(np.clip(skin * rng.uniform(0.9, 1.1, 3), 0, 1)),
-            hair=_triple(np.clip(HAIR_COLORS[rng.integers(len(HAIR_COLORS))] * rng.uniform(0.7, 1.4), 0, 1)),
+            skin=_triple(np.clip(skin * rng.uniform(0.9, 1.05) * rng.uniform(0.95, 1.05, 3), 0, 1)),
+            hair=_triple(np.clip(hair if tone < 3 else 0.4 * hair, 0, 1)),
             iris=_triple(IRIS_COLORS[rng.integers(len(IRIS_COLORS))] * rng.uniform(0.7, 1.3)),
-            lip_redness=float(rng.uniform(0.2, 1.0)),
-            brow_strength=float(rng.uniform(0.3, 1.0)),
-            beard=float(rng.uniform(0.3, 1.0)) if bearded else float(rng.uniform(0.0, 0.15)),
+            lip_redness=float(rng.uniform(0.6, 1.0) if made_up else rng.uniform(0.1, 0.6)),
+            eye_shadow=float(rng.uniform(0.3, 1.0) if made_up else rng.uniform(0.0, 0.2)),
+            brow_strength=float(rng.uniform(0.35, 1.0)),
+            brow_width=float(rng.uniform(0.025, 0.055)),
+            beard=float(rng.uniform(0.2, 1.0)) if bearded else float(rng.uniform(0.0, 0.1)),
             moustache=float(rng.uniform(0.2, 1.0)) if bearded or rng.random() < 0.05 else 0.0,
-            hair_top=float(rng.uniform(-0.75, -0.4)) if rng.random() < 0.88 else -2.0,
-            hair_thickness=float(rng.uniform(0.02, 0.14)),
+            hair_top=float(rng.uniform(-0.78, -0.5)),
+            temples=float(abs(rng.normal(0.0, 0.15))),
+            hair_thickness=float(rng.uniform(0.01, 0.05)),
+            shine=float(abs(rng.normal(0.0, 0.16))),
+            blotches=float(rng.uniform(0.01, 0.06)),
             texture_seed=int(rng.integers(2**31)),
         )
+
+
+@dataclass(frozen=True)
+class Skin:
+    """All that light needs to know of a head's vertices."""
+
+    albedo: np.ndarray  # (V, 3) float in [0, 1]
+    gloss: np.ndarray  # (V,)
+    sharpness: np.ndarray  # (V,)
 
 
 def _triple(values: np.ndarray) -> tuple[float, float, float]:
@@ -70,102 +90,151 @@ def _triple(values: np.ndarray) -> tuple[float, float, float]:
 
 
 @cache
-def _static_weights() -> dict[str, np.ndarray]:
-    """Weights (V,) of things that don't depend on the person, from the mean head."""
-    head = embedded_head()
-    v = head.vertices.astype(float)
-    curves = contour_curves()
-    lashes = np.zeros(len(v))
+def static_weights(name: str) -> dict[str, np.ndarray]:
+    """Weights (V,) of things that don't depend on the person, from the mean of a head model."""
+    head = OWN_MODELS[name]()
+    v, k = head.vertices.astype(float), head.keypoint_mean.astype(float)
+    curves = curves_through(k)
+    skin = ~(head.regions["mouth"] | head.regions["eye_left"] | head.regions["eye_right"])
+    lashes, shadow = np.zeros(len(v)), np.zeros(len(v))
     for side in ("left", "right"):
-        for lid, strength in (("upper", 1.0), ("lower", 0.45)):
+        for lid, strength in (("upper", 1.0), ("lower", 0.5)):
             line = curves[f"{lid}_lid_{side}"]
-            distance = np.sqrt(((v[:, None, :2] - line[None, :, :2]) ** 2).sum(-1)).min(1)
-            lashes = np.maximum(lashes, strength * np.exp(-((distance / 0.012) ** 2)) * (v[:, 2] < 0.2))
+            distance = _distance(v, line)
+            lashes = np.maximum(lashes, strength * np.exp(-((distance / 0.013) ** 2)) * (v[:, 2] < 0.2))
+            if lid == "upper":
+                above = np.clip((line[:, 1].mean() + 0.03 - v[:, 1]) / 0.05, 0, 1)
+                shadow = np.maximum(shadow, np.exp(-((distance / 0.07) ** 2)) * above)
+    brows = [np.minimum(_distance(v, _dense(k[list(ids)])), 1.0) for ids in (range(17, 22), range(22, 27))]
     cheeks = sum(np.exp(-((v - [s * 0.42, 0.3, 0.0]) ** 2).sum(1) / 0.03) for s in (1, -1))
-    nose_tip = np.exp(-((v - [0.0, 0.36, -0.4]) ** 2).sum(1) / 0.02)
+    nose_tip = np.exp(-((v - k[30]) ** 2).sum(1) / 0.02)
     sockets = sum(np.exp(-((v - [s * 0.28, 0.0, 0.0]) ** 2).sum(1) / 0.02) for s in (1, -1))
-    nostrils = sum(np.exp(-((v - [s * 0.065, 0.435, -0.27]) ** 2).sum(1) / 0.0012) for s in (1, -1))
-    return {"lashes": lashes, "blush": cheeks + 0.8 * nose_tip, "sockets": sockets, "nostrils": nostrils}
+    nostrils = sum(np.exp(-((v - [s * 0.065, 0.435, -0.25]) ** 2).sum(1) / 0.0012) for s in (1, -1))
+    creases = _distance(v, np.linspace(k[35], k[54] + [0.05, 0, 0], 12)) + 0.0
+    creases = np.minimum(creases, _distance(v, np.linspace(k[31], k[48] - [0.05, 0, 0], 12)))
+    oily = np.exp(-((v - [0.0, -0.4, -0.15]) ** 2).sum(1) / 0.12) + nose_tip + 0.7 * cheeks
+    return {
+        "lashes": lashes * skin, "eye_shadow": shadow * skin, "brows": np.minimum(*brows), "blush": cheeks + nose_tip,
+        "sockets": sockets * skin, "nostrils": nostrils * skin, "creases": np.exp(-((creases / 0.03) ** 2)) * skin,
+        "oily": 0.4 + oily, "open": openness(v, head.triangles, vertex_normals(v, head.triangles)),
+        "beard": _soft(head, "beard"), "moustache": _soft(head, "moustache"),
+    }  # fmt: skip
 
 
-def hairiness(looks: Looks) -> np.ndarray:
+def _distance(v: np.ndarray, line: np.ndarray) -> np.ndarray:
+    """(V, 3), (N, 3) -> (V,) to the nearest of the line's points."""
+    return np.sqrt(((v[:, None] - line[None]) ** 2).sum(-1)).min(1)
+
+
+def _dense(points: np.ndarray) -> np.ndarray:
+    return np.concatenate([np.linspace(a, b, 8) for a, b in pairwise(points)])
+
+
+def _soft(head: HeadModel, region: str) -> np.ndarray:
+    """(V,) the share of a vertex' neighbours that are in a region, twice: edges of beards are soft."""
+    weight = head.regions[region].astype(float)
+    corners = head.triangles.ravel()
+    count = np.maximum(np.bincount(corners, minlength=len(weight)), 1)
+    for _ in range(3):
+        mean = weight[head.triangles].mean(1)
+        weight = np.bincount(corners, np.repeat(mean, 3), minlength=len(weight)) / count
+    return weight
+
+
+def hairiness(model: HeadModel, looks: Looks) -> np.ndarray:
     """(V,) 0 skin to 1 full hair: above the hairline, in front of it the forehead, behind it the whole scalp."""
-    head = embedded_head()
-    _, y, z = head.vertices.T
-    line = looks.hair_top + np.clip((z - 0.15) / 0.5, 0.0, 1.0) * (0.05 - looks.hair_top) * (looks.hair_top > -1.5)
+    x, y, z = model.vertices.T
+    top = looks.hair_top - looks.temples * np.exp(-(((np.abs(x) - 0.42) / 0.16) ** 2))
+    line = top + np.clip((z - 0.15) / 0.5, 0.0, 1.0) * (0.05 - top)
     edge = np.clip((line - y) / 0.08, 0.0, 1.0)
-    sides = np.clip((z - 0.78) / 0.1, 0.0, 1.0) * np.clip((0.75 - y) / 0.15, 0.0, 1.0) * (looks.hair_top > -1.5)
-    return np.maximum(edge, sides) * ~head.regions["ears"] * ~head.regions["neck"]
+    sides = np.clip((z - 0.78) / 0.1, 0.0, 1.0) * np.clip((0.75 - y) / 0.15, 0.0, 1.0)
+    return np.maximum(edge, sides) * ~model.regions["ears"] * ~model.regions["neck"]
 
 
-def head_colors(looks: Looks, coefficients: np.ndarray, gaze: tuple[float, float]) -> np.ndarray:
-    """(V, 3) float albedo in [0, 1]. coefficients: (50,); gaze: shift of the irises right and down, head radii."""
-    head = embedded_head()
-    weights, regions = _static_weights(), head.regions
-    texture = _texture(looks.texture_seed)
+def paint_skin(
+    model: HeadModel, looks: Looks, coefficients: np.ndarray, gaze: tuple[float, float], growth: np.ndarray
+) -> Skin:
+    """coefficients: (50,); gaze: shift of the irises right and down, head radii; growth: (V,) of the scalp's hair."""
+    weights, regions = static_weights(model.name), model.regions
+    texture = _texture(model.name, looks.texture_seed)
     skin, hair = np.array(looks.skin), np.array(looks.hair)
-    colors = skin * (1.0 + 0.07 * texture[:, :1])
-    colors += weights["blush"][:, None] * np.array([0.05, -0.05, -0.04])
-    colors *= 1.0 - 0.22 * weights["sockets"][:, None] - 0.75 * weights["nostrils"][:, None]
+    colors = skin * (1.0 + looks.blotches * texture[:, :1])
+    colors += weights["blush"][:, None] * skin * [0.04, -0.05, -0.05]
+    dark = 0.13 * weights["sockets"] + 0.1 * weights["creases"] + 0.5 * looks.eye_shadow * weights["eye_shadow"]
+    colors *= (1.0 - dark)[:, None] * (1.0 - 0.8 * weights["nostrils"][:, None])
     strands = 1.0 + 0.35 * texture[:, 1:2]
     lips = regions["lips"]
-    red = skin * [0.95, 0.55, 0.55] * (1 - looks.lip_redness) + looks.lip_redness * np.array([0.68, 0.22, 0.24])
+    red = skin * [0.9, 0.6, 0.6] * (1 - looks.lip_redness) + looks.lip_redness * np.array([0.66, 0.2, 0.23])
     colors[lips] = red * (1.0 + 0.05 * texture[lips, :1])
     for name, strength in (("beard", looks.beard), ("moustache", looks.moustache)):
-        cover = strength * np.clip(0.75 + 0.5 * texture[:, 1], 0, 1) * regions[name] * ~lips
-        colors = colors * (1 - cover[:, None]) + hair * strands * cover[:, None]
-    brows = (
-        (regions["brow_left"] | regions["brow_right"]) * looks.brow_strength * np.clip(0.8 + 0.4 * texture[:, 2], 0, 1)
-    )
-    colors = colors * (1 - brows[:, None]) + 0.7 * hair * brows[:, None]
-    _paint_mouth(colors, coefficients)
+        cover = strength * np.clip(0.85 + 0.25 * texture[:, 1], 0, 1) * weights[name] * ~lips
+        colors += cover[:, None] * (hair * strands - colors)
+    brows = np.exp(-((weights["brows"] / looks.brow_width) ** 4)) * looks.brow_strength
+    brows *= np.clip(0.8 + 0.4 * texture[:, 2], 0, 1)
+    colors += brows[:, None] * (0.6 * hair - colors)
+    colors *= 1.0 - 0.8 * weights["lashes"][:, None]
+    colors += growth[:, None] * (0.8 * hair * strands - colors)
+    gloss, sharpness = looks.shine * weights["oily"], np.full(len(colors), 14.0)
+    gloss[lips], sharpness[lips] = 0.1 + 0.3 * looks.lip_redness, 25.0
+    _paint_mouth(model, colors, coefficients)
+    gloss[regions["mouth"]] = 0.1
     for side, closure in (("left", coefficients[40]), ("right", coefficients[41])):
-        _paint_eye(colors, side, looks, gaze, float(closure))
-    colors *= 1.0 - 0.75 * weights["lashes"][:, None]
-    cover = hairiness(looks)[:, None]
-    return np.clip(colors * (1 - cover) + hair * strands * cover, 0.0, 1.0).astype(np.float32)
+        shut = _paint_eye(model, colors, side, looks, gaze, float(closure))
+        gloss[regions[f"eye_{side}"]], sharpness[regions[f"eye_{side}"]] = 0.8 * (1.0 - shut), 70.0
+    return Skin(np.clip(colors, 0.0, 1.0), gloss * (1.0 - growth), sharpness)
 
 
-def _paint_mouth(colors: np.ndarray, coefficients: np.ndarray) -> None:
-    """In colors (V, 3): dark, with the upper teeth along the upper lip when the jaw opens."""
-    head = embedded_head()
-    inside = head.regions["mouth"]
-    y = head.vertices[inside, 1]
-    teeth = np.clip((0.652 - y) / 0.004, 0.0, 1.0)[:, None] * float(np.clip(coefficients[42] * 4, 0.0, 1.0))
-    colors[inside] = MOUTH * (1 - teeth) + TEETH * teeth
+def _paint_mouth(model: HeadModel, colors: np.ndarray, coefficients: np.ndarray) -> None:
+    """In colors (V, 3): dark, with teeth. The embedded head has none: they are painted along the upper lip."""
+    inside = model.regions["mouth"]
+    colors[inside] = MOUTH
+    if "teeth" in model.regions:
+        colors[model.regions["cavity"]] = MOUTH
+        colors[model.regions["teeth"]] = TEETH
+        return
+    teeth = np.clip((0.652 - model.vertices[inside, 1]) / 0.004, 0.0, 1.0)[:, None]
+    colors[inside] += teeth * float(np.clip(coefficients[42] * 4, 0.0, 1.0)) * (TEETH - MOUTH)
 
 
-def _paint_eye(colors: np.ndarray, side: str, looks: Looks, gaze: tuple[float, float], closure: float) -> None:
-    """In colors (V, 3): sclera, iris and pupil, or the lid. closure: 1 for shut."""
-    head = embedded_head()
-    inside = head.regions[f"eye_{side}"]
-    x, y, _ = head.vertices[inside].T
-    sign = 1.0 if side == "left" else -1.0
-    upper, _ = lid_heights(x, side)
-    distance = np.hypot(x - sign * EYE_CENTER[0] - gaze[0], y - EYE_CENTER[1] - gaze[1])[:, None]
+def _paint_eye(
+    model: HeadModel, colors: np.ndarray, side: str, looks: Looks, gaze: tuple[float, float], closure: float
+) -> float:
+    """In colors (V, 3): sclera, iris and pupil, or the lid where eyeball and lid are one mesh. closure: 1 for shut.
+
+    Returns how shut such a lid is.
+    """
+    inside = model.regions[f"eye_{side}"]
+    x, y, _ = model.vertices[inside].T
+    ids = range(42, 48) if side == "left" else range(36, 42)
+    center = model.keypoint_mean[list(ids), :2].mean(0)
+    upper = model.keypoint_mean[list(ids)[1:3], 1].mean()
+    distance = np.hypot(x - center[0] - gaze[0], y - center[1] - gaze[1])[:, None]
     iris = np.clip((IRIS_RADIUS - distance) / 0.012, 0.0, 1.0)
     pupil = np.clip((0.45 * IRIS_RADIUS - distance) / 0.01, 0.0, 1.0)
-    eye = SCLERA * (1 - iris) + np.array(looks.iris) * iris * (1 - pupil)
-    eye = eye * (1.0 - 0.5 * np.exp(-np.clip(y - upper, 0, None) / 0.015))[:, None]  # the lid's shadow
-    shut = float(np.clip((closure - 0.6) / 0.3, 0.0, 1.0))
-    colors[inside] = eye * (1 - shut) + 0.35 * np.array(looks.skin) * shut
+    rim = 0.4 * np.exp(-(((distance - IRIS_RADIUS) / 0.012) ** 2))
+    eye = SCLERA * (1 - iris) + np.array(looks.iris) * iris * (1 - pupil) * (1 + 2 * distance / IRIS_RADIUS) / 2
+    eye = eye * (1 - rim) * (1.0 - 0.5 * np.exp(-np.clip(y - upper, 0, None) / 0.02))[:, None]  # the lid's shadow
+    shut = 0.0 if "cavity" in model.regions else float(np.clip((closure - 0.6) / 0.3, 0.0, 1.0))
+    colors[inside] = eye * (1 - shut) + 0.5 * np.array(looks.skin) * shut
+    return shut
 
 
 @cache
-def _texture_waves() -> np.ndarray:
-    """(V, 3 · 24) waves over the head's surface, from coarse to fine, to be mixed by a person's seed."""
+def _texture_waves(name: str) -> np.ndarray:
+    """(V, 3 · 24) waves over a head's surface, from coarse to fine, to be mixed by a person's seed."""
     rng = np.random.default_rng(7)
-    v = embedded_head().vertices.astype(float)
+    v = OWN_MODELS[name]().vertices.astype(float)
     frequencies = np.geomspace(2.0, 45.0, 24)
     waves = [np.sin(v @ (rng.normal(size=3) * f) + rng.uniform(0, 6.28)) for f in np.repeat(frequencies, 3)]
     return np.stack(waves, axis=1).astype(np.float32)
 
 
-def _texture(seed: int) -> np.ndarray:
+@lru_cache(maxsize=8)  # a person is often drawn several times in a row
+def _texture(name: str, seed: int) -> np.ndarray:
     """(V, 3) smooth noise of unit spread: blotches, strands, fine strands."""
     rng = np.random.default_rng(seed)
-    count = _texture_waves().shape[1]
+    count = _texture_waves(name).shape[1]
     weights = rng.normal(size=(count, 3)).astype(np.float32)
-    weights[: count // 2, 1:] *= 0.15  # strands are fine
+    weights[: 2 * count // 3, 1:] *= 0.12  # strands are fine
     weights /= np.linalg.norm(weights, axis=0) * np.float32(0.707)
-    return _texture_waves() @ weights
+    return _texture_waves(name) @ weights

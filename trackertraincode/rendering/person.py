@@ -1,38 +1,74 @@
-"""Somebody: shape, looks and what they wear."""
+"""Somebody: shape, looks, hair and what they wear."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from trackertraincode.facemodel.embedded import embedded_head
-from trackertraincode.facemodel.embedded_modes import SHAPE_MODES
+from trackertraincode.facemodel.embedded import NAME as EMBEDDED
+from trackertraincode.facemodel.head_model import SHAPE_COUNT, HeadModel
+from trackertraincode.facemodel.load import OWN_MODELS
+from trackertraincode.rendering.assets import HEADWEAR
+from trackertraincode.rendering.hair import STYLES, Hair
 from trackertraincode.rendering.materials import Looks
+
+HEADWEAR_SHARES = {"": 0.88, "cap": 0.04, "beanie": 0.03, "hat": 0.025, "headscarf": 0.025}
+NECKLINES = {"round": 0.35, "open": 0.25, "collar": 0.2, "jacket": 0.2}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Person:
     """What stays the same in all images of somebody."""
 
+    head: str  # name of the head model: a key of OWN_MODELS
     shape: np.ndarray  # (40,)
     looks: Looks
+    hair: Hair
+    headwear: str  # "" or a key of HEADWEAR
     glasses: str  # "", "clear" or "dark"
     round_lenses: bool
     glasses_color: tuple[float, float, float]
-    long_hair: float  # y where it ends; 0: short
+    reflection: float  # brightness of what glasses mirror
     clothes: tuple[float, float, float]
+    second_clothes: tuple[float, float, float]  # of collar and headwear
+    neckline: str  # key of NECKLINES
 
     @staticmethod
-    def draw(rng: np.random.Generator) -> "Person":
-        looks = Looks.draw(rng)
-        long_hair = looks.hair_top > -1.5 and rng.random() < 0.35
-        color = [float(v) for v in rng.uniform(0.0, 0.35, 3)]
-        clothes = [float(v) for v in rng.uniform(0.05, 0.9, 3)]
+    def draw(rng: np.random.Generator, head: str = EMBEDDED) -> "Person":
+        model = OWN_MODELS[head]()
+        frame, clothes, second = (_color(rng, 0.0, high) for high in (0.35, 0.9, 1.0))
         return Person(
-            shape=rng.normal(0.0, 1.0, len(SHAPE_MODES)) * embedded_head().coefficient_std[: len(SHAPE_MODES)],
-            looks=looks,
-            glasses=str(rng.choice(["", "clear", "dark"], p=[0.75, 0.2, 0.05])),
+            head=head,
+            shape=rng.normal(0.0, 1.0, SHAPE_COUNT) * model.coefficient_std[:SHAPE_COUNT],
+            looks=Looks.draw(rng),
+            hair=Hair.draw(rng),
+            headwear=_choose(rng, HEADWEAR_SHARES),
+            glasses=_choose(rng, {"": 0.82, "clear": 0.13, "dark": 0.05}),
             round_lenses=bool(rng.random() < 0.5),
-            glasses_color=(color[0], color[1], color[2]),
-            long_hair=float(rng.choice([0.7, 1.0, 1.4])) if long_hair else 0.0,
-            clothes=(clothes[0], clothes[1], clothes[2]),
+            glasses_color=frame,
+            reflection=float(rng.uniform(0.2, 1.0)) if rng.random() < 0.5 else 0.0,
+            clothes=clothes,
+            second_clothes=second,
+            neckline=_choose(rng, NECKLINES),
         )
+
+    @property
+    def model(self) -> HeadModel:
+        """The head that this person has."""
+        return OWN_MODELS[self.head]()
+
+    @property
+    def bald(self) -> bool:
+        return STYLES[self.hair.style].strands == 0
+
+
+def _choose(rng: np.random.Generator, shares: dict[str, float]) -> str:
+    return str(rng.choice(list(shares), p=list(shares.values())))
+
+
+def _color(rng: np.random.Generator, low: float, high: float) -> tuple[float, float, float]:
+    """Clothes are rarely colourful: a brightness, and a little of a hue."""
+    r, g, b = np.clip(rng.uniform(low, high) * (1.0 + rng.normal(0, 0.25, 3)), 0.0, 1.0)
+    return float(r), float(g), float(b)
+
+
+assert set(HEADWEAR_SHARES) == {"", *HEADWEAR}

@@ -1,30 +1,33 @@
 """One synthetic face: everything random is drawn once into a FaceScene; rendering it is a pure function."""
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import cv2
 import numpy as np
 import torch
 from scipy.spatial.transform import Rotation
 
-from trackertraincode.facemodel.embedded import NAME, embedded_head
-from trackertraincode.facemodel.embedded_modes import EXPRESSION_STD
+from trackertraincode.facemodel.embedded import NAME as EMBEDDED
+from trackertraincode.facemodel.head_model import HeadModel
 from trackertraincode.facemodel.landmarks68 import EYE_CORNERS
 from trackertraincode.geometry.euler import aflw_to_matrix
-from trackertraincode.rendering import assets
 from trackertraincode.rendering.background import draw_background
-from trackertraincode.rendering.camera_effects import CameraEffects, apply_camera, draw_occluders
-from trackertraincode.rendering.labels import segmentation_of
-from trackertraincode.rendering.materials import hairiness, head_colors
+from trackertraincode.rendering.camera_effects import CameraEffects, apply_camera
+from trackertraincode.rendering.expressions import draw_expression
+from trackertraincode.rendering.foreground import draw_occluders, draw_reflections
+from trackertraincode.rendering.labels import classes_of, segmentation_of
+from trackertraincode.rendering.lighting import Lighting, Lit, lamp_visibility, shade
+from trackertraincode.rendering.parts import Part, parts_of
 from trackertraincode.rendering.person import Person
-from trackertraincode.rendering.rasterizer import Surface, front_faces, join_surfaces, rasterize, vertex_normals
+from trackertraincode.rendering.rasterizer import Surface, front_faces, rasterize
 from trackertraincode.sample.images import encode_jpeg, encode_png
 from trackertraincode.sample.sample import Sample
 
-FACE_MODEL = NAME
 MAX_PITCH, MAX_YAW, MAX_ROLL = (np.radians(v) for v in (60.0, 90.0, 60.0))
-SUPERSAMPLING = 2
+SUPERSAMPLING = 1.5
+BEHIND = 0.35  # z of normals of hair that the head hides
+CASTERS = ("head", "hair", "headwear")  # the first parts; they cast shadows
+GREY = np.array([0.299, 0.587, 0.114])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,58 +39,41 @@ class FaceScene:
     pitch_yaw_roll: tuple[float, float, float]  # AFLW convention, radians
     head: tuple[float, float, float]  # x, y, radius as shares of the image's edge
     gaze: tuple[float, float]
-    light: tuple[float, float, float]  # direction the light comes from, unit
-    ambient: float
-    light_color: tuple[float, float, float]
-    shine: float
+    lighting: Lighting
     background_seed: int
     occluders: int
     camera: CameraEffects
 
     @staticmethod
-    def draw(rng: np.random.Generator, person: Person | None = None, spread: float = 1.0) -> "FaceScene":
-        """A random image. spread: scales the angles' spread; 1 covers yaw to 90, pitch and roll to 60 degrees."""
-        direction = rng.normal(size=3) * [1.0, 0.6, 0.5] + [0.0, -0.8, -1.0]
-        x, y, z = (float(v) for v in direction / np.linalg.norm(direction))
-        tint = [float(v) for v in np.clip(1.0 + rng.normal(0.0, 0.06, 3), 0.8, 1.2)]
+    def draw(
+        rng: np.random.Generator, person: Person | None = None, spread: float = 1.0, head: str = EMBEDDED
+    ) -> "FaceScene":
+        """A random image, of a random person with this head model where none is given.
+
+        spread: scales the angles' spread; 1 covers yaw to 90, pitch and roll to 60 degrees.
+        """
+        person = person or Person.draw(rng, head)
         radius = rng.uniform(0.17, 0.25)
         return FaceScene(
-            person=person or Person.draw(rng),
+            person=person,
             expression=draw_expression(rng),
             pitch_yaw_roll=_draw_angles(rng, spread),
             head=(float(rng.uniform(0.42, 0.58)), float(rng.uniform(0.36, 0.48)), float(radius)),
             gaze=(float(np.clip(rng.normal(0, 0.025), -0.06, 0.06)), float(np.clip(rng.normal(0, 0.01), -0.02, 0.02))),
-            light=(x, y, z),
-            ambient=float(rng.uniform(0.15, 0.65)),
-            light_color=(tint[0], tint[1], tint[2]),
-            shine=float(rng.uniform(0.0, 0.25)),
+            lighting=Lighting.draw(rng),
             background_seed=int(rng.integers(2**31)),
-            occluders=int(rng.choice([0, 1, 2], p=[0.88, 0.09, 0.03])),
+            occluders=int(rng.choice([0, 1, 2], p=[0.86, 0.11, 0.03])),
             camera=CameraEffects.draw(rng),
         )
 
     @property
     def coefficients(self) -> np.ndarray:
-        """(50,) of the embedded head."""
+        """(50,) of the person's head model."""
         return np.concatenate([self.person.shape, self.expression])
 
     def with_closed_eyes(self) -> "FaceScene":
         """The same image with both eyes shut."""
         return replace(self, expression=np.concatenate([[1.0, 1.0], self.expression[2:]]))
-
-
-def draw_expression(rng: np.random.Generator) -> np.ndarray:
-    """(10,): mostly mild; one face in ten has its eyes shut, one in thirty winks."""
-    weights = rng.normal(0.0, 1.0, 10) * EXPRESSION_STD * (rng.random(10) < 0.6)
-    lids = abs(rng.normal(0.0, 0.2))
-    weights[:2] = min(lids, 0.6)
-    choice = rng.random()
-    if choice < 0.1:
-        weights[:2] = rng.uniform(0.9, 1.0)
-    elif choice < 0.13:
-        weights[rng.integers(2)] = 1.0
-    weights[2] = min(abs(weights[2]), 1.0)
-    return np.clip(weights, -1.0, 1.0)
 
 
 def _draw_angles(rng: np.random.Generator, spread: float) -> tuple[float, float, float]:
@@ -106,103 +92,91 @@ def _draw_angles(rng: np.random.Generator, spread: float) -> tuple[float, float,
 def render_scene(scene: FaceScene, width: int, height: int | None = None, *, segmentation: bool = False) -> Sample:
     """Image and exact labels. All labels count from the image's corner."""
     height = height or width
-    head_model = embedded_head()
-    edge = min(width, height)
+    person, model = scene.person, scene.person.model
     R = aflw_to_matrix(torch.tensor(scene.pitch_yaw_roll, dtype=torch.float64)).numpy()
     center = np.array([scene.head[0] * width, scene.head[1] * height])
-    radius = scene.head[2] * edge
-    local = head_model.deform(scene.coefficients)
-    surfaces = _lit_surfaces(scene, local, R, center, radius)
-    face = local[head_model.face_mask] @ R[:2].T * radius + center
+    radius = scene.head[2] * min(width, height)
+    local = model.deform(scene.coefficients)
+    face = local[model.face_mask] @ R[:2].T * radius + center
     box = np.concatenate([face.min(0), face.max(0)])
-    big = SUPERSAMPLING
-    joined = join_surfaces(list(surfaces.values()))
-    scaled = replace(joined, points=joined.points * [big, big, 1.0])
-    color, covered = rasterize(scaled, width * big, height * big)
-    color = cv2.resize(color, (width, height), interpolation=cv2.INTER_AREA)
-    alpha = cv2.resize(covered.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)[..., None]
+    parts = parts_of(person, local, scene.expression, scene.gaze, R)
+    surface = _lit_surface(parts, scene.lighting, model, center, radius)
+    color, alpha = _draw(surface, width, height)
     image = color + (1.0 - alpha) * draw_background(np.random.default_rng(scene.background_seed), width, height)
+    if person.glasses and person.reflection:
+        draw_reflections(parts, person, center, radius, image)
     occluder_rng = np.random.default_rng([scene.background_seed, 1])
     hidden = draw_occluders(occluder_rng, scene.occluders, box, image) if scene.occluders else None
-    quat = Rotation.from_matrix(R).as_quat()
-    landmarks = local[head_model.keypoints] @ R.T * radius
+    landmarks = local[model.keypoints] @ R.T * radius
     landmarks[:, :2] += center
     landmarks[:, 2] -= landmarks[list(EYE_CORNERS), 2].mean()
-    mask = segmentation_of(scene.person, surfaces, width, height, hidden) if segmentation else None
+    mask = None
+    if segmentation:
+        classes = np.concatenate([classes_of(person, part.name, len(part.points)) for part in parts])
+        mask = encode_png(segmentation_of(surface, classes, width, height, hidden))
     return Sample(
         image=encode_jpeg(apply_camera(image, scene.camera)),
-        rotation=quat.astype(np.float32),
+        rotation=Rotation.from_matrix(R).as_quat().astype(np.float32),
         head=np.array([*center, radius]),
         face_box=box.astype(np.float32),
         landmarks=landmarks,
         landmarks_2d=landmarks[:, :2],
         shape=scene.coefficients.astype(np.float32),
         has_face=True,
-        segmentation=None if mask is None else encode_png(mask),
+        segmentation=mask,
     )
 
 
-def _lit_surfaces(
-    scene: FaceScene, local: np.ndarray, R: np.ndarray, center: np.ndarray, radius: float
-) -> dict[str, Surface]:
-    """local (V, 3) head -> everything that is drawn: head, hair, frame, lenses, body; coloured, in pixels."""
-    person, model = scene.person, embedded_head()
-    normals = vertex_normals(local, model.triangles)
-    cover = hairiness(person.looks)
-    grown = local + normals * (cover * person.looks.hair_thickness)[:, None]
-    albedo = head_colors(person.looks, scene.coefficients, scene.gaze)
-    occlusion = np.where(model.regions["neck"], 0.6, 1.0)
-    parts = {"head": _Part(grown, model.triangles, albedo, normals @ R.T, occlusion)}
-    hair = np.array(person.looks.hair)
-    if person.long_hair:
-        parts["hair"] = _plain(assets.long_hair(person.long_hair), hair, R, stripes=True)
-    if person.glasses:
-        frame, lenses = assets.glasses(person.round_lenses)
-        parts["frame"] = _plain(frame, np.array(person.glasses_color), R)
-        if person.glasses == "dark":
-            parts["lenses"] = _plain(lenses, np.array([0.03, 0.03, 0.04]), R)
-    surfaces = {}
-    for name, (vertices, triangles, color, turned_normals, shade) in parts.items():
-        points = vertices @ R.T * radius
-        points[:, :2] += center
-        if name == "head":
-            triangles = front_faces(points, triangles)
-        lit = light_up(color, turned_normals, scene) * shade[:, None]
-        surfaces[name] = Surface(points, triangles, np.clip(lit, 0, 1).astype(np.float32))
-    vertices, triangles = assets.shoulders()
-    neck = np.maximum(R @ np.array([0.0, 1.45, 0.9]), [-np.inf, 1.15, 0.75])  # stays below and behind the face
-    color = np.broadcast_to(np.array(person.clothes), vertices.shape)
-    lit = light_up(color, vertex_normals(vertices, triangles), scene)
-    points = (vertices + neck) * radius
+def _draw(surface: Surface, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
+    """(H, W, 3) colours, black where nothing is, and (H, W, 1) coverage."""
+    big = SUPERSAMPLING
+    scaled = replace(surface, points=surface.points * [big, big, 1.0])
+    color, covered = rasterize(scaled, round(width * big), round(height * big))
+    color = cv2.resize(color, (width, height), interpolation=cv2.INTER_AREA)
+    alpha = cv2.resize(covered.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
+    return color, alpha[..., None]
+
+
+def _lit_surface(parts: list[Part], lighting: Lighting, model: HeadModel, center: np.ndarray, radius: float) -> Surface:
+    """All parts as one surface in pixels, in their light; exposed so that the face has the wanted brightness."""
+    counts = [len(part.points) for part in parts]
+    starts = np.cumsum([0, *counts[:-1]])
+    points = np.concatenate([part.points for part in parts])
+    triangles = [part.triangles + start for part, start in zip(parts, starts)]
+    casters = np.concatenate([t for part, t in zip(parts, triangles) if part.name in CASTERS])
+    visibility = lamp_visibility(points, casters, lighting.lamps[0].direction, 1.0, lighting.softness)
+    points *= radius
     points[:, :2] += center
-    surfaces["body"] = Surface(points, triangles, np.clip(lit, 0, 1).astype(np.float32))
-    return surfaces
+
+    def each(values: list[np.ndarray | float]) -> np.ndarray:
+        return np.concatenate([np.broadcast_to(v, n) for v, n in zip(values, counts)])
+
+    lit = Lit(
+        points=points,
+        normals=np.concatenate([part.normals for part in parts]),
+        tangents=np.concatenate([np.zeros_like(p.points) if p.tangents is None else p.tangents for p in parts]),
+        albedo=np.concatenate([part.albedo for part in parts]),
+        gloss=each([part.gloss for part in parts]),
+        sharpness=each([part.sharpness for part in parts]),
+        openness=each([part.openness for part in parts]),
+        visibility=visibility,
+    )
+    colors = shade(lit, lighting)
+    head = slice(0, counts[0])
+    seen = model.face_mask & (lit.normals[head, 2] < -0.2)
+    if seen.any():
+        grey = float((colors[head][seen] @ GREY).mean())
+        albedo = float((lit.albedo[head][seen] @ GREY).mean())
+        colors *= lighting.level * (0.4 + albedo) / max(grey, 1e-3)
+    drawn = [_seen(part, points, t) for part, t in zip(parts, triangles)]
+    return Surface(points, np.concatenate(drawn), np.clip(colors, 0, 1).astype(np.float32))
 
 
-class _Part(NamedTuple):
-    """A mesh in the head's frame, before light."""
-
-    vertices: np.ndarray
-    triangles: np.ndarray
-    colors: np.ndarray
-    normals: np.ndarray  # turned into the image's frame
-    shade: np.ndarray  # (V,) share of the light that gets there
-
-
-def _plain(mesh: assets.Mesh, color: np.ndarray, R: np.ndarray, stripes: bool = False) -> _Part:
-    vertices, triangles = mesh
-    colors = np.broadcast_to(color, vertices.shape)
-    if stripes:  # strands run downwards
-        colors = colors * (1.0 + 0.3 * np.sin(23.0 * np.arctan2(vertices[:, 0], vertices[:, 2] - 0.85)))[:, None]
-    return _Part(vertices, triangles, colors, vertex_normals(vertices, triangles) @ R.T, np.ones(len(vertices)))
-
-
-def light_up(color: np.ndarray, normals: np.ndarray, scene: FaceScene) -> np.ndarray:
-    """Ambient, wrapped diffuse and specular light on (V, 3) colours; normals point outwards."""
-    facing = normals @ np.array(scene.light)
-    diffuse = np.clip((facing + 0.15) / 1.15, 0.0, 1.0)[:, None]
-    halfway = np.array(scene.light) + [0.0, 0.0, -1.0]
-    halfway /= np.linalg.norm(halfway)
-    gloss = scene.shine * np.clip(normals @ halfway, 0.0, 1.0)[:, None] ** 18
-    sky = 0.85 + 0.15 * -normals[:, 1:2]
-    return color * (scene.ambient * sky + (1.15 - scene.ambient) * diffuse * np.array(scene.light_color)) + gloss
+def _seen(part: Part, points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+    """The triangles (T, 3) that can show: of closed meshes those that face the viewer, of hair what isn't behind the head."""
+    if part.closed:
+        return front_faces(points, triangles)
+    if part.tangents is None:
+        return triangles
+    first = triangles[:, 0] - int(triangles.min())
+    return triangles[part.normals[first, 2] < BEHIND]

@@ -7,7 +7,7 @@ import torch
 
 from trackertraincode.facemodel.bfm import NAME as BFM_NAME
 from trackertraincode.facemodel.head_model import HeadModel
-from trackertraincode.facemodel.load import load_head_model
+from trackertraincode.facemodel.load import OWN_MODELS, load_head_model
 from trackertraincode.models.backbones import has_imagenet_weights
 from trackertraincode.models.pose_network import PoseNetwork, build_network
 from trackertraincode.models.pretrained import weights_for
@@ -42,9 +42,14 @@ def make_network(config: TrainConfig, members: Members) -> PoseNetwork:
 
 
 def _choose_face_model(config: TrainConfig, members: Members) -> HeadModel:
-    """The one of --face-model or $DATADIR, else the embedded head. Says when shape labels belong to another."""
-    model = load_head_model(config.data.face_model)
-    others = sorted({m.dataset.face_model for m in members.training if "shape" in m.dataset.labels} - {model.name})
+    """Our own head where all shape labels are its; else that of --face-model or $DATADIR, else the embedded head.
+
+    Says when shape labels belong to another.
+    """
+    labelled = {m.dataset.face_model for m in members.training if "shape" in m.dataset.labels}
+    own = labelled & set(OWN_MODELS) if len(labelled) == 1 and config.data.face_model is None else set()
+    model = OWN_MODELS[own.pop()]() if own else load_head_model(config.data.face_model)
+    others = sorted(labelled - {model.name})
     if config.network.landmarks and others:
         hint = f"; --face-model {BFM_NAME}.pkl would use them" if BFM_NAME in others else ""
         say(f"shape labels of {', '.join(others)} aren't trained: the network's face model is {model.name}{hint}")

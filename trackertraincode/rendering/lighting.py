@@ -1,0 +1,155 @@
+"""Light: lamps with soft shadows, and what comes from all around. Directions point towards where light comes from."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from trackertraincode.rendering.rasterizer import Surface, front_faces, rasterize
+
+SHADOW_MAP, REACH = 128, 1.9  # pixels; head radii from the middle of the head to the map's edges
+WRAP = 0.12  # light reaches a little around, as it does under skin
+
+
+@dataclass(frozen=True)
+class Lamp:
+    """Light from far away."""
+
+    direction: tuple[float, float, float]  # unit
+    strength: float
+    tint: tuple[float, float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lighting:
+    """All light of an image."""
+
+    lamps: tuple[Lamp, ...]  # the first one casts shadows
+    sky: float  # light from above
+    ground: float  # light from below
+    side: float  # more of it from the right (> 0) or the left
+    softness: float  # of the first lamp's shadows, head radii
+    level: float  # mean brightness of the lit face, of 1
+
+    @staticmethod
+    def draw(rng: np.random.Generator) -> "Lighting":
+        name = str(rng.choice(list(SETUPS), p=[s.weight for s in SETUPS.values()]))
+        setup = SETUPS[name]
+        lamps = []
+        for center, spread, strength in setup.lamps:
+            direction = rng.normal(size=3) * spread + np.array(center) * [rng.choice([-1.0, 1.0]), 1.0, 1.0]
+            x, y, z = (float(v) for v in direction / np.linalg.norm(direction))
+            tint = np.clip(1.0 + rng.normal(0.0, 0.08) * np.array([1.0, 0.1, -1.0]) + rng.normal(0, 0.02, 3), 0.6, 1.4)
+            lamps.append(Lamp((x, y, z), float(strength * rng.uniform(0.5, 1.5)), tuple(float(t) for t in tint)))  # type: ignore[arg-type]
+        sky = float(setup.ambient * rng.uniform(0.4, 1.6))
+        return Lighting(
+            lamps=tuple(lamps),
+            sky=sky,
+            ground=float(sky * rng.uniform(0.25, 0.9)),
+            side=float(rng.normal(0.0, 0.2) * sky),
+            softness=float(rng.uniform(0.0, 0.12)),
+            level=float(np.clip(rng.normal(0.54, 0.16), 0.14, 0.95)),
+        )
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Where lamps stand: centre (mirrored at random), spread, strength."""
+
+    lamps: tuple[tuple[tuple[float, float, float], float, float], ...]
+    ambient: float
+    weight: float
+
+
+SETUPS: dict[str, Setup] = {
+    "room": Setup((((0.4, -0.9, -0.7), 0.4, 0.7), ((-0.7, -0.3, -0.6), 0.4, 0.3)), 0.5, 0.25),
+    "window": Setup((((1.0, -0.3, -0.5), 0.25, 1.0),), 0.35, 0.17),
+    "flash": Setup((((0.1, -0.2, -1.0), 0.1, 1.0),), 0.25, 0.14),
+    "sun": Setup((((0.6, -0.9, -0.4), 0.4, 1.3),), 0.4, 0.16),
+    "overcast": Setup((((0.0, -1.0, -0.3), 0.3, 0.25),), 0.9, 0.12),
+    "studio": Setup((((0.8, -0.5, -0.7), 0.2, 0.9), ((-1.0, -0.2, 0.3), 0.2, 0.7)), 0.2, 0.08),
+    "low key": Setup((((1.0, -0.3, 0.1), 0.25, 1.2),), 0.06, 0.05),
+    "backlit": Setup((((0.5, -0.5, 0.9), 0.3, 1.6),), 0.45, 0.03),
+}
+
+
+@dataclass(frozen=True)
+class Lit:
+    """What light falls on, all parts of an image together."""
+
+    points: np.ndarray  # (V, 3) pixels
+    normals: np.ndarray  # (V, 3) in the image's frame
+    tangents: np.ndarray  # (V, 3) along hair, 0 elsewhere
+    albedo: np.ndarray  # (V, 3)
+    gloss: np.ndarray  # (V,) share that is mirrored
+    sharpness: np.ndarray  # (V,) exponent of the highlight
+    openness: np.ndarray  # (V,) share of the surroundings that can be seen from there
+    visibility: np.ndarray  # (V,) share of the first lamp
+
+
+def shade(lit: Lit, lighting: Lighting) -> np.ndarray:
+    """(V, 3) float brightness, not clipped."""
+    n = lit.normals
+    up = -n[:, 1]
+    around = 0.5 * (lighting.sky + lighting.ground) + 0.5 * (lighting.sky - lighting.ground) * up
+    around = np.clip(around + lighting.side * n[:, 0], 0.0, None) * lit.openness
+    total = np.repeat(around[:, None], 3, axis=1)
+    mirrored = np.zeros(len(n))
+    hairy = (lit.tangents**2).sum(1) > 0.5
+    for index, lamp in enumerate(lighting.lamps):
+        direction = np.array(lamp.direction)
+        amount = np.clip((n @ direction + WRAP) / (1.0 + WRAP), 0.0, 1.0) * lamp.strength
+        halfway = direction + [0.0, 0.0, -1.0]
+        halfway /= np.linalg.norm(halfway) + 1e-9
+        facing = np.clip(n @ halfway, 0.0, 1.0)
+        along = lit.tangents[hairy] @ halfway
+        facing[hairy] = np.sqrt(np.clip(1.0 - along**2, 0.0, 1.0)) * (facing[hairy] > 0)
+        shine = facing**lit.sharpness * lamp.strength
+        if index == 0:
+            amount, shine = amount * lit.visibility, shine * lit.visibility
+        total += amount[:, None] * np.array(lamp.tint)
+        mirrored += shine
+    return lit.albedo * total + (lit.gloss * mirrored)[:, None]
+
+
+def lamp_visibility(
+    points: np.ndarray, casters: np.ndarray, direction: tuple[float, float, float], unit: float, softness: float
+) -> np.ndarray:
+    """Share (V,) of a lamp's light that reaches points (V, 3) past triangles (T, 3) of them; those are at the first ones.
+
+    unit: of a head radius; points count from the head's origin. What is far from the head is lit.
+    """
+    forward = -np.array(direction)
+    right = np.cross([0.0, 1.0, 0.0] if abs(forward[1]) < 0.9 else [1.0, 0.0, 0.0], forward)
+    right /= np.linalg.norm(right)
+    axes = np.stack([right, np.cross(forward, right), forward], axis=1)
+    view = (points - [0.0, 0.3 * unit, 0.6 * unit]) @ axes * (SHADOW_MAP / (2.0 * REACH * unit))
+    view[:, :2] += SHADOW_MAP / 2
+    z = view[:, 2]
+    used = int(casters.max()) + 1
+    nearest_z, range_z = z[:used].min(), max(float(np.ptp(z[:used])), 1e-6)
+    depth = (z - nearest_z) / range_z
+    colors = np.repeat(depth[:used, None], 3, axis=1).astype(np.float32)
+    shadow, covered = rasterize(Surface(view[:used], front_faces(view, casters), colors), SHADOW_MAP, SHADOW_MAP)
+    nearest = np.where(covered, shadow[..., 0], 1e9).astype(np.float32)
+    limit = depth - 0.06 * SHADOW_MAP / (2.0 * REACH) / range_z
+    spread = max(softness * SHADOW_MAP / (2.0 * REACH), 0.7)
+    total = np.zeros(len(points), np.float32)
+    for dx, dy in ((-1, -1), (1, -1), (-1, 1), (1, 1), (0, 0)):
+        column, row = (view[:, :2] + spread * np.array([dx, dy])).astype(np.intp).T.clip(0, SHADOW_MAP - 1)
+        total += limit <= nearest[row, column]
+    return total / 5.0
+
+
+def openness(points: np.ndarray, triangles: np.ndarray, normals: np.ndarray, directions: int = 48) -> np.ndarray:
+    """(V,) share of the surroundings that each vertex sees, in 0 … 1. Points in head radii; done once for a head."""
+    index = np.arange(directions) + 0.5
+    polar, azimuth = np.arccos(1 - 2 * index / directions), np.pi * (1 + 5**0.5) * index
+    total, most = np.zeros(len(points)), np.full(len(points), 1e-6)
+    for direction in np.stack(
+        [np.cos(azimuth) * np.sin(polar), np.sin(azimuth) * np.sin(polar), np.cos(polar)], axis=1
+    ):
+        facing = np.clip(normals @ direction, 0.0, 1.0)
+        x, y, z = (float(v) for v in direction)
+        total += facing * lamp_visibility(points, triangles, (x, y, z), 1.0, 0.0)
+        most += facing
+    return total / most

@@ -1,0 +1,123 @@
+"""Everything of a scene that has a surface: head, hair, headwear, glasses, body; placed in the image, ready for light."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from trackertraincode.rendering import assets
+from trackertraincode.rendering.hair import STYLES, grow
+from trackertraincode.rendering.materials import hairiness, paint_skin, static_weights
+from trackertraincode.rendering.person import Person
+from trackertraincode.rendering.rasterizer import vertex_normals
+
+BODY_FOLLOWS = 0.4  # share of the head's yaw that the shoulders turn as well
+
+
+@dataclass(frozen=True)
+class Part:
+    """A mesh in head radii around the head's origin, axes of the image, before light."""
+
+    name: str  # key of labels.OF_PART, or "head"
+    points: np.ndarray  # (V, 3)
+    triangles: np.ndarray  # (T, 3)
+    normals: np.ndarray  # (V, 3)
+    albedo: np.ndarray  # (V, 3)
+    gloss: np.ndarray | float = 0.0  # (V,)
+    sharpness: np.ndarray | float = 20.0  # (V,)
+    openness: np.ndarray | float = 1.0  # (V,)
+    tangents: np.ndarray | None = None  # (V, 3) of hair
+    closed: bool = False  # only what faces the viewer can be seen
+
+
+def parts_of(
+    person: Person, local: np.ndarray, expression: np.ndarray, gaze: tuple[float, float], R: np.ndarray
+) -> list[Part]:
+    """All parts. local: (V, 3) vertices of the deformed head in its own frame; R: (3, 3) head to image."""
+    return [
+        *_head_and_hair(person, local, expression, gaze, R), *_headwear(person, R), *_glasses(person, local, R),
+        _body(person, R),
+    ]  # fmt: skip
+
+
+def _head_and_hair(
+    person: Person, local: np.ndarray, expression: np.ndarray, gaze: tuple[float, float], R: np.ndarray
+) -> Iterator[Part]:
+    model, looks = person.model, person.looks
+    growth = hairiness(model, looks) * (not person.bald)
+    normals = vertex_normals(local, model.triangles)
+    weights = static_weights(model.name)
+    beard = looks.beard * weights["beard"] * 0.04 * (looks.beard > 0.5)
+    grown = local + normals * (growth * looks.hair_thickness + beard)[:, None]
+    skin = paint_skin(model, looks, np.concatenate([person.shape, expression]), gaze, growth)
+    yield Part(
+        "head", grown @ R.T, model.triangles, normals @ R.T, skin.albedo, skin.gloss, skin.sharpness,
+        0.25 + 0.75 * weights["open"], closed=True,
+    )  # fmt: skip
+    color = np.array(looks.hair)
+    end = STYLES[person.hair.style].shell
+    if end and person.headwear != "headscarf":
+        vertices, triangles = assets.hanging_hair(end)
+        yield _plain("hair", (vertices, triangles), 0.55 * color, R)
+    if person.headwear == "headscarf":
+        return
+    strands = grow(person.hair, model, local, growth)
+    if strands is not None:
+        yield Part(
+            "hair", strands.vertices @ R.T, strands.triangles, strands.normals @ R.T, strands.tone[:, None] * color,
+            0.10 + 0.2 * color.mean(), 40.0, 0.85, strands.tangents @ R.T,
+        )  # fmt: skip
+
+
+def _headwear(person: Person, R: np.ndarray) -> Iterator[Part]:
+    if person.headwear:
+        yield _plain("headwear", assets.HEADWEAR[person.headwear](), np.array(person.second_clothes), R)
+
+
+def _glasses(person: Person, local: np.ndarray, R: np.ndarray) -> Iterator[Part]:
+    """Moved to where this head's nose bridge is."""
+    if not person.glasses:
+        return
+    bridge = local[person.model.keypoints[27]] - [0.0, 0.0, -0.215]
+    frame, lenses = assets.glasses(person.round_lenses)
+    shift = np.array([0.0, float(bridge[1]), float(bridge[2])])
+    yield _plain("frame", (frame[0] + shift, frame[1]), np.array(person.glasses_color), R, gloss=0.5)
+    if person.glasses == "dark":
+        yield _plain("lenses", (lenses[0] + shift, lenses[1]), np.array([0.03, 0.03, 0.04]), R, gloss=0.9)
+
+
+def _body(person: Person, R: np.ndarray) -> Part:
+    """Shoulders that stay upright, follow the head's yaw a little, and stay below and behind the face."""
+    vertices, triangles = assets.shoulders()
+    yaw = np.arctan2(R[0, 2], R[2, 2])
+    turn = Rotation.from_euler("y", BODY_FOLLOWS * yaw).as_matrix()
+    neck = np.maximum(R @ np.array([0.0, 1.3, 0.9]), [-np.inf, 1.05, 0.75])
+    return Part(
+        "body", vertices @ turn.T + neck, triangles, vertex_normals(vertices, triangles) @ turn.T,
+        _clothes(person, vertices), 0.02, closed=True,
+    )  # fmt: skip
+
+
+def _clothes(person: Person, v: np.ndarray) -> np.ndarray:
+    """(V, 3) colours: skin within the neckline, a shirt, lapels of a jacket."""
+    x, y, z = v.T
+    front = z < 0
+    first, second, skin = (np.array(c) for c in (person.clothes, person.second_clothes, person.looks.skin))
+    bare = {
+        "round": y < 0.1,
+        "open": (y < 0.2) | (front & (y < 0.8 - 0.8 * np.abs(x))),
+        "collar": y < 0.0,
+        "jacket": y < 0.05,
+    }
+    colors = np.where(bare[person.neckline][:, None], 0.9 * skin, first)
+    if person.neckline in ("collar", "jacket"):
+        depth = 0.3 if person.neckline == "collar" else 1.5
+        colors = np.where((front & ~bare[person.neckline] & (y < depth - 1.6 * np.abs(x)))[:, None], second, colors)
+    return colors
+
+
+def _plain(name: str, mesh: assets.Mesh, color: np.ndarray, R: np.ndarray, gloss: float = 0.02) -> Part:
+    vertices, triangles = mesh
+    albedo = np.broadcast_to(color, vertices.shape)
+    return Part(name, vertices @ R.T, triangles, vertex_normals(vertices, triangles) @ R.T, albedo, gloss)
