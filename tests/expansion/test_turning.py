@@ -136,6 +136,7 @@ def test_light_comes_from_its_side_and_a_nose_casts_a_shadow(face: Face) -> None
     beside = face.sample.landmarks[30, :2] * 0.5 + face.sample.landmarks[35, :2] * 0.5  # the nose's far side
     assert lit[int(beside[1]), int(beside[0]) + 2] < 50
     assert lit.min() >= 150 * 0.2 - 2
+    assert lit[:, 0].min() == lit[0].max() == round(150 * 0.5)  # the surroundings are lit evenly
 
 
 def test_the_image_of_a_copy_can_be_stored(face: Face) -> None:

@@ -16,11 +16,14 @@ from trackertraincode.cli import (
     degrees,
     non_negative_int,
     output_file,
+    output_folder,
     probability,
 )
 from trackertraincode.files import check_outputs
+from trackertraincode.light import names_in
 
 FORMATS = ("hdf5", "300wlp")
+RENDERERS = names_in("expansion.expand", "RENDERERS")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +39,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--prob-spotlight", type=probability, default=0.001, metavar="P", help="of a copy to be relit (default 0.001)"
     )
     parser.add_argument("--format", choices=FORMATS, default="hdf5", help="what to write (default hdf5)")
+    parser.add_argument("--renderer", choices=RENDERERS, default=RENDERERS[0], help="what draws (default software)")
+    parser.add_argument(
+        "--write-mesh", type=output_folder, metavar="DIR", help="also write what is turned, DIR/ROW.glb"
+    )
     parser.add_argument("--seed", type=non_negative_int, default=0, help="the same seed, the same copies (default 0)")
     add_face_model_option(parser)
     add_engine_options(parser)
@@ -45,6 +52,7 @@ def run(options: argparse.Namespace) -> int:
     check_outputs(
         [options.destination, options.skipped],
         [options.source, options.face_model],
+        folders=[options.write_mesh],
         overwrite=options.overwrite,
     )
     import numpy as np
@@ -60,8 +68,10 @@ def run(options: argparse.Namespace) -> int:
         closed_eyes=options.prob_closed_eyes,
         spotlight=options.prob_spotlight,
         seed=options.seed,
+        renderer=options.renderer,
+        meshes=options.write_mesh,
     )
     own = {name: getattr(options, name) for name in ("face_model", "yaw_step", "prob_closed_eyes", "prob_spotlight")}
-    own |= {name: getattr(options, name) for name in ("seed", "format")}
+    own |= {name: getattr(options, name) for name in ("seed", "renderer", "format", "write_mesh")}
     write = write_300wlp if options.format == "300wlp" else write_samples
     return run_converter(ConvertOptions.of(options), "expand_dataset", make_source(settings), own, write)

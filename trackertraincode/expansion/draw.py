@@ -27,19 +27,24 @@ class Window(NamedTuple):
 
 
 def draw(image: np.ndarray, turned: Turned, shade: np.ndarray | None = None) -> np.ndarray:
-    """(H, W, 3) uint8 -> the same size. shade: (V,) factors of the light."""
+    """(H, W, 3) uint8 -> the same size. shade: (V,) factors of the light; the first one holds beyond the mesh."""
     window = _window(turned, image)
-    result = image.copy()
+    result = image.copy() if shade is None else lit(image, shade[0])
     if window is None:
         return result
     source, light = _sources(turned, window, shade)
     drawn = cv2.remap(image, source[..., 0], source[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
     if shade is not None:
-        drawn = np.clip(drawn * light[..., None] + 0.5, 0, 255).astype(np.uint8)
+        drawn = lit(drawn, light[..., None])
     edges = _edges(source)
     drawn[edges] = cv2.GaussianBlur(drawn, (3, 3), 0.7)[edges]
     result[window.slices] = drawn
     return result
+
+
+def lit(image: np.ndarray, factor: np.ndarray | float) -> np.ndarray:
+    """(H, W, 3) uint8 under that many times the light."""
+    return np.clip(image * factor + 0.5, 0, 255).astype(np.uint8)
 
 
 def draw_classes(classes: np.ndarray, turned: Turned) -> np.ndarray:
@@ -72,7 +77,7 @@ def _sources(turned: Turned, window: Window, shade: np.ndarray | None) -> tuple[
     placed = turned.points - [window.x0, window.y0, 0.0]
     found, covered = rasterize(Surface(placed, turned.triangles, values), window.x1 - window.x0, window.y1 - window.y0)
     y, x = np.nonzero(~covered)  # beyond the sheet nothing moves
-    found[y, x] = np.stack([x + window.x0 + 0.5, y + window.y0 + 0.5, np.ones(len(x))], axis=1)
+    found[y, x] = np.stack([x + window.x0 + 0.5, y + window.y0 + 0.5, np.full(len(x), values[0, 2])], axis=1)
     return np.ascontiguousarray(found[..., :2]) - np.float32(0.5), found[..., 2]
 
 

@@ -22,6 +22,8 @@ from trackertraincode.expansion.draw import draw, draw_classes
 from trackertraincode.expansion.eyelids import with_closed_eyes
 from trackertraincode.expansion.heads import head_in, why_not
 from trackertraincode.expansion.light import Spotlight, shade
+from trackertraincode.expansion.mesh_file import write_mesh
+from trackertraincode.expansion.opengl import draw_opengl
 from trackertraincode.expansion.poses import draw_poses
 from trackertraincode.expansion.sheet import Sheet, build_sheet
 from trackertraincode.expansion.turning import Turn, angles_of, hull, project, rotation_of, turn_labels
@@ -32,6 +34,7 @@ from trackertraincode.sample.fields import Kind
 from trackertraincode.sample.images import Size, check_image, decode, decode_labels, encode_jpeg
 from trackertraincode.sample.sample import LABELS, Sample
 
+RENDERERS = ("software", "pyrender")
 LARGE = 1_000_000  # pixels of an image of which only the head's surroundings are drawn
 ROWS_PER_TASK = 2
 
@@ -46,6 +49,8 @@ class Settings:
     closed_eyes: float  # probability of a copy
     spotlight: float  # probability of a copy
     seed: int
+    renderer: str = RENDERERS[0]
+    meshes: Path | None = None  # folder for what is turned
 
 
 @dataclass(frozen=True)
@@ -118,6 +123,8 @@ def expand_row(settings: Settings, row: Row) -> list[Sample]:
     (original,) = dataset.stream([row.number], exact=True)
     original = replace(original, name=str(row), sequence=original.sequence or str(row.number))
     face = load_face(original, _model(settings.face_model), dataset.face_model)
+    if settings.meshes is not None:
+        write_mesh(settings.meshes / f"{row.number:06d}.glb", face.image, face.sheet)
     rng = np.random.default_rng([settings.seed, row.number])
     return [original, *copies(face, _model(settings.face_model), settings, rng)]
 
@@ -179,11 +186,13 @@ def copies(face: Face, model: HeadModel, settings: Settings, rng: np.random.Gene
     for number, angles in enumerate(poses, 1):
         shown = shut if shut is not None and rng.random() < settings.closed_eyes else face
         light = Spotlight.draw(rng) if rng.random() < settings.spotlight else None
-        copy = turned_copy(shown, model, shown.turn_to(angles), light)
+        copy = turned_copy(shown, model, shown.turn_to(angles), light, settings.renderer)
         yield replace(copy, name=f"{face.sample.name} copy {number}")
 
 
-def turned_copy(face: Face, model: HeadModel, turn: Turn, light: Spotlight | None = None) -> Sample:
+def turned_copy(
+    face: Face, model: HeadModel, turn: Turn, light: Spotlight | None = None, renderer: str = RENDERERS[0]
+) -> Sample:
     """One image and its labels."""
     turned = face.sheet.turned(turn)
     lit = None if light is None else shade(turned, light, float(turn.head[2]))
@@ -192,4 +201,5 @@ def turned_copy(face: Face, model: HeadModel, turn: Turn, light: Spotlight | Non
         labels["landmarks_2d"] = turn.points(face.sheet.on_surface(face.sample.landmarks_2d))[:, :2]
     if face.classes is not None:
         labels["segmentation"] = draw_classes(face.classes, turned)
-    return replace(face.sample, image=encode_jpeg(draw(face.image, turned, lit)), **labels)
+    drawn = (draw_opengl if renderer == "pyrender" else draw)(face.image, turned, lit)
+    return replace(face.sample, image=encode_jpeg(drawn), **labels)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from scipy.spatial.transform import Rotation
 
@@ -10,6 +11,7 @@ from trackertraincode.rendering.rasterizer import Surface, rasterize, vertex_nor
 
 VIEWER = np.array([0.0, 0.0, -1.0])
 MAP_SIZE = 192  # edge of the image of depths as the light sees them
+SMOOTHING = 2.0  # vertices of the grid
 BIAS = 0.06  # head radii that may lie before a lit place: the map is coarse
 
 
@@ -31,9 +33,12 @@ class Spotlight:
 
 
 def shade(turned: Turned, light: Spotlight, radius: float) -> np.ndarray:
-    """(V,) factors. radius: of the head, pixels. What isn't of the head is lit evenly."""
+    """(V,) factors. radius: of the head, pixels. What isn't of the head is lit evenly, as the first vertex."""
     facing = np.clip(vertex_normals(turned.points, turned.triangles) @ light.direction, 0.0, 1.0)
     lit = light.ambient + light.strength * facing * _reached(turned, light, radius)
+    count = turned.size.width * turned.size.height
+    grid = lit[:count].reshape(turned.size.height, turned.size.width)
+    lit[:count] = cv2.GaussianBlur(grid, (0, 0), SMOOTHING).ravel()  # its steps at the rim of the face would be lines
     even = light.ambient + 0.3 * light.strength
     on_head = turned.of_head**6
     return (lit * on_head + even * (1.0 - on_head)).astype(np.float32)

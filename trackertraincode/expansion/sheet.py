@@ -42,6 +42,7 @@ class Turned(NamedTuple):
     source: np.ndarray  # (V, 2) the pixel that it shows there
     triangles: np.ndarray  # (T, 3) int32, wound towards the viewer
     of_head: np.ndarray  # (V,) in [0, 1]: how much it is part of the head
+    size: Size  # of the grid that the first vertices are
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class Sheet:
         along = (offset @ axis)[:, None] * axis
         points = turn.pivot + along + (offset - along) * c + np.cross(axis, offset) * s
         source = self.points[:, :2] + self.pull * _smooth_step(np.array(angle / PULLED_AT))
-        return Turned(points, source, self.triangles, self.follows)
+        return Turned(points, source, self.triangles, self.follows, self.size)
 
 
 def build_sheet(local: np.ndarray, model: HeadModel, R: np.ndarray, head: np.ndarray) -> Sheet:
