@@ -41,6 +41,8 @@ STAGE = PROJECT / "build" / "docs"
 ROOT_PAGES = {"README.md": "index.md"} | {
     f"{name}.md": f"{name}.md" for name in ("CONTRIBUTING", "SECURITY", "CHANGELOG")
 }
+MODEL_CARD = "trackertraincode/pretrained/MODEL_CARD.md"
+ROOT_PAGES |= {MODEL_CARD: "model-card.md"}
 BLOCK = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -246,12 +248,12 @@ def stage() -> None:
         shutil.copy(file, STAGE)
     for page in PAGES.glob("*.md"):
         text = page.read_text(encoding="utf-8")
-        (STAGE / page.name).write_text(text.replace("](../", "]("), encoding="utf-8")
+        text = text.replace(MODEL_CARD, ROOT_PAGES[MODEL_CARD]).replace("](../", "](")
+        (STAGE / page.name).write_text(text, encoding="utf-8")
     for name, staged in ROOT_PAGES.items():
-        text = (PROJECT / name).read_text(encoding="utf-8")
-        (STAGE / staged).write_text(
-            text.replace("](docs/", "](").replace("](README.md", "](index.md"), encoding="utf-8"
-        )
+        text = (PROJECT / name).read_text(encoding="utf-8").replace(MODEL_CARD, ROOT_PAGES[MODEL_CARD])
+        text = text.replace("](../../docs/", "](").replace("](docs/", "](").replace("](README.md", "](index.md")
+        (STAGE / staged).write_text(text, encoding="utf-8")
     (STAGE / "commands.md").write_text(help_page(), encoding="utf-8")
     navigation = ["  - API reference:"]
     for name, text in api_pages():

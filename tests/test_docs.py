@@ -17,6 +17,7 @@ from trackertraincode.commands import parse
 
 PAGES = [
     *(PROJECT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
+    PROJECT / "trackertraincode" / "pretrained" / "MODEL_CARD.md",
     *sorted((PROJECT / "docs").glob("*.md")),
 ]
 TEXTS = {path.name: path.read_text(encoding="utf-8") for path in PAGES}

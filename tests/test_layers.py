@@ -19,6 +19,7 @@ RANK = {
     "pickles": 0,
     "cli": 0,
     "geometry": 0,
+    "pretrained": 1,
     "facemodel": 1,
     "sample": 2,
     "datasets": 3,

@@ -9,7 +9,7 @@ import torch
 
 from trackertraincode.augmentation.loader import checked
 from trackertraincode.errors import SampleFormatError
-from trackertraincode.localizer.data import LocalizerBatches, augmented, open_images, split, whole_image
+from trackertraincode.localizer.data import LocalizerBatches, augmented, open_images, split, whole_image, with_bars
 
 
 def white_box(image: np.ndarray) -> np.ndarray:
@@ -21,6 +21,7 @@ def white_box(image: np.ndarray) -> np.ndarray:
 def test_the_box_follows_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
     module = "trackertraincode.localizer.data.augment_image"
     monkeypatch.setattr(module, lambda image, rng: image.astype(np.float32))
+    monkeypatch.setattr("trackertraincode.localizer.data.BARS_SHARE", 0.0)
     source = np.full((240, 400), 40, np.uint8)
     source[90:150, 260:320] = 250
     for seed in range(30):
@@ -28,6 +29,17 @@ def test_the_box_follows_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
         assert image.shape == (224, 288)
         assert box is not None
         assert np.abs(white_box(image) - box).max() <= 2.0, f"seed {seed}"
+
+
+def test_bars_leave_the_face_free() -> None:
+    image, box = np.random.default_rng(0).integers(0, 256, (224, 288), dtype=np.uint8), np.array([60.0, 20, 150, 200])
+    changed = 0
+    for seed in range(30):
+        barred = with_bars(image, box, np.random.default_rng(seed))
+        x0, y0, x1, y1 = box.astype(int)
+        assert (barred[y0:y1, x0:x1] == image[y0:y1, x0:x1]).all()
+        changed += bool((barred != image).any())
+    assert changed > 20
 
 
 def test_large_faces_stay_inside() -> None:

@@ -92,7 +92,7 @@ CASES = {
     },
 }
 WITHOUT_OUTPUTS = ("check-model",)
-OF_OTHERS = ("demo",)  # which runs the commands above
+OF_OTHERS = ("demo", "train-default")  # which run the commands above
 
 
 INPUTS = {

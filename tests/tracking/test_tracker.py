@@ -11,8 +11,6 @@ import numpy as np
 import pytest
 
 from conftest import PROJECT
-from trackertraincode.commands import run
-from trackertraincode.commands.track import find_file
 from trackertraincode.errors import ModelFileError, UserError
 from trackertraincode.sample.images import decode, encode_png
 from trackertraincode.tracking.rows import NAMES, pose_row, row_writer
@@ -138,20 +136,10 @@ def test_an_interrupted_output_leaves_nothing(name: str, tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_a_localizer_mtcnn_finds_the_faces(shared_data: Path, images: list[np.ndarray]) -> None:
-    tracker = HeadPoseTracker(shared_data / "opentrack" / "head-pose-0.4-small-int8.onnx")
+def test_mtcnn_finds_the_faces_where_it_is_asked_to(shared_data: Path, images: list[np.ndarray]) -> None:
+    tracker = HeadPoseTracker(localizer="mtcnn")
     poses = [(tracker.reset(), tracker.update(image))[1] for image in images[:4]]
     assert all(pose is not None for pose in poses)
-
-
-def test_without_a_model_the_script_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("DATADIR", raising=False)
-    with pytest.raises(UserError, match="make one with `make demo`"):
-        run(["track", "face.png"])
-    (tmp_path / "demo").mkdir()
-    (tmp_path / "demo" / "model.onnx").touch()
-    assert find_file("model.onnx") == Path("demo/model.onnx")
 
 
 def test_frames_without_a_face_keep_their_row(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Evaluate pose networks (.ckpt or .onnx) under named protocols, or on any data set.
 
-ttc evaluate --ds aflw2k3d model.onnx
+ttc evaluate --ds aflw2k3d                        the model of this package
+ttc evaluate --ds aflw2k3d model.onnx --model default
 ttc evaluate --ds repro_300_wlp+own.h5 model.onnx
 ttc evaluate --ds aflw2k3d+biwi runs/a/swa.ckpt runs/b/swa.ckpt --json results.json
 """
@@ -19,9 +20,10 @@ from trackertraincode.cli import (
     output_file,
     output_folder,
 )
-from trackertraincode.errors import EvaluationError, UsageError
+from trackertraincode.errors import EvaluationError
 from trackertraincode.files import check_outputs
 from trackertraincode.light import names_in
+from trackertraincode.pretrained import DEFAULT, pose_network
 from trackertraincode.workers import default_workers
 
 if TYPE_CHECKING:
@@ -34,6 +36,14 @@ COMPREHENSIVE = (0.8, 0.95, 1.1, 1.3, 1.6)  # crop factors of --comprehensive-ro
 def add_options(parser: argparse.ArgumentParser) -> None:
     protocols = ", ".join(names_in("evaluation.protocols", "PROTOCOLS"))
     parser.add_argument("models", type=Path, nargs="*", metavar="FILE", help=".ckpt or .onnx")
+    parser.add_argument(
+        "--model",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="one more; default stands for the model of this package, which is taken where none is named",
+    )
     parser.add_argument(
         "--ds", default="aflw2k3d", help=f"joined by +: protocols ({protocols}), data sets of the catalog, .h5 files"
     )
@@ -89,8 +99,7 @@ def run(options: argparse.Namespace) -> int:
     names = [options.ds] if Path(options.ds).is_file() else [name.strip() for name in options.ds.split("+")]
     if options.vis not in VIS:  # --vis model.onnx
         options.models, options.vis = [Path(options.vis), *options.models], "rot"
-    if not options.models:
-        raise UsageError("give at least one model, a .ckpt or .onnx file")
+    options.models = [pose_network(path) for path in [*options.models, *options.model] or [DEFAULT]]
     if options.roi_expansion is not None and not 0.1 <= options.roi_expansion <= 10:
         raise EvaluationError(f"--roi-expansion {options.roi_expansion}: expected a factor from 0.1 to 10.")
     from trackertraincode.datasets.catalog import find_file, load_catalog

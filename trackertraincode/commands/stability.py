@@ -1,6 +1,6 @@
 """Score card of what users feel: jitter, blinks, cross-talk, crop sensitivity, latency, calibration.
 
-ttc stability model.onnx                          on rendered faces
+ttc stability                                     the model of this package, on rendered faces
 ttc stability a.onnx b.ckpt --data aflw2k.h5 --count 120 --report felt.html
 """
 
@@ -10,10 +10,18 @@ from pathlib import Path
 from trackertraincode.cli import add_device_option, add_overwrite_option, output_file, positive_int
 from trackertraincode.files import check_outputs
 from trackertraincode.light import names_in
+from trackertraincode.pretrained import DEFAULT, pose_network
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("models", type=Path, nargs="+", metavar="MODEL", help=".ckpt or .onnx")
+    parser.add_argument(
+        "models",
+        type=Path,
+        nargs="*",
+        default=[Path(DEFAULT)],
+        metavar="MODEL",
+        help=".ckpt, .onnx, or default, the model of this package (default: this one)",
+    )
     parser.add_argument("--data", type=Path, metavar="FILE", help="sample file with poses (default: rendered faces)")
     parser.add_argument(
         "--count", type=positive_int, default=120, help="faces, evenly spread over the file (default 120)"
@@ -31,6 +39,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    options.models = [pose_network(path) for path in options.models]
     check_outputs([options.json, options.report], [*options.models, options.data], overwrite=options.overwrite)
     from trackertraincode.evaluation.html_report import write_report
     from trackertraincode.evaluation.predictor import choose_device, load_predictor

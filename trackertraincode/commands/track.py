@@ -1,8 +1,9 @@
 """Head poses in an image, a folder, a video or a camera: drawn, and as CSV or JSON.
 
-ttc track video.mp4 --model pose.onnx --localizer loc.onnx --output drawn.mp4 --csv poses.csv
-ttc track 0 --show      the first camera, with model.onnx of this folder, $DATADIR or demo/
+ttc track 0 --show                  the first camera
+ttc track video.mp4 --output drawn.mp4 --csv poses.csv
 ttc track 0 --udp 127.0.0.1:4242    to OpenTrack's input "UDP over network"
+ttc track photo.jpg --model pose.onnx --localizer mtcnn
 """
 
 import argparse
@@ -18,13 +19,13 @@ from tqdm import tqdm
 
 from trackertraincode.cli import add_overwrite_option, edge_length, field_of_view, finite_number, output_file
 from trackertraincode.errors import UserError
-from trackertraincode.files import check_outputs, data_dir
+from trackertraincode.files import check_outputs
 from trackertraincode.light import names_in
+from trackertraincode.pretrained import DEFAULT, localizer, pose_network
 
 if TYPE_CHECKING:
     from trackertraincode.tracking.tracker import HeadPoseTracker
 
-MODEL, LOCALIZER = "model.onnx", "localizer.onnx"
 LOOK_EVERY = 15  # frames between looks whether the head is still there
 
 
@@ -33,10 +34,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "source", help="image, folder of images, video, number or device of a camera, or a stream's address"
     )
     parser.add_argument(
-        "--model", type=Path, help=f"pose network, .onnx (default: {MODEL} of this folder, $DATADIR or demo/)"
+        "--model", type=Path, default=Path(DEFAULT), help="pose network, .onnx (default: that of this package)"
     )
     parser.add_argument(
-        "--localizer", type=Path, help=f"face localizer, .onnx (default: {LOCALIZER} of the same places, else MTCNN)"
+        "--localizer",
+        type=Path,
+        default=Path(DEFAULT),
+        help="face localizer, .onnx, or mtcnn, a slow one for large images (default: that of this package)",
     )
     parser.add_argument(
         "--output", type=output_file, help="annotated video (.mp4, .avi), image (.jpg, .png), or folder of images"
@@ -70,17 +74,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    model, localizer = options.model or find_file(MODEL), options.localizer or find_file(LOCALIZER)
-    if model is None:
-        raise UserError(
-            f"no --model is given, and there is no {MODEL} here, in $DATADIR or in demo/; make one with `make demo` or "
-            "scripts/export_model.py, or give a model of OpenTrack."
-        )
+    model, finder = pose_network(options.model), localizer(options.localizer)
     source = Path(options.source)
     to_folder = options.output is not None and not options.output.suffix
     check_outputs(
         [options.json, options.csv, None if to_folder else options.output],
-        [source, *(source.iterdir() if source.is_dir() else []), model, localizer, options.lens],
+        [source, *(source.iterdir() if source.is_dir() else []), model, finder, options.lens],
         folders=[options.output] if to_folder else [],
         overwrite=options.overwrite,
     )
@@ -98,7 +97,7 @@ def run(options: argparse.Namespace) -> int:
         video.check_display()
     tracker = HeadPoseTracker(
         model,
-        localizer,
+        finder,
         diagonal_fov_deg=options.fov,
         lens=options.lens,
         localize_every=LOOK_EVERY,
@@ -190,9 +189,3 @@ def degrees(text: str) -> float:
     if not 0.0 <= value < 180.0:
         raise argparse.ArgumentTypeError(f"{text}: expected degrees, 0 or more and less than 180")
     return value
-
-
-def find_file(name: str) -> Path | None:
-    """Where the user most likely has it."""
-    folders = [Path(), data_dir(), Path("demo")]
-    return next((folder / name for folder in folders if folder is not None and (folder / name).is_file()), None)

@@ -18,7 +18,7 @@ from trackertraincode.cli import (
     positive_int,
 )
 from trackertraincode.files import check_outputs
-from trackertraincode.light import defaults_in
+from trackertraincode.light import defaults_in, names_in
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -37,6 +37,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         value = default[flags[-1].lstrip("-").replace("-", "_")]
         metavar = "X" if kind is finite_number else "N"
         parser.add_argument(*flags, type=kind, default=value, metavar=metavar, help=f"{text} (default {value:g})")
+    parser.add_argument(
+        "--precision",
+        choices=names_in("training.trainer", "PRECISIONS"),
+        default=default["precision"],
+        help="arithmetic: 32, or mixed with bf16 or fp16 (default 32)",
+    )
     add_device_option(parser)
     add_workers_option(parser)
     parser.add_argument(

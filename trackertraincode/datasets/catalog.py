@@ -100,6 +100,9 @@ DATASETS = {  # adding a data set is adding an entry; training, evaluation and m
         file="replicantface.h5", weight=10_000, labels=("pose", "landmarks", "box"),
         made_by="scripts/dsprocess_replicantface.py",
     ),
+    "rendered": DatasetSpec(
+        file="rendered.h5", weight=10_000, labels=(*_FULL, "landmarks_2d"), made_by="scripts/make_synthetic_data.py"
+    ),
     "wider": DatasetSpec(
         file="widerfacessingle.h5", weight=10_000, labels=("face", "box"), made_by="scripts/dsprocess_widerface.py"
     ),

@@ -77,9 +77,10 @@ def export_full(network: PoseNetwork, path: Path, about: About) -> float:
 def export_localizer(localizer: Localizer, path: Path) -> float:
     """Write the localizer for OpenTrack. Returns the largest difference to the network."""
     image = torch.rand(1, 1, SIZE.height, SIZE.width) - 0.5
+    deployed = localizer.deployed()
     with torch.no_grad():
-        expected = {LOCALIZER_OUTPUT: localizer.eval()(image)}
-    model = seal(_convert(localizer, image, [LOCALIZER_OUTPUT], dynamic=False), {})
+        expected = {LOCALIZER_OUTPUT: deployed(image)}
+    model = seal(_convert(deployed, image, [LOCALIZER_OUTPUT], dynamic=False), {})
     return save_checked(model, path, lambda file: _compare(file, path, expected, image))
 
 

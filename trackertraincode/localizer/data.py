@@ -25,6 +25,8 @@ EDGES = np.array(SIZE)
 SCALES = (0.7, 1.8)  # of the image, drawn evenly on a logarithmic scale
 MAX_FACE_SHARE = 0.75  # of the image's sides: faces aren't enlarged beyond
 STRETCH = 0.1  # largest change of the aspect ratio, natural logarithm
+BARS_SHARE = 0.25  # of the images get a bar of one grey level at two opposite sides, as pictures of other shapes have
+MAX_BAR = 0.3  # width of a bar, of the image's edge
 GEOMETRY, ORDER, SPLIT = range(3)  # what a seed is used for
 
 
@@ -120,7 +122,7 @@ def augmented(
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """(H, W) uint8 -> (224, 288) float32 grey levels, and the box (4,) in its pixels, cut to the image.
 
-    Scaled, stretched, shifted, mirrored, intensities changed. A face that was inside stays inside.
+    Scaled, stretched, shifted, mirrored, intensities changed, bars drawn. A face that was inside stays inside.
     """
     size = np.array(source.shape[::-1])
     low, high = np.log(SCALES)
@@ -147,4 +149,18 @@ def augmented(
         image = np.ascontiguousarray(image[:, ::-1])
         if found is not None:
             found = np.array([EDGES[0] - found[2], found[1], EDGES[0] - found[0], found[3]])
+    if rng.random() < BARS_SHARE:
+        image = with_bars(image, found, rng)
     return augment_image(image, rng), found
+
+
+def with_bars(image: np.ndarray, box: np.ndarray | None, rng: np.random.Generator) -> np.ndarray:
+    """A copy of (224, 288) uint8 with equal bars left and right, or above and below, that leave the box (4,) free."""
+    axis = int(rng.random() < 0.3)  # 0: left and right
+    edge = EDGES[axis]
+    room = MAX_BAR * edge if box is None else min(MAX_BAR * edge, box[axis], edge - box[2 + axis])
+    width = round(float(rng.uniform(0, max(0.0, room))))
+    level = 0 if rng.random() < 0.6 else int(rng.integers(256))
+    padding = [(width, width), (0, 0)] if axis else [(0, 0), (width, width)]
+    inner = image[width : edge - width] if axis else image[:, width : edge - width]
+    return np.pad(inner, padding, constant_values=level)

@@ -1,33 +1,36 @@
 """The face localizer: is there a face in this 4:3 image, and where.
 
-    (B, 1, 224, 288) in [-0.5, 0.5] --backbone--> (B, C, 7, 9) --every cell votes--> (B, 5) face logit, x0, y0, x1, y1
+    (B, 1, 224, 288) in [-0.5, 0.5] --halved, backbone--> (B, C, 7, 9) --every cell votes--> (B, 5) face logit, x0, y0, x1, y1
 
 Each cell gives a face logit, a box relative to its own place, and how much it should be heard; the softmax of the last
 averages the votes. Boxes are in [-1, 1] of the image.
 """
 
+import copy
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
+from timm.models import byobnet
 from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d
 
-from trackertraincode.models.backbones import with_safe_strides
+from trackertraincode.models.backbones import reparameterize
 from trackertraincode.models.checkpoint import load_checkpoint
 
 
 @dataclass(frozen=True, kw_only=True)
 class LocalizerConfig:
-    """What it takes to build a localizer again."""
+    """What it takes to build a localizer again: RepVGG's blocks, since dense convolutions train and run fast on CPUs."""
 
-    backbone: str = "lcnet_050"  # a timm name; small, since it runs on whole images
+    channels: tuple[int, ...] = (16, 32, 72)  # of the stages, each of half the resolution of the one before
+    depths: tuple[int, ...] = (1, 2, 4)  # blocks of the stages
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for checkpoints."""
-        return dataclasses.asdict(self)
+        return {name: list(value) for name, value in dataclasses.asdict(self).items()}
 
 
 class Localizer(nn.Module):
@@ -35,22 +38,26 @@ class Localizer(nn.Module):
 
     kind = "localizer"  # in checkpoints
 
-    def __init__(self, config: LocalizerConfig, *, pretrained: bool = False) -> None:
-        """pretrained: start from timm's ImageNet weights (downloads them)."""
+    def __init__(self, config: LocalizerConfig) -> None:
         super().__init__()
         self.config = config
-        self.backbone = with_safe_strides(
-            timm.create_model(config.backbone, in_chans=1, features_only=True, out_indices=(-1,), pretrained=pretrained)
-        )
-        features: Any = self.backbone.feature_info
-        self.votes = nn.Conv2d(features.channels()[-1], 6, kernel_size=1)
+        blocks = [byobnet.ByoBlockCfg(type="rep", d=d, c=c, s=2) for d, c in zip(config.depths, config.channels)]
+        shape = byobnet.ByoModelCfg(blocks=tuple(blocks), stem_type="rep", stem_chs=config.channels[0])
+        self.backbone: Any = byobnet.ByobNet(shape, in_chans=1, num_classes=0)
+        self.votes = nn.Conv2d(config.channels[-1], 6, kernel_size=1)
         nn.init.normal_(self.votes.weight, std=0.01)
         # Start from a box of half the image's size, the middle of the published training faces' range.
         self.votes.bias = nn.Parameter(torch.tensor([0.0, 0.0, 0.0, 0.0, -1.0, -1.0]))
 
+    def deployed(self) -> "Localizer":
+        """A copy in evaluation mode whose parallel branches are fused into single convolutions."""
+        result = copy.deepcopy(self).eval()
+        result.backbone = reparameterize(result.backbone)
+        return result
+
     def forward(self, image: Tensor) -> Tensor:
         """(B, 1, H, W) -> (B, 5): face logit and box in [-1, 1]."""
-        votes = self.votes(self.backbone(image)[-1])
+        votes = self.votes(self.backbone.forward_features(avg_pool2d(image, 2))).float()
         rows, columns = votes.shape[-2:]
         hear = votes[:, 0].flatten(1).softmax(-1)[:, None, :]
         y = _cell_centers(rows, votes)[:, None].expand(rows, columns)

@@ -39,7 +39,7 @@ from trackertraincode.training.callbacks.records import Recorder
 from trackertraincode.training.distributed import ending_together
 from trackertraincode.training.module import seed_of
 from trackertraincode.training.outdir import PLOT_FILE, claimed
-from trackertraincode.training.trainer import MachineOptions, make_trainer
+from trackertraincode.training.trainer import PRECISIONS, MachineOptions, make_trainer
 from trackertraincode.visualize import contact_sheet, draw_prediction, draw_text, write_image
 from trackertraincode.workers import default_workers
 
@@ -65,7 +65,7 @@ class LocalizerRun:
     batchsize: int = 32
     lr: float = option(2e-3, "peak learning rate of AdamW", above=0.0)
     val_fraction: float = option(0.1, "share of the photographs that is held out", above=0.0, most=0.5)
-    backbone: str = LocalizerConfig.backbone
+    precision: str = option("32", "arithmetic: 32, or mixed with bf16 or fp16", choices=tuple(PRECISIONS))
     device: str = "auto"
     workers: int | None = None  # None: NUM_WORKERS, else the cores
     seed: int = 0
@@ -155,7 +155,8 @@ def train_localizer(run: LocalizerRun) -> list[dict[str, Any]]:
 
 def _train(run: LocalizerRun, others: dict[str, Predict]) -> list[dict[str, Any]]:
     callbacks = [Recorder(run.outdir, plot=PLOT_FILE), Progress()]
-    trainer = make_trainer(MachineOptions(device=run.device), run.epochs, callbacks, gradient_clip=1.0)
+    machine = MachineOptions(device=run.device, precision=run.precision)
+    trainer = make_trainer(machine, run.epochs, callbacks, gradient_clip=1.0)
     workers = default_workers() if run.workers is None else run.workers
     path = run.data or run.outdir / SCENES_FILE
     if run.data is None:
@@ -163,7 +164,7 @@ def _train(run: LocalizerRun, others: dict[str, Predict]) -> list[dict[str, Any]
     dataset = open_images(path)
     training, held_out = split(dataset, run.val_fraction, run.seed)
     torch.manual_seed(seed_of(run.seed))
-    network = Localizer(LocalizerConfig(backbone=run.backbone))
+    network = Localizer(LocalizerConfig()).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     recipe = {k: str(v) if isinstance(v, Path) else v for k, v in vars(run).items() if k != "compare"}
 
     def save(epoch: int) -> None:

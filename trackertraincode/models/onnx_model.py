@@ -44,7 +44,7 @@ OUTPUTS = {  # field of Prediction -> its names, in the order of files; an outpu
     "head": Output("coord", {"pos_size": (1, 3)}, required=True),
     "rotation": Output("pose", {"quat": (1, 4)}, required=True),
     "face_box": Output("roi", {"box": (1, 4)}, required=True),
-    "landmarks": Output("pt3d_68", rows=((68, 3),)),
+    "landmarks": Output("pt3d_68", {"pt3d_68": (1, 68, 3)}),
     "shape": Output("shapeparam"),
     "head_tril": Output(
         "coord_scales_tril", {"pos_size_scales_tril": (1, 3, 3), "pos_size_std": (1, 3), "pos_size_scales": (1, 3)}

@@ -24,6 +24,7 @@ from trackertraincode.sample.images import encode_jpeg, encode_png
 from trackertraincode.sample.sample import Sample
 
 MAX_PITCH, MAX_YAW, MAX_ROLL = (np.radians(v) for v in (60.0, 90.0, 60.0))
+NOD = np.radians(-6.0)  # median pitch of heads in photographs: zero is the pose of the head model, not a level gaze
 SUPERSAMPLING = 1.5
 BEHIND = 0.35  # z of normals of hair that the head hides
 CASTERS = ("head", "hair", "headwear")  # the first parts; they cast shadows
@@ -80,12 +81,10 @@ def _draw_angles(rng: np.random.Generator, spread: float) -> tuple[float, float,
     """Half the faces within about 25 degrees of frontal, the rest spread over the whole range."""
     limits = np.array([MAX_PITCH, MAX_YAW, MAX_ROLL]) * spread
     if rng.random() < 0.5:
-        angles = np.clip(rng.normal(0.0, 1.0, 3) * np.radians([12.0, 22.0, 10.0]) * spread, -limits, limits)
+        angles = rng.normal(0.0, 1.0, 3) * np.radians([13.0, 22.0, 10.0]) * spread
     else:
-        angles = rng.uniform(-1.0, 1.0, 3) * limits * [0.75, 1.0, 0.6]
-        if rng.random() < 0.2:
-            angles = rng.uniform(-1.0, 1.0, 3) * limits
-    pitch, yaw, roll = (float(a) for a in angles)
+        angles = rng.uniform(-1.0, 1.0, 3) * limits * ([1.0, 1.0, 1.0] if rng.random() < 0.2 else [0.75, 1.0, 0.6])
+    pitch, yaw, roll = (float(a) for a in np.clip(angles + [NOD * spread, 0.0, 0.0], -limits, limits))
     return pitch, yaw, roll
 
 

@@ -10,8 +10,10 @@ from trackertraincode.errors import ModelFileError
 from trackertraincode.localizer import SIZE
 from trackertraincode.localizer.model import OnnxLocalizer
 from trackertraincode.models.onnx_model import OnnxPoseModel, check_plausible
+from trackertraincode.pretrained import localizer
 from trackertraincode.tracking.opentrack_client import plugin_arithmetic, scale_grey
 
+MTCNN = "mtcnn"  # in place of a localizer's file
 MIN_FACE_SIDE = 16  # pixels of the image that the localizer looks at; smaller boxes are not accepted
 
 
@@ -69,6 +71,11 @@ class MtcnnLocalizer:
         if not len(found.boxes):
             return FoundFace(0.0, np.zeros(4))
         return FoundFace(float(found.confidences[0]), found.boxes[0])
+
+
+def make_localizer(named: str | Path, threads: int = 1) -> LocalizerModel | MtcnnLocalizer:
+    """ "default", "mtcnn", or an .onnx file. Raises as the two classes do."""
+    return MtcnnLocalizer() if str(named) == MTCNN else LocalizerModel(localizer(named), threads)
 
 
 class PoseModel:

@@ -1,6 +1,6 @@
 """HeadPoseTracker: give it frames, get head poses.
 
-tracker = HeadPoseTracker("model.onnx", "localizer.onnx")
+tracker = HeadPoseTracker()               # or HeadPoseTracker("model.onnx", "localizer.onnx")
 for frame in frames:                      # (H, W) grey or (H, W, 3) RGB uint8
     pose = tracker.update(frame)          # None: no face
 """
@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from trackertraincode.errors import ConfigError
+from trackertraincode.pretrained import DEFAULT, pose_network
 from trackertraincode.tracking import opentrack_client as client
 from trackertraincode.tracking.camera import Camera, FieldOfView, Optics
 from trackertraincode.tracking.frames import as_frame
 from trackertraincode.tracking.lens import read_calibration
-from trackertraincode.tracking.networks import LocalizerModel, MtcnnLocalizer, PoseModel
+from trackertraincode.tracking.networks import LocalizerModel, PoseModel, make_localizer
 from trackertraincode.tracking.pose import HeadPose
 
 LOST_IOU = 0.25  # overlap of localizer and tracked box under which the localizer looks, and its box is taken
@@ -87,8 +88,8 @@ class HeadPoseTracker:
 
     def __init__(
         self,
-        model: str | Path,
-        localizer: str | Path | None = None,
+        model: str | Path = DEFAULT,
+        localizer: str | Path = DEFAULT,
         *,
         diagonal_fov_deg: float = 56.0,
         lens: str | Path | None = None,
@@ -99,18 +100,18 @@ class HeadPoseTracker:
         threads: int = 1,
     ) -> None:
         """
-        localizer: .onnx file; None looks for faces with MTCNN. lens: calibration of the camera, of which the field of view
-        isn't used then. zoom, alpha: see `next_box`, 1.0 as in the plugin.
-        localize_every: frames between checks whether the tracked box still holds a face. None does as the plugin: look
-        when the box has left the place where the face was, and follow whatever is there until a face is found.
-        whole_frames: see `part_seen`. Raises ModelFileError for files that can't be used, ConfigError for a field of
-        view that isn't one, UserError for a lens that isn't one.
+        model, localizer: .onnx files; "default" is that of this package, and the localizer "mtcnn" is MTCNN. lens:
+        calibration of the camera, of which the field of view isn't used then. zoom, alpha: see `next_box`, 1.0 as in the
+        plugin. localize_every: frames between checks whether the tracked box still holds a face; None does as the plugin:
+        look when the box has left the place where the face was, and follow whatever is there until a face is found.
+        whole_frames: see `part_seen`. Raises ModelFileError for files that can't be used, ConfigError for a field of view
+        that isn't one, UserError for a lens that isn't one.
         """
         self._optics: Optics = (
             FieldOfView.of_degrees(diagonal_fov_deg) if lens is None else read_calibration(Path(lens))
         )
-        self._model = PoseModel(Path(model), threads)
-        self._localizer = MtcnnLocalizer() if localizer is None else LocalizerModel(Path(localizer), threads)
+        self._model = PoseModel(pose_network(model), threads)
+        self._localizer = make_localizer(localizer, threads)
         self._zoom, self._alpha = zoom, alpha
         self._localize_every = localize_every
         self._whole_frames = whole_frames

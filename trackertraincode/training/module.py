@@ -57,8 +57,8 @@ class PoseTraining(L.LightningModule):
             layer.requires_grad_(False)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        # Lightning can't clip the gradients of a fused optimiser that unscales them itself.
-        optimizer = make_optimizer(self.network, self._options, fused=self._machine.precision != "fp16")
+        # In mixed precision, Lightning refuses to clip the gradients of fused optimisers, which could unscale them.
+        optimizer = make_optimizer(self.network, self._options, fused=self._machine.precision == "32")
         self._peak_lrs = [group["lr"] for group in optimizer.param_groups]
         return optimizer
 

@@ -1,0 +1,147 @@
+"""The models in the box: whole, small, as OpenTrack needs them, and found by everything that takes a model."""
+
+import csv
+import hashlib
+import subprocess
+import sys
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from conftest import PROJECT
+from trackertraincode import pretrained
+from trackertraincode.commands import parse, run
+from trackertraincode.commands.demo import Commands
+from trackertraincode.errors import ModelFileError
+from trackertraincode.export.contract import opentrack_faults
+from trackertraincode.geometry.single import quat_to_aflw_deg
+from trackertraincode.models.onnx_model import OnnxPoseModel
+from trackertraincode.rendering.camera_effects import CameraEffects
+from trackertraincode.rendering.scene import FaceScene, render_scene
+from trackertraincode.sample.images import decode
+from trackertraincode.tracking.tracker import HeadPoseTracker
+from trackertraincode.tracking.video import AnnotatedOutput, Frame
+
+MEGABYTE = 2**20
+NEVER_CONNECTED = """
+import socket, sys
+def refuse(*_): raise AssertionError("a connection is made")
+socket.socket.connect = refuse
+sys.path.insert(0, sys.argv.pop(1))
+import trackertraincode
+assert trackertraincode.__file__.startswith(sys.path[0])
+"""
+IN_PYTHON = """
+from trackertraincode.sample.images import decode
+from trackertraincode.tracking.tracker import HeadPoseTracker
+pose = HeadPoseTracker().update(decode(open(sys.argv[1], "rb").read()))
+print(*pose.pitch_yaw_roll_deg)
+"""
+ON_THE_COMMAND_LINE = """
+from trackertraincode.commands import main
+main()
+"""
+
+
+@pytest.fixture(scope="module")
+def faces() -> list[tuple[bytes, float]]:
+    """Photographs (JPEG, 320 × 240) of a rendered person who looks to both sides, and the true yaws in degrees."""
+    rng = np.random.default_rng(5)
+    scene = replace(FaceScene.draw(rng, spread=0.0), head=(0.5, 0.5, 0.27), occluders=0, camera=CameraEffects())
+    found = []
+    for yaw in (-25.0, 0.0, 25.0):
+        sample = render_scene(replace(scene, pitch_yaw_roll=(0.0, float(np.radians(yaw)), 0.0)), 320, 240)
+        found.append((sample.image, quat_to_aflw_deg(sample.rotation)[1]))
+    return found
+
+
+def sums(folder: Path) -> dict[str, str]:
+    """File -> its checksum, as SHA256SUMS of a folder has it."""
+    lines = (folder / pretrained.SUMS_FILE).read_text(encoding="utf-8").splitlines()
+    return {name: digest for digest, name in map(str.split, lines)}
+
+
+def test_each_model_satisfies_the_plugin_and_is_small() -> None:
+    for path, limit in ((pretrained.pose_network(), 14 * MEGABYTE), (pretrained.localizer(), MEGABYTE)):
+        assert opentrack_faults(path) == []
+        assert path.stat().st_size <= limit
+
+
+def test_the_pose_network_gives_landmarks_and_uncertainty_and_says_what_it_is() -> None:
+    model = OnnxPoseModel(pretrained.pose_network())
+    assert {"rotation", "head", "face_box", "landmarks", "head_tril", "rotation_tril"} <= set(model.fields)
+    assert model.about["trained_on"] == ["rendered"]
+
+
+def test_a_damaged_model_is_not_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / pretrained.SUMS_FILE).write_text("0  pose.onnx\n", encoding="utf-8")
+    (tmp_path / pretrained.POSE_FILE).write_bytes(b"half")
+    monkeypatch.setattr(pretrained, "HERE", tmp_path)
+    with pytest.raises(ModelFileError, match=r"pose\.onnx: .* missing or damaged; install the package again"):
+        HeadPoseTracker()
+    assert pretrained.pose_network("own.onnx") == Path("own.onnx")
+
+
+def test_a_head_that_turns_is_found_and_followed(faces: list[tuple[bytes, float]]) -> None:
+    tracker = HeadPoseTracker()
+    for image, yaw in faces:
+        tracker.reset()
+        pose = tracker.update(decode(image))
+        assert pose is not None
+        assert abs(pose.pitch_yaw_roll_deg[1] - yaw) < 10.0
+        assert max(abs(pose.pitch_yaw_roll_deg[i]) for i in (0, 2)) < 15.0
+
+
+def test_one_command_makes_them_from_nothing_and_goes_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    done: list[str] = []
+
+    def write_what_is_named(_: Commands, *words: object) -> None:
+        module, options, _ = parse([str(word) for word in words])
+        done.append(module.__name__.split(".")[-1])
+        for name in ("destination", "output", "export"):
+            if path := getattr(options, name, None):
+                path.write_text(done[-1])
+        if done[-1] == "train":
+            options.outdir.mkdir()
+            (options.outdir / "swa.onnx").touch()
+
+    monkeypatch.setattr(Commands, "run", write_what_is_named)
+    for _ in range(2):
+        assert run(["train-default", "--outdir", str(tmp_path)]) == 0
+    assert done == ["render", "train", "export", "train_localizer"]
+    assert sums(tmp_path) == {f: hashlib.sha256(w.encode()).hexdigest() for f, w in
+                              (("pose.onnx", "export"), ("localizer.onnx", "train_localizer"))}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a wheel of this package puts into site-packages."""
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", str(folder)]
+    subprocess.run([*build, str(PROJECT)], check=True, capture_output=True, cwd=folder)
+    with zipfile.ZipFile(next(folder.glob("*.whl"))) as archive:
+        archive.extractall(folder / "site")
+    return folder / "site"
+
+
+@pytest.mark.slow
+def test_an_installed_wheel_tracks_without_network_and_without_any_other_file(
+    installed: Path, faces: list[tuple[bytes, float]], tmp_path: Path
+) -> None:
+    def start(program: str, *words: object) -> str:
+        command = [sys.executable, "-I", "-c", NEVER_CONNECTED + program, str(installed), *map(str, words)]
+        return subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path).stdout
+
+    (tmp_path / "photo.jpg").write_bytes(faces[-1][0])
+    assert abs(float(start(IN_PYTHON, tmp_path / "photo.jpg").split()[1]) - faces[-1][1]) < 10.0
+    with AnnotatedOutput(tmp_path / "video.avi") as video:
+        for index, (image, _) in enumerate(face for face in faces for _ in range(4)):
+            video.write(Frame(str(index), decode(image, color=True)))
+    start(ON_THE_COMMAND_LINE, "track", "video.avi", "--csv", "poses.csv")
+    with (tmp_path / "poses.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["face"] for row in rows] == ["True"] * 12
+    assert float(rows[3]["yaw"]) < -10.0 < 10.0 < float(rows[11]["yaw"])
