@@ -26,15 +26,16 @@ from trackertraincode.expansion.mesh_file import write_mesh
 from trackertraincode.expansion.opengl import draw_opengl
 from trackertraincode.expansion.poses import draw_poses
 from trackertraincode.expansion.sheet import Sheet, build_sheet
-from trackertraincode.expansion.turning import Turn, angles_of, hull, project, rotation_of, turn_labels
+from trackertraincode.expansion.turning import Turn, angles_of, deep_landmarks, hull, project, rotation_of, turn_labels
 from trackertraincode.facemodel.head_model import HeadModel
-from trackertraincode.facemodel.load import load_head_model
+from trackertraincode.facemodel.load import OWN_MODELS, load_head_model
 from trackertraincode.geometry.euler import aflw_to_matrix
 from trackertraincode.sample.fields import Kind
 from trackertraincode.sample.images import Size, check_image, decode, decode_labels, encode_jpeg
 from trackertraincode.sample.sample import LABELS, Sample
 
 RENDERERS = ("software", "pyrender")
+SAME_POINT = 0.06  # head radii between a 2-D and a 3-D landmark that mean the same place
 LARGE = 1_000_000  # pixels of an image of which only the head's surroundings are drawn
 ROWS_PER_TASK = 2
 
@@ -60,6 +61,7 @@ class Face:
     image: np.ndarray  # (H, W, 3)
     sample: Sample
     local: np.ndarray  # (V, 3)
+    keypoints: np.ndarray  # (68,) vertices that are landmarks
     sheet: Sheet
     classes: np.ndarray | None  # (H, W)
 
@@ -79,7 +81,7 @@ def make_source(settings: Settings) -> Source:
                 f"{settings.source}: has no {' and no '.join('quats' if m == 'rotation' else 'coords' for m in missing)}, "
                 "without which no face can be turned; fit a head model to its landmarks first."
             )
-        model = _model(settings.face_model)
+        model = _model(settings.face_model, dataset.face_model)
         notes: tuple[str, ...] = ()
         if "shape" in dataset.fields and dataset.face_model != model.name:
             notes = (
@@ -108,8 +110,10 @@ class Row:
 
 
 @cache
-def _model(path: Path | None) -> HeadModel:
-    return load_head_model(path)
+def _model(path: Path | None, coefficients_of: str) -> HeadModel:
+    """The user's; else that of the file's coefficients; else the embedded head."""
+    own = OWN_MODELS.get(coefficients_of)
+    return own() if path is None and own is not None else load_head_model(path)
 
 
 @cache
@@ -122,11 +126,12 @@ def expand_row(settings: Settings, row: Row) -> list[Sample]:
     dataset = _opened(row.path)
     (original,) = dataset.stream([row.number], exact=True)
     original = replace(original, name=str(row), sequence=original.sequence or str(row.number))
-    face = load_face(original, _model(settings.face_model), dataset.face_model)
+    model = _model(settings.face_model, dataset.face_model)
+    face = load_face(original, model, dataset.face_model)
     if settings.meshes is not None:
         write_mesh(settings.meshes / f"{row.number:06d}.glb", face.image, face.sheet)
     rng = np.random.default_rng([settings.seed, row.number])
-    return [original, *copies(face, _model(settings.face_model), settings, rng)]
+    return [original, *copies(face, model, settings, rng)]
 
 
 def load_face(sample: Sample, model: HeadModel, coefficients_of: str) -> Face:
@@ -144,7 +149,7 @@ def load_face(sample: Sample, model: HeadModel, coefficients_of: str) -> Face:
         sample, image, classes = _surroundings(sample, image, classes, local)
     assert sample.head is not None
     sheet = build_sheet(local, model, rotation_of(sample), sample.head.astype(np.float64))
-    return Face(image, sample, local, sheet, classes)
+    return Face(image, sample, local, model.keypoints, sheet, classes)
 
 
 def _image(sample: Sample) -> np.ndarray:
@@ -198,8 +203,19 @@ def turned_copy(
     lit = None if light is None else shade(turned, light, float(turn.head[2]))
     labels: dict[str, Any] = turn_labels(face.sample, turn, face.local, model)
     if face.sample.landmarks_2d is not None:
-        labels["landmarks_2d"] = turn.points(face.sheet.on_surface(face.sample.landmarks_2d))[:, :2]
+        labels["landmarks_2d"] = turn.points(_lifted(face, turn))[:, :2]
     if face.classes is not None:
         labels["segmentation"] = draw_classes(face.classes, turned)
     drawn = (draw_opengl if renderer == "pyrender" else draw)(face.image, turned, lit)
     return replace(face.sample, image=encode_jpeg(drawn), **labels)
+
+
+def _lifted(face: Face, turn: Turn) -> np.ndarray:
+    """(68, 3): 2-D landmarks with the depth of the 3-D landmark that they mean, or of what is there in the image."""
+    assert face.sample.landmarks_2d is not None
+    lifted = face.sheet.on_surface(face.sample.landmarks_2d)
+    if face.sample.landmarks is not None:
+        points = deep_landmarks(face.sample, turn, face.local[face.keypoints])
+        same = np.linalg.norm(points[:, :2] - lifted[:, :2], axis=1) < SAME_POINT * turn.head[2]
+        lifted[same, 2] = points[same, 2]
+    return lifted

@@ -7,12 +7,12 @@ import numpy as np
 
 from trackertraincode.conversion.closed_eyes import MEETING, close_eyes
 from trackertraincode.expansion.turning import project, rotation_of
-from trackertraincode.facemodel.embedded import NAME as EMBEDDED
 from trackertraincode.facemodel.head_model import SHAPE_COUNT, HeadModel
 from trackertraincode.facemodel.landmarks68 import LEFT_EYE, RIGHT_EYE
+from trackertraincode.facemodel.load import OWN_MODELS
 from trackertraincode.sample.sample import Sample
 
-LIDS = slice(SHAPE_COUNT, SHAPE_COUNT + 2)  # coefficients of the embedded head that close the eyes
+LIDS = slice(SHAPE_COUNT, SHAPE_COUNT + 2)  # coefficients of our own heads that close the eyes
 
 
 def with_closed_eyes(
@@ -33,7 +33,7 @@ def with_closed_eyes(
     changes: dict[str, Any] = {}
     if sample.landmarks_2d is not None:
         changes["landmarks_2d"] = _lids_met(sample.landmarks_2d)
-    if sample.shape is not None and model.name == EMBEDDED:
+    if sample.shape is not None and model.name in OWN_MODELS:
         changes["shape"] = sample.shape.copy()
         changes["shape"][LIDS] = 1.0
         if sample.landmarks is not None:

@@ -74,9 +74,7 @@ def turn_labels(sample: Sample, turn: Turn, local: np.ndarray, model: HeadModel)
     }
     points = after = None
     if sample.landmarks is not None:
-        depth = project(local[model.keypoints], turn.before, turn.head)[:, 2]
-        points = sample.landmarks.astype(np.float64)
-        points[:, 2] += (depth - points[:, 2])[list(EYE_CORNERS)].mean()
+        points = deep_landmarks(sample, turn, local[model.keypoints])
         after = turn.points(points)
         labels["landmarks"] = centered_depth(after)
     if sample.face_box is not None:
@@ -86,6 +84,15 @@ def turn_labels(sample: Sample, turn: Turn, local: np.ndarray, model: HeadModel)
     if sample.points_box is not None:
         labels["points_box"] = None
     return labels
+
+
+def deep_landmarks(sample: Sample, turn: Turn, keypoints: np.ndarray) -> np.ndarray:
+    """(68, 3) 3-D landmarks with z from the head's origin; keypoints: (68, 3) of the head, head radii."""
+    assert sample.landmarks is not None
+    depth = project(keypoints, turn.before, turn.head)[:, 2]
+    points = sample.landmarks.astype(np.float64)
+    points[:, 2] += (depth - points[:, 2])[list(EYE_CORNERS)].mean()
+    return points
 
 
 def _box(box: np.ndarray, turn: Turn, face: np.ndarray, landmarks: np.ndarray | None) -> np.ndarray:
