@@ -150,7 +150,7 @@ spec = DatasetSpec(file=str(folder / "gaze.h5"), weight=1.0, labels=("pose", "ga
 (member,), _ = open_mixture([choose("gaze", {"gaze": spec})], 0.0)
 preset = AugmentationOptions().training_preset(size=33)
 batches = TrainBatches([member], preset, batchsize=12, samples_per_epoch=12, seed=0, face_model="embedded-v1")
-batch = checked(batches[0, 0])
+batch = checked(batches[0, 0]).unpack()
 assert batch.present("gaze").sum() == 11 and batch.gaze.shape == (12, 2)
 
 torch.manual_seed(0)

@@ -5,15 +5,18 @@ import numpy as np
 import pytest
 import torch
 from kornia import enhance, filters
+from scipy import stats
 
 from trackertraincode.augmentation.extras import EXTRAS, apply_extras, plugin_brightness
 from trackertraincode.augmentation.intensity import (
+    CODES,
     NOISE_STDS,
+    NOTHING,
     OPERATIONS,
-    apply_steps,
+    Changes,
     augment_image,
-    draw_noise_std,
-    draw_steps,
+    change_images,
+    draw_changes,
 )
 from trackertraincode.augmentation.intensity_kornia import KorniaIntensity
 from trackertraincode.augmentation.units import normalize_grey
@@ -25,6 +28,15 @@ def image() -> np.ndarray:
     rng = np.random.default_rng(0)
     noise = rng.normal(110, 40, (64, 64)).clip(0, 255).astype(np.uint8)
     return cv2.GaussianBlur(noise, (7, 7), 2.0)
+
+
+def apply_steps(image: np.ndarray, steps: list[tuple[str, float]], noise_std: float = 0.0) -> np.ndarray:
+    """(H, W) uint8 -> float32 in [0, 1]."""
+    codes, parameters = np.full((1, 4), NOTHING), np.zeros((1, 4), np.float32)
+    for place, (name, parameter) in enumerate(steps):
+        codes[0, place], parameters[0, place] = CODES[name], parameter
+    changes = Changes(codes, parameters, np.array([noise_std], np.float32), np.array([7]))
+    return change_images(image[None].copy(), changes)[0] / np.float32(255)
 
 
 KORNIA = {
@@ -62,21 +74,37 @@ def test_sequences_equal_kornia(image: np.ndarray, seed: int) -> None:
 
 
 def test_operations_are_drawn_with_their_probabilities() -> None:
-    rng = np.random.default_rng(0)
     draws = 30_000
-    counts = dict.fromkeys(OPERATIONS, 0)
-    for _ in range(draws):
-        for name, _parameter in draw_steps(rng):
-            counts[name] += 1
+    steps = draw_changes(draws, np.random.default_rng(0)).steps
     for name, (_, probability, _, _) in OPERATIONS.items():
-        assert counts[name] / draws == pytest.approx(probability * 4 / 6, abs=0.006), name
+        assert (steps == CODES[name]).sum() / draws == pytest.approx(probability * 4 / 6, abs=0.006), name
 
 
 def test_noise_variance_is_the_sum_of_the_chosen_ones() -> None:
-    rng = np.random.default_rng(0)
-    variances = [draw_noise_std(rng) ** 2 for _ in range(50_000)]
-    expected = sum(0.25**k * (std / 255) ** 2 for k, std in enumerate(NOISE_STDS, start=1))
+    variances = draw_changes(50_000, np.random.default_rng(0)).noise_std.astype(np.float64) ** 2
+    expected = sum(0.25**k * std**2 for k, std in enumerate(NOISE_STDS, start=1))
     assert np.mean(variances) == pytest.approx(expected, rel=0.05)
+
+
+def test_noise_is_normal_with_its_standard_deviation() -> None:
+    grey = np.full((129, 129), 128, np.uint8)
+    noise = 255 * apply_steps(grey, [], noise_std=16.0).astype(np.float64) - 128
+    assert stats.kstest(noise.ravel() / 16.0, "norm").pvalue > 0.01
+
+
+def test_channels_have_noise_of_their_own() -> None:
+    grey = np.full((1, 65, 65, 3), 128, np.uint8)
+    none = np.full((1, 4), NOTHING)
+    noise = change_images(grey, Changes(none, none.astype(np.float32), np.array([8.0]), np.array([1])))[0] - 128
+    assert noise.std((0, 1)) == pytest.approx([8.0] * 3, rel=0.1)
+    assert np.abs(np.corrcoef(noise.reshape(-1, 3).T) - np.eye(3)).max() < 0.1
+
+
+def test_an_image_is_changed_alike_in_any_batch(image: np.ndarray) -> None:
+    images, changes = np.stack([image, image // 2, image // 3] * 20), draw_changes(60, np.random.default_rng(3))
+    whole = change_images(images.copy(), changes)
+    parts = [change_images(images[k : k + 7].copy(), changes.select(slice(k, k + 7))) for k in range(0, 60, 7)]
+    assert np.array_equal(whole, np.concatenate(parts))
 
 
 def test_tables_and_kornia_change_images_alike(image: np.ndarray) -> None:

@@ -3,18 +3,24 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
 from trackertraincode.augmentation import loader as loader_module
-from trackertraincode.augmentation.loader import TrainBatches, ValidationBatches, checked, make_loader
+from trackertraincode.augmentation.crop import crop_boxes, crop_maps, crop_squares
+from trackertraincode.augmentation.loader import TrainBatches, ValidationBatches, make_loader
 from trackertraincode.augmentation.presets import AugmentationOptions
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset, PoseWriter
 from trackertraincode.datasets.mixing import Member
-from trackertraincode.errors import SampleFormatError, WorkerError
+from trackertraincode.errors import SampleFormatError, UserError, WorkerError
+from trackertraincode.geometry import affine2d
 from trackertraincode.geometry.boxes import box_center, box_size
-from trackertraincode.sample.sample import LABELS, Batch, Sample
+from trackertraincode.sample.images import decode
+from trackertraincode.sample.moving import move
+from trackertraincode.sample.packed import PackedBatch, pack
+from trackertraincode.sample.sample import BATCH_LABELS, LABELS, Batch, Sample
 
 OPTIONS = AugmentationOptions()
 
@@ -26,6 +32,10 @@ def member(tmp_path: Path, make_sample: Callable[..., Sample]) -> Member:
         for seed in range(20):
             writer.write(make_sample(seed))
     return Member("faces", Hdf5PoseDataset(path), np.arange(20), 1.0, tuple(LABELS))
+
+
+def checked(item: PackedBatch | UserError) -> Batch:
+    return loader_module.checked(item).unpack()
 
 
 def train_batches(member: Member, **changes: object) -> TrainBatches:
@@ -56,6 +66,68 @@ def test_processes_share_a_batch(member: Member) -> None:
     parts = [checked(train_batches(member, rank=rank, world_size=2)[2, 1]) for rank in range(2)]
     assert equal(parts[0], whole.select(torch.arange(4)))
     assert equal(parts[1], whole.select(torch.arange(4, 8)))
+
+
+def test_batches_are_bit_by_bit_those_of_the_slow_way(member: Member) -> None:
+    """One image, one map, one label after the other."""
+    batches = TrainBatches(
+        [member], OPTIONS.training_preset(size=65, tables=False), batchsize=8, samples_per_epoch=24, seed=3,
+        face_model="embedded-v1",
+    )  # fmt: skip
+    batch = checked(batches[1, 2])
+    drawn = batches._draw(1, 2)
+    for i, row in enumerate(batch.row.tolist()):
+        sample = member.dataset[row]
+        labels = {
+            name: torch.as_tensor(np.full(shape, np.nan) if (v := getattr(sample, name)) is None else v).float()[None]
+            for name, shape in BATCH_LABELS.items()
+        }
+        geometry = drawn.geometry.select(slice(i, i + 1))
+        affine = crop_maps(crop_squares(crop_boxes(labels, "original"), geometry), geometry, 65)[0]
+        image = decode(sample.image, reduce=1)
+        scale = float(affine2d.scale_of(affine))
+        assert scale > 0.36  # decoded whole
+        if scale >= 1.0:
+            crop = cv2.warpAffine(image, affine2d.to_cv2(affine), (65, 65))
+        else:
+            doubled = affine2d.compose(affine2d.scaling(torch.tensor([2.0, 2.0])), affine)
+            large = cv2.warpAffine(image, affine2d.to_cv2(doubled), (130, 130))
+            crop = cv2.resize(large, (65, 65), interpolation=cv2.INTER_AREA)
+        assert np.array_equal(crop, batch.image[i, 0].numpy())
+        moved = move(labels, affine2d.compose(affine2d.pixels_to_normalized(65), affine), "embedded-v1")
+        for name, values in moved.items():
+            assert torch.allclose(batch.labels[name][i], values[0], rtol=0, atol=1e-6, equal_nan=True), name
+
+
+def test_tables_can_be_left_to_the_device(member: Member) -> None:
+    here, later = (
+        TrainBatches([member], preset, batchsize=16, samples_per_epoch=64, seed=3, face_model=None)
+        for preset in (OPTIONS.training_preset(size=33), OPTIONS.training_preset(size=33, deferred=True))
+    )
+    changed, batch = checked(here[0, 1]), checked(later[0, 1])
+    assert (batch.image.dtype, changed.intensity) == (torch.uint8, None)
+    assert batch.intensity is not None
+    tables, std = batch.intensity.split([256, 1], dim=1)
+    quiet = torch.nonzero(std[:, 0] == 0)[:, 0]
+    applied = tables.gather(1, batch.image.flatten(1).long()).reshape(batch.image.shape)
+    assert 3 < len(quiet) < 16
+    assert torch.equal(applied[quiet], changed.image[quiet])
+
+
+def test_a_batch_travels_as_two_tensors_and_keeps_its_numbers(member: Member) -> None:
+    packed = loader_module.checked(train_batches(member)[0, 0])
+    assert [len(tensor) for tensor in packed] == [8, 8]
+    batch = packed.unpack()
+    assert batch.landmarks.data_ptr() > packed.values.data_ptr()
+    shared = {t.untyped_storage().data_ptr() for t in batch.labels.values()}
+    assert shared == {packed.values.untyped_storage().data_ptr()}
+    far = torch.tensor([2**30 + 1, 2**24 + 1])  # more than float32 could tell apart
+    again = pack(batch.image[:2], batch.select(torch.arange(2)).labels, weight=far / 3, dataset=far, row=far).unpack()
+    assert torch.equal(again.row, far)
+    assert torch.equal(again.dataset, far)
+    assert all(
+        torch.equal(again.labels[name].nan_to_num(-9), value[:2].nan_to_num(-9)) for name, value in batch.labels.items()
+    )
 
 
 def test_validation_goes_through_all_rows_once(member: Member) -> None:

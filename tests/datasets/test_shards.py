@@ -56,7 +56,7 @@ def test_training_batches_of_shards_are_those_of_the_joined_file(pattern: Path) 
         training, validation = open_mixture([choose("x", {"x": spec})], 0.3)
         preset = AugmentationOptions().training_preset(size=33)
         made = TrainBatches(training, preset, batchsize=8, samples_per_epoch=32, seed=3, face_model="embedded-v1")
-        batches.append([checked(made[1, step]).tensors() for step in range(4)] + [validation[0].rows])
+        batches.append([checked(made[1, step]).unpack().tensors() for step in range(4)] + [validation[0].rows])
     for one, other in zip(*batches):
         if isinstance(one, np.ndarray):
             assert np.array_equal(one, other)

@@ -58,7 +58,7 @@ def make_batches(path: Path, size: int = SIZE) -> list[Batch]:
         [member], preset, batchsize=8, samples_per_epoch=8 * STEPS, seed=0, face_model=dataset.face_model
     )
     augment = DeviceAugmentation(kornia=False, plugin=False)
-    return [augment(checked(source[0, step]), True) for step in range(STEPS)]
+    return [augment(checked(source[0, step]).unpack(), True) for step in range(STEPS)]
 
 
 def trained(row: tuple[str, str, bool, bool], batches: list[Batch], width: float = 0.25) -> PoseNetwork:

@@ -93,9 +93,10 @@ def crop_boxes(labels: dict[str, Tensor], roi_override: str) -> Tensor:
     Rows without what `roi_override` wants fall back to the landmarks, then to the stored box, then to the other way
     round. What has neither stays NaN.
     """
-    points, head = labels["landmarks"][..., :2], labels["head"]
+    points, head, stored = labels["landmarks"][..., :2], labels["head"], labels["face_box"]
+    if roi_override == "original" and bool(torch.isfinite(stored).all()):
+        return stored
     around = _first_known(bounding_box(points), bounding_box(labels["landmarks_2d"]))
-    stored = labels["face_box"]
     if roi_override == "original":
         return _first_known(stored, around)
     if roi_override == "landmarks":

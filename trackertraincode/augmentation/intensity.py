@@ -1,15 +1,19 @@
-"""Intensity augmentation as tables: on the CPU, one 256-entry table per image and one draw of noise.
+"""Intensity augmentation as tables: one 256-entry table per image and one draw of noise, on any device.
 
 Exactly 4 of the 6 operations of `OPERATIONS` in random order, each then applied with its probability; then noise. The
 same as the kornia pipeline of `intensity_kornia.py`, at a thirtieth of its time.
+
+    rng --draw_changes--> Changes --make_tables(histograms)--> (B, 256) what becomes of each grey level
+    blur, the one operation that is no table, stands between two tables
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
-
-Table = np.ndarray  # (256,) float64 in [0, 1]: what becomes of each grey level of the image
+import torch
+from torch import Tensor
 
 CHOSEN_OPERATIONS = 4
 BLUR_KERNEL, BLUR_SIGMA = 5, 1.5
@@ -17,88 +21,143 @@ NOISE_STDS = (4.0, 16.0, 32.0, 64.0)  # grey levels of 255; the k-th with probab
 NOISE_PROBABILITY = 0.25
 
 
-def equalize(table: Table, counts: np.ndarray, _: float) -> Table:
-    """Histogram equalisation. counts: (256,) pixels per grey level of the image that the table is applied to."""
-    levels = np.clip(table * 255.0, 0, 255).astype(np.int64)
-    histogram = np.bincount(levels, weights=counts, minlength=256)
-    step = int((histogram.sum() - histogram[np.flatnonzero(histogram)[-1]]) // 255)
-    if step == 0:
-        return table
-    mapped = (np.cumsum(histogram) + step // 2) // step
-    mapped = np.clip(np.concatenate([[0], mapped[:-1]]), 0, 255)
-    return mapped[levels] / 255.0
+def equalize(table: Tensor, counts: Tensor, _: Tensor) -> Tensor:
+    """Histogram equalisation. counts: (n, 256) int32, pixels per grey level of the images that tables are applied to."""
+    levels = table.long()
+    histogram = torch.zeros_like(counts).scatter_add_(1, levels, counts)
+    below = histogram.cumsum(1, dtype=torch.int32)
+    last = torch.where(histogram > 0, torch.arange(256, device=table.device), 0).amax(1, keepdim=True)
+    step = (below[:, -1:] - histogram.gather(1, last)) // 255
+    mapped = (below - histogram + step // 2) // step.clamp_min(1)
+    return torch.where(step > 0, mapped.clamp(0, 255).gather(1, levels).to(table.dtype), table)
 
 
-def posterize(table: Table, _: np.ndarray, bits: float) -> Table:
-    """Keep the upper bits of 8. Like the three below: (256,) -> (256,) in [0, 1]."""
-    levels = (table * 255.0).astype(np.int64)
-    return (levels & ~((1 << (8 - int(bits))) - 1)) / 255.0
+def posterize(table: Tensor, _: Tensor, bits: Tensor) -> Tensor:
+    """Keep the upper bits of 8. Like the three below: (n, 256) grey levels 0…255 and parameters (n, 1) -> (n, 256)."""
+    step = 2.0 ** (8.0 - bits.floor())
+    return (table.floor() / step).floor() * step
 
 
-def adjust_gamma(table: Table, _: np.ndarray, gamma: float) -> Table:
-    return table**gamma
+def adjust_gamma(table: Tensor, _: Tensor, gamma: Tensor) -> Tensor:
+    return (table / 255.0) ** gamma * 255.0
 
 
-def scale_contrast(table: Table, _: np.ndarray, factor: float) -> Table:
-    return np.clip(table * factor, 0.0, 1.0)
+def scale_contrast(table: Tensor, _: Tensor, factor: Tensor) -> Tensor:
+    return (table * factor).clamp(0.0, 255.0)
 
 
-def shift_brightness(table: Table, _: np.ndarray, factor: float) -> Table:
-    return np.clip(table + (factor - 1.0), 0.0, 1.0)
+def shift_brightness(table: Tensor, _: Tensor, factor: Tensor) -> Tensor:
+    return (table + (factor - 1.0) * 255.0).clamp(0.0, 255.0)
 
 
-BLUR = "blur"  # the one operation that is no table
+EQUALIZE, BLUR = "equalize", "blur"
+Operation = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 # name -> (operation, probability, low, high of its parameter)
-OPERATIONS: dict[str, tuple[Callable[[Table, np.ndarray, float], Table] | None, float, float, float]] = {
-    "equalize": (equalize, 0.2, 0.0, 0.0),
+OPERATIONS: dict[str, tuple[Operation | None, float, float, float]] = {
+    EQUALIZE: (equalize, 0.2, 0.0, 0.0),
     "posterize": (posterize, 0.01, 4.0, 7.0),  # whole bits 4, 5, 6
     "gamma": (adjust_gamma, 0.2, 0.5, 2.0),
     "contrast": (scale_contrast, 0.2, 0.7, 1.5),
     "brightness": (shift_brightness, 0.2, 0.7, 1.5),
     BLUR: (None, 0.1, 0.0, 0.0),
 }
+CODES = {name: code for code, name in enumerate(OPERATIONS)}
+NOTHING = -1
+_ZERO = np.zeros(1)
 
 
-def draw_steps(rng: np.random.Generator) -> list[tuple[str, float]]:
-    """Operations that one image gets: name and parameter, in order."""
-    names = list(OPERATIONS)
-    steps = []
-    for index in rng.permutation(len(names))[:CHOSEN_OPERATIONS]:
-        _, probability, low, high = OPERATIONS[names[index]]
-        parameter = float(rng.uniform(low, high))
-        if rng.random() < probability:
-            steps.append((names[index], parameter))
-    return steps
+@dataclass(frozen=True)
+class Changes:
+    """What happens to B images."""
+
+    steps: np.ndarray  # (B, 4) int64: CODES in order, NOTHING where the operation doesn't happen
+    parameters: np.ndarray  # (B, 4) float32
+    noise_std: np.ndarray  # (B,) float32 grey levels of 255
+    noise_seed: np.ndarray  # (B,) int64
+
+    def select(self, rows: slice) -> "Changes":
+        """Some of the images."""
+        return Changes(self.steps[rows], self.parameters[rows], self.noise_std[rows], self.noise_seed[rows])
+
+    def has(self, name: str) -> np.ndarray:
+        """Numbers (n,) of the images to which an operation happens."""
+        return np.flatnonzero((self.steps == CODES[name]).any(1))
 
 
-def draw_noise_std(rng: np.random.Generator) -> float:
-    """Standard deviation of the sum of all noises that were chosen, of 1."""
-    chosen = rng.random(len(NOISE_STDS)) < NOISE_PROBABILITY ** np.arange(1, len(NOISE_STDS) + 1)
-    return float(np.sqrt((np.array(NOISE_STDS)[chosen] ** 2).sum()) / 255.0)
+def draw_changes(count: int, rng: np.random.Generator) -> Changes:
+    """Of `count` images: the only random lines."""
+    probability, low, high = np.array([row[1:] for row in OPERATIONS.values()]).T
+    order = rng.permuted(np.tile(np.arange(len(OPERATIONS)), (count, 1)), axis=1)[:, :CHOSEN_OPERATIONS]
+    parameters = rng.uniform(low[order], high[order]).astype(np.float32)
+    steps = np.where(rng.random(order.shape) < probability[order], order, NOTHING)
+    noisy = rng.random((count, len(NOISE_STDS))) < NOISE_PROBABILITY ** np.arange(1, len(NOISE_STDS) + 1)
+    stds = np.sqrt((noisy * np.square(NOISE_STDS)).sum(1)).astype(np.float32)
+    return Changes(steps, parameters, stds, rng.integers(2**31, size=count))
 
 
-def apply_steps(image: np.ndarray, steps: list[tuple[str, float]]) -> np.ndarray:
-    """(H, W[, 3]) uint8 -> the same shape, float32 in [0, 1]."""
-    table = np.arange(256) / 255.0
-    base, counts = image, None
-    for name, parameter in steps:
-        operation = OPERATIONS[name][0]
-        if operation is not None:
-            counts = np.bincount(base.ravel(), minlength=256) if counts is None and name == "equalize" else counts
-            table = operation(table, counts if counts is not None else np.empty(0), parameter)
-            continue
-        smooth = cv2.GaussianBlur(table.astype(np.float32)[base], (BLUR_KERNEL, BLUR_KERNEL), BLUR_SIGMA)
-        base, table, counts = np.round(smooth * 255.0).astype(np.uint8), np.arange(256) / 255.0, None
-    return cv2.LUT(base, table.astype(np.float32))
+def make_tables(steps: np.ndarray, parameters: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """What becomes of grey levels: (B, 256) float32. steps, parameters: (B, n); counts: (B, 256), for `equalize` only."""
+    tables = np.tile(np.arange(256, dtype=np.float32), (len(steps), 1))
+    for step, parameter in zip(steps.T, parameters.T):
+        for code, (operation, *_) in enumerate(OPERATIONS.values()):
+            rows = np.flatnonzero(step == code)
+            if operation is not None and len(rows):
+                chosen = (torch.from_numpy(values[rows]) for values in (tables, counts, parameter[:, None]))
+                tables[rows] = operation(*chosen).numpy()
+    return tables
+
+
+def tabled(images: np.ndarray, changes: Changes) -> np.ndarray:
+    """(B, S, S[, 3]) uint8, blurred in place where they should be -> (B, 256) float32 tables to apply to them."""
+    after = changes.steps
+    blurred = changes.has(BLUR)
+    if len(blurred):
+        behind = np.cumsum(after == CODES[BLUR], axis=1) > 0
+        before, after = np.where(behind, NOTHING, after), np.where(behind | ~behind[:, -1:], after, NOTHING)
+        first = changes.parameters[blurred]
+        tables = make_tables(before[blurred], first, _histograms(images[blurred], before[blurred]))
+        for image, table in zip(blurred.tolist(), tables):
+            sharp = cv2.LUT(images[image], table)
+            cv2.convertScaleAbs(cv2.GaussianBlur(sharp, (BLUR_KERNEL, BLUR_KERNEL), BLUR_SIGMA), dst=images[image])
+    return make_tables(after, changes.parameters, _histograms(images, after))
+
+
+def _histograms(images: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """(B, 256) int32 pixels per grey level, of images that are equalised."""
+    counts = np.zeros((len(images), 256), np.int32)
+    for row in np.flatnonzero((steps == CODES[EQUALIZE]).any(1)).tolist():
+        counts[row] = cv2.calcHist([images[row].reshape(1, -1)], [0], None, [256], [0, 256]).ravel()
+    return counts
+
+
+def change_images(images: np.ndarray, changes: Changes) -> np.ndarray:
+    """(B, S, S[, 3]) uint8, which may be changed -> the same shape, float32 grey levels 0…255, with noise."""
+    result = np.empty(images.shape, np.float32)
+    tables = tabled(images, changes)
+    plain = (changes.steps == NOTHING).all(1).tolist()
+    for row, (std, seed) in enumerate(zip(changes.noise_std.tolist(), changes.noise_seed.tolist())):
+        out = result[row]
+        if plain[row]:
+            np.copyto(out, images[row])
+        else:
+            cv2.LUT(images[row], tables[row], dst=out)
+        if std > 0:
+            cv2.setRNGSeed(seed)
+            noise = cv2.randn(np.empty((len(out), out[0].size), np.float32), _ZERO, np.array([std]))
+            out += noise.reshape(out.shape)
+            np.clip(out, 0.0, 255.0, out=out)
+    return result
+
+
+def apply_tables(images: Tensor, intensity: Tensor) -> Tensor:
+    """On the device. (B, C, S, S) uint8 and (B, 257) tables and standard deviations -> float32 grey levels 0…255."""
+    values = intensity[:, :-1].gather(1, images.flatten(1).long()).reshape(images.shape)
+    noise = torch.randn_like(values) * intensity[:, -1, None, None, None]
+    return (values + noise).clamp(0.0, 255.0)
 
 
 def augment_image(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """(H, W[, 3]) uint8 -> the same shape, float32 grey levels 0…255; one table and one draw of noise."""
-    values = apply_steps(image, draw_steps(rng))
-    std = draw_noise_std(rng)
-    if std > 0:
-        values += np.float32(std) * rng.standard_normal(image.shape, dtype=np.float32)
-        np.clip(values, 0.0, 1.0, out=values)
-    values *= 255.0
-    return values
+    """(H, W[, 3]) uint8 -> the same shape, float32 grey levels 0…255."""
+    changed: np.ndarray = change_images(image[None].copy(), draw_changes(1, rng))[0]
+    return changed

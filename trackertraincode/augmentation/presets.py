@@ -29,6 +29,7 @@ class Preset:
     roi_override: str = "original"  # key of crop.FACTORS
     geometry: GeometryOptions | None = None  # None: nothing random
     intensity: bool = False  # as tables, on grey images
+    deferred: bool = False  # tables are made with the crops, which stay uint8, and applied on the device
     extras: tuple[str, ...] = ()  # keys of extras.EXTRAS
 
     @property
@@ -82,8 +83,10 @@ class AugmentationOptions:
         automatic = "tables" if device == "cpu" else "kornia"
         return automatic if self.augmentation == "auto" else self.augmentation
 
-    def training_preset(self, *, size: int = 129, color: bool = False, tables: bool = True) -> Preset:
-        """tables: whether intensities change on the CPU."""
+    def training_preset(
+        self, *, size: int = 129, color: bool = False, tables: bool = True, deferred: bool = False
+    ) -> Preset:
+        """tables: whether intensities change as tables; deferred: which are applied on the device."""
         geometry = replace(
             CROPS[self.crop],
             factor=FACTORS[self.roi_override],
@@ -93,8 +96,9 @@ class AugmentationOptions:
         )
         extras = tuple(name for name in EXTRAS if name in self.extras)
         return replace(
-            self.validation_preset(size=size, color=color), geometry=geometry, intensity=tables, extras=extras
-        )
+            self.validation_preset(size=size, color=color), geometry=geometry, intensity=tables, deferred=deferred,
+            extras=extras,
+        )  # fmt: skip
 
     def validation_preset(self, *, size: int = 129, color: bool = False) -> Preset:
         """Nothing random."""

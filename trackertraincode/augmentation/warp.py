@@ -1,6 +1,6 @@
 """Images into crops: decode as small as is useful, warp once, average areas when scaling down."""
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -14,26 +14,50 @@ from trackertraincode.sample.images import decode
 _REDUCTIONS: tuple[tuple[float, Literal[1, 2, 4, 8]], ...] = ((0.09, 8), (0.18, 4), (0.36, 2))
 
 
+class Warp(NamedTuple):
+    """How one encoded image becomes a crop."""
+
+    reduce: Literal[1, 2, 4, 8]  # by which the image is divided while it is decoded
+    doubled: bool  # whether the map leads to twice the size of the crop
+    matrix: np.ndarray  # (2, 3) float64, for cv2.warpAffine
+
+
+def plan_warps(maps: torch.Tensor) -> list[Warp]:
+    """(B, 2, 3) maps of image pixels to crop pixels. All factors are powers of two, so nothing is rounded."""
+    scales = affine2d.scale_of(maps).tolist()
+    reductions: list[Literal[1, 2, 4, 8]] = [
+        next((factor for limit, factor in _REDUCTIONS if scale <= limit), 1) for scale in scales
+    ]
+    factors = torch.tensor([1.0 if scale >= 1.0 else 2.0 for scale in scales], dtype=torch.float64)
+    matrices = maps.to(torch.float64) * factors[:, None, None]
+    matrices[..., :2] *= torch.tensor(reductions, dtype=torch.float64)[:, None, None]
+    return [Warp(r, s < 1.0, m) for r, s, m in zip(reductions, scales, affine2d.to_cv2(matrices))]
+
+
 def warp_crop(data: bytes, affine: torch.Tensor, size: int, *, color: bool = False) -> np.ndarray:
     """Encoded image and its map (2, 3) to crop pixels -> (size, size[, 3]) uint8; black outside of the image.
 
     Scaling up is bilinear; scaling down is a bilinear warp to twice the size and an exact 2 × 2 mean. Raises
     ImageDecodeError when the image doesn't decode.
     """
-    scale = float(affine2d.scale_of(affine))
-    reduce: Literal[1, 2, 4, 8] = next((factor for limit, factor in _REDUCTIONS if scale <= limit), 1)
-    image = decode(data, color=color, reduce=reduce)
-    if reduce > 1:
-        affine = affine2d.compose(affine, affine2d.scaling(torch.tensor([float(reduce)] * 2)))
-    return warp_array(image, affine, size, supersample=scale < 1.0)
+    return warp_planned(data, plan_warps(affine[None])[0], size, color=color)
+
+
+def warp_planned(data: bytes, warp: Warp, size: int, *, color: bool = False) -> np.ndarray:
+    """`warp_crop` by one of `plan_warps`."""
+    return _warp(decode(data, color=color, reduce=warp.reduce), warp.matrix, size, warp.doubled)
 
 
 def warp_array(image: np.ndarray, affine: torch.Tensor, size: int, *, supersample: bool) -> np.ndarray:
     """(H, W[, 3]) uint8 -> (size, size[, 3]) uint8 by a map to crop pixels."""
-    if not supersample:
-        return cv2.warpAffine(image, affine2d.to_cv2(affine), (size, size), flags=cv2.INTER_LINEAR)
-    doubled = affine2d.compose(affine2d.scaling(torch.tensor([2.0, 2.0])), affine)
-    large = cv2.warpAffine(image, affine2d.to_cv2(doubled), (2 * size, 2 * size), flags=cv2.INTER_LINEAR)
+    matrix = affine2d.to_cv2(affine.to(torch.float64) * (2.0 if supersample else 1.0))
+    return _warp(image, matrix, size, supersample)
+
+
+def _warp(image: np.ndarray, matrix: np.ndarray, size: int, doubled: bool) -> np.ndarray:
+    if not doubled:
+        return cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR)
+    large = cv2.warpAffine(image, matrix, (2 * size, 2 * size), flags=cv2.INTER_LINEAR)
     return cv2.resize(large, (size, size), interpolation=cv2.INTER_AREA)
 
 

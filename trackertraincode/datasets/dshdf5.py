@@ -10,14 +10,16 @@ Attribute spellings vary in the wild (bytes, str, "True"); everything here reads
 
 import contextlib
 import io
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import h5py
 import numpy as np
 
 from trackertraincode.datasets import heap
+from trackertraincode.datasets.mapped import MappedRows
 from trackertraincode.errors import SampleFormatError
 from trackertraincode.sample.images import encode_png, sniff
 
@@ -187,7 +189,19 @@ def read_images(path: Path, dataset: h5py.Dataset, rows: Sequence[int] | np.ndar
             images.append(_image_of_record(path, name, row, element))
         else:
             images.append(element.tobytes() if isinstance(element, np.ndarray) else b"")
-        data = images[-1]
+    return _images_only(path, name, indices, images)
+
+
+def read_stored_images(path: Path, name: str, file: BinaryIO, references: MappedRows, rows: np.ndarray) -> list[bytes]:
+    """`read_images` of a data set of files whose references are mapped, from the file's bytes; several times faster."""
+    with _named(path, f"data set '{name}'"):
+        wanted = references[rows].view(heap.REFERENCE)[:, 0]
+        images = heap.read_objects(file, os.fstat(file.fileno()).st_size, wanted)
+    return _images_only(path, name, rows, images)
+
+
+def _images_only(path: Path, name: str, rows: np.ndarray, images: list[bytes]) -> list[bytes]:
+    for row, data in zip(rows.tolist(), images):
         if sniff(data) is None:
             raise SampleFormatError(
                 f"{path}: data set '{name}', row {row} holds {len(data)} bytes that aren't a JPEG or PNG file; "

@@ -1,12 +1,12 @@
 """Files of pose samples: read them row by row or in batches, write them as a stream.
 
-    Sample --PoseWriter.write--> NAME.tmp --close--> NAME.h5 --Hdf5PoseDataset--> labels in memory, images by row
+    Sample --PoseWriter.write--> NAME.tmp --close--> NAME.h5 --Hdf5PoseDataset--> labels and images by row
 
 Field names, shapes and types are those of `sample.fields.FIELDS`.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, overload
 
@@ -36,8 +36,33 @@ class FieldCategory:
     semseg = "seg"
 
 
+class Labels(Mapping[str, np.ndarray]):
+    """Labels of a file by attribute, each (N, ...) float32, bool or int64, read whole when it is first asked for."""
+
+    def __init__(self, path: Path, names: Sequence[str], kept: dict[str, np.ndarray]) -> None:
+        """kept: those that are in memory."""
+        self._path, self._names, self.kept = path, tuple(names), kept
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self._names:
+            raise KeyError(name)
+        if name not in self.kept:
+            with open_samples(self._path) as file:
+                self.kept[name] = file.label(name)
+        return self.kept[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
 class Hdf5PoseDataset(Dataset[Sample]):
-    """All samples of one file, or of all whose names match a pattern. Labels are read once, into memory; images when asked.
+    """All samples of one file, or of all whose names match a pattern. Labels and images are read when they are asked for.
 
     Works with `torch.utils.data`: it can be pickled, and each process opens the file for itself.
     """
@@ -63,7 +88,10 @@ class Hdf5PoseDataset(Dataset[Sample]):
             for attribute in self.fields:
                 file.check(attribute)
             self._wanted = [a for a in self.fields if labels is None or a in labels]
-            self.labels = {a: file.label(a) for a in self._wanted if a in LABELS}  # (N, ...) float32, bool or int64
+            names = [a for a in self._wanted if a in LABELS]
+            self.labels = Labels(self.path, names, {a: file.label(a) for a in names if not file.shares(a)})
+            if "rotation" in names:
+                file.check_rotations()
 
     def __len__(self) -> int:
         return self._count
@@ -112,11 +140,15 @@ class Hdf5PoseDataset(Dataset[Sample]):
     def batch(self, rows: Sequence[int] | np.ndarray) -> tuple[list[bytes], dict[str, np.ndarray]]:
         """Images and labels of the given rows; labels by attribute, each (B, ...)."""
         rows = np.asarray(rows, dtype=np.int64)
-        return self.images(rows), {name: values[rows] for name, values in self.labels.items()}
+        return self.images(rows), {name: self.label(name, rows) for name in self.labels}
+
+    def label(self, name: str, rows: np.ndarray) -> np.ndarray:
+        """(n, ...) of (n,) rows, float32, bool or int64: from the file's pages, which processes share, where that goes."""
+        return self.labels.kept[name][rows] if name in self.labels.kept else self._open().label(name, rows)
 
     def samples(self, rows: Sequence[int]) -> list[Sample]:
         """The given rows as samples. Absent labels are None."""
-        return self._samples(rows, {name: values[np.asarray(rows)] for name, values in self.labels.items()})
+        return self._samples(rows, {name: self.label(name, np.asarray(rows, np.int64)) for name in self.labels})
 
     def stream(self, rows: Sequence[int] | None = None, exact: bool = False) -> Iterator[Sample]:
         """The given rows (None: all) with every label of the file, all read from disk as they are needed.

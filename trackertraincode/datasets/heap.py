@@ -22,6 +22,7 @@ REFERENCE = np.dtype([("length", "<u4"), ("address", "<u8"), ("index", "<u4")])
 COLLECTION, OBJECT = struct.Struct("<4sB3xQ"), struct.Struct("<HH4xQ")  # signature, version, bytes; index, uses, bytes
 ATTRIBUTE, CONTINUATION = 12, 16  # kinds of messages of an object's header
 BLOCK = 4096  # bytes of most collections
+ALONE = COLLECTION.size + 2 * OBJECT.size + 8  # bytes of a collection besides its only object
 
 
 @dataclass
@@ -38,23 +39,30 @@ _COMPARED: "WeakKeyDictionary[h5py.Dataset | h5py.File, _Compared]" = WeakKeyDic
 
 def check_references(file: BinaryIO, size: int, references: np.ndarray, unit: int, base: int = 0) -> None:
     """Compare references (n,) REFERENCE, whose lengths count `unit` bytes, with a file of `size` bytes from `base` on."""
-    known: dict[int, dict[int, int]] = {}
+    known: dict[int, dict[int, tuple[int, int]]] = {}
     for length, address, index in references.tolist():
         if not address:
             continue  # nothing was stored
         if address not in known:
-            known[address] = _sizes_in_collection(file, size, base + address)
-        if known[address].get(index) != length * unit:
-            raise ValueError(f"{length * unit:,} bytes are claimed where {known[address].get(index, 0):,} are stored")
+            known[address] = _objects_in_collection(file, size, base + address, _start(file, size, base + address))
+        _compare(length * unit, known[address].get(index, (0, 0))[1])
 
 
-def _sizes_in_collection(file: BinaryIO, size: int, place: int) -> dict[int, int]:
-    """Bytes of its objects by index."""
-    start = _read(file, size, place, min(BLOCK, size - place))
+def _compare(claimed: int, stored: int) -> None:
+    if claimed != stored:
+        raise ValueError(f"{claimed:,} bytes are claimed where {stored:,} are stored")
+
+
+def _start(file: BinaryIO, size: int, place: int, count: int = BLOCK) -> bytes:
+    return _read(file, size, place, min(count, size - place))
+
+
+def _objects_in_collection(file: BinaryIO, size: int, place: int, start: bytes) -> dict[int, tuple[int, int]]:
+    """First byte and bytes of its objects by index. start: the first bytes of the collection, to read less often."""
     signature, version, length = COLLECTION.unpack_from(start)
     if signature != b"GCOL" or version != 1 or place + length > size:
         raise ValueError(f"no whole heap at byte {place:,}")
-    sizes: dict[int, int] = {}
+    objects: dict[int, tuple[int, int]] = {}
     position = COLLECTION.size
     while position + OBJECT.size <= length:
         inside = position + OBJECT.size <= len(start)
@@ -63,12 +71,29 @@ def _sizes_in_collection(file: BinaryIO, size: int, place: int) -> dict[int, int
         )
         index, _, count = OBJECT.unpack(header)
         step = OBJECT.size + (count + 7) // 8 * 8 if index else count  # what is free counts its header
-        if step < OBJECT.size or position + step > length or (index and index in sizes):
+        if step < OBJECT.size or position + step > length or (index and index in objects):
             raise ValueError(f"a damaged heap at byte {place:,}")
-        sizes[index] = count
+        objects[index] = (place + position + OBJECT.size, count)
         position += step
-    sizes.pop(0, None)
-    return sizes
+    objects.pop(0, None)
+    return objects
+
+
+def read_objects(file: BinaryIO, size: int, references: np.ndarray) -> list[bytes]:
+    """What (n,) REFERENCE refer to, whose lengths count bytes, in their order; read in the order of the file."""
+    result = [b""] * len(references)
+    wanted = references.tolist()
+    for number in np.argsort(references["address"], kind="stable").tolist():
+        length, address, index = wanted[number]
+        if not address:
+            continue  # nothing was stored
+        start = _start(file, size, address, max(BLOCK, length + ALONE))
+        place, count = _objects_in_collection(file, size, address, start).get(index, (0, 0))
+        _compare(length, count)
+        inside = place - address
+        whole = inside + count <= len(start)
+        result[number] = start[inside : inside + count] if whole else _read(file, size, place, count)
+    return result
 
 
 def check_attribute(path: Path, owner: h5py.Dataset | h5py.File, name: str) -> None:

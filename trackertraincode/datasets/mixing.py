@@ -10,6 +10,7 @@ import numpy as np
 
 from trackertraincode.datasets.catalog import Chosen, Rows
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
+from trackertraincode.datasets.permutation import permuted
 from trackertraincode.errors import CatalogError
 
 COUNTS, ORDER, PASSES = range(3)  # what a seed is used for
@@ -112,14 +113,14 @@ def epoch_plan(members: Sequence[Member], samples: int, seed: int, epoch: int) -
     """(samples, 2) int64: member and row of its file, in the order in which they come.
 
     Each member comes floor or ceil of its exact share, with the exact share as expectation; a member's rows come in
-    random order, each once before any comes again, over the borders of epochs.
+    random order, each once before any comes again, over the borders of epochs. The cost doesn't grow with the rows.
     """
     counts = epoch_counts([m.weight for m in members], samples, seed, epoch)
     plan = []
     for index, (member, count, before) in enumerate(zip(members, counts[-1], counts[:-1].sum(0))):
         rows = _next_rows(member.rows, seed, index, int(before), int(count))
         plan.append(np.stack([np.full(len(rows), index), rows], axis=1))
-    return np.random.default_rng([seed, ORDER, epoch]).permutation(np.concatenate(plan))
+    return np.concatenate(plan)[permuted(np.arange(samples), samples, [seed, ORDER, epoch])]
 
 
 def epoch_counts(weights: Sequence[float], samples: int, seed: int, epoch: int) -> np.ndarray:
@@ -137,10 +138,10 @@ def epoch_counts(weights: Sequence[float], samples: int, seed: int, epoch: int) 
 
 def _next_rows(rows: np.ndarray, seed: int, member: int, before: int, count: int) -> np.ndarray:
     """(count,): entries before … before + count of the endless sequence of permutations of `rows`."""
-    parts = []
+    parts = [rows[:0]]
     while count > 0:
         number, start = divmod(before, len(rows))
-        part = np.random.default_rng([seed, PASSES, member, number]).permutation(rows)[start : start + count]
-        parts.append(part)
-        before, count = before + len(part), count - len(part)
-    return np.concatenate(parts) if parts else rows[:0]
+        places = np.arange(start, min(start + count, len(rows)))
+        parts.append(rows[permuted(places, len(rows), [seed, PASSES, member, number])])
+        before, count = before + len(places), count - len(places)
+    return np.concatenate(parts)

@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 
 from trackertraincode.datasets import dshdf5
+from trackertraincode.datasets.mapped import MappedRows, map_file, map_rows
 from trackertraincode.errors import SampleFormatError
 from trackertraincode.sample.fields import SEQUENCE_STARTS, Kind
 from trackertraincode.sample.moving import CENTRE_COUNTED, from_centres
@@ -22,6 +23,7 @@ from trackertraincode.sample.sample import BY_ATTRIBUTE, FIELDS, LABELS, LEGACY_
 
 DEFAULT_FACE_MODEL = "bfm_noneck_v3"  # of coefficients without the attribute
 QUATERNION_TOLERANCE = 0.01  # on the norm; half precision files are off by 0.001
+CHECKED_ROWS = 1 << 16  # that are looked at together
 NO_INDEX = -1  # stored for a missing number of the person
 
 Rows = Sequence[int] | np.ndarray
@@ -34,11 +36,13 @@ class SampleFile:
         """Raises SampleFormatError when the file can't be opened or has no images."""
         self.path = path
         self._file = dshdf5.open_file(path)
+        self._mapped: dict[str, MappedRows | None] = {}
         try:
             self._names = dshdf5.names_in(path, self._file)
             self._datasets = self._find()
             self._count = len(self._datasets["image"])
             self._starts_stored = dshdf5.open_dataset(path, self._file, SEQUENCE_STARTS)
+            self._bytes, self._raw = map_file(path), path.open("rb", buffering=0)
         except BaseException:
             self._file.close()
             raise
@@ -54,6 +58,8 @@ class SampleFile:
 
     def close(self) -> None:
         """Close the file."""
+        self._mapped, self._bytes = {}, self._bytes[:0].copy()
+        self._raw.close()
         self._file.close()
 
     def _find(self) -> dict[str, h5py.Dataset]:
@@ -84,6 +90,21 @@ class SampleFile:
                 dshdf5.check_sizes(self.path, found[attribute])
                 dshdf5.image_storage(found[attribute])  # a damaged attribute says so here, once
         return found
+
+    def mapped(self, attribute: str) -> MappedRows | None:
+        """Rows of a label as they are stored, or references to images, for all processes; None where HDF5 must read them."""
+        if attribute not in self._mapped:
+            dataset = self._datasets[attribute]
+            if attribute in LABELS:
+                plain = dataset.dtype.kind in "fiu" and not dshdf5.is_array_buffer(dataset)
+            else:
+                plain = dshdf5.image_storage(dataset) == dshdf5.IMAGE_BUFFER
+            self._mapped[attribute] = map_rows(self._bytes, dataset) if plain else None
+        return self._mapped[attribute]
+
+    def shares(self, attribute: str) -> bool:
+        """Whether rows of a label come from the file's pages, which all processes share, so that nobody need keep them."""
+        return self.mapped(attribute) is not None
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -185,8 +206,10 @@ class SampleFile:
 
     def _stored(self, attribute: str, rows: Rows) -> np.ndarray:
         """As the file counts, (n, ...) float32, bool or int64."""
-        field, dataset = LABELS[attribute], self._datasets[attribute]
+        field, dataset, mapped = LABELS[attribute], self._datasets[attribute], self.mapped(attribute)
         kind = {Kind.FLAG: np.bool_, Kind.INDEX: np.int64}.get(field.kind, np.float32)
+        if mapped is not None and not isinstance(rows, range):
+            return mapped[np.asarray(rows, dtype=np.int64)].astype(kind, copy=False)
         if not dshdf5.is_array_buffer(dataset):
             if isinstance(rows, range) and rows.step == 1:
                 return dshdf5.read_slice(self.path, dataset, rows.start, rows.stop).astype(kind)
@@ -223,12 +246,22 @@ class SampleFile:
         values[rounded] = (values[rounded] / norms[rounded, None]).astype(np.float32)
         return values
 
+    def check_rotations(self) -> None:
+        """Raises SampleFormatError when a quaternion isn't unit; holds a part of them in memory at once."""
+        for attribute in (a for a in self.labels if LABELS[a].kind is Kind.ROTATION):
+            for start in range(0, len(self), CHECKED_ROWS):
+                self.label(attribute, np.arange(start, min(start + CHECKED_ROWS, len(self))))
+
     def images(self, rows: Rows, attribute: str = "image") -> list[bytes]:
         """Encoded images, or with "segmentation" label images, of the given rows, in their order.
 
         Raises SampleFormatError naming file, data set and row when one is missing or no JPEG or PNG.
         """
-        return dshdf5.read_images(self.path, self._datasets[attribute], rows)
+        references = self.mapped(attribute)
+        if references is None:
+            return dshdf5.read_images(self.path, self._datasets[attribute], rows)
+        wanted = np.asarray(rows, dtype=np.int64)
+        return dshdf5.read_stored_images(self.path, self.name(attribute), self._raw, references, wanted)
 
 
 def bad_quaternions(values: np.ndarray) -> np.ndarray:

@@ -113,6 +113,15 @@ class ShardedFile:
         for number in range(len(self._files)):
             self._shard(number).check(attribute)
 
+    def shares(self, attribute: str) -> bool:
+        """As SampleFile's; persons are looked at all together."""
+        return attribute != "individual" and all(self._shard(n).shares(attribute) for n in range(len(self._files)))
+
+    def check_rotations(self) -> None:
+        """As SampleFile's."""
+        for number in range(len(self._files)):
+            self._shard(number).check_rotations()
+
     def raw(self, attribute: str, rows: Rows | None = None, exact: bool = False) -> np.ndarray:
         """(n, ...) as SampleFile's."""
         return self._gathered(lambda shard, rows: shard.raw(attribute, rows, exact), rows)

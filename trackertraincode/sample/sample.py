@@ -83,6 +83,9 @@ class Batch:
     dataset: Tensor  # (B,) long: which data set of the mixture
     row: Tensor  # (B,) long: row in that data set's file
     weight: Tensor  # (B,) factor of this row's losses
+    intensity: Tensor | None = (
+        None  # (B, 257) what becomes of grey levels 0…255, standard deviation of noise; None: nothing
+    )
 
     def __getattr__(self, label: str) -> Tensor:
         try:
@@ -111,13 +114,17 @@ class Batch:
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything (B, ...) by name, labels as the rest."""
-        return {name: value for name, value in vars(self).items() if name != "labels"} | self.labels
+        known = {name: value for name, value in vars(self).items() if name != "labels" and value is not None}
+        return known | self.labels
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> "Batch":
         return make_batch(**{name: function(value) for name, value in self.tensors().items()})
 
 
-def make_batch(image: Tensor, dataset: Tensor, row: Tensor, weight: Tensor | None = None, **labels: Tensor) -> Batch:
+def make_batch(
+    image: Tensor, dataset: Tensor, row: Tensor, weight: Tensor | None = None, intensity: Tensor | None = None,
+    **labels: Tensor,
+) -> Batch:  # fmt: skip
     """A batch from the labels (B, ...) that are known; the others become NaN rows."""
     count = image.shape[0]
     unknown = [name for name in labels if name not in BATCH_LABELS]
@@ -128,7 +135,7 @@ def make_batch(image: Tensor, dataset: Tensor, row: Tensor, weight: Tensor | Non
         for name, shape in BATCH_LABELS.items()
     }
     weight = torch.ones(count) if weight is None else weight
-    return Batch(image=image, labels=values, dataset=dataset, row=row, weight=weight)
+    return Batch(image=image, labels=values, dataset=dataset, row=row, weight=weight, intensity=intensity)
 
 
 def concatenate(batches: Sequence[Batch]) -> Batch:

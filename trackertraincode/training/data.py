@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import lightning as L
+import torch
 from torch.utils.data import DataLoader
 
 from trackertraincode.augmentation.loader import TrainBatches, ValidationBatches, make_loader
@@ -17,6 +18,7 @@ from trackertraincode.datasets.mixing import Member, open_mixture, open_whole
 from trackertraincode.errors import UserError
 from trackertraincode.files import files_of
 from trackertraincode.options import check, option
+from trackertraincode.sample.packed import PackedBatch
 from trackertraincode.sample.sample import Batch
 from trackertraincode.training.pace import AUTO, check_pace
 from trackertraincode.workers import default_workers
@@ -120,6 +122,10 @@ class PoseData(L.LightningDataModule):
             return []
         return Remembered(make_loader(self.validation_batches(), min(self.workers, 2), pin_memory=self._pinned()))
 
+    def transfer_batch_to_device(self, batch: PackedBatch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Two copies, which a GPU makes while it computes."""
+        return batch.to(device, non_blocking=device.type == "cuda").unpack()
+
     def train_batches(self, *, whole: bool = False) -> TrainBatches:
         """The random batches, of which this process takes its part, or all where it works alone (`whole`)."""
         return TrainBatches(
@@ -153,21 +159,21 @@ class Remembered:
 
     def __init__(self, loader: DataLoader) -> None:
         self._loader: DataLoader | None = loader
-        self._batches: list[Batch | UserError] = []
+        self._batches: list[PackedBatch | UserError] = []
         self._count = len(loader)
 
     def __len__(self) -> int:
         return self._count
 
-    def __iter__(self) -> Iterator[Batch | UserError]:
+    def __iter__(self) -> Iterator[PackedBatch | UserError]:
         if self._loader is None:
             yield from self._batches
             return
-        batches: list[Batch | UserError] = []
+        batches: list[PackedBatch | UserError] = []
         size = 0
         for batch in self._loader:
             yield batch
-            size += sum(value.nbytes for value in batch.tensors().values()) if isinstance(batch, Batch) else 0
+            size += sum(value.nbytes for value in batch) if isinstance(batch, PackedBatch) else 0
             batches = [*batches, batch] if size <= REMEMBERED else []
         if len(batches) == self._count:
             self._batches, self._loader = batches, None  # and its processes end

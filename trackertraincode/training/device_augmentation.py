@@ -1,4 +1,4 @@
-"""What happens to a batch on the device, after it was loaded: kornia's intensities, the plugin's brightness, units."""
+"""What happens to a batch on the device: tables or kornia's intensities, the plugin's brightness, units."""
 
 from dataclasses import replace
 
@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from trackertraincode.augmentation.extras import plugin_brightness
+from trackertraincode.augmentation.intensity import apply_tables
 from trackertraincode.augmentation.intensity_kornia import KorniaIntensity
 from trackertraincode.augmentation.units import normalize
 from trackertraincode.sample.sample import Batch
@@ -25,10 +26,12 @@ class DeviceAugmentation(nn.Module):
     def forward(self, batch: Batch, random: bool) -> Batch:
         """random: False for validation, where nothing but the units changes."""
         image = batch.image
+        if batch.intensity is not None:
+            image = apply_tables(image, batch.intensity)
         if random and self.intensity is not None:
             image = self.intensity(image)
         values = normalize(image)
         if random and self.plugin and image.shape[1] == 1:
             chosen = torch.rand(len(image), device=image.device) < PLUGIN_SHARE
             values = torch.where(chosen[:, None, None, None], plugin_brightness(image), values)
-        return replace(batch, image=values)
+        return replace(batch, image=values, intensity=None)

@@ -70,10 +70,10 @@ def _batches(data: PoseData, augment: DeviceAugmentation, device: torch.device, 
     augment.to(device)
     count = max(1, BATCH_NORM_SAMPLES // data.batchsize)
     for _, item in zip(range(count), loader):
-        yield augment(checked(item).to(device), True)
+        yield augment(checked(item).to(device).unpack(), True)
 
 
 def _validation(data: PoseData, augment: DeviceAugmentation, device: torch.device) -> Iterator[Batch]:
     augment.to(device)
     for item in make_loader(data.validation_batches(whole=True), min(2, data.workers)):
-        yield augment(checked(item).to(device), False)
+        yield augment(checked(item).to(device).unpack(), False)

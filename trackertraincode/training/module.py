@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from trackertraincode.augmentation.loader import checked
 from trackertraincode.errors import UserError
 from trackertraincode.models.pose_network import PoseNetwork
+from trackertraincode.sample.packed import PackedBatch
 from trackertraincode.sample.sample import Batch, Prediction
 from trackertraincode.training.callbacks.batch_norm import batch_norms
 from trackertraincode.training.device_augmentation import DeviceAugmentation
@@ -87,7 +88,7 @@ class PoseTraining(L.LightningModule):
         self._steps += 1
         return {"loss": loss, "parts": parts}
 
-    def on_before_batch_transfer(self, batch: Batch | UserError, dataloader_idx: int) -> Batch:
+    def on_before_batch_transfer(self, batch: PackedBatch | UserError, dataloader_idx: int) -> PackedBatch:
         """Raises the UserError that a worker met."""
         return checked(batch)
 

@@ -78,10 +78,13 @@ def train(request: TrainRequest) -> Path:
 def make_data(config: TrainConfig, members: Members, network: PoseNetwork) -> PoseData:
     """Loaders of the crops that the network wants; on CPUs, they get a core of their own."""
     size, color = config.network.input_size, config.network.channels == 3
+    training = config.augmentation.training_preset(
+        size=size, color=color, tables=_intensity(config) == "tables", deferred=config.machine.device_type != "cpu"
+    )
     data = PoseData(
         config.data,
         members,
-        training=config.augmentation.training_preset(size=size, color=color, tables=_intensity(config) == "tables"),
+        training=training,
         validation=config.augmentation.validation_preset(size=size, color=color),
         face_model=network.config.face_model,
         batchsize=config.optimisation.batchsize,

@@ -24,7 +24,7 @@ class PredictionImages(L.Callback):
         data = trainer.datamodule  # type: ignore[attr-defined]
         if not (trainer.is_global_zero and self._every and done % self._every == 0 and data.members.validation):
             return
-        batch = checked(data.validation_batches()[0])
+        batch = checked(data.validation_batches()[0]).unpack()
         batch = batch.select(torch.arange(min(SHOWN, len(batch))))
         prediction = pl_module.predict(batch.to(pl_module.device)).to("cpu")
         write_image(self._folder / f"epoch_{done:04d}.png", contact_sheet(draw_batch(batch, prediction), COLUMNS))

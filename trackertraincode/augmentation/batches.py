@@ -1,0 +1,152 @@
+"""One batch: faces of a mixture as crops and normalised labels. `draw` has all the random lines, the rest is pure.
+
+members and rows --HDF5--> JPEG bytes, labels --crop_maps--> maps --warp, move--> PackedBatch: pixels, labels in [-1, 1]
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trackertraincode.augmentation.crop import Geometry, crop_boxes, crop_maps, crop_squares, draw_geometry
+from trackertraincode.augmentation.extras import apply_extras
+from trackertraincode.augmentation.intensity import Changes, change_images, draw_changes, tabled
+from trackertraincode.augmentation.presets import Preset
+from trackertraincode.augmentation.warp import plan_warps, warp_planned
+from trackertraincode.datasets.mixing import Member
+from trackertraincode.errors import SampleFormatError
+from trackertraincode.geometry.affine2d import compose, pixels_to_normalized
+from trackertraincode.sample.images import ImageDecodeError
+from trackertraincode.sample.moving import move
+from trackertraincode.sample.packed import PackedBatch, pack
+from trackertraincode.sample.sample import BATCH_LABELS
+
+GEOMETRY, INTENSITY, EXTRA = 10, 11, 12  # what a seed is used for (datasets.mixing uses smaller numbers)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Random numbers of B faces; None where nothing is random."""
+
+    geometry: Geometry
+    changes: Changes | None = None
+    extras: Sequence[np.random.SeedSequence] | None = None  # of a generator for each image
+
+    def select(self, rows: slice) -> "Drawn":
+        """Some of the faces."""
+        changes = None if self.changes is None else self.changes.select(rows)
+        return Drawn(self.geometry.select(rows), changes, self.extras and self.extras[rows])
+
+
+def draw(preset: Preset, count: int, seed: Sequence[int]) -> Drawn:
+    """Of `count` faces, which is cheaper the more they are."""
+    assert preset.geometry is not None, "training crops are random"
+    geometry = draw_geometry(count, preset.geometry, np.random.default_rng([*seed, GEOMETRY]))
+    changes = draw_changes(count, np.random.default_rng([*seed, INTENSITY])) if preset.intensity else None
+    return Drawn(geometry, changes, np.random.SeedSequence([*seed, EXTRA]).spawn(count) if preset.extras else None)
+
+
+def load_batch(
+    members: Sequence[Member], entries: np.ndarray, preset: Preset, drawn: Drawn, face_model: str | None
+) -> PackedBatch:
+    """entries (B, 2): member and row. Returns grey or RGB crops as pixels 0…255 and labels in [-1, 1] of the crop.
+
+    Images are uint8, or float32 where intensities were changed. Raises SampleFormatError naming file and row.
+    """
+    images, labels = read_entries(members, entries, face_model)
+    boxes = crop_boxes(labels, preset.roi_override)
+    check_boxes(members, entries, boxes)
+    maps = crop_maps(crop_squares(boxes, drawn.geometry), drawn.geometry, preset.size)
+    warps = plan_warps(maps)
+
+    def crop(i: int) -> np.ndarray:
+        try:
+            return warp_planned(images[i], warps[i], preset.size, color=preset.color)
+        except ImageDecodeError as error:
+            path = members[entries[i, 0]].dataset.path
+            raise SampleFormatError(
+                f"{path}: data set 'images', row {entries[i, 1]} doesn't decode ({error}); convert the archive again."
+            ) from error
+
+    moved = move(labels, compose(pixels_to_normalized(preset.size), maps), face_model)
+    return make_packed(members, entries, crop, moved, preset, drawn)
+
+
+def make_packed(
+    members: Sequence[Member], entries: np.ndarray, crop: Callable[[int], np.ndarray], moved: dict[str, Tensor],
+    preset: Preset, drawn: Drawn,
+) -> PackedBatch:  # fmt: skip
+    """crop: number -> (S, S[, 3]) uint8; moved: labels (B, ...) in [-1, 1] of the crops, of which only trained ones stay."""
+    crops = np.empty((len(entries), preset.size, preset.size, *((3,) if preset.color else ())), np.uint8)
+    for i in range(len(entries)):
+        crops[i] = crop(i)
+        if drawn.extras is not None:
+            crops[i] = apply_extras(crops[i], preset.extras, np.random.default_rng(drawn.extras[i]))
+    intensity, changes = None, drawn.changes
+    if changes is not None and preset.deferred:
+        intensity = torch.from_numpy(np.concatenate([tabled(crops, changes), changes.noise_std[:, None]], axis=1))
+    elif changes is not None:
+        crops = change_images(crops, changes)
+    _drop_untrained(moved, members, entries)
+    pixels, index = torch.from_numpy(crops), torch.from_numpy(entries)
+    return pack(
+        pixels.permute(0, 3, 1, 2).contiguous() if preset.color else pixels[:, None],
+        moved,
+        weight=torch.tensor([member.loss_weight for member in members])[index[:, 0]],
+        dataset=index[:, 0],
+        row=index[:, 1],
+        intensity=intensity,
+    )
+
+
+def read_entries(
+    members: Sequence[Member], entries: np.ndarray, face_model: str | None
+) -> tuple[list[bytes], dict[str, Tensor]]:
+    """(B, 2) members and rows -> B images, and (B, ...) labels in their pixels, NaN where absent or not to be trained on."""
+    images: list[bytes] = [b""] * len(entries)
+    for index, places in _of_each_member(entries):
+        for place, image in zip(places.tolist(), members[index].dataset.images(entries[places, 1])):
+            images[place] = image
+    return images, read_labels(members, entries, face_model)
+
+
+def read_labels(members: Sequence[Member], entries: np.ndarray, face_model: str | None) -> dict[str, Tensor]:
+    """(B, 2) members and rows -> (B, ...) in pixels of the images, NaN where absent or not to be trained on."""
+    labels = {name: np.full((len(entries), *shape), np.nan, np.float32) for name, shape in BATCH_LABELS.items()}
+    for index, places in _of_each_member(entries):
+        member = members[index]
+        for name, values in labels.items():
+            if name in member.dataset.labels:
+                values[places] = member.dataset.label(name, entries[places, 1])
+        if not member.depth_known:
+            labels["landmarks"][places, :, 2] = np.nan
+        if member.dataset.face_model != face_model:
+            labels["shape"][places] = np.nan
+    return {name: torch.from_numpy(values) for name, values in labels.items()}
+
+
+def _of_each_member(entries: np.ndarray) -> list[tuple[int, np.ndarray]]:
+    """Members that occur, each with the places where it does."""
+    return [(int(index), np.flatnonzero(entries[:, 0] == index)) for index in np.unique(entries[:, 0])]
+
+
+def _drop_untrained(labels: dict[str, Tensor], members: Sequence[Member], entries: np.ndarray) -> None:
+    """Labels that a member has but doesn't train become NaN; they were needed until here, for the crop."""
+    for index, places in _of_each_member(entries):
+        for name in BATCH_LABELS:
+            if name not in members[index].labels:
+                labels[name][torch.from_numpy(places)] = torch.nan
+
+
+def check_boxes(members: Sequence[Member], entries: np.ndarray, boxes: Tensor) -> None:
+    """Raises SampleFormatError for the first row whose (B, 4) box can't be cropped."""
+    wrong = torch.nonzero(~torch.isfinite(boxes).all(-1) | (boxes[:, 2:] <= boxes[:, :2]).any(-1))
+    if len(wrong):
+        member, row = entries[int(wrong[0])]
+        box = [round(v, 1) for v in boxes[int(wrong[0])].tolist()]
+        raise SampleFormatError(
+            f"{members[member].dataset.path}: row {row} has no usable face box or landmarks to crop (found {box}); "
+            "check the file with scripts/dscheck.py and take such rows out with scripts/dsfilter.py."
+        )

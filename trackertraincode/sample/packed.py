@@ -1,0 +1,62 @@
+"""A batch as the two tensors that travel from loaders to devices: crops, and all numbers of a face in one row.
+
+labels (B, ...) by name --pack--> PackedBatch(image, values) --.to(device)--> --unpack--> Batch, whose labels are views
+"""
+
+from collections.abc import Mapping
+from itertools import accumulate
+from math import prod
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from trackertraincode.sample.sample import BATCH_LABELS, Batch, make_batch
+
+_WIDTHS = [prod(shape) for shape in BATCH_LABELS.values()]
+COLUMNS = {  # label -> its columns
+    name: slice(end - width, end) for name, end, width in zip(BATCH_LABELS, accumulate(_WIDTHS), _WIDTHS)
+}
+WEIGHT, DATASET, ROW = range(sum(_WIDTHS), sum(_WIDTHS) + 3)  # the last two hold the bits of int32
+WIDTH = ROW + 1
+INTENSITY_WIDTH = 256 + 1  # more columns where intensities change on the device: a table, a standard deviation
+
+
+class PackedBatch(NamedTuple):
+    """B faces as two tensors."""
+
+    image: Tensor  # (B, C, S, S) uint8 or float32 pixels 0…255
+    values: Tensor  # (B, WIDTH), or with tables (B, WIDTH + INTENSITY_WIDTH), float32
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> "PackedBatch":
+        """The same batch on another device, which never waits where the memory is page-locked."""
+        return PackedBatch(*(value.to(device, non_blocking=non_blocking) for value in self))
+
+    def unpack(self) -> Batch:
+        """The same numbers with names; nothing is copied but numbers of data sets and rows."""
+        count = len(self.values)
+        return make_batch(
+            self.image,
+            self.values[:, DATASET].view(torch.int32).long(),
+            self.values[:, ROW].view(torch.int32).long(),
+            self.values[:, WEIGHT],
+            self.values[:, WIDTH:] if self.values.shape[1] > WIDTH else None,
+            **{name: self.values[:, COLUMNS[name]].reshape(count, *shape) for name, shape in BATCH_LABELS.items()},
+        )
+
+
+def pack(
+    image: Tensor, labels: Mapping[str, Tensor], *, weight: Tensor, dataset: Tensor, row: Tensor,
+    intensity: Tensor | None = None,
+) -> PackedBatch:  # fmt: skip
+    """labels: all of BATCH_LABELS, (B, ...); weight, dataset, row: (B,). intensity: (B, INTENSITY_WIDTH), as in Batch."""
+    count = len(image)
+    values = image.new_empty((count, WIDTH + (0 if intensity is None else INTENSITY_WIDTH)), dtype=torch.float32)
+    for name, columns in COLUMNS.items():
+        values[:, columns] = labels[name].reshape(count, -1)
+    values[:, WEIGHT] = weight
+    values[:, DATASET].view(torch.int32).copy_(dataset)
+    values[:, ROW].view(torch.int32).copy_(row)
+    if intensity is not None:
+        values[:, WIDTH:] = intensity
+    return PackedBatch(image, values)
