@@ -214,7 +214,7 @@ VICTIM = "AFLW2000/image00002"
         ("mat", lambda d: b"MATLAB 5.0 junk" * 9, "image00002.mat: not a readable .mat file"),
         ("mat", lambda d: d[: len(d) // 2], "image00002.mat: not a readable .mat file"),
         ("jpg", lambda d: b"no picture", "image00002.jpg: 10 bytes, not a JPEG"),
-        ("jpg", lambda d: d[: len(d) // 2], "image00002.jpg: 2190 bytes of JPEG, cut off before the end"),
+        ("jpg", lambda d: d[:1500], "image00002.jpg: 1500 bytes of JPEG, cut off before the end"),
         ("jpg", lambda d: None, "member 'AFLW2000/image00002.jpg' is missing"),
     ],
 )

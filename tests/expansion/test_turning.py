@@ -27,7 +27,7 @@ POSES = ((5.0, 30.0, -10.0), (-12.0, 60.0, 8.0), (3.0, 88.0, 2.0))
 
 @pytest.fixture(scope="module")
 def face(rendered: Callable[..., Sample]) -> Face:
-    return load_face(rendered(), MODEL, MODEL.name)
+    return load_face(rendered(1), MODEL, MODEL.name)
 
 
 def test_labels_of_the_published_tool_are_reproduced(shared_data: Path) -> None:

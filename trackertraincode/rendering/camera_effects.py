@@ -116,7 +116,7 @@ def _colours(image: np.ndarray, values: Values, _: np.random.Generator) -> np.nd
     warm, green, saturation = values
     image = image * np.array([1.0 + warm, 1.0 + green, 1.0 - warm], np.float32)
     grey = _grey(image)
-    return grey + np.float32(saturation) * (image - grey)
+    return cv2.addWeighted(image, saturation, cv2.merge([grey] * 3), 1.0 - saturation, 0.0)
 
 
 def _grey(image: np.ndarray) -> np.ndarray:

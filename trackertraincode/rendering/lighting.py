@@ -7,6 +7,7 @@ import numpy as np
 from trackertraincode.rendering.rasterizer import Surface, front_faces, rasterize
 
 SHADOW_MAP, REACH = 128, 1.9  # pixels; head radii from the middle of the head to the map's edges
+MIDDLE = np.array([0.0, 0.3, 0.6])  # of the head, head radii
 WRAP = 0.12  # light reaches a little around, as it does under skin
 
 
@@ -93,36 +94,38 @@ def shade(lit: Lit, lighting: Lighting) -> np.ndarray:
     around = 0.5 * (lighting.sky + lighting.ground) + 0.5 * (lighting.sky - lighting.ground) * up
     around = np.clip(around + lighting.side * n[:, 0], 0.0, None) * lit.openness
     total = np.repeat(around[:, None], 3, axis=1)
-    mirrored = np.zeros(len(n))
+    mirrored = np.zeros(len(n), np.float32)
     hairy = (lit.tangents**2).sum(1) > 0.5
     for index, lamp in enumerate(lighting.lamps):
-        direction = np.array(lamp.direction)
+        direction = np.array(lamp.direction, np.float32)
         amount = np.clip((n @ direction + WRAP) / (1.0 + WRAP), 0.0, 1.0) * lamp.strength
-        halfway = direction + [0.0, 0.0, -1.0]
-        halfway /= np.linalg.norm(halfway) + 1e-9
+        halfway = direction - np.array([0.0, 0.0, 1.0], np.float32)
+        halfway = (halfway / (np.linalg.norm(halfway) + 1e-9)).astype(np.float32)
         facing = np.clip(n @ halfway, 0.0, 1.0)
         along = lit.tangents[hairy] @ halfway
         facing[hairy] = np.sqrt(np.clip(1.0 - along**2, 0.0, 1.0)) * (facing[hairy] > 0)
-        shine = facing**lit.sharpness * lamp.strength
+        shining = np.flatnonzero(facing > 0.6)  # elsewhere, no highlight is left
+        shine = facing[shining] ** lit.sharpness[shining] * np.float32(lamp.strength)
         if index == 0:
-            amount, shine = amount * lit.visibility, shine * lit.visibility
-        total += amount[:, None] * np.array(lamp.tint)
-        mirrored += shine
+            amount, shine = amount * lit.visibility, shine * lit.visibility[shining]
+        total += amount[:, None] * np.array(lamp.tint, np.float32)
+        mirrored[shining] += shine
     return lit.albedo * total + (lit.gloss * mirrored)[:, None]
 
 
 def lamp_visibility(
-    points: np.ndarray, casters: np.ndarray, direction: tuple[float, float, float], unit: float, softness: float
+    points: np.ndarray, casters: np.ndarray, direction: tuple[float, float, float], softness: float
 ) -> np.ndarray:
     """Share (V,) of a lamp's light that reaches points (V, 3) past triangles (T, 3) of them; those are at the first ones.
 
-    unit: of a head radius; points count from the head's origin. What is far from the head is lit.
+    Lengths in head radii; points count from the head's origin. What is far from the head is lit.
     """
     forward = -np.array(direction)
     right = np.cross([0.0, 1.0, 0.0] if abs(forward[1]) < 0.9 else [1.0, 0.0, 0.0], forward)
     right /= np.linalg.norm(right)
     axes = np.stack([right, np.cross(forward, right), forward], axis=1)
-    view = (points - [0.0, 0.3 * unit, 0.6 * unit]) @ axes * (SHADOW_MAP / (2.0 * REACH * unit))
+    scaled = axes * (SHADOW_MAP / (2.0 * REACH))
+    view = points.astype(np.float32) @ scaled.astype(np.float32) - (MIDDLE @ scaled).astype(np.float32)
     view[:, :2] += SHADOW_MAP / 2
     z = view[:, 2]
     used = int(casters.max()) + 1
@@ -134,10 +137,13 @@ def lamp_visibility(
     limit = depth - 0.06 * SHADOW_MAP / (2.0 * REACH) / range_z
     spread = max(softness * SHADOW_MAP / (2.0 * REACH), 0.7)
     total = np.zeros(len(points), np.float32)
-    for dx, dy in ((-1, -1), (1, -1), (-1, 1), (1, 1), (0, 0)):
-        column, row = (view[:, :2] + spread * np.array([dx, dy])).astype(np.intp).T.clip(0, SHADOW_MAP - 1)
-        total += limit <= nearest[row, column]
-    return total / 5.0
+    x, y = np.ascontiguousarray(view[:, :2].T, np.float32)
+    (left, beyond), (top, bottom) = (
+        [np.clip(v + sign * spread, 0, SHADOW_MAP - 1).astype(np.int32) for sign in (-1, 1)] for v in (x, y)
+    )
+    for row, column in ((top, left), (top, beyond), (bottom, left), (bottom, beyond)):
+        total += limit <= nearest.ravel()[row * SHADOW_MAP + column]
+    return total / 4.0
 
 
 def openness(points: np.ndarray, triangles: np.ndarray, normals: np.ndarray, directions: int = 48) -> np.ndarray:
@@ -150,6 +156,6 @@ def openness(points: np.ndarray, triangles: np.ndarray, normals: np.ndarray, dir
     ):
         facing = np.clip(normals @ direction, 0.0, 1.0)
         x, y, z = (float(v) for v in direction)
-        total += facing * lamp_visibility(points, triangles, (x, y, z), 1.0, 0.0)
+        total += facing * lamp_visibility(points, triangles, (x, y, z), 0.0)
         most += facing
     return total / most

@@ -35,6 +35,7 @@ def parts_of(
     person: Person, local: np.ndarray, expression: np.ndarray, gaze: tuple[float, float], R: np.ndarray
 ) -> list[Part]:
     """All parts. local: (V, 3) vertices of the deformed head in its own frame; R: (3, 3) head to image."""
+    R = R.astype(np.float32)
     return [
         *_head_and_hair(person, local, expression, gaze, R), *_headwear(person, R), *_glasses(person, local, R),
         _body(person, R),

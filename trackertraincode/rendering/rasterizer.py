@@ -30,9 +30,10 @@ def join_surfaces(surfaces: list[Surface]) -> Surface:
 
 def front_faces(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     """(V, 3), (T, 3) -> (N, 3): those wound towards the viewer: all that shows of a closed mesh, in half the time."""
-    a, b, c = (points[triangles[:, i], :2].T for i in range(3))
-    (ux, uy), (vx, vy) = b - a, c - a
-    return triangles[ux * vy - uy * vx < 0]
+    x, y = np.ascontiguousarray(points[:, :2].T, np.float32)
+    a, b, c = triangles.T
+    ax, ay = x[a], y[a]
+    return triangles[(x[b] - ax) * (y[c] - ay) < (y[b] - ay) * (x[c] - ax)]
 
 
 def rasterize(surface: Surface, width: int, height: int, *, flat: bool = False) -> tuple[np.ndarray, np.ndarray]:
@@ -61,7 +62,7 @@ def rasterize(surface: Surface, width: int, height: int, *, flat: bool = False) 
 
 
 def vertex_normals(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    """(V, 3) unit normals, area weighted; those of outward wound triangles point outwards."""
+    """(V, 3) float32 unit normals, area weighted; those of outward wound triangles point outwards."""
     a, b, c = (points[triangles[:, i]].T for i in range(3))
     ux, uy, uz = b - a
     vx, vy, vz = c - a
@@ -69,4 +70,5 @@ def vertex_normals(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     normals = np.empty((len(points), 3))
     for axis, area in enumerate((uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx)):
         normals[:, axis] = np.bincount(index, np.repeat(area, 3), minlength=len(points))
-    return normals / np.maximum(np.sqrt((normals**2).sum(1, keepdims=True)), 1e-12)
+    length = np.sqrt(normals[:, 0] ** 2 + normals[:, 1] ** 2 + normals[:, 2] ** 2)
+    return (normals / np.maximum(length, 1e-12)[:, None]).astype(np.float32)

@@ -140,21 +140,21 @@ def _lit_surface(parts: list[Part], lighting: Lighting, model: HeadModel, center
     """All parts as one surface in pixels, in their light; exposed so that the face has the wanted brightness."""
     counts = [len(part.points) for part in parts]
     starts = np.cumsum([0, *counts[:-1]])
-    points = np.concatenate([part.points for part in parts])
+    points = np.concatenate([part.points.astype(np.float32) for part in parts])
     triangles = [part.triangles + start for part, start in zip(parts, starts)]
     casters = np.concatenate([t for part, t in zip(parts, triangles) if part.name in CASTERS])
-    visibility = lamp_visibility(points, casters, lighting.lamps[0].direction, 1.0, lighting.softness)
-    points *= radius
-    points[:, :2] += center
+    visibility = lamp_visibility(points, casters, lighting.lamps[0].direction, lighting.softness)
+    points = points * np.float32(radius)
+    points[:, :2] += center.astype(np.float32)
 
     def each(values: list[np.ndarray | float]) -> np.ndarray:
-        return np.concatenate([np.broadcast_to(v, n) for v, n in zip(values, counts)])
+        return np.concatenate([np.broadcast_to(np.asarray(v, np.float32), n) for v, n in zip(values, counts)])
 
     lit = Lit(
         points=points,
-        normals=np.concatenate([part.normals for part in parts]),
-        tangents=np.concatenate([np.zeros_like(p.points) if p.tangents is None else p.tangents for p in parts]),
-        albedo=np.concatenate([part.albedo for part in parts]),
+        normals=np.concatenate([part.normals.astype(np.float32) for part in parts]),
+        tangents=np.concatenate([_tangents(part) for part in parts]),
+        albedo=np.concatenate([part.albedo.astype(np.float32) for part in parts]),
         gloss=each([part.gloss for part in parts]),
         sharpness=each([part.sharpness for part in parts]),
         openness=each([part.openness for part in parts]),
@@ -169,6 +169,11 @@ def _lit_surface(parts: list[Part], lighting: Lighting, model: HeadModel, center
         colors *= lighting.level * (0.4 + albedo) / max(grey, 1e-3)
     drawn = [_seen(part, points, t) for part, t in zip(parts, triangles)]
     return Surface(points, np.concatenate(drawn), np.clip(colors, 0, 1).astype(np.float32))
+
+
+def _tangents(part: Part) -> np.ndarray:
+    """(V, 3) float32."""
+    return np.zeros(part.points.shape, np.float32) if part.tangents is None else part.tangents.astype(np.float32)
 
 
 def _seen(part: Part, points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
