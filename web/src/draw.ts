@@ -1,6 +1,7 @@
 /** Draws a pose over its frame, in the colours of trackertraincode/visualize.py. */
 
 import type { Drawn } from "./messages.ts";
+import { axes } from "./openness.ts";
 import type { HeadPose } from "./tracker.ts";
 
 const AXIS_COLOURS = ["#ff3c3c", "#3cdc3c", "#5078ff"]; // x right, y down, z into the screen
@@ -55,21 +56,15 @@ function drawLandmarks(context: Context, landmarks: Float64Array): void {
 
 /** From the head centre, one head radius long; the one that points at the viewer comes last. */
 function drawAxes(context: Context, pose: HeadPose, width: number): void {
-  const norm = Math.hypot(...pose.rotation);
-  const [i, j, k, w] = pose.rotation.map((value) => value / norm);
-  const axes = [
-    [1 - 2 * (j * j + k * k), 2 * (i * j + k * w), 2 * (i * k - j * w)],
-    [2 * (i * j - k * w), 1 - 2 * (i * i + k * k), 2 * (j * k + i * w)],
-    [2 * (i * k + j * w), 2 * (j * k - i * w), 1 - 2 * (i * i + j * j)],
-  ];
+  const directions = axes(pose.rotation);
   const [x, y, radius] = pose.head;
   context.lineWidth = width;
   context.lineCap = "round";
-  for (const axis of [0, 1, 2].sort((a, b) => axes[b][2] - axes[a][2])) {
+  for (const axis of [0, 1, 2].sort((a, b) => directions[b][2] - directions[a][2])) {
     context.strokeStyle = AXIS_COLOURS[axis];
     context.beginPath();
     context.moveTo(x, y);
-    context.lineTo(x + radius * axes[axis][0], y + radius * axes[axis][1]);
+    context.lineTo(x + radius * directions[axis][0], y + radius * directions[axis][1]);
     context.stroke();
   }
 }

@@ -2,6 +2,7 @@
 
 import { lineOf, UserError } from "./errors.ts";
 import type { Call, Calls, Drawn, Reply } from "./messages.ts";
+import { openness } from "./openness.ts";
 import { Recorder } from "./recorder.ts";
 import { halt, nextFrame, openCamera, openImage, play } from "./source.ts";
 import { Timing } from "./timing.ts";
@@ -151,6 +152,9 @@ function showPose(pose: HeadPose | null): void {
   });
   const [x, y, z] = pose?.positionMm ?? [0, 0, 0];
   put("position", pose ? [-z, y, -x].map((value) => number(value, 0)).join(", ") : "no face");
+  const open = pose?.landmarks && openness(pose.landmarks, pose.rotation).map((share) => share.toFixed(2));
+  put("eyes", open ? `${open[0]}, ${open[1]}` : "–");
+  put("mouth", open ? open[2] : "–");
   put("fps", timing.fps ? timing.fps.toFixed(0) : "–");
   put("latency", `${timing.quantile(0.5).toFixed(0)}, 99 %: ${timing.quantile(0.99).toFixed(0)}`);
   put("recorded", recorder.count ? `${recorder.count} rows` : "no rows");

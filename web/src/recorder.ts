@@ -1,18 +1,29 @@
-/** Rows of poses as CSV, in the columns of `ttc track --csv`, with the time, the model's uncertainty and the latency. */
+/** Rows of poses as CSV, in the columns of `ttc track --csv`, and the latency. */
 
+import { openness } from "./openness.ts";
 import type { HeadPose } from "./tracker.ts";
 
-const COLUMNS = [
-  "frame", "time", "face", "pitch", "yaw", "roll", "qi", "qj", "qk", "qw", "x", "y", "radius", "x0", "y0", "x1", "y1",
-  "world_x_mm", "world_y_mm", "world_z_mm", "pitch_std", "yaw_std", "roll_std", "latency_ms",
-] as const; // prettier-ignore
+type Cell = number | string;
+const HEAD = 1; // the page follows one head
 
-/** frame: of the source, counted from 0; seconds: since it began, or of the video; latency: milliseconds to the pose. */
+/** Names that stand together -> their values of a head; nothing where the network doesn't tell them. */
+const OF_HEAD: readonly [names: string, values: (pose: HeadPose) => readonly Cell[] | undefined][] = [
+  ["id", () => [HEAD]],
+  ["pitch yaw roll", (pose) => pose.degrees],
+  ["qi qj qk qw", (pose) => pose.rotation],
+  ["x y radius", (pose) => pose.head],
+  ["x0 y0 x1 y1", (pose) => pose.box],
+  ["world_x_mm world_y_mm world_z_mm", (pose) => pose.positionMm],
+  ["std_x std_y std_z", (pose) => pose.deviations],
+  ["eye_right eye_left mouth", (pose) => pose.landmarks && openness(pose.landmarks, pose.rotation)],
+];
+const COLUMNS = ["frame", "time", "face", ...OF_HEAD.flatMap(([names]) => names.split(" ")), "latency_ms"];
+
+/** frame: of the source, counted from 0; seconds: since it began; latency: milliseconds from the frame to its pose. */
 function csvRow(frame: number, seconds: number, pose: HeadPose | null, latency: number): string {
-  const values = pose
-    ? ["True", ...pose.degrees, ...pose.rotation, ...pose.head, ...pose.box, ...pose.positionMm, ...(pose.deviations ?? ["", "", ""])]
-    : ["False", ...Array<string>(COLUMNS.length - 4).fill("")];
-  return [String(frame).padStart(6, "0"), seconds.toFixed(4), ...values, latency.toFixed(2)].join(",");
+  const cells = OF_HEAD.flatMap(([names, values]) => (pose && values(pose)) ?? names.split(" ").map(() => ""));
+  const face = pose ? "True" : "False";
+  return [String(frame).padStart(6, "0"), seconds.toFixed(6), face, ...cells, latency.toFixed(2)].join(",");
 }
 
 export class Recorder {

@@ -2,12 +2,14 @@
 
 python web/tests/material.py make FOLDER       images, a video for the fake camera, broken models, poses.json
 python web/tests/material.py compare FOLDER    camera.csv with the poses of the frames that the page saw, seen-*.png
+python web/tests/material.py latency FOLDER    of the Python tracker on the frames of the video
 """
 
 import argparse
 import csv
 import json
 import math
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,10 +24,10 @@ from trackertraincode.rendering.camera_effects import CameraEffects
 from trackertraincode.rendering.scene import FaceScene, render_scene
 from trackertraincode.sample.images import decode
 from trackertraincode.tracking.tracker import HeadPoseTracker
-from trackertraincode.tracking.video import pose_row
 
 WIDTH, HEIGHT, FRAMES, FPS = 640, 480, 100, 15
 SEED = 7
+ANGLES = ("pitch", "yaw", "roll")
 
 
 def scene(turn: float = 0.0) -> FaceScene:
@@ -62,9 +64,10 @@ def open_tracker(*, whole: bool) -> HeadPoseTracker:
 
 
 def write_png(path: Path, image: np.ndarray) -> dict[str, Any]:
-    """Also gives the pose of the head in it."""
+    """Also gives the angles of the head in it, degrees."""
     cv2.imwrite(str(path), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-    return pose_row(path.name, open_tracker(whole=True).update(image))
+    pose = open_tracker(whole=True).update(image)
+    return {"file": path.name} | ({} if pose is None else dict(zip(ANGLES, pose.pitch_yaw_roll_deg)))
 
 
 def make(folder: Path, *, with_video: bool = True) -> None:
@@ -103,20 +106,37 @@ def compare(folder: Path) -> dict[str, float]:
         if (pose is not None) != (row["face"] == "True"):
             differences.append(math.inf)
         elif pose is not None:
-            own = [float(row[name]) for name in ("pitch", "yaw", "roll")]
+            own = [float(row[name]) for name in ANGLES]
             differences += [abs(a - b) for a, b in zip(own, pose.pitch_yaw_roll_deg)]
     return {"frames": len(rows), "largest": max(differences), "mean": float(np.mean(differences))}
 
 
+def latency(folder: Path, rounds: int = 5) -> str:
+    """Milliseconds from frame to pose, on one thread."""
+    data = np.frombuffer((folder / "camera.y4m").read_bytes().split(b"\n", 1)[1], np.uint8)
+    start = len(b"FRAME\n")
+    planes = data.reshape(FRAMES, -1)[:, start:].reshape(FRAMES, HEIGHT * 3 // 2, WIDTH)
+    frames = [cv2.cvtColor(plane, cv2.COLOR_YUV2RGB_I420) for plane in planes]
+    tracker, times = open_tracker(whole=False), []
+    for frame in frames * rounds:
+        begin = time.perf_counter()
+        tracker.update(frame)
+        times.append(1000 * (time.perf_counter() - begin))
+    median, late = np.quantile(times, (0.5, 0.99))
+    return f"Python: median {median:.1f} ms, 99 % {late:.1f} ms"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=("make", "compare"))
+    parser.add_argument("action", choices=("make", "compare", "latency"))
     parser.add_argument("folder", type=Path)
     options = parser.parse_args()
     if options.action == "make":
         make(options.folder)
-    else:
+    elif options.action == "compare":
         print(json.dumps(compare(options.folder)))
+    else:
+        print(latency(options.folder))
 
 
 if __name__ == "__main__":

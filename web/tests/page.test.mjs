@@ -14,7 +14,7 @@ const file = (name) => join(folder, name);
 let server, browser, made;
 
 before(async () => {
-  execFileSync(PYTHON, [MATERIAL, "make", folder], { stdio: ["ignore", "inherit", "ignore"] });
+  execFileSync(PYTHON, [MATERIAL, "make", folder], { stdio: ["ignore", "inherit", "inherit"] });
   made = JSON.parse(readFileSync(file("poses.json")));
   server = await serve();
   browser = await launch({ y4m: file("camera.y4m") });
@@ -26,7 +26,7 @@ after(async () => {
   rmSync(folder, { recursive: true });
 });
 
-const python = (name) => made.poses.find((row) => row.frame === name);
+const python = (name) => made.poses.find((row) => row.file === name);
 const problem = (page) => page.textContent("#problem");
 
 function assertSamePose(found, name) {

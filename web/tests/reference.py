@@ -16,7 +16,10 @@ from trackertraincode.geometry.single import quat_to_aflw_deg
 from trackertraincode.tracking import opentrack_client as client
 from trackertraincode.tracking import tracker as module
 from trackertraincode.tracking.networks import LocalizerModel, PoseModel
-from trackertraincode.tracking.tracker import HeadPose, HeadPoseTracker, part_seen
+from trackertraincode.tracking.openness import openness
+from trackertraincode.tracking.pose import HeadPose
+from trackertraincode.tracking.rows import NAMES
+from trackertraincode.tracking.tracker import HeadPoseTracker, part_seen
 
 SIZE = 33  # input of the stand-in network
 FOV = 0.9  # radians
@@ -134,7 +137,7 @@ def pose_values(pose: HeadPose | None) -> dict[str, Any] | None:
     return {
         "rotation": pose.rotation.tolist(), "degrees": pose.pitch_yaw_roll_deg, "head": pose.head.tolist(),
         "box": pose.box.tolist(), "positionMm": pose.position_mm, "landmarks": packed(pose.landmarks),
-        "deviations": pose.rotation_std_deg.tolist(),
+        "deviations": pose.rotation_std_deg.tolist(), "openness": openness(pose.landmarks, pose.rotation),
     }  # fmt: skip
 
 
@@ -179,7 +182,8 @@ def main() -> None:
         pixels = pixel_cases(rng)
         patches, boxes = list(patch_cases(rng)), list(box_cases(rng))
         sequences = [sequence(rng, size) for size in ((240, 320), (480, 640))]
-    json.dump({"fov": FOV, "pixels": pixels, "patches": patches, "boxes": boxes, "sequences": sequences}, sys.stdout)
+    cases = {"pixels": pixels, "patches": patches, "boxes": boxes, "sequences": sequences}
+    json.dump({"fov": FOV, "columns": NAMES, **cases}, sys.stdout)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ async function modules(names) {
   return import(`data:text/javascript;base64,${Buffer.from(outputFiles[0].contents).toString("base64")}`);
 }
 
-const { pixels, client, tracker, onnxfile, recorder, timing } = await modules(["pixels", "client", "tracker", "onnxfile", "recorder", "timing"]);
+const NAMES = ["pixels", "client", "tracker", "openness", "onnxfile", "recorder", "timing"];
+const { pixels, client, tracker, openness, onnxfile, recorder, timing } = await modules(NAMES);
 const script = fileURLToPath(new URL("reference.py", HERE));
 const reference = JSON.parse(execFileSync(PYTHON, [script], { maxBuffer: 1 << 30 }));
 
@@ -120,6 +121,7 @@ test("the tracker looks where the Python tracker looks, frame by frame", async (
       if (!pose) continue;
       for (const key of ["rotation", "head", "box", "deviations"]) assertSame([...pose[key]], wanted[key], `${key} of frame ${index}`);
       for (const key of ["degrees", "positionMm"]) assertNear(pose[key], wanted[key], `${key} of frame ${index}`);
+      assertNear(openness.openness(pose.landmarks, pose.rotation), wanted.openness, `openness of frame ${index}`);
       assertSame(pose.landmarks, floats(wanted.landmarks, Float64Array), `landmarks of frame ${index}`);
     }
     const joined = (arrays) => Float32Array.from(arrays.flatMap((array) => [...array]));
@@ -141,18 +143,23 @@ test("version and origin of a model are read", () => {
   assert.deepEqual(onnxfile.readHeader("a", new Uint8Array([...metadata, 58, 0])), { modelVersion: 0, isOurs: true });
 });
 
-test("rows have the columns of their head line, with a face or without", async () => {
+test("rows have the columns of Python's, with a face or without", async () => {
   const pose = { degrees: [1, 2, 3], rotation: [0, 0, 0, 1], head: [4, 5, 6], box: [0, 1, 2, 3], positionMm: [7, 8, 9] };
+  const full = { ...pose, deviations: [1, 1, 1], landmarks: Float64Array.from({ length: 204 }, (_, index) => index) };
   const own = new recorder.Recorder();
   own.add(0, 0, pose, 1); // not recording yet
   own.start();
   own.add(1, 0.5, pose, 12.345);
   own.add(2, 0.6, null, 10);
-  const [head, first, second, end] = (await own.csv().text()).split("\r\n").map((line) => line.split(","));
-  assert.deepEqual([first.length, second.length, end], [head.length, head.length, [""]]);
+  own.add(3, 0.7, full, 10);
+  const [head, first, second, third, end] = (await own.csv().text()).split("\r\n").map((line) => line.split(","));
+  assert.deepEqual(head, [...reference.columns, "latency_ms"]);
+  assert.deepEqual([first.length, second.length, third.length, end], [head.length, head.length, head.length, [""]]);
   const value = (name) => first[head.indexOf(name)];
-  assert.deepEqual(["frame", "time", "face", "yaw", "qw", "radius", "latency_ms"].map(value), ["000001", "0.5000", "True", "2", "1", "6", "12.35"]);
-  assert.equal(second[head.indexOf("face")], "False");
+  const names = ["frame", "time", "face", "id", "yaw", "qw", "radius", "std_x", "mouth", "latency_ms"];
+  assert.deepEqual(names.map(value), ["000001", "0.500000", "True", "1", "2", "1", "6", "", "", "12.35"]);
+  assert.deepEqual(second.slice(2, -1), ["False", ...Array(head.length - 4).fill("")]);
+  assert.ok(!third.includes(""));
 });
 
 test("frame rate and latency are those of the last frames", () => {
