@@ -6,18 +6,18 @@ import { join } from "node:path";
 import { launch, MATERIAL, open, PYTHON, serve } from "./browser.mjs";
 
 const SECONDS = Number(process.argv[2] ?? 60);
-const STEPS = 6; // looks at the memory
-const MB = 1 << 20;
+const LOOKS = 20; // at the memory
 
-/** MB of the page's own memory after garbage collection, and of all of Chromium's processes. */
-async function memory(browser, page) {
-  const own = (await page.evaluate(() => performance.measureUserAgentSpecificMemory())).bytes / MB;
+/** MB that Chromium's processes have for themselves (Linux). */
+async function memory(browser) {
   const session = await browser.newBrowserCDPSession();
   const { processInfo } = await session.send("SystemInfo.getProcessInfo");
   await session.detach();
-  const resident = (id) => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${id}/status`, "utf8"))[1]) / 1024;
-  return { own, all: processInfo.reduce((sum, { id }) => sum + resident(id), 0) };
+  const own = (id) => Number(/RssAnon:\s+(\d+)/.exec(readFileSync(`/proc/${id}/status`, "utf8"))[1]) / 1024;
+  return processInfo.reduce((sum, { id }) => sum + own(id), 0);
 }
+
+const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
 
 /** The value that this share of the sorted values doesn't exceed. */
 const quantile = (values, share) => values[Math.min(values.length - 1, Math.floor(share * values.length))].toFixed(1);
@@ -31,11 +31,10 @@ const { page } = await open(browser, server.url, { permissions: ["camera"] });
 await page.click("#camera");
 await page.waitForSelector("#record:enabled");
 await page.click("#record");
-for (let step = 0; step <= STEPS; step++) {
-  if (step) await page.waitForTimeout((1000 * SECONDS) / STEPS);
-  const { own, all } = await memory(browser, page);
-  const rows = await page.textContent("#recorded");
-  console.log(`${((SECONDS * step) / STEPS).toFixed(0)} s: page ${own.toFixed(1)} MB, all processes ${all.toFixed(0)} MB, ${rows}`);
+const used = [];
+for (let look = 0; look < LOOKS; look++) {
+  await page.waitForTimeout((1000 * SECONDS) / LOOKS);
+  used.push(await memory(browser));
 }
 await page.click("#record");
 const [download] = await Promise.all([page.waitForEvent("download"), page.click("#save")]);
@@ -49,6 +48,8 @@ const latencies = column("latency_ms").sort((a, b) => a - b);
 const [times, frames] = [column("time"), column("frame")];
 const fps = (frames.at(-1) - frames[0]) / (times.at(-1) - times[0]);
 console.log(backend);
-console.log(`browser: median ${quantile(latencies, 0.5)} ms, 99 % ${quantile(latencies, 0.99)} ms, ${fps.toFixed(1)} frames per second`);
+const part = LOOKS / 4;
+console.log(`memory: ${mean(used.slice(part, 2 * part)).toFixed(0)} MB in the second quarter, ${mean(used.slice(-part)).toFixed(0)} MB in the last`);
+console.log(`browser: median ${quantile(latencies, 0.5)} ms, 99 % ${quantile(latencies, 0.99)} ms, ${rows.length} frames, ${fps.toFixed(1)} per second`);
 process.stdout.write(execFileSync(PYTHON, [MATERIAL, "latency", folder]));
 rmSync(folder, { recursive: true });
