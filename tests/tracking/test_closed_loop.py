@@ -11,6 +11,7 @@ import pytest
 from plugin_loop import plugin_loop
 
 from trackertraincode.sample.images import decode
+from trackertraincode.tracking import networks
 from trackertraincode.tracking import tracker as module
 from trackertraincode.tracking.networks import FoundFace, LocalizerModel, PoseModel
 from trackertraincode.tracking.tracker import HeadPoseTracker
@@ -66,7 +67,7 @@ def opencv_of_the_plugin() -> Iterator[None]:
 @pytest.fixture
 def stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PoseModel", SeesBright)
-    monkeypatch.setattr(module, "LocalizerModel", FindsBright)
+    monkeypatch.setattr(networks, "LocalizerModel", FindsBright)
     monkeypatch.setattr(FindsBright, "seen", [])
 
 

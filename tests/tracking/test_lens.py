@@ -13,6 +13,7 @@ from scipy.spatial.transform import Rotation
 from trackertraincode.errors import UserError
 from trackertraincode.facemodel.embedded import embedded_head
 from trackertraincode.rendering.rasterizer import Surface, front_faces, rasterize
+from trackertraincode.tracking import networks
 from trackertraincode.tracking import opentrack_client as client
 from trackertraincode.tracking import tracker as module
 from trackertraincode.tracking.camera import Lens, Placed
@@ -113,7 +114,7 @@ def test_a_rendered_sequence_is_tracked_to_where_the_head_was(monkeypatch: pytes
 
     monkeypatch.setattr(client, "extract_patch", recorded)
     monkeypatch.setattr(module, "PoseModel", Right)
-    monkeypatch.setattr(module, "LocalizerModel", SeesBright)
+    monkeypatch.setattr(networks, "LocalizerModel", SeesBright)
     fx, fy, cx, cy = BARREL.matrix
     values = {"fx": fx, "fy": fy, "cx": cx, "cy": cy, "distortion": BARREL.distortion, "width": WIDTH, "height": HEIGHT}
     (tmp_path / "lens.json").write_text(json.dumps(values))

@@ -11,9 +11,10 @@ import contextlib
 import os
 import sys
 import time
+from collections import deque
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
@@ -109,47 +110,64 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _track(options: argparse.Namespace, tracker: "HeadPoseTracker", stack: contextlib.ExitStack) -> None:
-    """Write a row for each frame of the source; send, draw and show its pose, as far as that is wanted."""
+    """Write a row for each frame of the source; send, draw and show its pose, as far as that is wanted.
+
+    Reading, looking, estimating and drawing overlap; a camera's frames that come too fast are left out.
+    """
     import cv2
 
     from trackertraincode.tracking import rows, sources, udp, video
     from trackertraincode.tracking.calm import CalmPose
+    from trackertraincode.tracking.pipeline import overlapped
 
     output = video.AnnotatedOutput(options.output) if options.output else None
     sender = stack.enter_context(udp.PoseSender(*options.udp)) if options.udp else None
     calm = CalmPose(options.filter, options.dead_zone)
     independent = options.independent or Path(options.source).is_dir()
+    live = sources.is_camera(options.source)
+    times: deque[float] = deque(maxlen=30)  # of the last poses
+
+    def prepare(frame: sources.Frame) -> Any:
+        return frame, tracker.prepare(frame.image)
+
+    def follow(seen: Any) -> Any:
+        frame, view = seen
+        if independent:
+            tracker.reset()
+        pose = tracker.follow(view)
+        if pose is not None and frame.time is not None and not independent:
+            pose = calm.update(pose, frame.time)
+        if sender is not None and pose is not None:
+            sender.send(pose)
+        times.append(time.perf_counter())
+        return frame, pose, (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else None
+
+    def draw(done: Any) -> Any:
+        frame, pose, fps = done
+        wanted = output is not None or options.show
+        return frame._replace(image=video.draw_pose(frame.image, pose, fps)) if wanted else frame, pose
+
     mode = sources.CameraMode(options.camera_size, options.fps)
     frames = sources.iter_frames(options.source, lambda note: tqdm.write(note, file=sys.stderr), mode)
     first = next(frames)  # before any file is made
+    tracked = overlapped(chain([first], frames), prepare, follow, draw, newest=live)
     count = faces = 0
     row: rows.Row = {}
     try:
         write_row = stack.enter_context(rows.row_writer(json_file=options.json, csv_file=options.csv))
         if output is not None:
             stack.enter_context(output)
-        if sources.is_camera(options.source):  # which has no other end
+        if live:  # which has no other end
             stack.enter_context(contextlib.suppress(KeyboardInterrupt))
-        for frame in tqdm(chain([first], frames), unit=" frames"):
-            if independent:
-                tracker.reset()
-            start = time.perf_counter()
-            pose = tracker.update(frame.image)
-            if pose is not None and frame.time is not None and not independent:
-                pose = calm.update(pose, frame.time)
-            fps = 1.0 / (time.perf_counter() - start)
-            if sender is not None and pose is not None:
-                sender.send(pose)
+        stack.enter_context(contextlib.closing(tracked))
+        for frame, pose in tqdm(tracked, unit=" frames"):
             row = rows.pose_row(frame, pose)
             write_row(row)
             count, faces = count + 1, faces + bool(row["face"])
-            if output is None and not options.show:
-                continue
-            drawn = video.draw_pose(frame.image, pose, fps)
             if output is not None:
-                output.write(frame._replace(image=drawn))
+                output.write(frame)
             if options.show:
-                cv2.imshow("head pose", drawn[..., ::-1])
+                cv2.imshow("head pose", frame.image[..., ::-1])
                 if cv2.waitKey(1) & 0xFF == ord("q"):
                     break
     finally:

@@ -11,7 +11,7 @@ from trackertraincode.localizer import SIZE
 from trackertraincode.localizer.model import OnnxLocalizer
 from trackertraincode.models.onnx_model import OnnxPoseModel, check_plausible
 from trackertraincode.pretrained import localizer
-from trackertraincode.tracking.opentrack_client import plugin_arithmetic, scale_grey
+from trackertraincode.tracking.opentrack_client import PixelBox, plugin_arithmetic, scale_grey
 
 MTCNN = "mtcnn"  # in place of a localizer's file
 MIN_FACE_SIDE = 16  # pixels of the image that the localizer looks at; smaller boxes are not accepted
@@ -23,6 +23,13 @@ class FoundFace:
 
     score: float  # probability of a face
     box: np.ndarray  # (4,) x0, y0, x1, y1 in pixels of the image
+    scale: int = 1  # pixels of the view for one of that image
+
+    @property
+    def box_in_view(self) -> PixelBox:
+        """In pixels of the view's first level."""
+        x0, y0, x1, y1 = (self.box * self.scale).tolist()
+        return PixelBox(x0, y0, x1 - x0, y1 - y0)
 
     @property
     def is_face(self) -> bool:

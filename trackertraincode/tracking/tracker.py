@@ -5,6 +5,7 @@ for frame in frames:                      # (H, W) grey or (H, W, 3) RGB uint8
     pose = tracker.update(frame)          # None: no face
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,21 +13,16 @@ import numpy as np
 from trackertraincode.errors import ConfigError
 from trackertraincode.pretrained import DEFAULT, pose_network
 from trackertraincode.tracking import opentrack_client as client
-from trackertraincode.tracking.camera import Camera, FieldOfView, Optics
-from trackertraincode.tracking.frames import as_frame
+from trackertraincode.tracking.camera import FieldOfView, Optics
 from trackertraincode.tracking.lens import read_calibration
-from trackertraincode.tracking.networks import LocalizerModel, PoseModel, make_localizer
+from trackertraincode.tracking.networks import PoseModel, make_localizer
 from trackertraincode.tracking.pose import HeadPose
+from trackertraincode.tracking.view import View, look_at, look_for_face, pose_in
 
 LOST_IOU = 0.25  # overlap of localizer and tracked box under which the localizer looks, and its box is taken
 LOST_SCORE = 0.1  # localizer score under which a tracked head counts as gone; profiles score low but above
 
 USUAL_CAMERA = FieldOfView()
-
-
-def part_seen(frame: np.ndarray, *, whole: bool = False) -> tuple[np.ndarray, tuple[int, int]]:
-    """The 4:3 middle of a (H, W[, 3]) frame, as the plugin looks at it, and where it begins; portrait frames whole."""
-    return (frame, (0, 0)) if whole or frame.shape[0] > frame.shape[1] else client.crop_to_4_3(frame)
 
 
 def estimate_pose(
@@ -41,46 +37,14 @@ def estimate_pose(
 
     Raises ConfigError for a box without a size, or far larger than the frame.
     """
-    image = as_frame(frame)
-    view, (left, top) = part_seen(image, whole=whole)
-    if not client.has_usable_size(box, view):
+    view = look_at(frame, optics, whole=whole)
+    (left, top), seen = view.corner, view.pyramid[0]
+    if not client.has_usable_size(box, seen):
         raise ConfigError(
             f"box x, y, width, height {[float(f'{v:g}') for v in box]}: expected a width and a height above 0, at most "
-            f"{client.LARGEST_BOX:g} times the image's {view.shape[1]} × {view.shape[0]} pixels."
+            f"{client.LARGEST_BOX:g} times the image's {seen.shape[1]} × {seen.shape[0]} pixels."
         )
-    inside = box._replace(x=box.x - left, y=box.y - top)
-    return _pose_in(model, client.build_pyramid(view), inside, _camera(optics, image, view, (left, top)), (left, top))[
-        0
-    ]
-
-
-def _camera(optics: Optics, image: np.ndarray, view: np.ndarray, corner: tuple[int, int]) -> Camera:
-    """The camera of a frame of which a part is seen."""
-    return optics.camera((image.shape[1], image.shape[0]), (view.shape[1], view.shape[0]), corner)
-
-
-def _pose_in(
-    model: PoseModel, pyramid: list[np.ndarray], box: client.PixelBox, camera: Camera, corner: tuple[int, int]
-) -> tuple[HeadPose, client.PixelBox]:
-    """The pose of the head in a box, in the frame's pixels; the box that the network predicts, in the first level's.
-
-    corner: where the first level begins in the frame.
-    """
-    patch = client.extract_patch(pyramid, box, model.input_size)
-    outputs = model(client.network_input(patch, model.input_size))
-    head, face_box = client.to_frame(patch, outputs["head"], outputs["face_box"])
-    landmarks, head_tril = outputs.get("landmarks"), outputs.get("head_tril")
-    half = 0.5 * patch.edge
-    pose = HeadPose(
-        rotation=outputs["rotation"],
-        head=head,
-        box=face_box,
-        camera=camera,
-        landmarks=None if landmarks is None else landmarks * half + np.array([*patch.center, 0.0]),
-        rotation_tril=outputs.get("rotation_tril"),
-        head_tril=None if head_tril is None else head_tril * half,
-    )
-    return pose.shifted(*corner), client.predicted_box(patch, outputs["face_box"])
+    return pose_in(model, view, box._replace(x=box.x - left, y=box.y - top))[0]
 
 
 class HeadPoseTracker:
@@ -121,41 +85,50 @@ class HeadPoseTracker:
         """Forget the tracked head."""
         self._box: client.PixelBox | None = None  # where to look, in the part of the frame that is seen
         self._found: client.PixelBox | None = None  # where the localizer saw this head
-        self._frames = 0
+        self._frames = self._prepared = 0
 
     def update(self, frame: np.ndarray) -> HeadPose | None:
         """The head's pose in this frame, (H, W) grey or (H, W, 3) RGB uint8; None where there is no face.
 
         Other types and orders of channels are taken as `as_frame` says; it raises UserError for what isn't a frame.
         """
-        image = as_frame(frame)
-        view, corner = part_seen(image, whole=self._whole_frames)
-        pyramid = client.build_pyramid(view)
+        return self.follow(self.prepare(frame))
+
+    def prepare(self, frame: np.ndarray) -> View:
+        """What `follow` needs of a frame. Another thread may make it while `follow` is at the frame before.
+
+        The localizer is asked where it most likely will be; `follow` asks it where this was wrong, so that poses are the
+        same.
+        """
+        view = look_at(frame, self._optics, whole=self._whole_frames)
+        due = self._localize_every and self._prepared % self._localize_every == 0
+        self._prepared += 1
+        return replace(view, found=look_for_face(self._localizer, view)) if due or self._box is None else view
+
+    def follow(self, view: View) -> HeadPose | None:
+        """The head's pose in the next frame, seen by `prepare`; frames come in order."""
         left_place = self._box is None or self._found is None or client.overlap(self._found, self._box) < LOST_IOU
         if left_place or (self._localize_every and self._frames % self._localize_every == 0):
-            self._localize(pyramid)
+            self._localize(view)
         self._frames += 1
         if self._box is None:
             return None
-        camera = _camera(self._optics, image, view, corner)
-        pose, predicted = _pose_in(self._model, pyramid, self._box, camera, corner)
+        pose, predicted = pose_in(self._model, view, self._box)
         box = client.next_box(self._box, predicted, self._zoom, self._alpha)
-        self._box = box if client.has_usable_size(box, view) and client.touches(box, view) else None
+        self._box = box if view.touches(box) else None
         return pose
 
     def estimate(self, frame: np.ndarray, box: client.PixelBox) -> HeadPose:
         """The pose of the head in a known box of a frame; see `estimate_pose`."""
         return estimate_pose(self._model, frame, box, optics=self._optics, whole=self._whole_frames)
 
-    def _localize(self, pyramid: list[np.ndarray]) -> None:
-        """Look for the face in the coarsest level, as the plugin does; MTCNN looks at the finest."""
-        level = len(pyramid) - 1 if isinstance(self._localizer, LocalizerModel) else 0
-        found = self._localizer(pyramid[level])
-        x0, y0, x1, y1 = (found.box * 2**level).tolist()
-        box = client.PixelBox(x0, y0, x1 - x0, y1 - y0)
+    def _localize(self, view: View) -> None:
+        """Keep to the box, or take the one where the face is."""
+        found = view.found or look_for_face(self._localizer, view)
+        box = found.box_in_view
         if found.is_face and self._box is not None and client.overlap(box, self._box) >= LOST_IOU:
             self._found = box
-        elif found.accepted and client.has_usable_size(box, pyramid[0]):
+        elif found.accepted and client.has_usable_size(box, view.pyramid[0]):
             self._found = self._box = box
         else:
             self._found = None
