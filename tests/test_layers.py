@@ -12,6 +12,7 @@ LIBRARY = PROJECT / "trackertraincode"
 
 RANK = {
     "errors": 0,
+    "cluster": 0,
     "workers": 0,
     "files": 0,
     "options": 0,
@@ -42,9 +43,11 @@ RANK = {
     "localizer.training": 7,
     "commands": 8,
 }
-# Within the lowest layer: errors, then workers, then the others.
+# Within the lowest layer: errors, then cluster, workers, then the others.
 BELOW = {
+    ("cluster", "errors"),
     ("workers", "errors"),
+    ("workers", "cluster"),
     ("files", "errors"),
     ("options", "errors"),
     ("light", "options"),

@@ -6,20 +6,21 @@ import os
 import signal
 import sys
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from itertools import islice
+from functools import cache, partial
+from pathlib import Path
 from typing import TypeVar
 
+from trackertraincode.cluster import AHEAD, Cluster, in_order
 from trackertraincode.errors import ConfigError, WorkerError
 
-AHEAD = 3  # items per worker that are under way or wait to be taken
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # glibc's malloc.h
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Workers = int | Cluster  # processes of this machine, 0 for this one alone, or those of a scheduler
 
 
 def default_workers(processes: int = 1) -> int:
@@ -38,6 +39,13 @@ def default_workers(processes: int = 1) -> int:
 def usable_cores() -> int:
     """Cores that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+
+
+def choose_workers(workers: int | None, scheduler: str | None = None, sees: Iterable[Path] = ()) -> Workers:
+    """What --workers and --scheduler ask for. sees: files and folders that a scheduler's workers must see."""
+    if scheduler is not None:
+        return Cluster(scheduler, tuple(sees))
+    return default_workers() if workers is None else workers
 
 
 def start_program() -> None:
@@ -64,20 +72,25 @@ def keep_freed_memory() -> None:
 
 
 def start_worker(_index: int = 0) -> None:
-    """Begin a worker process with one thread, also for matrix products: the processes are the parallelism.
-
-    Otherwise the threads of all workers wait for each other, which made conversions three times slower. Ctrl-C and the
-    end of a terminal are the parent's business; the worker ends with it.
-    """
-    import cv2
-    import torch
-    from threadpoolctl import threadpool_limits
-
+    """Begin a worker process. Ctrl-C and the end of a terminal are the parent's business; the worker ends with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    use_one_thread()
+
+
+@cache
+def use_one_thread() -> None:
+    """Let this process work with one thread, also for matrix products: the processes are the parallelism.
+
+    Otherwise the threads of all workers wait for each other, which made conversions three times slower.
+    """
+    import cv2
+    import torch
+    from threadpoolctl import threadpool_limits
+
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
     threadpool_limits(1)
@@ -92,23 +105,26 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def map_in_order(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
+def map_in_order(function: Callable[[Item], Result], items: Iterable[Item], workers: Workers) -> Iterator[Result]:
     """function(item) of each item in their order, by worker processes, a few ahead; workers=0: by this process.
 
     Raises WorkerError when a worker process dies, and what the function raises.
     """
+    if isinstance(workers, Cluster):
+        yield from workers.map_in_order(partial(_with_one_thread, function), items)
+        return
     if workers == 0:
         yield from map(function, items)
         return
     with ProcessPoolExecutor(workers, initializer=start_worker) as pool:
-        waiting: deque[Future[Result]] = deque()
-        queue = iter(items)
         try:
-            waiting.extend(pool.submit(function, item) for item in islice(queue, AHEAD * workers))
-            while waiting:
-                yield waiting.popleft().result()
-                waiting.extend(pool.submit(function, item) for item in islice(queue, 1))
+            yield from in_order(lambda item: pool.submit(function, item), items, lambda: AHEAD * workers)
         except BrokenProcessPool as error:
             raise WorkerError("a worker process died, perhaps for lack of memory; try fewer --workers.") from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _with_one_thread(function: Callable[[Item], Result], item: Item) -> Result:
+    use_one_thread()
+    return function(item)

@@ -13,9 +13,10 @@ from trackertraincode.options import is_option, key_of
 from trackertraincode.training.config import TrainConfig, items
 
 OURS = {
-    "trackertraincode", "trackertraincode.cli", "trackertraincode.commands", "trackertraincode.conversion",
-    "trackertraincode.conversion.converters", "trackertraincode.errors", "trackertraincode.files",
-    "trackertraincode.light", "trackertraincode.options", "trackertraincode.training", "trackertraincode.workers",
+    "trackertraincode", "trackertraincode.cli", "trackertraincode.cluster", "trackertraincode.commands",
+    "trackertraincode.conversion", "trackertraincode.conversion.converters", "trackertraincode.errors",
+    "trackertraincode.files", "trackertraincode.light", "trackertraincode.options", "trackertraincode.training",
+    "trackertraincode.workers",
 }  # fmt: skip
 LOADED = """
 import contextlib, io, sys

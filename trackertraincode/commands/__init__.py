@@ -10,6 +10,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -46,6 +47,8 @@ def run(words: Sequence[str]) -> int:
     """Run a command, such as ["info", "a.h5"]. Returns its exit code; exits with 2 on wrong usage."""
     module, options, parser = parse(words)
     start_program()
+    if getattr(options, "scheduler", None):
+        _make_absolute(options)
     try:
         return module.run(options)
     except UsageError as error:
@@ -70,6 +73,13 @@ def parse(words: Sequence[str]) -> tuple[ModuleType, argparse.Namespace, argpars
     if unknown:
         used.error(_unknown(unknown[0], used))
     return module, options, used
+
+
+def _make_absolute(options: argparse.Namespace) -> None:
+    """All paths, since workers of a scheduler have other current folders."""
+    for name, value in vars(options).items():
+        if isinstance(value, Path):
+            setattr(options, name, value.absolute())
 
 
 def _unknown(word: str, parser: argparse.ArgumentParser) -> str:

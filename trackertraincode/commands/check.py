@@ -23,7 +23,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--bad-rows", type=output_file, metavar="LIST", help="write the numbers of bad rows, for `filter`"
     )
     add_face_model_option(parser)
-    add_workers_option(parser)
+    add_workers_option(parser, scheduler=False)
 
 
 def run(options: argparse.Namespace) -> int:

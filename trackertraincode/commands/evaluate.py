@@ -24,7 +24,7 @@ from trackertraincode.errors import EvaluationError
 from trackertraincode.files import check_outputs
 from trackertraincode.light import names_in
 from trackertraincode.pretrained import DEFAULT, pose_network
-from trackertraincode.workers import default_workers
+from trackertraincode.workers import choose_workers
 
 if TYPE_CHECKING:
     from trackertraincode.evaluation.evaluate import Result
@@ -130,7 +130,7 @@ def run(options: argparse.Namespace) -> int:
                 face_model=options.face_model,
                 file=options.data,
                 catalog=options.catalog,
-                workers=default_workers() if options.workers is None else options.workers,
+                workers=choose_workers(options.workers, options.scheduler),
             )
             results.append(evaluate(predictor, name, given))
     finally:  # what is done when an error or Ctrl-C comes is not lost

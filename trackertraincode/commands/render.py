@@ -16,7 +16,7 @@ from trackertraincode.cli import (
 )
 from trackertraincode.files import check_outputs
 from trackertraincode.light import names_in
-from trackertraincode.workers import default_workers
+from trackertraincode.workers import choose_workers
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
     from trackertraincode.facemodel.load import head_for_rendering
     from trackertraincode.rendering.generate import Request
 
-    workers = default_workers() if options.workers is None else options.workers
+    workers = choose_workers(options.workers, options.scheduler)
     request = Request(options.count, options.size, options.seed, options.format, head_for_rendering(options.head))
     write_faces(request, options.destination, workers)
     print(f"{options.destination}: {options.count} faces, seed {options.seed}, head {request.head}")

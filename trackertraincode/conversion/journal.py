@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from trackertraincode.errors import ConfigError, UserError
 from trackertraincode.files import locked
 from trackertraincode.sample.sample import Sample
 
-_LOCK = "lock"
+_LOCK, _STAMP = "lock", "run.json"
 _PREFIX = struct.Struct("<II")  # checksum, header length
 
 
@@ -56,8 +57,8 @@ class Journal:
         Raises ConfigError when the earlier run had another source or other options, UserError when another process is
         at work or, without overwrite, when the folder is somebody else's.
         """
-        stamp, lock = self.folder / "run.json", self.folder / _LOCK
-        foreign = self.folder.exists() and not (self.folder.is_dir() and (stamp.is_file() or lock.is_file()))
+        stamp, lock = self.stamp, self.folder / _LOCK
+        foreign = self.folder.exists() and not (self.folder.is_dir() and all(map(_is_ours, self.folder.iterdir())))
         if foreign and not overwrite:
             raise UserError(f"{self.folder}: is needed for what is done; move what is there away, or use --overwrite.")
         if self.folder.is_file():
@@ -77,9 +78,14 @@ class Journal:
             with suppress(OSError):
                 self.folder.rmdir()  # fails where something is kept, or another process is at work
 
+    @property
+    def stamp(self) -> Path:
+        """The file with the fingerprint."""
+        return self.folder / _STAMP
+
     def part(self, task: int) -> Path:
-        """Where the outcome of a task is kept."""
-        return self.folder / f"{task:06d}.part"
+        """Where the outcome of a task is kept; a worker that still works for an earlier run has another name for it."""
+        return self.folder / f"{task:06d}-{zlib.crc32(self.fingerprint.encode()):08x}.part"
 
     def is_empty(self) -> bool:
         """Whether no task is done."""
@@ -89,7 +95,11 @@ class Journal:
         """Delete all that is kept."""
         for path in self.folder.iterdir():
             if path.name != _LOCK:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def _is_ours(path: Path) -> bool:
+    return path.name in (_LOCK, _STAMP) or path.suffix in (".part", ".unfinished")
 
 
 def save_part(path: Path, outcome: Outcome) -> None:
@@ -103,10 +113,10 @@ def save_part(path: Path, outcome: Outcome) -> None:
     checksum = 0
     for data in (header, *contents):
         checksum = zlib.crc32(data, checksum)
-    temporary = path.with_suffix(".unfinished")
-    with temporary.open("wb") as file:
+    # Its own name: another worker may do the same task, where a scheduler took this one for dead.
+    with NamedTemporaryFile(dir=path.parent, prefix=path.stem, suffix=".unfinished", delete=False) as file:
         file.writelines([_PREFIX.pack(checksum, len(header)), header, *contents])
-    temporary.replace(path)
+    Path(file.name).replace(path)
 
 
 def load_part(path: Path) -> Outcome | None:

@@ -8,7 +8,7 @@ A part stays until the file is complete, for a run that resumes; tasks with a pa
 import argparse
 import json
 import re
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, fields
 from itertools import islice
@@ -26,7 +26,7 @@ from trackertraincode.errors import ArchiveError, SampleFormatError, UserError, 
 from trackertraincode.files import whole_file
 from trackertraincode.sample.images import ImageDecodeError, orientation
 from trackertraincode.sample.sample import Sample
-from trackertraincode.workers import default_workers, map_in_order
+from trackertraincode.workers import Workers, choose_workers, map_in_order
 
 Item = TypeVar("Item")
 
@@ -57,6 +57,7 @@ class ConvertOptions:
     destination: Path
     count: int | None = None  # of samples; None: all
     workers: int | None = None  # None: as many as there are cores
+    scheduler: str | None = None  # whose workers to take instead
     resume: bool = False
     strict: bool = False
     overwrite: bool = False
@@ -101,12 +102,15 @@ def run_converter(
     provenance = _provenance(options, name, settings or {})
     fingerprint = provenance | {"size and time": _size_and_time(options.source)}
     journal = Journal(destination.with_name(destination.name + ".parts"), json.dumps(fingerprint, sort_keys=True))
+    workers = choose_workers(
+        options.workers, options.scheduler, [options.source, journal.stamp, *_paths((settings or {}).values())]
+    )
     digest = Digest(options.source)
     skips: list[Skip] = []
     tagged: list[str] = []
     with journal.started(options.resume, options.overwrite):
         try:
-            with closing(_all_samples(options, source, journal, digest, skips, tagged)) as samples:
+            with closing(_all_samples(options, workers, source, journal, digest, skips, tagged)) as samples:
                 taken = _at_least_one(islice(samples, options.count), provenance, digest, skips)
                 written = write(destination, taken, provenance, source)
         except BaseException as error:
@@ -130,7 +134,13 @@ def run_converter(
 
 
 def _all_samples(
-    options: ConvertOptions, source: Source, journal: Journal, digest: Digest, skips: list[Skip], tagged: list[str]
+    options: ConvertOptions,
+    workers: Workers,
+    source: Source,
+    journal: Journal,
+    digest: Digest,
+    skips: list[Skip],
+    tagged: list[str],
 ) -> Generator[Sample, None, None]:
     """The samples of all tasks in their order.
 
@@ -141,7 +151,6 @@ def _all_samples(
         for number, start in enumerate(range(0, len(source.items), source.items_per_task))
     ]
     total = len(source.items) if options.count is None else min(options.count, len(source.items))
-    workers = default_workers() if options.workers is None else options.workers
     with tqdm(total=total, unit=" samples", desc=options.destination.name) as bar:
         for task, _ in zip(tasks, map_in_order(Task.run, tasks, workers)):
             digest.begin()  # not before the workers are there: a process with threads must not fork
@@ -221,6 +230,10 @@ def _provenance(options: ConvertOptions, name: str, settings: Mapping[str, Any])
         "archive": options.source.name,
         "options": {key: str(value) for key, value in sorted(given.items())},
     }
+
+
+def _paths(values: Iterable[Any]) -> list[Path]:
+    return [value for value in values if isinstance(value, Path)]
 
 
 def _size_and_time(path: Path) -> list[int] | None:

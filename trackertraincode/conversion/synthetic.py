@@ -11,9 +11,10 @@ from trackertraincode.datasets.dshdf5pose import PoseWriter
 from trackertraincode.files import whole_file
 from trackertraincode.rendering.archives import LAYOUTS, ArchiveFile
 from trackertraincode.rendering.generate import Request, iter_faces
+from trackertraincode.workers import Workers
 
 
-def write_faces(request: Request, destination: Path, workers: int) -> None:
+def write_faces(request: Request, destination: Path, workers: Workers) -> None:
     """Make a sample file or an archive; it has its name only when it is complete."""
     faces = tqdm(iter_faces(request, workers), total=request.count, unit=" faces", desc=destination.name)
     if request.format == "hdf5":

@@ -3,8 +3,10 @@
 rows, rectangles --Framing.cut, batch by batch--> (B, C, S, S) uint8 --network--> --to_pixels--> pixels of the image
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,14 +15,16 @@ from torch.utils.data import DataLoader, Dataset
 
 from trackertraincode.augmentation.extras import plugin_brightness
 from trackertraincode.augmentation.units import normalize
+from trackertraincode.cluster import Cluster
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.errors import SampleFormatError, UserError
 from trackertraincode.evaluation.framing import Framing
+from trackertraincode.files import files_of
 from trackertraincode.geometry.affine2d import scale_of, square_to_box
 from trackertraincode.sample.images import ImageDecodeError, decode
 from trackertraincode.sample.moving import move
 from trackertraincode.sample.sample import LABELS, Prediction
-from trackertraincode.workers import start_worker
+from trackertraincode.workers import Workers, map_in_order, start_worker
 
 BATCH = 64
 SCALED = ("head_tril", "face_box_scale", "landmarks_scale")  # lengths besides the labels
@@ -29,6 +33,39 @@ PREPROCESSING: dict[str, Callable[[Tensor], Tensor]] = {  # pixels (B, C, S, S) 
     "training": normalize,
     "opentrack": plugin_brightness,
 }
+
+
+@dataclass(frozen=True)
+class Cutting:
+    """How crops of a file's images are made; can be pickled."""
+
+    path: Path
+    cut: Callable[[np.ndarray, np.ndarray, int], np.ndarray]  # of the framing
+    size: int
+    color: bool
+
+    def crops(self, rows: np.ndarray, images: Sequence[bytes], rectangles: np.ndarray) -> Tensor:
+        """(B, C, S, S) uint8 of the images of some rows. rectangles: (B, 4). Raises SampleFormatError naming the row."""
+        crops = []
+        for row, data, rectangle in zip(rows, images, rectangles):
+            try:
+                image = decode(data, color=self.color)
+            except ImageDecodeError as error:
+                raise SampleFormatError(
+                    f"{self.path}: data set 'images', row {row} doesn't decode ({error}); convert the archive again."
+                ) from error
+            crops.append(self.cut(image, rectangle, self.size))
+        stacked = torch.from_numpy(np.stack(crops))
+        return stacked.permute(0, 3, 1, 2).contiguous() if self.color else stacked[:, None]
+
+    def of_file(self, part: tuple[np.ndarray, np.ndarray]) -> Tensor:
+        """As `crops`, of rows and rectangles, reading the file."""
+        return self.crops(part[0], _opened(self.path).images(part[0]), part[1])
+
+
+@lru_cache(maxsize=2)
+def _opened(path: Path) -> Hdf5PoseDataset:
+    return Hdf5PoseDataset(path, labels=())
 
 
 class EvaluationCrops(Dataset):
@@ -44,34 +81,31 @@ class EvaluationCrops(Dataset):
         channels: int,
     ) -> None:
         """rectangles: (n, 4) integral, of the rows."""
-        self._dataset, self._rows, self._rectangles, self._framing = dataset, rows, rectangles.numpy(), framing
-        self._size, self._color = size, channels == 3
+        self._dataset, self._rows, self._rectangles = dataset, rows, rectangles.numpy()
+        self.cutting = Cutting(dataset.path.absolute(), framing.cut, size, channels == 3)
 
     def __len__(self) -> int:
         return -(-len(self._rows) // BATCH)
 
-    def __getitem__(self, index: int) -> Tensor | UserError:
+    def part(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Rows and rectangles of a batch."""
         part = slice(index * BATCH, (index + 1) * BATCH)
-        rows = self._rows[part]
-        crops = []
+        return self._rows[part], self._rectangles[part]
+
+    def __getitem__(self, index: int) -> Tensor | UserError:
+        rows, rectangles = self.part(index)
         try:
-            for row, data, rectangle in zip(rows, self._dataset.images(rows), self._rectangles[part]):
-                try:
-                    image = decode(data, color=self._color)
-                except ImageDecodeError as error:
-                    raise SampleFormatError(
-                        f"{self._dataset.path}: data set 'images', row {row} doesn't decode ({error}); convert the "
-                        "archive again."
-                    ) from error
-                crops.append(self._framing.cut(image, rectangle, self._size))
+            return self.cutting.crops(rows, self._dataset.images(rows), rectangles)
         except UserError as error:
             return error
-        stacked = torch.from_numpy(np.stack(crops))
-        return stacked.permute(0, 3, 1, 2).contiguous() if self._color else stacked[:, None]
 
 
-def iter_crops(crops: EvaluationCrops, workers: int) -> Iterator[Tensor]:
+def iter_crops(crops: EvaluationCrops, workers: Workers) -> Iterator[Tensor]:
     """All batches (B, C, S, S) uint8 in order. Raises the UserError of a batch that can't be made."""
+    if isinstance(workers, Cluster):
+        seeing = replace(workers, sees=tuple(files_of(crops.cutting.path)))
+        yield from map_in_order(crops.cutting.of_file, map(crops.part, range(len(crops))), seeing)
+        return
     loader = DataLoader(crops, batch_size=None, num_workers=min(workers, len(crops)), worker_init_fn=start_worker)
     for item in loader:
         if isinstance(item, UserError):

@@ -28,6 +28,7 @@ from trackertraincode.geometry.boxes import box_size
 from trackertraincode.geometry.euler import matrix_to_aflw
 from trackertraincode.geometry.rotation import quat_to_matrix
 from trackertraincode.sample.sample import Prediction, concatenate_predictions
+from trackertraincode.workers import Workers
 
 TRUE_LABELS = ("rotation", "head", "landmarks")
 
@@ -42,7 +43,7 @@ class EvaluationOptions:
     face_model: Path | None = None
     file: Path | None = None  # sample file instead of the catalog's
     catalog: Path | None = None
-    workers: int = 0
+    workers: Workers = 0
     progress: bool = True
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 
 import numpy as np
 
@@ -10,10 +11,11 @@ from trackertraincode.facemodel.embedded import NAME as EMBEDDED
 from trackertraincode.rendering.archives import LAYOUTS, Face
 from trackertraincode.rendering.person import Person
 from trackertraincode.rendering.scene import FaceScene, render_scene
-from trackertraincode.workers import map_in_order
+from trackertraincode.workers import Workers, map_in_order
 
 IMAGES_PER_PERSON = 4  # of one person with one expression, as 300W-LP has several poses of one image
 ORIGINAL_SPREAD = 0.4  # of the first image's angles: the others are the large poses
+FACES_PER_TASK = 8  # of a worker
 FORMATS = ("hdf5", *LAYOUTS)
 
 
@@ -43,6 +45,12 @@ def make_face(request: Request, index: int) -> Face:
     return Face(sample, person_index, number, request.head)
 
 
-def iter_faces(request: Request, workers: int) -> Iterator[Face]:
+def iter_faces(request: Request, workers: Workers) -> Iterator[Face]:
     """All faces in order, made by `workers` processes (0: this one), with a bounded number ahead."""
-    return map_in_order(partial(make_face, request), range(request.count), workers)
+    starts = range(0, request.count, FACES_PER_TASK)
+    indices = (range(start, min(start + FACES_PER_TASK, request.count)) for start in starts)
+    return chain.from_iterable(map_in_order(partial(_make_faces, request), indices, workers))
+
+
+def _make_faces(request: Request, indices: range) -> list[Face]:
+    return [make_face(request, index) for index in indices]
