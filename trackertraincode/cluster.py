@@ -35,7 +35,18 @@ ANSWERS = 10  # seconds in which a scheduler answers
 COMES = 60  # seconds in which the first worker, or another one after the last, comes
 APPEARS = 5  # seconds in which a file that was just made is seen on other machines
 _PROBE = f"__import__('{__name__}', fromlist=[''])._versions()"
-SAME = ("dask", "distributed", "cloudpickle", "msgpack", "numpy", "opencv-python", "torch", "h5py", "simplejpeg", "anny")
+SAME = (
+    "dask",
+    "distributed",
+    "cloudpickle",
+    "msgpack",
+    "numpy",
+    "opencv-python",
+    "torch",
+    "h5py",
+    "simplejpeg",
+    "anny",
+)
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
