@@ -57,6 +57,10 @@ def _with_hole(sample: Sample) -> bytes:
     return bytes(data)
 
 
+def _with_gap(sample: Sample) -> Sample:
+    return bare(sample, landmarks_2d=np.where(np.arange(68)[:, None] == 3, np.nan, sample.landmarks_2d))
+
+
 def _upside_down(sample: Sample) -> Sample:
     box = 96.0 - sample.face_box[[2, 3, 0, 1]]
     return bare(sample, image=_pixels(sample)[::-1, ::-1], landmarks_2d=96.0 - sample.landmarks_2d, face_box=box)
@@ -75,7 +79,7 @@ ODD: dict[str, tuple[Callable[[Sample], Sample], bool, bool]] = {  # -> row, whe
     "of two faces": (_second_face, True, True),
     "no landmarks": (lambda s: bare(s, landmarks_2d=None), False, True),
     "off the face": (lambda s: bare(s, landmarks_2d=s.landmarks_2d + 300.0), False, True),
-    "with gaps": (lambda s: bare(s, landmarks_2d=np.where(np.arange(68)[:, None] == 3, np.nan, s.landmarks_2d)), False, True),
+    "with a gap": (_with_gap, False, False),
     "in one place": (lambda s: bare(s, landmarks_2d=np.full((68, 2), 50.0)), False, True),
     "left and right swapped": (lambda s: bare(s, landmarks_2d=s.landmarks_2d[FLIP_ORDER.numpy()]), False, True),
     "in no order": (lambda s: bare(s, landmarks_2d=_shuffled(s.landmarks_2d)), False, True),

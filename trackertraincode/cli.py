@@ -270,6 +270,14 @@ def degrees(text: str) -> float:
     return value
 
 
+def crop_factor(text: str) -> float:
+    """argparse type: edge of a crop / longer side of the face box."""
+    value = float(text)
+    if not 0.1 <= value <= 10.0:
+        raise argparse.ArgumentTypeError(f"{text}: expected a factor from 0.1 to 10")
+    return value
+
+
 def field_of_view(text: str) -> float:
     """argparse type: degrees that a camera can have."""
     value = float(text)

@@ -77,7 +77,7 @@ def test_odd_rows_are_counted_and_harm_no_others(odd_faces: tuple[Path, list[str
     [
         ("no landmarks", "row 0: no landmarks"),
         ("off the face", "row 0: landmarks in .* but the face box is"),
-        ("with gaps", "row 0: landmarks hold NaN"),
+        ("with a gap", "row 0: landmarks hold NaN"),
         ("in one place", "row 0: landmarks all within 4 pixels"),
         ("left and right swapped", "row 0: landmarks (on average|fit a head seen from behind)"),
         ("in no order", "row 0: landmarks on average .* mm from the head that fits best"),

@@ -68,6 +68,10 @@ CASES = {
         "fit {i}/faces.h5 {o}/x.h5 --landmarks 2d --workers 2 --skipped {o}/skipped.txt",
         "fit {i}/faces.h5 {o}/x.h5 --landmarks 2d --workers 2 --skipped {o}/skipped.txt --resume",
     ),
+    "pseudolabels": Case(
+        "pseudolabels {i}/faces.h5 -c {i}/run/last.onnx {i}/run/last.ckpt --output {o}/x.h5 --replace --workers 2",
+        "pseudolabels {i}/faces.h5 -c {i}/run/last.onnx {i}/run/last.ckpt --output {o}/x.h5 --replace --workers 2 --resume",
+    ),
     "filter": Case("filter {i}/faces.h5 {o}/x.h5 --where size>0"),
     "train": Case(f"train {TINY} --workers 2 --with-swa --outdir {{o}}/run", "train --resume --outdir {o}/run"),
     "train-localizer": Case(

@@ -50,6 +50,8 @@ def needed(parser: Parser, given: str, written: str) -> Words:
     for action in parser._actions:
         if not action.option_strings and isinstance(action, argparse._StoreAction) and action.nargs != "*":
             words.append(written if is_output(action) else given)
+        elif action.required and action.option_strings:
+            words += [action.option_strings[-1], given]
         elif action.dest == "outdir":
             words += [action.option_strings[-1], "{text}"]
     for group in parser._mutually_exclusive_groups:

@@ -16,11 +16,10 @@ from trackertraincode.cli import (
     add_face_model_option,
     add_overwrite_option,
     add_workers_option,
-    finite_number,
+    crop_factor,
     output_file,
     output_folder,
 )
-from trackertraincode.errors import EvaluationError
 from trackertraincode.files import check_outputs
 from trackertraincode.light import names_in
 from trackertraincode.pretrained import DEFAULT, pose_network
@@ -71,9 +70,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="for the pages without a display",
     )
-    parser.add_argument(
-        "--roi-expansion", type=finite_number, metavar="X", help="crop factor instead of the protocol's"
-    )
+    parser.add_argument("--roi-expansion", type=crop_factor, metavar="X", help="crop factor instead of the protocol's")
     parser.add_argument("--comprehensive-roi", action="store_true", help=f"crop factors {COMPREHENSIVE}, a row each")
     parser.add_argument(
         "--alignment-scheme", choices=names_in("evaluation.alignment", "SCHEMES"), help="instead of the protocol's"
@@ -100,8 +97,6 @@ def run(options: argparse.Namespace) -> int:
     if options.vis not in VIS:  # --vis model.onnx
         options.models, options.vis = [Path(options.vis), *options.models], "rot"
     options.models = [pose_network(path) for path in [*options.models, *options.model] or [DEFAULT]]
-    if options.roi_expansion is not None and not 0.1 <= options.roi_expansion <= 10:
-        raise EvaluationError(f"--roi-expansion {options.roi_expansion}: expected a factor from 0.1 to 10.")
     from trackertraincode.datasets.catalog import find_file, load_catalog
     from trackertraincode.evaluation.evaluate import EvaluationOptions, evaluate
     from trackertraincode.evaluation.pages import page_through

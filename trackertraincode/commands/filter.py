@@ -5,7 +5,8 @@ ttc filter 300wlp.h5 some.h5 --rows 0-99,205
 ttc filter 300wlp.h5 clean.h5 --rows bad.txt --exclude
 
 Expressions know row, pitch, yaw, roll (degrees), size, box_width and box_height (pixels), and how good labels are:
-fit_residual (mm, of which a head radius has 100).
+fit_residual of `ttc fit`, rotation_spread, rotation_uncertainty (degrees) and those of head and landmarks of
+`ttc pseudolabels` (mm, of which a head radius has 100).
 """
 
 import argparse

@@ -106,12 +106,16 @@ class Ensemble:
 
     def predict(self, images: Tensor) -> Prediction:
         """(B, C, S, S) -> see Predictor."""
-        answers = [member.predict(images) for member in self._members]
-        if len(answers) == 1:
-            return answers[0]
-        known = [n for n in AVERAGED if all(getattr(a, n) is not None for a in answers)]
-        means = {name: torch.stack([getattr(a, name) for a in answers]).mean(0) for name in known}
-        return Prediction(rotation=mean_quaternion([a.rotation for a in answers]), **means)
+        return mean_prediction([member.predict(images) for member in self._members])
+
+
+def mean_prediction(answers: Sequence[Prediction]) -> Prediction:
+    """The mean of several answers; of each field, the mean of those that give it. One answer stays as it is."""
+    if len(answers) == 1:
+        return answers[0]
+    given = {n: [v for a in answers if (v := getattr(a, n)) is not None] for n in AVERAGED}
+    means = {name: torch.stack(values).mean(0) for name, values in given.items() if values}
+    return Prediction(rotation=mean_quaternion([a.rotation for a in answers]), **means)
 
 
 def mean_quaternion(quats: Sequence[Tensor]) -> Tensor:

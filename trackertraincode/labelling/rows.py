@@ -4,8 +4,9 @@ rows --read_rows--> per row the sample, or the error that says why there is none
 """
 
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
+
+import numpy as np
 
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.errors import ArchiveError, SampleFormatError
@@ -16,13 +17,27 @@ ITEMS_PER_TASK = 64
 
 
 def read_rows(path: Path, rows: Sequence[int]) -> list[Sample | ArchiveError]:
-    """Samples with whole images, points and heads in float64."""
-    dataset = _open(path)
-    try:
-        found: list[Sample | ArchiveError] = list(dataset.stream(rows, exact=True))
-    except SampleFormatError:
-        found = [_read_one(dataset, row) for row in rows]
+    """Samples with whole images, points and heads in float64. The file is closed again, so that it can be replaced."""
+    with Hdf5PoseDataset(path, labels=()) as dataset:
+        try:
+            found: list[Sample | ArchiveError] = list(dataset.stream(rows, exact=True))
+        except SampleFormatError:
+            found = [_read_one(dataset, row) for row in rows]
     return [_checked(sample, path) if isinstance(sample, Sample) else sample for sample in found]
+
+
+def with_boxes(path: Path, rows: Sequence[int]) -> list[Sample | ArchiveError]:
+    """As `read_rows`, of faces that models can look at."""
+
+    def checked(item: Sample | ArchiveError) -> Sample | ArchiveError:
+        if isinstance(item, ArchiveError):
+            return item
+        box = item.face_box
+        if box is None or not np.isfinite(box).all() or (box[2:] <= box[:2]).any():
+            return ArchiveError(f"{path}: {item.name}: no face box, in which models would look.")
+        return item
+
+    return [checked(item) for item in read_rows(path, rows)]
 
 
 def _read_one(dataset: Hdf5PoseDataset, row: int) -> Sample | ArchiveError:
@@ -39,8 +54,3 @@ def _checked(sample: Sample, path: Path) -> Sample | ArchiveError:
     except ImageDecodeError as error:
         return ArchiveError(f"{path}: {sample.name}: image of {error}.")
     return sample
-
-
-@cache
-def _open(path: Path) -> Hdf5PoseDataset:
-    return Hdf5PoseDataset(path, labels=())

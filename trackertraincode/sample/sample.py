@@ -59,6 +59,32 @@ class Sample:
     fit_residual: float | None = stored(
         "fit_residual", Kind.MEASURE, (), None, "mean distance between landmarks and the head fitted to them; mm"
     )
+    rotation_spread: float | None = stored(
+        "rotation_spread", Kind.MEASURE, (), None, "RMS angle between several models' rotations and their mean; degrees"
+    )
+    head_spread: float | None = stored(
+        "head_spread",
+        Kind.MEASURE,
+        (),
+        None,
+        "RMS difference of x, y, radius between several models and their mean; mm",
+    )
+    landmarks_spread: float | None = stored(
+        "landmarks_spread",
+        Kind.MEASURE,
+        (),
+        None,
+        "RMS distance of landmarks between several models and their mean; mm",
+    )
+    rotation_uncertainty: float | None = stored(
+        "rotation_uncertainty", Kind.MEASURE, (), None, "RMS rotation error that models expect of themselves; degrees"
+    )
+    head_uncertainty: float | None = stored(
+        "head_uncertainty", Kind.MEASURE, (), None, "RMS error of x, y, radius that models expect of themselves; mm"
+    )
+    landmarks_uncertainty: float | None = stored(
+        "landmarks_uncertainty", Kind.MEASURE, (), None, "RMS landmark error that models expect of themselves; mm"
+    )
 
 
 FIELDS = stored_fields(Sample)  # HDF5 name -> field
