@@ -3,11 +3,13 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from conftest import run_script
+from trackertraincode.augmentation import batches as batches_module
 from trackertraincode.errors import CatalogError, ConfigError
 from trackertraincode.evaluation.predictor import load_predictor
 from trackertraincode.models.checkpoint import load_network
@@ -111,6 +113,27 @@ def test_training_lowers_the_error(run: Run) -> None:
     )  # fmt: skip
     rows = read_metrics(out / "metrics.csv")
     assert rows[-1]["train/loss"] < 0.6 * rows[0]["train/loss"]
+
+
+@pytest.mark.parametrize("cache", ["ram", "device"])
+def test_faces_are_decoded_once(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: str) -> None:
+    decoded, decode = [], batches_module.warp_planned
+
+    def note(*arguments: Any, **options: Any) -> Any:
+        decoded.append(arguments)
+        return decode(*arguments, **options)
+
+    monkeypatch.setattr(batches_module, "warp_planned", note)
+    folder = tmp_path / "crops"
+    out = run(epochs=2, cache=cache, cache_dir=folder, validate_every="2")
+    assert len(decoded) == 20  # the rows that validate, once
+    assert len(read_metrics(out / "metrics.csv")) == 2
+    assert [path.suffix for path in folder.iterdir()] == [".crops"]
+
+
+def test_crops_made_on_the_device_have_no_extras_of_the_cpu(run: Run) -> None:
+    with pytest.raises(ConfigError, match="--extra jpeg works on the CPU; choose --cache ram"):
+        run(cache="device", extra="jpeg")
 
 
 def test_one_budget_gives_one_curve_however_it_is_cut_into_epochs(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from trackertraincode.augmentation.crop import Geometry, crop_boxes, crop_maps, crop_squares, draw_geometry
+from trackertraincode.augmentation.crop_cache import CropCache, plan_kept, warp_kept
 from trackertraincode.augmentation.extras import apply_extras
 from trackertraincode.augmentation.intensity import Changes, change_images, draw_changes, tabled
 from trackertraincode.augmentation.presets import Preset
-from trackertraincode.augmentation.warp import plan_warps, warp_planned
+from trackertraincode.augmentation.warp import Warp, plan_warps, warp_planned
 from trackertraincode.datasets.mixing import Member
 from trackertraincode.errors import SampleFormatError
 from trackertraincode.geometry.affine2d import compose, pixels_to_normalized
@@ -49,19 +50,26 @@ def draw(preset: Preset, count: int, seed: Sequence[int]) -> Drawn:
 
 
 def load_batch(
-    members: Sequence[Member], entries: np.ndarray, preset: Preset, drawn: Drawn, face_model: str | None
-) -> PackedBatch:
+    members: Sequence[Member], entries: np.ndarray, preset: Preset, drawn: Drawn, face_model: str | None,
+    caches: Sequence[CropCache] = (),
+) -> PackedBatch:  # fmt: skip
     """entries (B, 2): member and row. Returns grey or RGB crops as pixels 0…255 and labels in [-1, 1] of the crop.
 
-    Images are uint8, or float32 where intensities were changed. Raises SampleFormatError naming file and row.
+    caches: one for each member, or none; what isn't in there comes from the images. Crops are uint8, or float32 where
+    intensities were changed. Raises SampleFormatError naming file and row.
     """
-    images, labels = read_entries(members, entries, face_model)
+    labels = read_labels(members, entries, face_model)
     boxes = crop_boxes(labels, preset.roi_override)
     check_boxes(members, entries, boxes)
     maps = crop_maps(crop_squares(boxes, drawn.geometry), drawn.geometry, preset.size)
-    warps = plan_warps(maps)
+    kept = _kept(caches, entries, maps)
+    missing = np.array([i for i in range(len(entries)) if i not in kept], np.int64)
+    images = dict(zip(missing.tolist(), read_images(members, entries[missing])))
+    warps = dict(zip(missing.tolist(), plan_warps(maps[missing])))
 
     def crop(i: int) -> np.ndarray:
+        if i in kept:
+            return warp_kept(*kept[i], preset.size)
         try:
             return warp_planned(images[i], warps[i], preset.size, color=preset.color)
         except ImageDecodeError as error:
@@ -101,15 +109,25 @@ def make_packed(
     )
 
 
-def read_entries(
-    members: Sequence[Member], entries: np.ndarray, face_model: str | None
-) -> tuple[list[bytes], dict[str, Tensor]]:
-    """(B, 2) members and rows -> B images, and (B, ...) labels in their pixels, NaN where absent or not to be trained on."""
+def _kept(caches: Sequence[CropCache], entries: np.ndarray, maps: Tensor) -> dict[int, tuple[np.ndarray, Warp]]:
+    """Crops, and how they become those of the network, by number, of the entries that have one."""
+    found: dict[int, tuple[np.ndarray, Warp]] = {}
+    for index, places in _of_each_member(entries) if caches else ():
+        rows = entries[places, 1]
+        inside = caches[index].has(rows)
+        places, rows = places[inside], rows[inside]
+        warps = plan_kept(caches[index].maps(rows, maps[places]))
+        found |= {place: (caches[index].crop(row), warp) for place, row, warp in zip(places.tolist(), rows, warps)}
+    return found
+
+
+def read_images(members: Sequence[Member], entries: np.ndarray) -> list[bytes]:
+    """(B, 2) members and rows -> B image files."""
     images: list[bytes] = [b""] * len(entries)
     for index, places in _of_each_member(entries):
         for place, image in zip(places.tolist(), members[index].dataset.images(entries[places, 1])):
             images[place] = image
-    return images, read_labels(members, entries, face_model)
+    return images
 
 
 def read_labels(members: Sequence[Member], entries: np.ndarray, face_model: str | None) -> dict[str, Tensor]:
@@ -134,10 +152,15 @@ def _of_each_member(entries: np.ndarray) -> list[tuple[int, np.ndarray]]:
 
 def _drop_untrained(labels: dict[str, Tensor], members: Sequence[Member], entries: np.ndarray) -> None:
     """Labels that a member has but doesn't train become NaN; they were needed until here, for the crop."""
-    for index, places in _of_each_member(entries):
-        for name in BATCH_LABELS:
-            if name not in members[index].labels:
-                labels[name][torch.from_numpy(places)] = torch.nan
+    for name, out in untrained(members).items():
+        rows = out[entries[:, 0]]
+        if rows.any():
+            labels[name][torch.from_numpy(rows)] = torch.nan
+
+
+def untrained(members: Sequence[Member]) -> dict[str, np.ndarray]:
+    """Label -> (members,) bool: which don't train it."""
+    return {name: np.array([name not in member.labels for member in members]) for name in BATCH_LABELS}
 
 
 def check_boxes(members: Sequence[Member], entries: np.ndarray, boxes: Tensor) -> None:

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from trackertraincode.geometry.constants import constant
 
 CHOSEN_OPERATIONS = 4
 BLUR_KERNEL, BLUR_SIGMA = 5, 1.5
@@ -150,9 +152,50 @@ def change_images(images: np.ndarray, changes: Changes) -> np.ndarray:
     return result
 
 
+def tabled_on_device(images: Tensor, steps: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
+    """As `tabled`, on the device of (B, C, S, S) float32 whole grey levels: images, blurred where they should be; (B, 256).
+
+    steps, parameters: (B, 4). All rows are computed alike and chosen from, so the device never waits.
+    """
+    behind = (steps == CODES[BLUR]).cumsum(1) > 0
+    blurred = behind[:, -1:]
+    sharp = _looked_up(images, _masked_tables(torch.where(behind, NOTHING, steps), parameters, images))
+    images = torch.where(blurred[..., None, None], _smooth(sharp).round(), images)
+    return images, _masked_tables(torch.where(behind | ~blurred, steps, NOTHING), parameters, images)
+
+
+def _masked_tables(steps: Tensor, parameters: Tensor, images: Tensor) -> Tensor:
+    """`make_tables` of all rows alike. steps, parameters: (B, n); images: (B, C, S, S) whole grey levels."""
+    levels = images.flatten(1).long()
+    counts = torch.zeros(len(images), 256, dtype=torch.int32, device=images.device)
+    counts.scatter_add_(1, levels, torch.ones_like(levels, dtype=torch.int32))
+    tables = torch.arange(256, dtype=torch.float32, device=images.device).expand(len(images), -1)
+    for place in range(steps.shape[1]):
+        result = tables
+        for code, (operation, *_) in enumerate(OPERATIONS.values()):
+            if operation is not None:
+                changed = operation(tables, counts, parameters[:, place, None])
+                result = torch.where(steps[:, place, None] == code, changed, result)
+        tables = result
+    return tables
+
+
+def _looked_up(images: Tensor, tables: Tensor) -> Tensor:
+    return tables.gather(1, images.flatten(1).long()).reshape(images.shape)
+
+
+def _smooth(images: Tensor) -> Tensor:
+    """(B, C, S, S) -> cv2.GaussianBlur of them."""
+    weights = tuple(cv2.getGaussianKernel(BLUR_KERNEL, BLUR_SIGMA, cv2.CV_32F)[:, 0].tolist())
+    kernel, half = constant(weights, images.device), BLUR_KERNEL // 2
+    padded = nn.functional.pad(images.flatten(0, 1)[:, None], (half, half, half, half), mode="reflect")
+    rows = nn.functional.conv2d(padded, kernel[None, None, None])
+    return nn.functional.conv2d(rows, kernel[None, None, :, None]).reshape(images.shape)
+
+
 def apply_tables(images: Tensor, intensity: Tensor) -> Tensor:
-    """On the device. (B, C, S, S) uint8 and (B, 257) tables and standard deviations -> float32 grey levels 0…255."""
-    values = intensity[:, :-1].gather(1, images.flatten(1).long()).reshape(images.shape)
+    """On the device. (B, C, S, S) whole grey levels, (B, 257) tables and standard deviations -> float32 grey levels 0…255."""
+    values = _looked_up(images, intensity[:, :-1])
     noise = torch.randn_like(values) * intensity[:, -1, None, None, None]
     return (values + noise).clamp(0.0, 255.0)
 

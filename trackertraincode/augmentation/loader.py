@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from trackertraincode.augmentation.batches import Drawn, draw, load_batch
 from trackertraincode.augmentation.crop import centered_geometry
+from trackertraincode.augmentation.crop_cache import CropCache
 from trackertraincode.augmentation.presets import Preset
 from trackertraincode.datasets.mixing import Member, epoch_plan
 from trackertraincode.errors import UserError, WorkerError
@@ -68,14 +69,16 @@ class TrainBatches(Dataset):
         face_model: str | None,
         rank: int = 0,
         world_size: int = 1,
+        caches: Sequence[CropCache] = (),
     ) -> None:
         """
         batchsize: over all processes; this one makes the `rank`-th part of it. face_model: the network's; shape
-        labels of others aren't used.
+        labels of others aren't used. caches: of each member, or none.
         """
         self.members, self.preset, self.seed, self.face_model = members, preset, seed, face_model
         self.batchsize, self.samples_per_epoch = batchsize, samples_per_epoch
         share = batchsize // world_size
+        self._caches = caches
         self._part = slice(rank * share, (rank + 1) * share)
         self._planned: tuple[int, np.ndarray] | None = None  # an epoch and its plan
         self._drawn: tuple[Place, Drawn] | None = None  # an epoch, a block of its steps, and their random numbers
@@ -87,19 +90,25 @@ class TrainBatches(Dataset):
     @errors_as_values
     def __getitem__(self, place: Place) -> PackedBatch:
         epoch, step = place
-        part = slice(step * self.batchsize + self._part.start, step * self.batchsize + self._part.stop)
-        drawn = self._draw(epoch, step)
-        return load_batch(self.members, self._plan(epoch)[part], self.preset, drawn, self.face_model)
+        entries, drawn = (
+            self.plan(epoch)[self.part(step)],
+            self.drawn(epoch, step).select(self.part(step % DRAWN_STEPS)),
+        )
+        return load_batch(self.members, entries, self.preset, drawn, self.face_model, self._caches)
 
-    def _draw(self, epoch: int, step: int) -> Drawn:
-        block, inside = divmod(step, DRAWN_STEPS)
+    def part(self, step: int) -> slice:
+        """Which of the samples of step 0, 1, … are this process's."""
+        return slice(step * self.batchsize + self._part.start, step * self.batchsize + self._part.stop)
+
+    def drawn(self, epoch: int, step: int) -> Drawn:
+        """Random numbers of the DRAWN_STEPS steps of which `step` is one."""
+        block = step // DRAWN_STEPS
         if self._drawn is None or self._drawn[0] != (epoch, block):
-            seed = [self.seed, epoch, block]
-            self._drawn = (epoch, block), draw(self.preset, DRAWN_STEPS * self.batchsize, seed)
-        start = inside * self.batchsize
-        return self._drawn[1].select(slice(start + self._part.start, start + self._part.stop))
+            self._drawn = (epoch, block), draw(self.preset, DRAWN_STEPS * self.batchsize, [self.seed, epoch, block])
+        return self._drawn[1]
 
-    def _plan(self, epoch: int) -> np.ndarray:
+    def plan(self, epoch: int) -> np.ndarray:
+        """(samples, 2) member and row of each sample of an epoch, all processes together."""
         if self._planned is None or self._planned[0] != epoch:
             self._planned = epoch, epoch_plan(self.members, len(self) * self.batchsize, self.seed, epoch)
         return self._planned[1]

@@ -4,18 +4,21 @@
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import lightning as L
 import torch
 from torch.utils.data import DataLoader
 
+from trackertraincode.augmentation.cache_files import open_caches
+from trackertraincode.augmentation.crop_cache import SIDES, Kept
+from trackertraincode.augmentation.device_batches import DeviceBatches, DeviceFaces
 from trackertraincode.augmentation.loader import TrainBatches, ValidationBatches, make_loader
 from trackertraincode.augmentation.presets import Preset
 from trackertraincode.datasets.catalog import choose, load_catalog, parse_mixture
 from trackertraincode.datasets.mixing import Member, open_mixture, open_whole
-from trackertraincode.errors import UserError
+from trackertraincode.errors import ConfigError, UserError
 from trackertraincode.files import files_of
 from trackertraincode.options import check, option
 from trackertraincode.sample.packed import PackedBatch
@@ -45,6 +48,16 @@ class DataOptions:
     face_model: Path | None = option(
         None, "bfm_noneck_v3.pkl (default: the one in $DATADIR, else the embedded head)", metavar="FILE"
     )
+    cache: str = option(
+        "none",
+        "decode each face once and keep 8 bit crops: disk (a file), ram (in memory, once per process of training) or device "
+        "(whole batches are made there; of several devices each keeps and sees its share of the rows)",
+        choices=("none", "disk", "ram", "device"),
+    )
+    cache_quality: str = option(
+        "full", "of kept crops: full (83 kB per face, 0.7 grey levels off) or small (48 kB, 1.2)", choices=tuple(SIDES)
+    )
+    cache_dir: Path | None = option(None, "folder of kept crops (default: crops beside the data)", metavar="DIR")
     workers: int | None = option(
         None, "processes that load data (default: NUM_WORKERS, else the cores, 8 at most)", least=0
     )
@@ -107,11 +120,27 @@ class PoseData(L.LightningDataModule):
         self.workers = default_workers(processes) if options.workers is None else options.workers
         self._samples_per_epoch, self._seed, self._face_model = options.samples_per_epoch, seed, face_model
         self._training, self._validation = training, validation
+        self._on_device = options.cache == "device"
+        if self._on_device and training.extras:
+            raise ConfigError(
+                f"cache=device: --extra {training.extras[0]} works on the CPU; choose --cache ram instead."
+            )
+        self._caches = []
+        if options.cache != "none":
+            kept = Kept.of(training, options.cache_quality)
+            in_memory = options.cache == "ram"
+            self._caches = open_caches(members.training, kept, options.cache_dir, self.workers, ram=in_memory)
 
-    def train_dataloader(self) -> DataLoader:
+    def train_dataloader(self) -> DataLoader | DeviceBatches:
         """Batches of this process; the epoch follows from the steps done, which a resumed trainer knows at once."""
         trainer, batches = self.trainer, self.train_batches()
         assert trainer is not None, "Lightning sets it before it asks for loaders"
+        if self._on_device:
+            batches = self._share()
+            faces = DeviceFaces(
+                batches.members, self._caches, self._training, self._face_model, trainer.strategy.root_device
+            )
+            return DeviceBatches(batches, faces, lambda: trainer.global_step // len(batches))
         return make_loader(
             batches, self.workers, epoch_now=lambda: trainer.global_step // len(batches), pin_memory=self._pinned()
         )
@@ -122,8 +151,10 @@ class PoseData(L.LightningDataModule):
             return []
         return Remembered(make_loader(self.validation_batches(), min(self.workers, 2), pin_memory=self._pinned()))
 
-    def transfer_batch_to_device(self, batch: PackedBatch, device: torch.device, dataloader_idx: int) -> Batch:
-        """Two copies, which a GPU makes while it computes."""
+    def transfer_batch_to_device(self, batch: PackedBatch | Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Two copies, which a GPU makes while it computes; none of batches that were made there."""
+        if isinstance(batch, Batch):
+            return batch
         return batch.to(device, non_blocking=device.type == "cuda").unpack()
 
     def train_batches(self, *, whole: bool = False) -> TrainBatches:
@@ -131,7 +162,17 @@ class PoseData(L.LightningDataModule):
         return TrainBatches(
             self.members.training, self._training, batchsize=self.batchsize, samples_per_epoch=self._samples_per_epoch,
             seed=self._seed, face_model=self._face_model, rank=0 if whole else self._rank,
-            world_size=1 if whole else self._world_size,
+            world_size=1 if whole else self._world_size, caches=self._caches,
+        )  # fmt: skip
+
+    def _share(self) -> TrainBatches:
+        """Of the rows that this process keeps on its device."""
+        rank, world_size = self._rank, self._world_size
+        rows = [m.rows[rank::world_size] if len(m.rows) >= world_size else m.rows for m in self.members.training]
+        return TrainBatches(
+            [replace(member, rows=part) for member, part in zip(self.members.training, rows)], self._training,
+            batchsize=self.batchsize // world_size, samples_per_epoch=self._samples_per_epoch // world_size,
+            seed=self._seed * world_size + rank, face_model=self._face_model, caches=self._caches,
         )  # fmt: skip
 
     def validation_batches(self, *, whole: bool = False) -> ValidationBatches:

@@ -1,6 +1,5 @@
 """What a run leaves behind so that it can be repeated: library versions, commit, and fingerprints of its data."""
 
-import hashlib
 import json
 import platform
 import subprocess
@@ -12,7 +11,7 @@ from typing import Any
 
 import trackertraincode
 from trackertraincode.errors import ConfigError
-from trackertraincode.files import whole_file
+from trackertraincode.files import fingerprint, whole_file
 
 LIBRARIES = (
     "torch",
@@ -26,7 +25,6 @@ LIBRARIES = (
     "onnx",
     "onnxruntime",
 )
-SAMPLED_BYTES = 1 << 20  # per place of a large file
 
 
 def describe_environment() -> dict[str, Any]:
@@ -52,17 +50,6 @@ def commit() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return head + ("+" if changed else "")
-
-
-def fingerprint(path: Path) -> dict[str, Any]:
-    """Size of a file and the SHA-256 of its first, middle and last megabyte with that size: fast on huge files."""
-    size = path.stat().st_size
-    digest = hashlib.sha256(str(size).encode())
-    with path.open("rb") as file:
-        for start in sorted({0, max(0, size // 2 - SAMPLED_BYTES // 2), max(0, size - SAMPLED_BYTES)}):
-            file.seek(start)
-            digest.update(file.read(SAMPLED_BYTES))
-    return {"file": str(path), "bytes": size, "sampled_sha256": digest.hexdigest()}
 
 
 def fingerprints(paths: Iterable[Path]) -> list[dict[str, Any]]:

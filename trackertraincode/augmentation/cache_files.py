@@ -1,0 +1,139 @@
+"""Files of kept crops: made once for a data set, found again by what they were made of, made anew where that changed.
+
+    NAME.crops = crops one after the other, table of ENTRY, header (JSON), seal: where these begin, their checksum
+
+Labels aren't in it: they are read from the data set, whose pages all processes share.
+"""
+
+import hashlib
+import json
+import time
+import zlib
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from trackertraincode.augmentation.batches import read_labels
+from trackertraincode.augmentation.crop import crop_boxes
+from trackertraincode.augmentation.crop_cache import ENTRY, CropCache, Kept, keep, map_blob
+from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
+from trackertraincode.datasets.mixing import Member
+from trackertraincode.errors import SampleFormatError, UserError
+from trackertraincode.files import files_of, fingerprint, whole_file
+from trackertraincode.sample.images import ImageDecodeError, decode
+from trackertraincode.workers import map_in_order
+
+SEAL = np.dtype([("table", "<i8"), ("header", "<i8"), ("checksum", "<u4"), ("magic", "S12")])
+MAGIC = b"ttc-crops-01"  # changes with the meaning of any byte
+ROWS_AT_ONCE = 64  # made by a worker
+WAIT = 1.0  # seconds between looks at what another process makes
+
+
+def open_caches(
+    members: Sequence[Member], kept: Kept, folder: Path | None, workers: int, *, ram: bool
+) -> list[CropCache]:
+    """Of each member. folder: of the files; None for `crops` beside the data. ram: copied to memory that workers share.
+
+    Raises UserError where a file can't be written.
+    """
+    known: dict[Path, CropCache] = {}
+    for path in dict.fromkeys(member.dataset.path for member in members):
+        file, header = cache_file(path, kept, folder)
+        found = open_cache(file, header)
+        while found is None:
+            _build_or_wait(path, kept, file, header, workers)
+            found = open_cache(file, header)
+        known[path] = in_memory(found) if ram else found
+    return [known[member.dataset.path] for member in members]
+
+
+def cache_file(path: Path, kept: Kept, folder: Path | None) -> tuple[Path, dict[str, Any]]:
+    """Where the crops of a data set lie, and what they must have been made of."""
+    files = [fingerprint(file) | {"file": file.name, "time": file.stat().st_mtime_ns} for file in files_of(path)]
+    key = hashlib.sha256(json.dumps(asdict(kept), sort_keys=True).encode()).hexdigest()[:8]
+    name = path.stem.replace("*", "all").replace("?", "any")
+    return (folder or path.parent / "crops") / f"{name}-{key}.crops", asdict(kept) | {"files": files}
+
+
+def open_cache(file: Path, header: dict[str, Any]) -> CropCache | None:
+    """None where there is no such file, or one that is damaged or was made of something else."""
+    if not file.is_file() or file.stat().st_size < SEAL.itemsize:
+        return None
+    data = np.asarray(np.memmap(file, np.uint8, "r"))
+    seal = np.frombuffer(data[-SEAL.itemsize :].tobytes(), SEAL)[0]
+    table, text, end = int(seal["table"]), int(seal["header"]), len(data) - SEAL.itemsize
+    if (
+        seal["magic"] != MAGIC
+        or not 0 <= table <= text <= end
+        or zlib.crc32(data[table:end].tobytes()) != seal["checksum"]
+    ):
+        return None
+    if json.loads(data[text:end].tobytes()) != header:
+        return None
+    entries = np.frombuffer(data[table:text].tobytes(), ENTRY)
+    return CropCache(map_blob(file, table), entries, color=header["color"], file=file)
+
+
+def in_memory(cache: CropCache) -> CropCache:
+    """The same crops in memory that processes share."""
+    blob = torch.empty(len(cache.blob), dtype=torch.uint8).share_memory_()
+    return CropCache(blob.copy_(cache.blob), cache.table, color=cache.color)
+
+
+def _build_or_wait(path: Path, kept: Kept, file: Path, header: dict[str, Any], workers: int) -> None:
+    """Several processes of one training come here at once; one of them works."""
+    try:
+        build(path, kept, file, header, workers)
+    except UserError as error:
+        if "another process is writing" not in str(error):
+            raise
+        time.sleep(WAIT)
+
+
+def build(path: Path, kept: Kept, file: Path, header: dict[str, Any], workers: int) -> None:
+    """Write the crops of all rows of a data set. Raises UserError when another process is writing this file."""
+    count = len(Hdf5PoseDataset(path, labels=()))
+    parts = [np.arange(start, min(start + ROWS_AT_ONCE, count)) for start in range(0, count, ROWS_AT_ONCE)]
+    table, end = np.zeros(count, ENTRY), 0
+    with whole_file(file) as temporary, temporary.open("wb") as output:
+        with tqdm(total=count, unit=" faces", desc=file.name, dynamic_ncols=True) as bar:
+            for rows, (crops, entries) in zip(parts, map_in_order(partial(_make, path, kept), parts, workers)):
+                table[rows] = entries
+                table["offset"][rows] += end
+                output.write(crops)
+                end += len(crops)
+                bar.update(len(rows))
+        tail = table.tobytes() + json.dumps(header).encode()
+        output.write(tail)
+        output.write(np.array((end, end + table.nbytes, zlib.crc32(tail), MAGIC), SEAL).tobytes())
+
+
+def _make(path: Path, kept: Kept, rows: np.ndarray) -> tuple[bytes, np.ndarray]:
+    """Crops of some rows, one after the other, and their entries (n,)."""
+    member = Member("", _opened(path), rows, 1.0, ())
+    labels = read_labels([member], np.stack([np.zeros_like(rows), rows], axis=1), None)
+    boxes = crop_boxes(labels, kept.roi_override).numpy()
+    crops, entries, end = [], np.zeros(len(rows), ENTRY), 0
+    for place, (row, box) in enumerate(zip(rows, boxes)):
+        try:
+            made = keep(decode(member.dataset.images([row])[0], color=kept.color), box, kept)
+        except (ImageDecodeError, SampleFormatError):
+            continue  # training says what is wrong, if it comes to this row
+        if made is not None:
+            crop, entries[place] = made
+            entries["offset"][place] = end
+            crops.append(crop.tobytes())
+            end += crop.size
+    return b"".join(crops), entries
+
+
+@lru_cache(maxsize=1)
+def _opened(path: Path) -> Hdf5PoseDataset:
+    """Once per worker."""
+    return Hdf5PoseDataset(path)
