@@ -16,7 +16,6 @@ import pytest
 
 from conftest import PROJECT
 from trackertraincode.commands import run
-from trackertraincode.commands import web as command
 from trackertraincode.errors import ModelFileError, UserError
 from trackertraincode.tracking.tracker import HeadPoseTracker
 from trackertraincode.web import server as module
@@ -114,7 +113,6 @@ def test_only_this_machine_is_served_by_default(page: Path, monkeypatch: pytest.
     monkeypatch.setattr(module, "PAGE", page)
     monkeypatch.setattr(module, "check_built", lambda: None)
     monkeypatch.setattr(module, "open_server", lambda host, port, files: asked.append((host, port)) or stop())
-    monkeypatch.setattr(command, "find_file", lambda name: None)
 
     def stop() -> None:
         raise UserError("enough")

@@ -156,7 +156,7 @@ function showPose(pose: HeadPose | null): void {
   put("eyes", open ? `${open[0]}, ${open[1]}` : "–");
   put("mouth", open ? open[2] : "–");
   put("fps", timing.fps ? timing.fps.toFixed(0) : "–");
-  put("latency", `${timing.quantile(0.5).toFixed(0)}, 99 %: ${timing.quantile(0.99).toFixed(0)}`);
+  put("latency", timing.text);
   put("recorded", recorder.count ? `${recorder.count} rows` : "no rows");
 }
 

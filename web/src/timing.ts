@@ -23,6 +23,12 @@ export class Timing {
     return span > 0 ? (1000 * (recent.length - 1)) / span : 0;
   }
 
+  /** Milliseconds: of one frame, or of several. */
+  get text(): string {
+    const [median, late] = [this.quantile(0.5).toFixed(0), this.quantile(0.99).toFixed(0)];
+    return this.latencies.length > 1 ? `${median}, 99 %: ${late}` : median;
+  }
+
   /** Milliseconds that this share of the latencies doesn't exceed. */
   quantile(share: number): number {
     const sorted = [...this.latencies].sort((a, b) => a - b);

@@ -18,8 +18,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from trackertraincode.commands.track import LOCALIZER, LOOK_EVERY, MODEL, find_file
-from trackertraincode.errors import UserError
+from trackertraincode.commands.track import LOOK_EVERY
+from trackertraincode.pretrained import localizer, pose_network
 from trackertraincode.rendering.scene import FaceScene, render_scene
 from trackertraincode.sample.images import decode
 from trackertraincode.tracking.tracker import HeadPoseTracker
@@ -49,15 +49,8 @@ def write_y4m(path: Path, frames: Iterator[np.ndarray]) -> None:
             file.write(b"FRAME\n" + cv2.cvtColor(frame, cv2.COLOR_RGB2YUV_I420).tobytes())
 
 
-def networks() -> tuple[Path, Path]:
-    model, localizer = find_file(MODEL), find_file(LOCALIZER)
-    if model is None or localizer is None:
-        raise UserError(f"{MODEL} and {LOCALIZER}: needed in this folder, $DATADIR or demo/.")
-    return model.absolute(), localizer.absolute()
-
-
 def open_tracker(*, whole: bool) -> HeadPoseTracker:
-    return HeadPoseTracker(*networks(), localize_every=LOOK_EVERY, whole_frames=whole)
+    return HeadPoseTracker(pose_network(), localizer(), localize_every=LOOK_EVERY, whole_frames=whole)
 
 
 def write_png(path: Path, image: np.ndarray) -> dict[str, Any]:
@@ -73,7 +66,7 @@ def make(folder: Path, *, with_video: bool = True) -> None:
     large = cv2.resize(face, (3840, 2160), interpolation=cv2.INTER_CUBIC)
     rows = [write_png(folder / "face.png", face), write_png(folder / "large.png", large)]
     rows.append(write_png(folder / "nobody.png", np.full((HEIGHT, WIDTH, 3), 90, np.uint8)))
-    model, _ = networks()
+    model = pose_network()
     files = {"poses": rows, "model": str(model)}
     (folder / "poses.json").write_text(json.dumps(files), encoding="utf-8")
     content = model.read_bytes()

@@ -8,6 +8,7 @@ import json
 import sys
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import patch
 
 import cv2
 import numpy as np
@@ -164,8 +165,8 @@ def sequence(rng: np.random.Generator, size: tuple[int, int], frames: int = 60) 
         def __init__(self, *_: object) -> None:
             self._model = Session()  # type: ignore[assignment]
 
-    module.PoseModel, module.LocalizerModel = Pose, Finder  # type: ignore[misc]
-    tracker = HeadPoseTracker("", "", diagonal_fov_deg=np.degrees(FOV), localize_every=15)
+    with patch.object(module, "PoseModel", Pose), patch.object(module, "make_localizer", Finder):
+        tracker = HeadPoseTracker("", "", diagonal_fov_deg=np.degrees(FOV), localize_every=15)
     frame = texture(rng, *size)
     results = [pose_values(tracker.update(np.roll(frame, 3 * n, axis=1))) for n in range(frames)]
     return {

@@ -170,4 +170,5 @@ test("frame rate and latency are those of the last frames", () => {
   assert.equal(own.quantile(0.99), 500);
   for (let frame = 0; frame < 300; frame++) own.add(20_000 + frame * 50, frame === 7 ? 99 : 11);
   assert.deepEqual([own.fps, own.quantile(0.5), own.quantile(0.99)], [20, 11, 11]);
+  assert.equal(own.text, "11, 99 %: 11");
 });
