@@ -49,8 +49,9 @@ def test_pitch_and_roll_narrow_towards_the_profile() -> None:
         assert (np.diff(spread[::4, column]) < 0).all()
 
 
-def test_faces_beyond_the_profile_get_no_copies() -> None:
-    assert len(draw_poses(np.radians([0.0, 95.0, 0.0]), np.radians(5.0), np.random.default_rng(0))) == 0
+@pytest.mark.parametrize("angles", [(0.0, 95.0, 0.0), (180.0, 20.0, 180.0), (10.0, 0.0, -120.0)])
+def test_faces_beyond_the_profile_get_no_copies(angles: tuple[float, float, float]) -> None:
+    assert draw_poses(np.radians(angles), np.radians(5.0), np.random.default_rng(0)).shape == (0, 3)
 
 
 def test_originals_stay_and_form_a_sequence_with_their_copies(
@@ -161,7 +162,8 @@ def settings_for(path: Path) -> Settings:
     ("changes", "reason"),
     [
         ({"rotation": None}, r"row 1: has no pose; fit a head model to its landmarks first"),
-        ({"head": np.array([80.0, 80.0, 3.0])}, r"row 1: a head radius of 3.0 px, expected 6 or more"),
+        ({"head": np.array([80.0, 80.0, 3.0])}, r"row 1: a head radius of 3.0 px, expected 6 to 320"),
+        ({"head": np.array([80.0, 80.0, np.inf])}, r"row 1: a head radius of inf px"),
         ({"head": np.array([900.0, 80.0, 30.0])}, r"row 1: the head's centre \(900, 80\) lies outside of the image"),
         ({"landmarks": np.full((68, 3), 5.0)}, r"row 1: pt3d_68 lies .* head radii from the posed head"),
         ({"landmarks_2d": np.full((68, 2), 5.0)}, r"row 1: pt2d_68 lies .* head radii from the posed head"),
@@ -170,7 +172,7 @@ def settings_for(path: Path) -> Settings:
             r"src.h5 row 1: 40 bytes of PNG, cut off before the end",
         ),
     ],
-    ids=["no pose", "tiny", "outside", "landmarks elsewhere", "2-D landmarks elsewhere", "damaged image"],
+    ids=["no pose", "tiny", "endless", "outside", "landmarks elsewhere", "2-D landmarks elsewhere", "damaged image"],
 )
 def test_faces_that_cannot_be_turned_are_skipped_with_a_reason(
     rendered: Callable[..., Sample], file_of: Callable[..., Path], changes: dict, reason: str

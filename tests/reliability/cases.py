@@ -52,7 +52,7 @@ def converting(name: str) -> Case:
     return Case(words, f"{words} --resume")
 
 
-EXPANSION = "{i}/faces.h5 {o}/x.h5 --yaw-step 20 --workers 2 --skipped {o}/skipped.txt"
+EXPANSION = "{i}/faces.h5 {o}/x.h5 --yaw-step 20 -n 160 --workers 2 --skipped {o}/skipped.txt"
 CASES = {
     "convert aflw2k": converting("aflw2k"),
     "convert 300wlp": converting("300wlp"),

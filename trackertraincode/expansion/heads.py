@@ -10,6 +10,7 @@ from trackertraincode.sample.sample import Sample
 LANDMARK_NOISE = 0.02  # head radii, against the spread of the coefficients
 FAR_OFF = 0.5  # head radii, median distance of landmarks from a head that isn't theirs
 SMALLEST = 6.0  # pixels of a head's radius
+LARGEST = 2.0  # the same, in edges of the image
 
 
 def head_in(sample: Sample, model: HeadModel, coefficients_of: str) -> np.ndarray:
@@ -37,8 +38,9 @@ def why_not(sample: Sample, local: np.ndarray, model: HeadModel, width: int, hei
     """What keeps a face from being turned, in words; None if nothing does."""
     assert sample.head is not None
     x, y, radius = (float(v) for v in sample.head)
-    if radius < SMALLEST:
-        return f"a head radius of {radius:.1f} px, expected {SMALLEST:.0f} or more"
+    largest = LARGEST * max(width, height)
+    if not SMALLEST <= radius <= largest:
+        return f"a head radius of {radius:.1f} px, expected {SMALLEST:.0f} to {largest:.0f}"
     if not (0 <= x < width and 0 <= y < height):
         return f"the head's centre ({x:.0f}, {y:.0f}) lies outside of the image of {width} × {height}"
     points = project(local[model.keypoints], rotation_of(sample), sample.head.astype(np.float64))
