@@ -37,8 +37,8 @@ from trackertraincode.files import cache_dir, whole_file
 
 NAME = "anny-v1"
 PEOPLE = 500  # drawn to find the modes
-NECK_START, NECK_END, NECK_WIDTH = 1.3, 1.80, 0.6  # y and |x| beyond which the body is cut off
-LAYOUT = 3  # of the cached file; rises when anything here changes the model
+NECK_START, NECK_END, NECK_WIDTH = 1.25, 1.50, 0.7  # y and |x| beyond which the body is cut off
+LAYOUT = 4  # of the cached file; rises when anything here changes the model
 ARRAYS = ("vertices", "triangles", "basis", "keypoints", "face_mask", "coefficient_std")
 MIRROR = np.array([-1.0, 1.0, 1.0])
 

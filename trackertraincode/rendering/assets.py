@@ -9,6 +9,7 @@ from trackertraincode.facemodel.embedded_anatomy import EYE_CENTER
 from trackertraincode.rendering.hair import SKULL_CENTER, SKULL_RADII
 
 Mesh = tuple[np.ndarray, np.ndarray]  # vertices (V, 3), triangles (T, 3)
+OPENING = (0.7, 0.95)  # half width and height of what a headscarf leaves free
 RIM_POINTS = 28  # around a lens
 RIM_VERTICES, _TEMPLE_VERTICES = 4 * RIM_POINTS, 16  # of the tubes of a frame
 
@@ -132,13 +133,18 @@ def hat() -> Mesh:
 @cache
 def headscarf() -> Mesh:
     """A cloth around head and neck that leaves the face free."""
-    vertices, triangles = ellipsoid(30, 48)
+    vertices, triangles = ellipsoid(56, 90)
     shaped = vertices * [0.9, 1.15, 1.12] + [0.0, -0.05, 0.85]
     low = vertices[:, 1] > 0
     shaped[low, 1] = vertices[low, 1] * 1.75
     shaped[:, 0] *= np.where(low, 1.0 - 0.2 * vertices[:, 1], 1.0)
-    opening = np.hypot(shaped[:, 0] / 0.66, (shaped[:, 1] - 0.28) / 0.86) < 1.0
-    keep = ~opening | (shaped[:, 2] > 0.7)
+    around = np.hypot(shaped[:, 0] / OPENING[0], (shaped[:, 1] - 0.3) / OPENING[1])
+    opening = (around < 1.0) & (shaped[:, 2] < 0.7)
+    # The hem: what lies just inside of the opening moves out to its edge.
+    hem = opening & (around > 0.7)
+    shaped[hem, 0] /= around[hem]
+    shaped[hem, 1] = 0.3 + (shaped[hem, 1] - 0.3) / around[hem]
+    keep = ~opening | hem
     return shaped, triangles[keep[triangles].all(1)]
 
 
@@ -148,9 +154,9 @@ HEADWEAR = {"cap": cap, "beanie": beanie, "hat": hat, "headscarf": headscarf}
 @cache
 def shoulders() -> Mesh:
     """Neck opening, slopes and chest of an upright body; the origin is in the middle of the neck."""
-    heights = np.array([0.0, 0.12, 0.24, 0.34, 0.44, 0.56, 0.72, 0.95, 1.4, 2.2, 4.0, 6.0])
-    widths = np.array([0.50, 0.56, 0.72, 1.02, 1.38, 1.66, 1.8, 1.88, 1.85, 1.7, 1.7, 1.7])
-    depths = np.array([0.50, 0.54, 0.6, 0.66, 0.72, 0.78, 0.85, 0.9, 0.95, 0.95, 0.95, 0.95])
+    heights = np.array([-0.06, 0.08, 0.22, 0.34, 0.44, 0.56, 0.72, 0.95, 1.4, 2.2, 4.0, 6.0])
+    widths = np.array([0.6, 0.64, 0.76, 1.02, 1.38, 1.66, 1.8, 1.88, 1.85, 1.7, 1.7, 1.7])
+    depths = np.array([0.55, 0.58, 0.62, 0.66, 0.72, 0.78, 0.85, 0.9, 0.95, 0.95, 0.95, 0.95])
     angle = np.linspace(0, 2 * np.pi, 48, endpoint=False)
     x = widths[:, None] * np.sign(np.sin(angle)) * np.abs(np.sin(angle)) ** 0.8
     z = -depths[:, None] * np.sign(np.cos(angle)) * np.abs(np.cos(angle)) ** 0.8

@@ -33,7 +33,7 @@ def draw_occluders(rng: np.random.Generator, count: int, box: np.ndarray, image:
 def _stroke(layer: np.ndarray, mask: np.ndarray, points: np.ndarray, width: float, color: np.ndarray) -> None:
     """A round limb along points (N, 2), darker at its sides."""
     line = np.round(points * 16).astype(np.int32).reshape(-1, 1, 2)
-    for share, tone in ((1.0, 0.62), (0.78, 0.82), (0.5, 1.0)):
+    for share, tone in ((1.0, 0.7), (0.86, 0.82), (0.66, 0.92), (0.4, 1.0)):
         paint = tuple(float(v) for v in color * tone)
         cv2.polylines(layer, [line], False, paint, max(1, round(width * share)), cv2.LINE_AA, 4)
     cv2.polylines(mask, [line], False, 1.0, max(1, round(width)), cv2.LINE_8, 4)

@@ -7,6 +7,8 @@ import numpy as np
 from trackertraincode.rendering.rasterizer import Surface, front_faces, rasterize
 
 SHADOW_MAP, REACH = 128, 1.9  # pixels; head radii from the middle of the head to the map's edges
+PER_RADIUS = SHADOW_MAP / (2.0 * REACH)
+TAPS = ((-1, -0.4), (0.4, -1), (1, 0.4), (-0.4, 1), (-0.4, -0.3), (0.4, 0.3))  # around a place in the map
 MIDDLE = np.array([0.0, 0.3, 0.6])  # of the head, head radii
 WRAP = 0.12  # light reaches a little around, as it does under skin
 
@@ -114,36 +116,36 @@ def shade(lit: Lit, lighting: Lighting) -> np.ndarray:
 
 
 def lamp_visibility(
-    points: np.ndarray, casters: np.ndarray, direction: tuple[float, float, float], softness: float
+    points: np.ndarray, normals: np.ndarray, casters: np.ndarray, direction: tuple[float, float, float], softness: float
 ) -> np.ndarray:
     """Share (V,) of a lamp's light that reaches points (V, 3) past triangles (T, 3) of them; those are at the first ones.
 
-    Lengths in head radii; points count from the head's origin. What is far from the head is lit.
+    normals: (V, 3). Lengths in head radii; points count from the head's origin. What is far from the head is lit.
     """
     forward = -np.array(direction)
     right = np.cross([0.0, 1.0, 0.0] if abs(forward[1]) < 0.9 else [1.0, 0.0, 0.0], forward)
     right /= np.linalg.norm(right)
-    axes = np.stack([right, np.cross(forward, right), forward], axis=1)
-    scaled = axes * (SHADOW_MAP / (2.0 * REACH))
+    scaled = np.stack([right, np.cross(forward, right), forward], axis=1) * PER_RADIUS
     view = points.astype(np.float32) @ scaled.astype(np.float32) - (MIDDLE @ scaled).astype(np.float32)
     view[:, :2] += SHADOW_MAP / 2
     z = view[:, 2]
     used = int(casters.max()) + 1
-    nearest_z, range_z = z[:used].min(), max(float(np.ptp(z[:used])), 1e-6)
-    depth = (z - nearest_z) / range_z
+    start, reach = z[:used].min(), max(float(np.ptp(z[:used])), 1e-6)
+    depth = (z - start) / reach
     colors = np.repeat(depth[:used, None], 3, axis=1).astype(np.float32)
     shadow, covered = rasterize(Surface(view[:used], front_faces(view, casters), colors), SHADOW_MAP, SHADOW_MAP)
     nearest = np.where(covered, shadow[..., 0], 1e9).astype(np.float32)
-    limit = depth - 0.06 * SHADOW_MAP / (2.0 * REACH) / range_z
-    spread = max(softness * SHADOW_MAP / (2.0 * REACH), 0.7)
-    total = np.zeros(len(points), np.float32)
+    spread = max(softness * PER_RADIUS, 0.7)
+    # A surface that slopes away from the lamp is nearer to it a little aside, which is no shadow.
+    facing = np.clip(np.abs(normals @ forward.astype(np.float32)), 0.3, 1.0)
+    slope = np.sqrt(1.0 - facing**2) / facing
+    limit = depth - (0.04 * PER_RADIUS + (1.5 * spread + 1.0) * slope) / reach
     x, y = np.ascontiguousarray(view[:, :2].T, np.float32)
-    (left, beyond), (top, bottom) = (
-        [np.clip(v + sign * spread, 0, SHADOW_MAP - 1).astype(np.int32) for sign in (-1, 1)] for v in (x, y)
-    )
-    for row, column in ((top, left), (top, beyond), (bottom, left), (bottom, beyond)):
+    total = np.zeros(len(points), np.float32)
+    for dx, dy in TAPS:
+        column, row = (np.clip(v + spread * d, 0, SHADOW_MAP - 1).astype(np.int32) for v, d in ((x, dx), (y, dy)))
         total += limit <= nearest.ravel()[row * SHADOW_MAP + column]
-    return total / 4.0
+    return total / len(TAPS)
 
 
 def openness(points: np.ndarray, triangles: np.ndarray, normals: np.ndarray, directions: int = 48) -> np.ndarray:
@@ -156,6 +158,6 @@ def openness(points: np.ndarray, triangles: np.ndarray, normals: np.ndarray, dir
     ):
         facing = np.clip(normals @ direction, 0.0, 1.0)
         x, y, z = (float(v) for v in direction)
-        total += facing * lamp_visibility(points, triangles, (x, y, z), 0.0)
+        total += facing * lamp_visibility(points, normals, triangles, (x, y, z), 0.0)
         most += facing
     return total / most

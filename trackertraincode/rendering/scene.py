@@ -54,12 +54,11 @@ class FaceScene:
         spread: scales the angles' spread; 1 covers yaw to 90, pitch and roll to 60 degrees.
         """
         person = person or Person.draw(rng, head)
-        radius = rng.uniform(0.17, 0.25)
         return FaceScene(
             person=person,
             expression=draw_expression(rng),
             pitch_yaw_roll=_draw_angles(rng, spread),
-            head=(float(rng.uniform(0.42, 0.58)), float(rng.uniform(0.36, 0.48)), float(radius)),
+            head=_draw_place(rng),
             gaze=(float(np.clip(rng.normal(0, 0.025), -0.06, 0.06)), float(np.clip(rng.normal(0, 0.01), -0.02, 0.02))),
             lighting=Lighting.draw(rng),
             background_seed=int(rng.integers(2**31)),
@@ -75,6 +74,15 @@ class FaceScene:
     def with_closed_eyes(self) -> "FaceScene":
         """The same image with both eyes shut."""
         return replace(self, expression=np.concatenate([[1.0, 1.0], self.expression[2:]]))
+
+
+def _draw_place(rng: np.random.Generator) -> tuple[float, float, float]:
+    """Centre and radius: mostly in the middle, one in three anywhere and up to large, so that crops reach over edges."""
+    if rng.random() < 0.67:
+        return float(rng.uniform(0.42, 0.58)), float(rng.uniform(0.36, 0.48)), float(rng.uniform(0.17, 0.25))
+    radius = rng.uniform(0.17, 0.32)
+    x, y = rng.uniform([1.0 * radius, 0.75 * radius], [1.0 - 1.0 * radius, 1.0 - 1.25 * radius])
+    return float(x), float(y), float(radius)
 
 
 def _draw_angles(rng: np.random.Generator, spread: float) -> tuple[float, float, float]:
@@ -143,7 +151,8 @@ def _lit_surface(parts: list[Part], lighting: Lighting, model: HeadModel, center
     points = np.concatenate([part.points.astype(np.float32) for part in parts])
     triangles = [part.triangles + start for part, start in zip(parts, starts)]
     casters = np.concatenate([t for part, t in zip(parts, triangles) if part.name in CASTERS])
-    visibility = lamp_visibility(points, casters, lighting.lamps[0].direction, lighting.softness)
+    normals = np.concatenate([part.normals.astype(np.float32) for part in parts])
+    visibility = lamp_visibility(points, normals, casters, lighting.lamps[0].direction, lighting.softness)
     points = points * np.float32(radius)
     points[:, :2] += center.astype(np.float32)
 
@@ -152,7 +161,7 @@ def _lit_surface(parts: list[Part], lighting: Lighting, model: HeadModel, center
 
     lit = Lit(
         points=points,
-        normals=np.concatenate([part.normals.astype(np.float32) for part in parts]),
+        normals=normals,
         tangents=np.concatenate([_tangents(part) for part in parts]),
         albedo=np.concatenate([part.albedo.astype(np.float32) for part in parts]),
         gloss=each([part.gloss for part in parts]),

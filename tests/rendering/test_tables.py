@@ -1,0 +1,174 @@
+"""What rendered faces are made of: every entry of the tables can be drawn, and none of them touches the labels."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.spatial import ConvexHull
+
+from trackertraincode.facemodel.embedded import NAME as EMBEDDED
+from trackertraincode.facemodel.embedded import embedded_head
+from trackertraincode.rendering import hair
+from trackertraincode.rendering.assets import ellipsoid
+from trackertraincode.rendering.background import ROWS, SCENERIES
+from trackertraincode.rendering.camera_effects import EFFECTS, CameraEffects, apply_camera
+from trackertraincode.rendering.expressions import MOODS, draw_expression
+from trackertraincode.rendering.foreground import OCCLUDERS, draw_occluders
+from trackertraincode.rendering.hair import STYLES, Hair, grow
+from trackertraincode.rendering.labels import CLASSES
+from trackertraincode.rendering.lighting import MIDDLE, SETUPS, Lighting, lamp_visibility
+from trackertraincode.rendering.person import HEADWEAR_SHARES, NECKLINES, Person
+from trackertraincode.rendering.scene import FaceScene, render_scene
+from trackertraincode.sample.images import decode, decode_labels
+from trackertraincode.sample.sample import Sample
+
+SIZE = 64
+
+
+def scene(seed: int = 0) -> FaceScene:
+    drawn = FaceScene.draw(np.random.default_rng(seed))
+    person = replace(drawn.person, glasses="", headwear="", hair=replace(drawn.person.hair, style="bald"))
+    return replace(
+        drawn,
+        person=person,
+        occluders=0,
+        camera=CameraEffects(),
+        pitch_yaw_roll=(0.1, 0.4, 0.0),
+        head=(0.5, 0.45, 0.22),
+    )
+
+
+def pixels(sample: Sample) -> np.ndarray:
+    assert isinstance(sample.image, bytes)
+    return decode(sample.image, color=True).astype(int)
+
+
+def assert_same_labels(one: Sample, other: Sample) -> None:
+    for name in ("landmarks", "landmarks_2d", "face_box", "head", "rotation", "shape"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+
+
+@pytest.mark.parametrize("worn", [*(name for name in HEADWEAR_SHARES if name), *STYLES, "clear", "dark"])
+def test_what_a_person_wears_shows_and_leaves_the_labels_alone(worn: str) -> None:
+    plain = scene(3)
+    person = plain.person
+    if worn in HEADWEAR_SHARES:
+        person = replace(person, headwear=worn)
+    elif worn in STYLES:
+        person = replace(person, hair=replace(person.hair, style=worn, length=float(np.mean(STYLES[worn].length))))
+    else:
+        person = replace(person, glasses=worn)
+    bare, dressed = (render_scene(replace(plain, person=p), SIZE) for p in (plain.person, person))
+    assert_same_labels(bare, dressed)
+    changed = np.abs(pixels(bare) - pixels(dressed)).max(-1) > 30
+    assert (changed.sum() > 15) == (worn != "bald")
+
+
+@pytest.mark.parametrize("neckline", NECKLINES)
+def test_every_neckline_can_be_drawn(neckline: str) -> None:
+    plain = scene(4)
+    sample = render_scene(replace(plain, person=replace(plain.person, neckline=neckline)), SIZE, segmentation=True)
+    assert isinstance(sample.segmentation, bytes)
+    assert (decode_labels(sample.segmentation) == CLASSES["clothing"]).any()
+
+
+@pytest.mark.parametrize("name", EFFECTS)
+def test_every_camera_effect_changes_the_image_the_same_way_each_time(name: str) -> None:
+    image = np.random.default_rng(1).random((40, 50, 3), dtype=np.float32)
+    plain = apply_camera(image, CameraEffects())
+    effects = CameraEffects(chosen={name: EFFECTS[name].draw(np.random.default_rng(2))}, seed=3)
+    changed = apply_camera(image.copy(), effects)
+    assert changed.dtype == np.uint8
+    assert changed.shape == plain.shape
+    assert not np.array_equal(changed, plain)
+    assert np.array_equal(changed, apply_camera(image.copy(), effects))
+
+
+@pytest.mark.parametrize("name", SCENERIES)
+def test_every_scenery_fills_the_image(name: str) -> None:
+    one, same, other = (SCENERIES[name][1](np.random.default_rng(seed), 90) for seed in (0, 0, 1))
+    assert one.shape == (ROWS, 90, 3)
+    assert np.isfinite(one).all()
+    assert np.array_equal(one, same)
+    assert not np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("name", OCCLUDERS)
+def test_occluders_are_where_their_mask_says(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trackertraincode.rendering.foreground.OCCLUDERS", {name: OCCLUDERS[name]})
+    image = np.full((128, 128, 3), 0.5, np.float32)
+    hidden = draw_occluders(np.random.default_rng(5), 1, np.array([30.0, 30, 100, 100]), image)
+    assert 20 < hidden.sum() < hidden.size / 2
+    far = ~hidden
+    for shift in (-12, 12):
+        far &= ~np.roll(hidden, shift, 0) & ~np.roll(hidden, shift, 1)
+    assert np.abs(image[hidden] - 0.5).mean() > 3 * np.abs(image[far] - 0.5).mean()
+
+
+def test_shares_are_probabilities() -> None:
+    for shares in (
+        [share for share, _ in SCENERIES.values()], [share for share, _ in MOODS.values()],
+        [setup.weight for setup in SETUPS.values()], list(HEADWEAR_SHARES.values()), list(NECKLINES.values()),
+    ):  # fmt: skip
+        assert sum(shares) == pytest.approx(1.0)
+
+
+def test_strands_keep_out_of_the_skull_and_hang_down_when_long() -> None:
+    model = embedded_head()
+    growth = np.ones(len(model.vertices)) * (model.vertices[:, 1] < -0.5)
+    long = replace(Hair.draw(np.random.default_rng(0)), style="long", length=2.5, lift=0.05, curls=0.0, back=0.0)
+    strands = grow(replace(long, fringe=-2.0), model, model.vertices, growth)
+    assert strands is not None
+    above = strands.vertices[strands.vertices[:, 1] < hair.SKULL_CENTER[1]]
+    distance = np.linalg.norm((above - hair.SKULL_CENTER) / hair.SKULL_RADII, axis=1)
+    assert np.quantile(distance, 0.1) > 0.95
+    assert strands.vertices[:, 1].max() > 0.7
+    assert grow(replace(long, style="bald"), model, model.vertices, growth) is None
+
+
+def test_a_lamp_reaches_what_nothing_hides() -> None:
+    square = np.array([[-1.0, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]])
+    behind = np.array([[0.0, 0, 1.0], [0.0, 0.0, -1.0], [1.6, 0.0, 1.0]])
+    points = np.concatenate([square * 0.5, behind])
+    quad = np.array([[0, 1, 2], [0, 2, 3], [0, 2, 1], [0, 3, 2]])
+    reached = lamp_visibility(points, np.tile([0.0, 0, -1], (7, 1)), quad, (0.0, 0.0, -1.0), 0.0)
+    assert reached[4:].tolist() == [0.0, 1.0, 1.0]
+
+
+def test_a_round_surface_does_not_shadow_itself_where_it_faces_the_lamp() -> None:
+    vertices, _ = ellipsoid(40, 60)
+    triangles = ConvexHull(vertices).simplices  # closed also at the poles
+    a, b, c = (vertices[triangles[:, i]] for i in range(3))
+    inwards = (np.cross(b - a, c - a) * a).sum(1) < 0
+    triangles[inwards] = triangles[inwards][:, ::-1]
+    lamp = np.array([0.3, -0.5, -0.8]) / np.linalg.norm([0.3, -0.5, -0.8])
+    x, y, z = (float(v) for v in lamp)
+    for softness in (0.0, 0.12):
+        reached = lamp_visibility(vertices + MIDDLE, vertices, triangles, (x, y, z), softness)
+        assert reached[vertices @ lamp > 0.4].min() == 1.0
+        assert reached[vertices @ lamp < -0.6].max() == 0.0  # nearer to the rim is half-shade
+
+
+def test_the_face_has_the_brightness_that_light_is_set_to() -> None:
+    base = scene(6)
+    lighting = Lighting.draw(np.random.default_rng(1))
+    samples = [render_scene(replace(base, lighting=replace(lighting, level=level)), SIZE) for level in (0.2, 0.4)]
+    landmarks = samples[0].landmarks
+    assert landmarks is not None
+    x, y = (int(v) for v in landmarks[30, :2])
+    dark, bright = (pixels(s)[y - 3 : y + 4, x - 3 : x + 4].mean() for s in samples)
+    assert bright == pytest.approx(2.0 * dark, rel=0.1)
+
+
+def test_moods_are_expressions_that_the_heads_have() -> None:
+    expressions = np.stack([draw_expression(np.random.default_rng(i)) for i in range(200)])
+    assert expressions.shape == (200, 10)
+    assert (expressions[:, :3] >= 0).all()
+    assert np.abs(expressions).max() <= 1.0
+    assert 4 < (expressions[:, :2].min(1) > 0.85).sum() < 40
+
+
+def test_people_draw_the_same_from_the_same_seed() -> None:
+    first, again = (Person.draw(np.random.default_rng(9), EMBEDDED) for _ in range(2))
+    assert np.array_equal(first.shape, again.shape)
+    assert (first.looks, first.hair, first.headwear) == (again.looks, again.hair, again.headwear)
