@@ -1,6 +1,7 @@
 """Archives of any kind show the same members; what can't be read is said, and dangers are refused."""
 
 import io
+import re
 import struct
 import tarfile
 import unicodedata
@@ -145,6 +146,15 @@ def test_members_outside_the_archive_are_refused(tmp_path: Path, name: str) -> N
     for path in (tmp_path / "evil.zip", write_tar(tmp_path / "evil.tar", {name: b"data"})):
         with pytest.raises(ArchiveError, match="points outside"):
             Archive(path)
+
+
+def test_what_is_wrong_in_a_compressed_file_is_told_of_that_file(tmp_path: Path) -> None:
+    packed = BUILDERS["a.tgz"](tmp_path / "a.tgz", {"a.jpg": b"x"})
+    with (
+        pytest.raises(ArchiveError, match=rf"^{re.escape(str(packed))}: no b"),
+        unpacked(packed, tmp_path / "x.h5") as tar,
+    ):
+        raise ArchiveError(f"{tar}: no b")
 
 
 def test_bombs_are_refused_but_videos_are_not(tmp_path: Path) -> None:

@@ -136,6 +136,12 @@ def test_files_are_read_as_spreadsheets_write_them(tmp_path: Path, encoding: str
     assert Hdf5PoseDataset(tmp_path / "a.h5").labels["face_box"].tolist() == [[1.5, 2, 70, 50], [1, 2, 70, 50]]
 
 
+def test_blanks_around_quoted_cells_and_two_marks_make_no_difference(tmp_path: Path) -> None:
+    lines = ['\ufeff"path" , "x0", "y0" ,"x1","y1" ', '"a.jpg" , "1","2" , 70,50']
+    convert(DOOR, small(tmp_path, lines, encoding="utf-8-sig"), tmp_path / "a.h5", "--strict")
+    assert Hdf5PoseDataset(tmp_path / "a.h5").labels["face_box"].tolist() == [[1, 2, 70, 50]]
+
+
 def test_a_sequence_that_comes_back_is_one_sequence(tmp_path: Path) -> None:
     lines = ["path,x0,y0,x1,y1,sequence"] + [f"a.jpg,{i},1,70,50,{s}" for i, s in enumerate("badcabda")]
     convert(DOOR, small(tmp_path, lines), tmp_path / "a.h5")

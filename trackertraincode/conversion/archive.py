@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 from urllib.parse import unquote
 
-from trackertraincode.errors import ArchiveError
+from trackertraincode.errors import ArchiveError, UserError
 from trackertraincode.files import is_stream, whole_file
 from trackertraincode.sample.images import ImageDecodeError
 
@@ -243,6 +243,9 @@ def unpacked(source: Path, destination: Path) -> Iterator[Path]:
             raise ArchiveError(f"{source}: not a complete file ({error}); download it again.") from error
         try:
             yield tar
+        except UserError as error:
+            error.args = (str(error).replace(str(tar), str(source)),)  # users know the one they gave
+            raise
         finally:
             tar.unlink()  # instead of getting its name
 

@@ -184,8 +184,10 @@ def _unknown(header: Sequence[str]) -> list[str]:
 
 
 def _cells(line: str, separator: str, where: str) -> list[str]:
+    """A blank between a quoted cell and a separator doesn't count."""
+    tidy = re.sub(rf'"[ \t]+(?={re.escape(separator)}|$)', '"', line) if separator != "\t" else line
     try:
-        return next(csv.reader([line], delimiter=separator, strict=True), [])
+        return next(csv.reader([tidy], delimiter=separator, strict=True, skipinitialspace=True), [])
     except csv.Error as error:
         raise ArchiveError(f"{where} can't be split into cells ({error}).") from error
 
@@ -232,7 +234,7 @@ def convert_item(settings: Settings, row: Row) -> list[Sample]:
     x0, y0, x1, y1 = labels["face_box"]
     if x0 >= size.width or y0 >= size.height or x1 <= 0 or y1 <= 0:
         raise ArchiveError(
-            f"{where}, columns 'x0' to 'y1': box {[x0, y0, x1, y1]} lies outside of {shown}, which has "
+            f"{where}, columns 'x0' to 'y1': box {labels['face_box'].tolist()} lies outside of {shown}, which has "
             f"{size.width} × {size.height} pixels."
         )
     for label in ("landmarks", "landmarks_2d"):

@@ -24,7 +24,7 @@ from trackertraincode.conversion.archive import Archive, open_archive
 from trackertraincode.conversion.faces import box_around, store_crop
 from trackertraincode.conversion.run import Source
 from trackertraincode.conversion.textfile import number_rows, read_lines
-from trackertraincode.conversion.w300vw import frame_reader
+from trackertraincode.conversion.videos import open_video
 from trackertraincode.errors import ArchiveError
 from trackertraincode.facemodel.embedded import embedded_head
 from trackertraincode.facemodel.head_model import COEFFICIENT_COUNT
@@ -213,7 +213,7 @@ def convert_item(archive: Path, item: Item) -> list[Sample]:
     labels = [(person, *found) for person in read_people(opened, item) if (found := seen(person, camera, item.camera))]
     if not labels:
         return []
-    image = frame_reader(archive, item.video, item.frame).read(item.frame)
+    image = open_video(archive, item.video, item.frame).read(item.frame)
     if image is None:
         raise ArchiveError(f"{item}: the video ends before.")
     if image.shape[1::-1] != camera.size:

@@ -32,7 +32,7 @@ def spreadsheet_text(data: bytes, name: str) -> str:
         except UnicodeDecodeError:
             continue
         if "\0" not in text:
-            return text
+            return text.lstrip("\ufeff")  # some programs put a mark before a mark
     raise ArchiveError(f"{name}: not a text file.")
 
 

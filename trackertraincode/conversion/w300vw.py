@@ -9,9 +9,7 @@ frames without annotation, annotations without frame, and annotations that are d
 """
 
 import math
-import os
 import re
-import tempfile
 from dataclasses import dataclass
 from functools import cache, lru_cache, partial
 from pathlib import Path
@@ -19,10 +17,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from trackertraincode.conversion.archive import Archive, one_of_each, open_archive
+from trackertraincode.conversion.archive import one_of_each, open_archive
 from trackertraincode.conversion.faces import Placement, box_around
 from trackertraincode.conversion.run import Source
 from trackertraincode.conversion.textfile import number_rows, read_lines
+from trackertraincode.conversion.videos import open_video
 from trackertraincode.detection.mtcnn import MtcnnDetector, best_overlap
 from trackertraincode.errors import ArchiveError
 from trackertraincode.sample.images import Size, encode_jpeg
@@ -132,7 +131,7 @@ def convert_item(settings: Settings, item: Item) -> list[Sample]:
     for frame in list(video.annotations)[item.first : item.first + item.count]:
         if frame not in landmarks.points:
             continue
-        image = frame_reader(settings.archive, video.member, frame - 1).read(frame - 1)
+        image = open_video(settings.archive, video.member, frame - 1).read(frame - 1)
         if image is None:
             break
         samples.append(_sample(settings, video, frame, image, landmarks))
@@ -178,7 +177,7 @@ def report(archive: Path, video: Video, landmarks: Landmarks) -> None:
     """Raise ArchiveError, naming the video, when some frames or annotations had to be left out."""
     if video.member is None:
         raise ArchiveError(f"{video.folder}/vid.avi: is missing, {len(video.annotations)} annotations are left out.")
-    frames = frame_reader(archive, video.member, None).count()
+    frames = open_video(archive, video.member, None).count()
     common = sum(1 <= frame <= frames for frame in landmarks.points)
     problems = []
     if set(video.annotations) != set(range(1, frames + 1)):
@@ -226,65 +225,3 @@ def parse_points(data: bytes, name: str) -> np.ndarray:
     if (points.max(0) - points.min(0) < 1).any():
         raise ArchiveError(f"{name}: all 68 points lie on one line.")
     return points
-
-
-class FrameReader:
-    """Frames of one video, forwards."""
-
-    def __init__(self, archive: Archive, member: str) -> None:
-        """Raises ArchiveError when the member is damaged or no video."""
-        self.member = member
-        self.position = 0  # of the next frame
-        if (on_disk := archive.file(member)) is not None:
-            self._capture = cv2.VideoCapture(str(on_disk))
-        else:  # an open file can be deleted, but on Windows, where it stays in the temporary folder
-            with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-                path = Path(folder) / f"video{Path(member).suffix}"
-                path.write_bytes(archive.read(member))
-                self._capture = cv2.VideoCapture(str(path))
-        if not self._capture.isOpened():
-            raise ArchiveError(f"{member}: can't be decoded as a video; download it again.")
-
-    def read(self, index: int) -> np.ndarray | None:
-        """Frame (H, W, 3) RGB, or None after the last one. The index, from 0, must not be below `position`.
-
-        Raises ArchiveError when the frame is damaged.
-        """
-        while self.position <= index:
-            if not self._grab():
-                return None
-        found, image = self._capture.retrieve()
-        if not found or image.dtype != np.uint8:
-            raise ArchiveError(f"{self.member}: frame {index + 1} can't be decoded.")
-        return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-
-    def count(self) -> int:
-        """Number of frames; nothing can be read afterwards."""
-        while self._grab():
-            pass
-        return self.position
-
-    def _grab(self) -> bool:
-        try:
-            found = self._capture.grab()
-        except cv2.error:
-            found = False
-        self.position += found
-        return found
-
-
-_open_readers: dict[tuple[int, Path, str], FrameReader] = {}  # one per process, which is the key's first part
-
-
-def frame_reader(archive: Path, member: str, index: int | None) -> FrameReader:
-    """The reader that is open where it is in this video and not behind the frame, else a new one. None: any frame.
-
-    Raises ArchiveError when the member is damaged or no video.
-    """
-    key = (os.getpid(), archive, member)
-    reader = _open_readers.get(key)
-    if reader is None or (index is not None and reader.position > index):
-        for other in [k for k in _open_readers if k[0] == key[0]]:  # one that a fork inherited can't be closed
-            del _open_readers[other]
-        reader = _open_readers[key] = FrameReader(open_archive(archive), member)
-    return reader
