@@ -167,6 +167,20 @@ def test_references_that_lead_elsewhere_are_refused(
         dataset.images([1])
 
 
+def test_what_is_whole_but_not_read_here_is_not_called_damaged(changed: Callable[[Change], Path]) -> None:
+    def change(file: h5py.File) -> None:
+        images = list(file["images"])
+        del file["images"]
+        file.create_dataset("images", (4,), h5py.vlen_dtype(np.uint8), chunks=(2,), compression="lzf")
+        for row, image in enumerate(images):
+            file["images"][row] = image
+
+    path = changed(change)
+    message = r"data set 'images' can't be read: it is packed by lzf, which isn't read here; h5repack -f GZIP=4 packs"
+    with Hdf5PoseDataset(path) as dataset, pytest.raises(SampleFormatError, match=message):
+        dataset.images([1])
+
+
 @pytest.mark.parametrize("libver", ["earliest", "latest"])
 @pytest.mark.parametrize("value", [1, 40, 0xFFFFFFF0])
 def test_texts_of_wrong_length_are_refused(tmp_path: Path, libver: str, value: int) -> None:

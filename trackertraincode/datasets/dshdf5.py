@@ -86,6 +86,8 @@ def _named(path: Path, what: str) -> Iterator[None]:
         yield
     except SampleFormatError:
         raise
+    except heap.Unread as error:
+        raise SampleFormatError(f"{path}: {what} can't be read: {error}.") from error
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise SampleFormatError(

@@ -25,6 +25,10 @@ BLOCK = 4096  # bytes of most collections
 ALONE = COLLECTION.size + 2 * OBJECT.size + 8  # bytes of a collection besides its only object
 
 
+class Unread(ValueError):
+    """Nothing is wrong, but this program doesn't read it; the message tells what to do."""
+
+
 @dataclass
 class _Compared:
     """What of an open data set was compared with the file's bytes, so that it is done once."""
@@ -121,7 +125,7 @@ def _check_attribute(file: BinaryIO, size: int, owner: h5py.Dataset | h5py.Group
         if references is not None:
             check_references(file, size, references, 1, base)
             return
-    raise ValueError("it isn't kept beside its owner; h5repack writes it anew")
+    raise Unread("it isn't kept beside its owner, where this program reads it; h5repack writes it there")
 
 
 def _messages(file: BinaryIO, size: int, place: int, base: int) -> Iterator[bytes]:
@@ -230,8 +234,8 @@ def _unfiltered(dataset: h5py.Dataset, start: int, plan: h5py.h5p.PropDCID) -> b
         elif kind == h5py.h5z.FILTER_SHUFFLE:
             data = np.frombuffer(data, np.uint8).reshape(values[0], -1).T.tobytes()
         else:
-            raise ValueError(
-                f"packed by {name.decode(errors='replace')}; h5repack -f GZIP=4 writes it so that it is read"
+            raise Unread(
+                f"it is packed by {name.decode(errors='replace')}, which isn't read here; h5repack -f GZIP=4 packs it anew"
             )
     return bytes(data)
 
