@@ -1,6 +1,6 @@
 """Train the models that come with this package from nothing: faces -> pose network, scenes -> localizer, checksums.
 
-ttc train-default --outdir default         the recipe "synthetic"; hours on a CPU, started again it goes on
+ttc train-default --outdir default         needs the part "synthesis"; started again, it goes on
 
 Runs the commands a user would type, one after the other, and shows each. What is there already isn't made again.
 """
@@ -12,7 +12,6 @@ from pathlib import Path
 from trackertraincode.cli import output_folder, positive_int
 from trackertraincode.commands.demo import Commands
 from trackertraincode.files import check_outputs, whole_file
-from trackertraincode.light import defaults_in
 from trackertraincode.pretrained import LOCALIZER_FILE, POSE_FILE, SUMS_FILE
 
 FACE_SEED, SCENE_SEED = 101, 1
@@ -21,15 +20,10 @@ SIZE = 192  # edge of the faces' images, pixels
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--outdir", type=output_folder, default=Path("default"), help="where everything is written")
-    parser.add_argument("--faces", type=positive_int, default=20_000, help="faces to render (default 20000)")
+    parser.add_argument("--faces", type=positive_int, default=16_000, help="faces to render (default 16000)")
     parser.add_argument("--epochs", type=positive_int, help="of the pose network (default: the recipe's)")
-    scenes, epochs = (defaults_in("localizer.training", "LocalizerRun")[name] for name in ("scenes", "epochs"))
-    parser.add_argument(
-        "--scenes", type=positive_int, default=scenes, help=f"scenes of the localizer (default {scenes})"
-    )
-    parser.add_argument(
-        "--localizer-epochs", type=positive_int, default=epochs, help=f"of the localizer (default {epochs})"
-    )
+    parser.add_argument("--scenes", type=positive_int, default=6000, help="of the localizer (default 6000)")
+    parser.add_argument("--localizer-epochs", type=positive_int, default=14, help="(default 14)")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -40,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
     commands = Commands(data)
     faces, pose = data / "rendered.h5", out / "pose"
     if _is_missing(faces):
-        commands.run("render", faces, "-n", options.faces, "--size", SIZE, "--seed", FACE_SEED)
+        commands.run("render", faces, "-n", options.faces, "--size", SIZE, "--seed", FACE_SEED, "--head", "anny")
     if _is_missing(pose / "swa.onnx"):  # which is written last
         begun = (pose / "resume.ckpt").is_file()
         epochs = ["--epochs", options.epochs] if options.epochs is not None and not begun else []
@@ -50,8 +44,8 @@ def run(options: argparse.Namespace) -> int:
         commands.run("export", pose / "swa.ckpt", "--opentrack", "--output", out / POSE_FILE)
     if _is_missing(out / LOCALIZER_FILE):
         commands.run(
-            "train-localizer", "--scenes", options.scenes, "--epochs", options.localizer_epochs, "--seed", SCENE_SEED,
-            "--outdir", out / "localizer", "--export", out / LOCALIZER_FILE,
+            "train-localizer", "--scenes", options.scenes, "--epochs", options.localizer_epochs, "--lr", 4e-3,
+            "--precision", "bf16", "--seed", SCENE_SEED, "--outdir", out / "localizer", "--export", out / LOCALIZER_FILE,
         )  # fmt: skip
     sums = [(hashlib.sha256((out / name).read_bytes()).hexdigest(), name) for name in (POSE_FILE, LOCALIZER_FILE)]
     with whole_file(out / SUMS_FILE) as file:
