@@ -141,7 +141,8 @@ def test_a_full_disk_of_a_worker_is_one_line(scheduler: str) -> None:
     assert describe(raised.value)[1].startswith("error: /scratch/7: the disk is full")
 
 
-def test_a_scheduler_that_is_lost_is_one_line() -> None:
+def test_a_scheduler_that_is_lost_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "ANSWERS", 2)
     local = start()
 
     def items() -> Iterator[int]:

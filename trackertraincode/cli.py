@@ -175,11 +175,21 @@ def add_overwrite_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace a file that isn't what its name says")
 
 
+def add_shards_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--resume", action="store_true", help="go on with an interrupted run of the same command")
+    parser.add_argument(
+        "--shards",
+        type=shard_count,
+        metavar="N",
+        help="write N files NAME-00000-of-0000N.h5 at once instead of one; a sequence or person is in one of them",
+    )
+
+
 def add_engine_options(parser: argparse.ArgumentParser) -> None:
     """Of all commands that make a sample file item by item: the fields of `conversion.run.ConvertOptions`."""
     parser.add_argument("-n", "--count", type=positive_int, metavar="N", help="only the first N samples")
     add_workers_option(parser)
-    parser.add_argument("--resume", action="store_true", help="go on with an interrupted run of the same command")
+    add_shards_options(parser)
     parser.add_argument("--strict", action="store_true", help="stop at the first sample that can't be used")
     parser.add_argument("--skipped", type=output_file, metavar="FILE", help="list all that is skipped, and why")
     add_overwrite_option(parser)
@@ -208,6 +218,11 @@ def positive_int(text: str) -> int:
 def worker_count(text: str) -> int:
     """argparse type: a number of processes."""
     return _whole_number(text, 0, 1024)
+
+
+def shard_count(text: str) -> int:
+    """argparse type: a number of files."""
+    return _whole_number(text, 1, 99_999)
 
 
 def edge_length(text: str) -> int:

@@ -34,6 +34,7 @@ AHEAD = 3  # items per worker that are under way or wait to be taken
 ANSWERS = 10  # seconds in which a scheduler answers
 COMES = 60  # seconds in which the first worker, or another one after the last, comes
 APPEARS = 5  # seconds in which a file that was just made is seen on other machines
+AGAIN = "; the same command with --resume goes on where it can"
 _PROBE = f"__import__('{__name__}', fromlist=[''])._versions()"
 SAME = (
     "dask",
@@ -88,10 +89,19 @@ class Cluster:
             )
             task = _Task(function, expected)
             pool = client.get_executor(pure=False)
-            workers = now_and_then(lambda: len(client.nthreads()))
+            workers = now_and_then(lambda: self._count_workers(client))
+
+            def submit(item: Item) -> Future[Result]:
+                try:
+                    return pool.submit(task, item)
+                except Exception:
+                    if client.status != "closed":
+                        raise
+                    raise self._lost() from None
+
             try:
                 yield from in_order(
-                    lambda item: pool.submit(task, item),
+                    submit,
                     items,
                     lambda: AHEAD * max(1, workers()),
                     lambda future: self._result(client, future),
@@ -130,7 +140,6 @@ class Cluster:
     def _result(self, client: "Client", future: Future[Result]) -> Result:
         from distributed.scheduler import KilledWorker
 
-        again = "; the same command with --resume goes on where it can"
         since = monotonic()
         while True:
             try:
@@ -138,23 +147,32 @@ class Cluster:
             except TimeoutError:
                 if future.done():
                     raise
-                if client.nthreads():
+                if self._count_workers(client):
                     since = monotonic()
                 elif monotonic() > since + COMES:
                     raise WorkerError(
-                        f"--scheduler {self.scheduler}: all workers are gone; start some{again}."
+                        f"--scheduler {self.scheduler}: all workers are gone; start some{AGAIN}."
                     ) from None
             except CancelledError:
-                raise WorkerError(f"--scheduler {self.scheduler}: doesn't answer any more; start it{again}.") from None
+                raise self._lost() from None
             except KilledWorker as error:
                 raise WorkerError(
                     f"workers died {error.allowed_failures + 1} times at the same task, the last at "
-                    f"{error.last_worker.address}, perhaps for lack of memory; start fewer per machine{again}."
+                    f"{error.last_worker.address}, perhaps for lack of memory; start fewer per machine{AGAIN}."
                 ) from None
             except ImportError as error:
                 raise WorkerError(
                     f"a worker of {self.scheduler} can't import what it needs ({error}); install there what is here."
                 ) from error
+
+    def _count_workers(self, client: "Client") -> int:
+        try:
+            return len(client.nthreads())
+        except Exception:  # one of several that say that there is no answer
+            raise self._lost() from None
+
+    def _lost(self) -> WorkerError:
+        return WorkerError(f"--scheduler {self.scheduler}: doesn't answer any more; start it{AGAIN}.")
 
 
 def now_and_then(function: Callable[[], Result], seconds: float = 1.0) -> Callable[[], Result]:

@@ -210,3 +210,22 @@ def test_full_shared_memory_is_said_instead_of_waiting_for_ever(
     monkeypatch.setattr(torch.Tensor, "share_memory_", full)
     with pytest.raises(WorkerError, match=r"/dev/shm\) is full.*--shm-size 2g.*--workers"):
         checked(train_batches(member)[0, 0])
+
+
+def test_each_process_reads_its_own_images_only(member: Member, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    images = Hdf5PoseDataset.images
+    monkeypatch.setattr(
+        Hdf5PoseDataset, "images", lambda self, rows: (read.extend(np.asarray(rows).tolist()), images(self, rows))[1]
+    )
+    parts = []
+    for rank, processes in ((0, 2), (1, 2), (0, 1)):
+        batches = TrainBatches(
+            [member], OPTIONS.training_preset(size=33), batchsize=8, samples_per_epoch=16, seed=1,
+            face_model="embedded-v1", rank=rank, world_size=processes,
+        )  # fmt: skip
+        read.clear()
+        checked(batches[0, 1])
+        parts.append(sorted(read))
+    assert [len(part) for part in parts] == [4, 4, 8]
+    assert sorted(parts[0] + parts[1]) == parts[2]

@@ -56,7 +56,9 @@ EXPANSION = "{i}/faces.h5 {o}/x.h5 --yaw-step 20 -n 160 --workers 2 --skipped {o
 CASES = {
     "convert aflw2k": converting("aflw2k"),
     "convert 300wlp": converting("300wlp"),
-    "render": Case("render {o}/x.h5 -n 200 --size 96 --workers 2"),
+    "render": Case(
+        "render {o}/x.h5 -n 200 --size 96 --workers 2", "render {o}/x.h5 -n 200 --size 96 --workers 2 --resume"
+    ),
     "render zip": Case("render {o}/x.zip -n 100 --size 96 --format 300wlp --workers 2"),
     "expand": Case(f"expand {EXPANSION}", resume=f"expand {EXPANSION} --resume"),
     "expand zip": Case("expand {i}/faces.h5 {o}/x.zip -n 60 --format 300wlp --workers 2"),
@@ -95,7 +97,7 @@ CASES = {
         for name, source in ((".mp4", "video.avi"), (".avi", "frames"), ("", "frames"))
     },
 }
-WITHOUT_OUTPUTS = ("check-model",)
+WITHOUT_OUTPUTS = ("check-model", "web")
 OF_OTHERS = ("demo", "train-default")  # which run the commands above
 
 

