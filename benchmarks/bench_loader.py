@@ -1,43 +1,84 @@
-"""Training samples per second: crops with all labels and full augmentation, from a sample file.
+"""Training batches with all labels and full augmentation beside a loop that only decodes and warps the same images.
 
-    python benchmarks/bench_loader.py [FILE.h5] [--workers 2]
+    python benchmarks/bench_loader.py [FILE.h5] [--workers 2] [--cache none|disk|ram]
 
-Without a file, synthetic faces are made. Beside it stands what decoding alone costs, with the same workers.
+Without a file, synthetic faces are made. First in one process, whose processor time is compared; the two take turns, and
+medians are printed. Then samples per second with worker processes, once of whole batches, once of decoding and warping.
+With --cache, batches come from kept crops; the loop stays as it is.
 """
 
 import argparse
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
+import torch
 from torch.utils.data import DataLoader, Dataset
 
-from trackertraincode.augmentation.loader import EpochSampler, TrainBatches, checked, make_loader
+from trackertraincode.augmentation.batches import read_images, read_labels
+from trackertraincode.augmentation.cache_files import open_caches
+from trackertraincode.augmentation.crop import crop_boxes, crop_maps, crop_squares
+from trackertraincode.augmentation.crop_cache import SIDES, Kept
+from trackertraincode.augmentation.loader import DRAWN_STEPS, EpochSampler, TrainBatches, checked, make_loader
 from trackertraincode.augmentation.presets import AugmentationOptions
+from trackertraincode.augmentation.warp import Warp, plan_warps, warp_planned
 from trackertraincode.cli import run_main
 from trackertraincode.conversion.synthetic import write_faces
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.datasets.mixing import Member
 from trackertraincode.rendering.generate import Request
-from trackertraincode.sample.images import decode
 from trackertraincode.sample.sample import LABELS
+from trackertraincode.workers import keep_freed_memory, start_worker
+
+ROUNDS, STEPS = 5, 10
 
 
-class DecodeOnly(Dataset):
-    """The same images, decoded and thrown away."""
+def plan(batches: TrainBatches, epoch: int, step: int) -> list[tuple[bytes, Warp]]:
+    """Images of one batch, and how they become crops."""
+    entries = batches.plan(epoch)[batches.part(step)]
+    geometry = batches.drawn(epoch, step).select(batches.part(step % DRAWN_STEPS)).geometry
+    boxes = crop_boxes(read_labels(batches.members, entries, None), batches.preset.roi_override)
+    maps = crop_maps(crop_squares(boxes, geometry), geometry, batches.preset.size)
+    return list(zip(read_images(batches.members, entries), plan_warps(maps)))
+
+
+class DecodeAndWarp(Dataset):
+    """The same images, decoded, warped and thrown away."""
 
     def __init__(self, batches: TrainBatches) -> None:
         self._batches = batches
-        self._dataset = batches.members[0].dataset
 
     def __len__(self) -> int:
         return len(self._batches)
 
-    def __getitem__(self, request: tuple[int, int]) -> int:
-        epoch, step = request
-        rows = np.random.default_rng([epoch, step]).integers(0, len(self._dataset), self._batches.batchsize)
-        return sum(decode(data).shape[0] for data in self._dataset.images(rows))
+    def __getitem__(self, place: tuple[int, int]) -> int:
+        return warp_all(plan(self._batches, *place), self._batches.preset.size)
+
+
+def warp_all(planned: list[tuple[bytes, Warp]], size: int) -> int:
+    return sum(warp_planned(data, warp, size).shape[0] for data, warp in planned)
+
+
+def processor_time(work: Callable[[], object]) -> float:
+    start = time.process_time()
+    work()
+    return time.process_time() - start
+
+
+def compare(batches: TrainBatches, plain: TrainBatches) -> tuple[float, float]:
+    """Microseconds of processor time per sample, of batches and of decoding and warping alone."""
+    taken = []
+    for epoch in range(ROUNDS + 1):  # the first one warms up
+        planned = [plan(plain, epoch, step) for step in range(STEPS)]
+        batches.plan(epoch)
+        whole = processor_time(lambda e=epoch: [checked(batches[e, step]) for step in range(STEPS)])  # type: ignore[misc]
+        bare = processor_time(lambda p=planned: [warp_all(one, batches.preset.size) for one in p])  # type: ignore[misc]
+        taken.append((whole, bare))
+    whole, bare = 1e6 * np.median(taken[1:], axis=0) / (STEPS * batches.batchsize)
+    return float(whole), float(bare)
 
 
 def samples_per_second(loader: DataLoader, samples: int) -> float:
@@ -55,33 +96,47 @@ def main() -> int:
     parser.add_argument("file", type=Path, nargs="?")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--samples", type=int, default=6400)
+    parser.add_argument("--cache", choices=("none", "disk", "ram"), default="none")
+    parser.add_argument("--cache-quality", choices=tuple(SIDES), default="full")
+    parser.add_argument("--deferred", action="store_true", help="uint8 crops, tables to be applied on the device")
     options = parser.parse_args()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)
+    keep_freed_memory()
     with tempfile.TemporaryDirectory() as folder:
         path = options.file or Path(folder) / "faces.h5"
         if options.file is None:
-            write_faces(Request(400, 256, 0, "hdf5"), path, options.workers)
+            write_faces(Request(400, 450, 0, "hdf5"), path, options.workers)
         dataset = Hdf5PoseDataset(path)
         member = Member("bench", dataset, np.arange(len(dataset)), 1.0, tuple(LABELS))
-        batches = TrainBatches(
-            [member],
-            AugmentationOptions().training_preset(),
-            batchsize=64,
-            samples_per_epoch=options.samples,
-            seed=0,
-            face_model=dataset.face_model,
-        )
-        count = len(batches) * batches.batchsize
-        loader = make_loader(batches, options.workers)
-        decoding: DataLoader = DataLoader(
-            DecodeOnly(batches),
-            batch_size=None,
-            sampler=EpochSampler(len(batches), lambda: 0),
-            num_workers=options.workers,
-        )
-        rounds = [(samples_per_second(loader, count), samples_per_second(decoding, count)) for _ in range(3)]
-    full, decoded = (float(np.median(column)) for column in zip(*rounds))
-    print(f"{path.name}, {options.workers} workers: {full:.0f} samples/s with full augmentation")
-    print(f"decoding alone: {decoded:.0f} samples/s; the loader reaches {full / decoded:.0%} of it")
+        preset = AugmentationOptions().training_preset(deferred=options.deferred)
+        caches = []
+        if options.cache != "none":
+            kept = Kept.of(preset, options.cache_quality)
+            caches = open_caches([member], kept, Path(folder), options.workers, ram=options.cache == "ram")
+        batches, plain = (
+            TrainBatches(
+                [member], preset, batchsize=64, samples_per_epoch=options.samples, seed=0, face_model=dataset.face_model,
+                caches=used,
+            )
+            for used in (caches, [])
+        )  # fmt: skip
+        whole, bare = compare(batches, plain)
+        print(f"{path.name}, --cache {options.cache}, one process, batches of 64, {preset.size} pixels")
+        print(f"  whole batches: {whole:.0f} µs of processor time per sample")
+        print(f"  decoding and warping alone: {bare:.0f} µs; that is {bare / whole:.0%} of whole batches")
+        if options.workers:
+            count = len(batches) * batches.batchsize
+            bare_loader: DataLoader = DataLoader(
+                DecodeAndWarp(plain), batch_size=None, sampler=EpochSampler(len(plain), lambda: 0),
+                num_workers=options.workers, worker_init_fn=start_worker, persistent_workers=True,
+            )  # fmt: skip
+            loader = make_loader(batches, options.workers)
+            rates = [(samples_per_second(loader, count), samples_per_second(bare_loader, count)) for _ in range(3)]
+            full, decoded = np.median(rates, axis=0)
+            print(
+                f"  {options.workers} workers: {full:.0f} samples/s of whole batches, {decoded:.0f} of decoding and warping"
+            )
     return 0
 
 

@@ -28,6 +28,7 @@ IMAGE_FILENAME = "image_filename"
 ARRAY_BUFFER = "varsize_array_buffer"
 IMAGE_EXTENSIONS = ("", ".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
 CHUNK_ROWS = 256
+BLOCK_ROWS = 1 << 18  # of a table that isn't in chunks, read at once
 DEFLATE_LIMIT = 1100  # by how much bytes can shrink at best
 UNWRITTEN = 1 << 16  # bytes of rows that may be claimed without having been written
 
@@ -128,10 +129,14 @@ def check_sizes(path: Path, dataset: h5py.Dataset) -> None:
 def _lengths(path: Path, dataset: h5py.Dataset, places: Iterable[int]) -> Iterator[np.ndarray]:
     """(n, 1) uint32 lengths, block by block, of a data set (N,) without filters, from the file's bytes."""
     blocks: list[tuple[int, int, int]] = []  # rows, position, bytes
+    count, place, length = len(dataset), dataset.id.get_offset() or 0, dataset.id.get_storage_size()
     if dataset.chunks is None:
-        blocks.append((len(dataset), dataset.id.get_offset() or 0, dataset.id.get_storage_size()))
+        stride = length // count if count else 0
+        for start in range(0, count, BLOCK_ROWS):  # so that the table is never in memory as a whole
+            rows = min(BLOCK_ROWS, count - start)
+            blocks.append((rows, place + start * stride if place else 0, rows * stride))
     else:
-        rows, count = dataset.chunks[0], len(dataset)
+        rows = dataset.chunks[0]
         dataset.id.chunk_iter(lambda c: blocks.append((min(rows, count - c.chunk_offset[0]), c.byte_offset, c.size)))
     with path.open("rb") as file:
         for rows, position, length in blocks:

@@ -5,6 +5,7 @@
 HDF5 says where the blocks are; everything that these places claim is compared with the file's size first.
 """
 
+import mmap
 from pathlib import Path
 
 import h5py
@@ -34,8 +35,14 @@ class MappedRows:
 
 
 def map_file(path: Path) -> np.ndarray:
-    """All bytes of a file, (n,) uint8, read-only; a memory map of no rows would be refused."""
-    return np.asarray(np.memmap(path, np.uint8, "r")) if path.stat().st_size else np.empty(0, np.uint8)
+    """All bytes of a file, (n,) uint8, read-only. Rows are asked for in any order, so neighbours aren't read ahead."""
+    if not path.stat().st_size:
+        return np.empty(0, np.uint8)
+    with path.open("rb") as file:
+        pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    if hasattr(mmap, "MADV_RANDOM"):
+        pages.madvise(mmap.MADV_RANDOM)
+    return np.frombuffer(pages, np.uint8)
 
 
 def map_rows(data: np.ndarray, dataset: h5py.Dataset) -> MappedRows | None:

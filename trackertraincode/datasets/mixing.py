@@ -80,6 +80,11 @@ def split_rows(dataset: Hdf5PoseDataset, rows: np.ndarray, fraction: float) -> t
     """
     if fraction == 0:
         return rows, rows[:0]
+    if dataset.sequence_starts is None and "individual" not in dataset.labels:  # each row is a group
+        count = min(max(1, round(fraction * len(rows))), len(rows) - 1)
+        inside = np.zeros(len(rows), bool)
+        inside[((np.arange(count) + 0.5) * len(rows) / max(1, count)).astype(int)] = True
+        return rows[~inside], rows[inside]
     groups = _groups(dataset)[rows]
     names, first = np.unique(groups, return_index=True)
     names = names[np.argsort(first)]

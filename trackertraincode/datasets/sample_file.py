@@ -250,7 +250,7 @@ class SampleFile:
         """Raises SampleFormatError when a quaternion isn't unit; holds a part of them in memory at once."""
         for attribute in (a for a in self.labels if LABELS[a].kind is Kind.ROTATION):
             for start in range(0, len(self), CHECKED_ROWS):
-                self.label(attribute, np.arange(start, min(start + CHECKED_ROWS, len(self))))
+                self.label(attribute, range(start, min(start + CHECKED_ROWS, len(self))))
 
     def images(self, rows: Rows, attribute: str = "image") -> list[bytes]:
         """Encoded images, or with "segmentation" label images, of the given rows, in their order.
