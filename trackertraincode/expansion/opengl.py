@@ -1,6 +1,7 @@
 """Turned sheets to images by OpenGL, through pyrender: the second renderer, which the software one is compared with.
 
-It needs no screen: EGL or OSMesa, whichever PYOPENGL_PLATFORM names (default: EGL on Linux without a display).
+It needs no screen: EGL or OSMesa, whichever PYOPENGL_PLATFORM names (default: EGL on Linux without a display). A process that
+drew so can't import Triton, as compiling networks does: Mesa and Triton each bring an LLVM, which crashes.
 """
 
 import os

@@ -30,9 +30,9 @@ SMOOTHING = 0.05  # of what isn't the face
 RIM = 3  # grid steps from the outline of a face in which the grid is as deep as the face's sides
 HAIRLINE = -0.2  # y above which a face has no outline: it goes on as scalp
 UNDER_FACE = 0.03  # how far the grid lies under the face model
-SIDE = 0.35  # cosine to the viewer below which skin is seen so flat that its border may show what is behind
+SIDE = 0.5  # cosine to the viewer below which skin is seen so flat that its border may show what is behind
 PULLED_AT = np.radians(45.0)  # turn at which it does so fully
-PULLED_IN = 0.06  # share by which such skin is taken from nearer to the middle of the face
+PULLED_IN = 0.08  # share by which such skin is taken from nearer to the middle of the face
 
 
 class Turned(NamedTuple):
