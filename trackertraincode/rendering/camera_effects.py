@@ -61,7 +61,7 @@ def _uniform(*ranges: tuple[float, float]) -> Callable[[np.random.Generator], Va
 
 
 def _draw_noise(rng: np.random.Generator) -> Values:
-    return float(rng.choice([0.01, 0.02, 0.05], p=[0.6, 0.3, 0.1])), float(rng.choice([0.0, 0.8]))
+    return float(rng.choice([0.01, 0.02, 0.05], p=[0.65, 0.28, 0.07])), float(rng.choice([0.0, 0.8]))
 
 
 def _draw_colours(rng: np.random.Generator) -> Values:
@@ -144,20 +144,20 @@ def _compress(image: np.ndarray, values: Values, _: np.random.Generator) -> np.n
 
 EFFECTS: dict[str, Effect] = {
     "halation": Effect(0.08, _uniform((0.3, 1.0), (2.0, 6.0)), _halation),
-    "defocus": Effect(0.15, _uniform((0.4, 1.8)), lambda image, v, _: cv2.GaussianBlur(image, (0, 0), v[0])),
+    "defocus": Effect(0.12, _uniform((0.4, 1.6)), lambda image, v, _: cv2.GaussianBlur(image, (0, 0), v[0])),
     "motion": Effect(
-        0.07, _uniform((3.0, 9.0), (0.0, np.pi)), lambda image, v, _: cv2.filter2D(image, -1, motion_kernel(*v))
+        0.05, _uniform((3.0, 9.0), (0.0, np.pi)), lambda image, v, _: cv2.filter2D(image, -1, motion_kernel(*v))
     ),
     "vignette": Effect(0.2, _uniform((0.1, 0.7)), _vignette),
-    "low resolution": Effect(0.14, _uniform((0.25, 0.8)), _low_resolution),
-    "underexposure": Effect(0.06, _uniform((0.2, 0.6)), _exposure),
+    "low resolution": Effect(0.12, _uniform((0.3, 0.8)), _low_resolution),
+    "underexposure": Effect(0.04, _uniform((0.25, 0.7)), _exposure),
     "overexposure": Effect(0.06, _uniform((1.4, 2.2)), _exposure),
     "contrast": Effect(0.6, _uniform((-0.4, 1.0)), _contrast),
     "haze": Effect(0.15, _uniform((0.03, 0.3), (0.3, 1.0)), _haze),
-    "noise": Effect(0.4, _draw_noise, _noise),
+    "noise": Effect(0.35, _draw_noise, _noise),
     "colours": Effect(0.7, _draw_colours, _colours),
     "grey": Effect(0.12, lambda _: (), lambda image, _, __: np.repeat(_grey(image), 3, axis=-1)),
     "infrared": Effect(0.04, lambda _: (), _infrared),
-    "sharpening": Effect(0.35, _uniform((0.3, 1.2), (0.8, 1.6)), _sharpen),
+    "sharpening": Effect(0.35, _uniform((0.2, 0.8), (0.8, 1.6)), _sharpen),
     "compression": Effect(0.25, _uniform((18, 75)), _compress),
 }  # fmt: skip

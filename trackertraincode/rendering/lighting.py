@@ -50,7 +50,7 @@ class Lighting:
             ground=float(sky * rng.uniform(0.25, 0.9)),
             side=float(rng.normal(0.0, 0.2) * sky),
             softness=float(rng.uniform(0.0, 0.12)),
-            level=float(np.clip(rng.normal(0.54, 0.16), 0.14, 0.95)),
+            level=float(np.clip(rng.normal(0.55, 0.14), 0.2, 0.9)),
         )
 
 
@@ -68,9 +68,9 @@ SETUPS: dict[str, Setup] = {
     "window": Setup((((1.0, -0.3, -0.5), 0.25, 1.0),), 0.35, 0.17),
     "flash": Setup((((0.1, -0.2, -1.0), 0.1, 1.0),), 0.25, 0.14),
     "sun": Setup((((0.6, -0.9, -0.4), 0.4, 1.3),), 0.4, 0.16),
-    "overcast": Setup((((0.0, -1.0, -0.3), 0.3, 0.25),), 0.9, 0.12),
+    "overcast": Setup((((0.0, -1.0, -0.3), 0.3, 0.25),), 0.9, 0.13),
     "studio": Setup((((0.8, -0.5, -0.7), 0.2, 0.9), ((-1.0, -0.2, 0.3), 0.2, 0.7)), 0.2, 0.08),
-    "low key": Setup((((1.0, -0.3, 0.1), 0.25, 1.2),), 0.06, 0.05),
+    "low key": Setup((((1.0, -0.3, 0.1), 0.25, 1.2),), 0.06, 0.04),
     "backlit": Setup((((0.5, -0.5, 0.9), 0.3, 1.6),), 0.45, 0.03),
 }
 

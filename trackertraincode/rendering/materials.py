@@ -21,7 +21,7 @@ HAIR_COLORS = np.array(
      [0.62, 0.61, 0.6]]
 )  # fmt: skip
 HAIR_SHARES = (0.34, 0.22, 0.18, 0.14, 0.05, 0.07)
-IRIS_COLORS = np.array([[0.16, 0.09, 0.05], [0.24, 0.16, 0.09], [0.25, 0.36, 0.46], [0.28, 0.38, 0.25]])
+IRIS_COLORS = np.array([[0.10, 0.06, 0.04], [0.17, 0.11, 0.06], [0.20, 0.28, 0.36], [0.19, 0.25, 0.17]])
 SCLERA = np.array([0.82, 0.79, 0.77])
 TEETH = np.array([0.90, 0.87, 0.80])
 MOUTH = np.array([0.22, 0.06, 0.06])
@@ -55,14 +55,14 @@ class Looks:
         other = min(tone + 1, len(SKIN_TONES) - 1)
         skin = SKIN_TONES[tone] + rng.random() * (SKIN_TONES[other] - SKIN_TONES[tone])
         hair = HAIR_COLORS[rng.choice(len(HAIR_COLORS), p=HAIR_SHARES)] * rng.uniform(0.6, 1.4)
-        bearded, made_up = rng.random() < 0.25, rng.random() < 0.3
+        bearded, made_up = rng.random() < 0.22, rng.random() < 0.25
         return Looks(
             skin=_triple(np.clip(skin * rng.uniform(0.9, 1.05) * rng.uniform(0.95, 1.05, 3), 0, 1)),
             hair=_triple(np.clip(hair if tone < 3 else 0.4 * hair, 0, 1)),
             iris=_triple(IRIS_COLORS[rng.integers(len(IRIS_COLORS))] * rng.uniform(0.7, 1.3)),
             lip_redness=float(rng.uniform(0.6, 1.0) if made_up else rng.uniform(0.1, 0.6)),
             eye_shadow=float(rng.uniform(0.3, 1.0) if made_up else rng.uniform(0.0, 0.2)),
-            brow_strength=float(rng.uniform(0.35, 1.0)),
+            brow_strength=float(rng.uniform(0.5, 1.0)),
             brow_width=float(rng.uniform(0.025, 0.055)),
             beard=float(rng.uniform(0.2, 1.0)) if bearded else float(rng.uniform(0.0, 0.1)),
             moustache=float(rng.uniform(0.2, 1.0)) if bearded or rng.random() < 0.05 else 0.0,
@@ -101,7 +101,7 @@ def static_weights(name: str) -> dict[str, np.ndarray]:
         for lid, strength in (("upper", 1.0), ("lower", 0.5)):
             line = curves[f"{lid}_lid_{side}"]
             distance = _distance(v, line)
-            lashes = np.maximum(lashes, strength * np.exp(-((distance / 0.013) ** 2)) * (v[:, 2] < 0.2))
+            lashes = np.maximum(lashes, strength * np.exp(-((distance / 0.016) ** 2)) * (v[:, 2] < 0.2))
             if lid == "upper":
                 above = np.clip((line[:, 1].mean() + 0.03 - v[:, 1]) / 0.05, 0, 1)
                 shadow = np.maximum(shadow, np.exp(-((distance / 0.07) ** 2)) * above)
@@ -116,9 +116,19 @@ def static_weights(name: str) -> dict[str, np.ndarray]:
     return {
         "lashes": lashes * skin, "eye_shadow": shadow * skin, "brows": np.minimum(*brows), "blush": cheeks + nose_tip,
         "sockets": sockets * skin, "nostrils": nostrils * skin, "creases": np.exp(-((creases / 0.03) ** 2)) * skin,
-        "oily": 0.4 + oily, "open": openness(v, head.triangles, vertex_normals(v, head.triangles)),
+        "oily": 0.4 + oily, "open": _openness(head),
         "beard": _soft(head, "beard"), "moustache": _soft(head, "moustache"),
     }  # fmt: skip
+
+
+def _openness(head: HeadModel) -> np.ndarray:
+    """(V,) share of the surroundings that is seen with open eyes and a smile: teeth aren't as dark as behind closed lips."""
+    seen = openness(head.vertices, head.triangles, vertex_normals(head.vertices, head.triangles))
+    if "teeth" in head.regions:
+        teeth = head.regions["teeth"]
+        depth = head.vertices[teeth, 2] - head.vertices[teeth, 2].min()
+        seen[teeth] = np.clip(1.9 - 3.0 * depth, 0.3, 1.7)  # more than all: lips would keep lamps away
+    return seen
 
 
 def _distance(v: np.ndarray, line: np.ndarray) -> np.ndarray:
@@ -164,7 +174,7 @@ def paint_skin(
     colors *= (1.0 - dark)[:, None] * (1.0 - 0.8 * weights["nostrils"][:, None])
     strands = 1.0 + 0.35 * texture[:, 1:2]
     lips = regions["lips"]
-    red = skin * [0.9, 0.6, 0.6] * (1 - looks.lip_redness) + looks.lip_redness * np.array([0.66, 0.2, 0.23])
+    red = skin * [0.9, 0.6, 0.6] * (1 - looks.lip_redness) + looks.lip_redness * (0.3 * skin + [0.42, 0.1, 0.12])
     colors[lips] = red * (1.0 + 0.05 * texture[lips, :1])
     for name, strength in (("beard", looks.beard), ("moustache", looks.moustache)):
         cover = strength * np.clip(0.85 + 0.25 * texture[:, 1], 0, 1) * weights[name] * ~lips

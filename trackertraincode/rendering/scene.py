@@ -27,7 +27,7 @@ MAX_PITCH, MAX_YAW, MAX_ROLL = (np.radians(v) for v in (60.0, 90.0, 60.0))
 NOD = np.radians(-6.0)  # median pitch of heads in photographs: zero is the pose of the head model, not a level gaze
 SUPERSAMPLING = 1.5
 BEHIND = 0.35  # z of normals of hair that the head hides
-CASTERS = ("head", "hair", "headwear")  # the first parts; they cast shadows
+CASTERS = ("head", "headwear")  # cast shadows; single strands of hair would make stripes
 GREY = np.array([0.299, 0.587, 0.114])
 
 

@@ -1,0 +1,95 @@
+"""What tells rendered faces from real ones at the size that networks see: brightness, contrast, sharpness; and a sheet.
+
+python benchmarks/compare_faces.py $DATADIR/aflw2k.h5 --sheet faces.png
+
+Both are cut out by the box of their landmarks × 1.3, 65 pixels, grey. Ring: the outer eighth, where hair and background are.
+"""
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tabulate import tabulate
+
+from trackertraincode.augmentation.warp import cut_and_resize
+from trackertraincode.cli import output_file, positive_int, run_main
+from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
+from trackertraincode.facemodel.load import head_for_rendering
+from trackertraincode.files import whole_file
+from trackertraincode.rendering.generate import Request, make_face
+from trackertraincode.sample.images import decode, encode_png
+from trackertraincode.sample.sample import Sample
+
+SIZE, FACTOR, COLUMNS = 65, 1.3, 16
+PERCENTILES = (10, 50, 90)
+
+
+def crop(sample: Sample) -> np.ndarray:
+    """(65, 65) uint8 grey."""
+    assert isinstance(sample.image, bytes)
+    assert sample.landmarks is not None
+    low, high = sample.landmarks[:, :2].min(0), sample.landmarks[:, :2].max(0)
+    corner = np.round(0.5 * (low + high) - 0.5 * FACTOR * (high - low).max())
+    edge = np.round(FACTOR * (high - low).max())
+    return cut_and_resize(decode(sample.image), np.concatenate([corner, corner + edge]).astype(int), SIZE)
+
+
+def real_crops(path: Path, count: int) -> Iterator[np.ndarray]:
+    """Of rows spread over a file."""
+    with Hdf5PoseDataset(path) as dataset:
+        for row in np.linspace(0, len(dataset) - 1, count).astype(int):
+            yield crop(dataset[int(row)])
+
+
+def rendered_crops(count: int, seed: int, head: str) -> Iterator[np.ndarray]:
+    for index in range(count):
+        yield crop(make_face(Request(count, 256, seed, "aflw2k", head), index).sample)
+
+
+def measure(image: np.ndarray) -> dict[str, float]:
+    """Of one crop, grey levels."""
+    grey = image.astype(np.float64)
+    rim = SIZE // 8
+    inner = grey[SIZE // 4 : -SIZE // 4, SIZE // 4 : -SIZE // 4]
+    ring = np.concatenate([grey[:rim].ravel(), grey[rim:, :rim].ravel(), grey[rim:, -rim:].ravel()])
+    edges = np.abs(cv2.Laplacian(grey, cv2.CV_64F))
+    return {
+        "face, mean": inner.mean(), "face, deviation": inner.std(), "ring, mean": ring.mean(),
+        "ring, deviation": ring.std(), "darkest 5 %": float(np.percentile(grey, 5)), "median": float(np.median(grey)),
+        "brightest 5 %": float(np.percentile(grey, 95)), "sharpness": edges.mean(),
+    }  # fmt: skip
+
+
+def sheet(crops: list[np.ndarray]) -> np.ndarray:
+    rows = [crops[i : i + COLUMNS] for i in range(0, len(crops) - len(crops) % COLUMNS, COLUMNS)]
+    return np.concatenate([np.concatenate(row, axis=1) for row in rows])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", type=Path, help="sample file of real faces with landmarks")
+    parser.add_argument("-n", type=positive_int, default=160, help="faces of either kind")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--head", choices=("auto", "anny", "embedded"), default="auto")
+    parser.add_argument("--sheet", type=output_file, help="image of all crops: real ones above, rendered ones below")
+    options = parser.parse_args()
+    head = head_for_rendering(options.head)
+    crops = {
+        "real": list(real_crops(options.file, options.n)),
+        "rendered": list(rendered_crops(options.n, options.seed, head)),
+    }
+    found = {name: [measure(c) for c in images] for name, images in crops.items()}
+    rows = []
+    for key in found["real"][0]:
+        spread = (np.percentile([m[key] for m in found[name]], PERCENTILES) for name in crops)
+        rows.append([key, *(f"{value:.1f}" for values in spread for value in values)])
+    print(tabulate(rows, ["grey levels", *(f"{name} {p} %" for name in crops for p in PERCENTILES)]))
+    if options.sheet is not None:
+        with whole_file(options.sheet) as temporary:
+            temporary.write_bytes(encode_png(np.concatenate([sheet(images) for images in crops.values()])))
+
+
+if __name__ == "__main__":
+    run_main(main)
