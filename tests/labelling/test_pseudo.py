@@ -123,7 +123,7 @@ def test_checkpoints_and_onnx_files_of_any_crops_mix(networks: list[Path], unlab
         assert abs(together.landmarks[36:48:3, 2].mean()) < 1e-3
     with Hdf5PoseDataset(tmp_path / "3a.h5") as dataset:
         assert dataset.face_model == "embedded-v1"
-        assert "c.onnx" in dataset.source["options"]["models"]
+        assert dataset.source["options"]["model 3"].endswith("c.onnx")
 
 
 def test_labels_that_are_there_stay(rendered: list[Sample], experts: Callable, tmp_path: Path) -> None:

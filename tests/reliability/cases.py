@@ -74,6 +74,7 @@ CASES = {
         "pseudolabels {i}/faces.h5 -c {i}/run/last.onnx {i}/run/last.ckpt --output {o}/x.h5 --replace --workers 2",
         "pseudolabels {i}/faces.h5 -c {i}/run/last.onnx {i}/run/last.ckpt --output {o}/x.h5 --replace --workers 2 --resume",
     ),
+    "review": Case("review {i}/faces.h5 --model {i}/run/last.onnx --report {o}/x.html --list {o}/bad.txt --workers 2"),
     "filter": Case("filter {i}/faces.h5 {o}/x.h5 --where size>0"),
     "train": Case(f"train {TINY} --workers 2 --with-swa --outdir {{o}}/run", "train --resume --outdir {o}/run"),
     "train-localizer": Case(

@@ -20,9 +20,9 @@ from trackertraincode.errors import UsageError, closest_first
 from trackertraincode.workers import start_program
 
 COMMANDS = (  # each is a module of this package
-    "convert", "render", "expand", "fit", "pseudolabels", "info", "check", "view", "join", "filter", "train",
-    "train-localizer", "compare-runs", "fit-shape-prior", "evaluate", "stability", "export", "check-model", "track", "web",
-    "demo", "train-default",
+    "convert", "render", "expand", "fit", "pseudolabels", "info", "check", "view", "join", "filter", "review",
+    "train", "train-localizer", "compare-runs", "fit-shape-prior", "evaluate", "stability", "export", "check-model",
+    "track", "web", "demo", "train-default",
 )  # fmt: skip
 
 

@@ -15,12 +15,19 @@ from trackertraincode.cli import add_device_option, add_engine_options, crop_fac
 from trackertraincode.errors import UsageError, UserError
 from trackertraincode.files import check_outputs
 from trackertraincode.light import names_in
+from trackertraincode.pretrained import pose_network
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, metavar="FILE", help="sample file with face boxes, .h5")
     parser.add_argument(
-        "-c", "--model", type=Path, nargs="+", required=True, metavar="MODEL", help=".ckpt and .onnx files, mixed"
+        "-c",
+        "--model",
+        type=Path,
+        nargs="+",
+        required=True,
+        metavar="MODEL",
+        help='.ckpt and .onnx files, mixed; "default" is the one in the box',
     )
     parser.add_argument("--output", type=output_file, metavar="OUT", help="sample file to write (default: FILE itself)")
     parser.add_argument("--filter", type=degrees, metavar="DEG", help="leave out rows whose rotation_spread is larger")
@@ -38,6 +45,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     in_place = options.output is None
+    options.model = [pose_network(path) for path in options.model]
     if options.filter is not None and len(options.model) < 2:
         raise UsageError("--filter needs at least two models that can differ")
     if in_place and (options.filter is not None or options.count is not None):
@@ -65,6 +73,7 @@ def run(options: argparse.Namespace) -> int:
     options.source, options.destination = options.file, options.output or options.file
     if settings.device != "cpu":
         options.workers = 0  # that compute on one device would only wait for each other
-    own = {"models": ", ".join(map(str, options.model)), "factor": settings.factor, "replace": settings.replace}
+    own = {f"model {number}": path for number, path in enumerate(options.model, 1)}
+    own |= {"factor": settings.factor, "replace": settings.replace, "filter": options.filter}
     source = make_source(options.file, settings)
-    return run_converter(ConvertOptions.of(options), "add_pose_pseudolabels", source, own | {"filter": options.filter})
+    return run_converter(ConvertOptions.of(options), "add_pose_pseudolabels", source, own)
