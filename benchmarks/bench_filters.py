@@ -199,7 +199,12 @@ def plot(people: list[dict[str, Track]], path: Path) -> None:
     for name, make in ALL.items():
         point = mean_figures(make, people)
         trade.plot(point["lag of slow turn, ms"], point["jitter, °"], "D", color=colors[name], label=name)
-    trade.set(xlabel="lag of a slow turn, ms", ylabel="jitter of a still head, degrees", title="both", yscale="log")
+    trade.set(
+        xlabel="lag of a slow turn, ms",
+        ylabel="jitter of a still head, degrees",
+        title="jitter against lag",
+        yscale="log",
+    )
     trade.legend(fontsize=8)
     figure.savefig(path, dpi=90)
 

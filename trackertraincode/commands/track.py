@@ -11,20 +11,28 @@ import contextlib
 import os
 import sys
 import time
-from collections import deque
+from collections import defaultdict, deque
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from trackertraincode.cli import add_overwrite_option, edge_length, field_of_view, finite_number, output_file
+from trackertraincode.cli import (
+    add_overwrite_option,
+    edge_length,
+    field_of_view,
+    finite_number,
+    output_file,
+    positive_int,
+)
 from trackertraincode.errors import UserError
 from trackertraincode.files import check_outputs
 from trackertraincode.light import names_in
 from trackertraincode.pretrained import DEFAULT, localizer, pose_network
 
 if TYPE_CHECKING:
+    from trackertraincode.tracking.several import SeveralHeads
     from trackertraincode.tracking.tracker import HeadPoseTracker
 
 LOOK_EVERY = 15  # frames between looks whether the head is still there
@@ -70,6 +78,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="DEGREES",
         help="turns and moves that aren't followed (default: 0)",
     )
+    parser.add_argument(
+        "--faces",
+        type=face_count,
+        metavar="N",
+        help="follow up to N heads, each with a number that it keeps (default: one)",
+    )
     parser.add_argument("--independent", action="store_true", help="frames are unrelated images: find each face anew")
     add_overwrite_option(parser)
 
@@ -86,6 +100,7 @@ def run(options: argparse.Namespace) -> int:
     )
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # silent: what it says of damaged videos, we say in one line
     from trackertraincode.tracking import sources, video
+    from trackertraincode.tracking.several import SeveralHeads
     from trackertraincode.tracking.tracker import HeadPoseTracker
 
     if (options.camera_size or options.fps) and not sources.is_camera(options.source):
@@ -96,20 +111,22 @@ def run(options: argparse.Namespace) -> int:
         video.check_image_folder(source, options.output)
     if options.show:
         video.check_display()
-    tracker = HeadPoseTracker(
+    several = {} if options.faces is None else {"faces": options.faces}
+    tracker = (SeveralHeads if several else HeadPoseTracker)(
         model,
         finder,
         diagonal_fov_deg=options.fov,
         lens=options.lens,
         localize_every=LOOK_EVERY,
         whole_frames=source.is_dir() or source.suffix.lower() in sources.IMAGES,
+        **several,
     )
     with contextlib.ExitStack() as stack:
         _track(options, tracker, stack)
     return 0
 
 
-def _track(options: argparse.Namespace, tracker: "HeadPoseTracker", stack: contextlib.ExitStack) -> None:
+def _track(options: argparse.Namespace, tracker: "HeadPoseTracker | SeveralHeads", stack: contextlib.ExitStack) -> None:
     """Write a row for each frame of the source; send, draw and show its pose, as far as that is wanted.
 
     Reading, looking, estimating and drawing overlap; a camera's frames that come too fast are left out.
@@ -122,7 +139,9 @@ def _track(options: argparse.Namespace, tracker: "HeadPoseTracker", stack: conte
 
     output = video.AnnotatedOutput(options.output) if options.output else None
     sender = stack.enter_context(udp.PoseSender(*options.udp)) if options.udp else None
-    calm = CalmPose(options.filter, options.dead_zone)
+    calm: dict[int, CalmPose] = defaultdict(
+        lambda: CalmPose(options.filter, options.dead_zone)
+    )  # number of a head -> filter
     independent = options.independent or Path(options.source).is_dir()
     live = sources.is_camera(options.source)
     times: deque[float] = deque(maxlen=30)  # of the last poses
@@ -134,18 +153,19 @@ def _track(options: argparse.Namespace, tracker: "HeadPoseTracker", stack: conte
         frame, view = seen
         if independent:
             tracker.reset()
-        pose = tracker.follow(view)
-        if pose is not None and frame.time is not None and not independent:
-            pose = calm.update(pose, frame.time)
-        if sender is not None and pose is not None:
-            sender.send(pose)
+        found = tracker.follow(view)
+        heads = found if isinstance(found, dict) else {} if found is None else {1: found}
+        if frame.time is not None and not independent:
+            heads = {number: calm[number].update(pose, frame.time) for number, pose in heads.items()}
+        if sender is not None and heads:
+            sender.send(heads[min(heads)])
         times.append(time.perf_counter())
-        return frame, pose, (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else None
+        return frame, heads, (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else None
 
     def draw(done: Any) -> Any:
-        frame, pose, fps = done
+        frame, heads, fps = done
         wanted = output is not None or options.show
-        return frame._replace(image=video.draw_pose(frame.image, pose, fps)) if wanted else frame, pose
+        return frame._replace(image=video.draw_heads(frame.image, heads, fps)) if wanted else frame, heads
 
     mode = sources.CameraMode(options.camera_size, options.fps)
     frames = sources.iter_frames(options.source, lambda note: tqdm.write(note, file=sys.stderr), mode)
@@ -160,10 +180,11 @@ def _track(options: argparse.Namespace, tracker: "HeadPoseTracker", stack: conte
         if live:  # which has no other end
             stack.enter_context(contextlib.suppress(KeyboardInterrupt))
         stack.enter_context(contextlib.closing(tracked))
-        for frame, pose in tqdm(tracked, unit=" frames"):
-            row = rows.pose_row(frame, pose)
-            write_row(row)
-            count, faces = count + 1, faces + bool(row["face"])
+        for frame, heads in tqdm(tracked, unit=" frames"):
+            for number, pose in heads.items() or [(0, None)]:
+                row = rows.pose_row(frame, pose, number)
+                write_row(row)
+            count, faces = count + 1, faces + bool(heads)
             if output is not None:
                 output.write(frame)
             if options.show:
@@ -182,6 +203,14 @@ def udp_address(text: str) -> tuple[str, int]:
     if not host.strip("[]") or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
         raise argparse.ArgumentTypeError(f"{text[:40]!r}: expected HOST:PORT, such as 127.0.0.1:4242")
     return host.strip("[]"), int(port)
+
+
+def face_count(text: str) -> int:
+    """argparse type: heads at a time."""
+    count = positive_int(text)
+    if count > 20:
+        raise argparse.ArgumentTypeError(f"{text}: expected at most 20")
+    return count
 
 
 def image_size(text: str) -> tuple[int, int]:

@@ -40,7 +40,7 @@ ABOUT = {
     "frame": "name of the image, or number of the frame",
     "time": "seconds since the first frame; not of images",
     "face": "whether there is one",
-    "id": "whose",
+    "id": "number of the head, for --faces",
 }
 NAMES = (*ABOUT, *(name for columns in COLUMNS for name in columns.names))
 

@@ -37,6 +37,19 @@ def draw_pose(image: np.ndarray, pose: HeadPose | None, fps: float | None = None
     return draw_text(draw_sample(image, _labels(pose)), lines)
 
 
+def draw_heads(image: np.ndarray, heads: dict[int, HeadPose], fps: float | None = None) -> np.ndarray:
+    """As `draw_pose`, for any number of heads; where there are several, each has its number and no angles."""
+    from trackertraincode.visualize import draw_sample, draw_text  # imports torch
+
+    if len(heads) < 2:
+        return draw_pose(image, next(iter(heads.values()), None), fps)
+    for number, pose in heads.items():
+        image = draw_sample(image, _labels(pose))
+        place = round(float(pose.box[0])) + 3, round(float(pose.box[1])) - 5
+        cv2.putText(image, str(number), place, cv2.FONT_HERSHEY_SIMPLEX, 0.7, (255, 255, 255), 2, cv2.LINE_AA)
+    return draw_text(image, [] if fps is None else [f"{fps:.0f} fps"])
+
+
 def _labels(pose: HeadPose) -> dict[str, np.ndarray | None]:
     return {"rotation": pose.rotation, "head": pose.head, "face_box": pose.box, "landmarks": pose.landmarks}
 

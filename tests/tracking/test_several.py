@@ -1,0 +1,211 @@
+"""Several heads keep their numbers: when they cross, hide each other, leave and come back."""
+
+from collections.abc import Callable
+from itertools import permutations
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import pytest
+
+from trackertraincode.tracking import networks
+from trackertraincode.tracking import opentrack_client as client
+from trackertraincode.tracking import several as module
+from trackertraincode.tracking.assignment import Motion, assign
+from trackertraincode.tracking.finding import windows
+from trackertraincode.tracking.networks import FoundFace, LocalizerModel, PoseModel
+from trackertraincode.tracking.several import SeveralHeads
+
+WIDTH, HEIGHT = 640, 480
+
+
+class Head(NamedTuple):
+    """A disc; those that come first are in front."""
+
+    x: float
+    y: float
+    radius: float = 45.0
+
+
+class World:
+    """Frames of discs, with networks that see them."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.heads: list[Head] = []
+        patches: list[client.Patch] = []
+        extract = client.extract_patch
+        world = self
+
+        def recorded(pyramid: list[np.ndarray], box: client.PixelBox, size: int) -> client.Patch:
+            patches.append(extract(pyramid, box, size))
+            return patches[-1]
+
+        class Network(PoseModel):
+            """Sees the visible head nearest to the middle of a crop; where there is none, it sees one and is unsure."""
+
+            input_size = 33
+
+            def __init__(self, *_: object) -> None:
+                pass
+
+            def __call__(self, image: np.ndarray) -> dict[str, np.ndarray]:
+                (left, top), edge = patches[-1].center, patches[-1].edge
+                inside = [h for h in world.visible() if max(abs(h.x - left), abs(h.y - top)) < 0.7 * edge]
+                nearest = min(inside, key=lambda h: np.hypot(h.x - left, h.y - top), default=Head(left, top, edge / 2))
+                x, y, size = np.array([nearest.x - left, nearest.y - top, nearest.radius]) / (edge / 2)
+                answer = {
+                    "rotation": [0, 0, 0, 1],
+                    "head": [x, y, size],
+                    "face_box": [x - size, y - size, x + size, y + size],
+                    "rotation_tril": np.eye(3) * (0.02 if inside else 0.3),
+                }
+                return {name: np.array(values, np.float32) for name, values in answer.items()}
+
+        class Localizer(LocalizerModel):
+            """Finds the largest bright part of an image."""
+
+            def __init__(self, *_: object) -> None:
+                pass
+
+            def __call__(self, image: np.ndarray) -> FoundFace:
+                _, _, stats, _ = cv2.connectedComponentsWithStats((image > 150).astype(np.uint8))
+                x, y, wide, high, area = max(stats[1:], key=lambda row: row[4], default=(0, 0, 0, 0, 0))
+                return FoundFace(0.9 if area > 100 else 0.05, np.array([x, y, x + wide, y + high], np.float32))
+
+        monkeypatch.setattr(client, "extract_patch", recorded)
+        monkeypatch.setattr(module, "PoseModel", Network)
+        monkeypatch.setattr(networks, "LocalizerModel", Localizer)
+
+    def visible(self) -> list[Head]:
+        seen: list[Head] = []
+        for head in self.heads:
+            hidden = any(np.hypot(head.x - other.x, head.y - other.y) < other.radius for other in seen)
+            if not hidden and -10 < head.x < WIDTH + 10 and -10 < head.y < HEIGHT + 10:
+                seen.append(head)
+        return seen
+
+    def frame(self, heads: list[Head]) -> np.ndarray:
+        self.heads = heads
+        image = np.full((HEIGHT, WIDTH), 30, np.uint8)
+        for head in heads:
+            cv2.circle(image, (round(head.x), round(head.y)), round(head.radius), 220, -1)
+        return image
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    return World(monkeypatch)
+
+
+def follow(
+    world: World, places: Callable[[int], list[Head]], frames: int, faces: int = 2
+) -> list[dict[int, tuple[int, int]]]:
+    """Number -> rounded place of each head, frame by frame."""
+    heads = SeveralHeads("m.onnx", "l.onnx", faces=faces)
+    found = []
+    for index in range(frames):
+        poses = heads.update(world.frame(places(index)))
+        found.append({number: (round(float(p.head[0])), round(float(p.head[1]))) for number, p in poses.items()})
+    return found
+
+
+def number_at(found: dict[int, tuple[int, int]], head: Head) -> int:
+    """Of who is seen where a head is."""
+    (number,) = [n for n, (x, y) in found.items() if np.hypot(x - head.x, y - head.y) < 5]
+    return number
+
+
+@pytest.mark.parametrize("front", [0, 1])
+@pytest.mark.parametrize("drop", [0.0, 0.5])
+def test_numbers_survive_a_crossing(world: World, front: int, drop: float) -> None:
+    """Whoever is in front, and also where the paths aren't the same line."""
+
+    def places(index: int) -> list[Head]:
+        right = Head(140 + 6 * index, 220 + drop * index)
+        left = Head(500 - 6 * index, 250 - drop * index)
+        return [right, left] if front == 0 else [left, right]
+
+    found = follow(world, places, 61)
+    start, end = places(0), places(60)
+    assert len(found[30]) == 1  # one hides the other
+    assert number_at(found[0], start[0]) == number_at(found[60], end[0])
+    assert number_at(found[0], start[1]) == number_at(found[60], end[1])
+    assert {number for frame in found for number in frame} == {1, 2}
+
+
+def test_who_leaves_and_comes_back_has_the_same_number(world: World) -> None:
+    def places(index: int) -> list[Head]:
+        away = 12 * min(index, 10) if index < 100 else 12 * max(0, 110 - index)
+        return [Head(60 - away if away < 120 else -500, 240), Head(450, 240)]
+
+    found = follow(world, places, 140)
+    assert len(found[60]) == 1
+    assert number_at(found[0], places(0)[0]) == number_at(found[139], places(139)[0])
+    assert {number for frame in found for number in frame} == {1, 2}
+
+
+def test_two_who_left_are_told_apart_by_where_they_left_and_by_their_size(world: World) -> None:
+    for first, second in ((Head(100, 240), Head(540, 240)), (Head(300, 140, 30), Head(320, 330, 60))):
+        there = [first, second]
+        found = follow(world, lambda i, there=there: there if i < 20 or i >= 60 else [], 90)
+        assert found[40] == {}
+        for head in there:
+            assert number_at(found[10], head) == number_at(found[89], head)
+        assert {number for frame in found for number in frame} == {1, 2}
+
+
+def test_somebody_new_gets_a_new_number(world: World) -> None:
+    """Much larger, right where somebody else left."""
+    found = follow(world, lambda i: [Head(320, 240, 30 if i < 20 else 90)] if i < 20 or i > 50 else [], 80)
+    assert set(found[10]) == {1}
+    assert set(found[79]) == {2}
+
+
+@pytest.mark.parametrize("faces", [1, 2, 3])
+def test_no_more_heads_are_followed_than_asked_for(world: World, faces: int) -> None:
+    heads = [Head(110, 240), Head(320, 200), Head(530, 260)]
+    found = follow(world, lambda _: heads, 20, faces)
+    assert all(len(frame) == faces for frame in found)
+    assert set(found[-1]) == set(range(1, faces + 1))
+
+
+def test_an_empty_room_has_nobody(world: World) -> None:
+    assert follow(world, lambda _: [], 5) == [{}] * 5
+
+
+def test_assignments_are_the_cheapest_of_those_with_most_pairs() -> None:
+    """Against all of them."""
+    rng = np.random.default_rng(0)
+    for rows, columns in ((3, 3), (2, 4), (4, 2), (1, 1)):
+        for _ in range(20):
+            costs = np.where(rng.random((rows, columns)) < 0.3, np.inf, rng.random((rows, columns)))
+            pairs = assign(costs)
+            assert all(np.isfinite(costs[pair]) for pair in pairs)
+            size = max(rows, columns)
+            square = np.full((size, size), np.inf)
+            square[:rows, :columns] = costs
+            choices = [[square[i, p] for i, p in enumerate(order)] for order in permutations(range(size))]
+            finite = [[value for value in choice if np.isfinite(value)] for choice in choices]
+            best = min((-len(values), sum(values)) for values in finite)
+            assert (-len(pairs), sum(costs[pair] for pair in pairs)) == pytest.approx(best)
+    assert assign(np.zeros((0, 3))) == []
+
+
+def test_who_is_not_seen_moves_on_for_a_while() -> None:
+    motion = last = Motion.at(np.array([100.0, 100.0]), 40.0)
+    for step in range(1, 6):
+        motion = last = motion.next().seen(np.array([100.0 + 4 * step, 100.0]), 40.0, last)
+    ahead = motion.next().next().next()
+    assert ahead.place[0] == pytest.approx(120 + 3 * motion.velocity[0])
+    assert motion.velocity[0] == pytest.approx(4.0, rel=0.1)
+    assert ahead.cost(np.array([132.0, 100.0]), 40.0) < ahead.cost(np.array([120.0, 100.0]), 40.0)
+    assert ahead.cost(np.array([132.0, 100.0]), 90.0) == np.inf
+    assert motion.next().cost(np.array([200.0, 100.0]), 40.0) == np.inf
+
+
+def test_windows_cover_the_image_and_overlap_by_half() -> None:
+    seen = np.zeros((48, 64), int)
+    for x0, y0, x1, y1 in windows(64, 48):
+        seen[y0:y1, x0:x1] += 1
+    assert seen.min() >= 3
+    assert len(list(windows(64, 48))) == 1 + 3 + 9
