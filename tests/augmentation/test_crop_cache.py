@@ -2,6 +2,8 @@
 
 import pickle
 from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,9 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from torch._subclasses import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from conftest import run_script
 from trackertraincode.augmentation import cache_files
@@ -22,7 +27,9 @@ from trackertraincode.augmentation.presets import AugmentationOptions, Preset
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset, PoseWriter
 from trackertraincode.datasets.mixing import Member
 from trackertraincode.errors import SampleFormatError, UserError
+from trackertraincode.geometry.constants import constant
 from trackertraincode.sample.images import encode_png
+from trackertraincode.sample.packed import PackedBatch
 from trackertraincode.sample.sample import LABELS, Sample
 
 OPTIONS, CPU = AugmentationOptions(), torch.device("cpu")
@@ -181,6 +188,70 @@ def test_batches_made_on_the_device_are_those_of_the_loader(member: Member, colo
         maps = crop_maps(crop_squares(faces._boxes[places], geometry), geometry, 65)
         assert (faces.crops(places, maps) - here.image).abs().max() <= 0.51  # OpenCV rounds
         assert (there.image - here.image).abs().max() <= 1
+
+
+class Traffic(TorchDispatchMode):
+    """Notes operations between devices, and those that make a GPU wait though nothing of it shows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        kinds = {t.device.type for t in tree_leaves([args, kwargs, result]) if isinstance(t, torch.Tensor)}
+        if len(kinds) > 1 or "linalg_inv" in str(func):
+            self.found.append(str(func))
+        return result
+
+
+def test_batches_made_on_a_gpu_never_wait(member: Member) -> None:
+    """Fake tensors refuse to mix devices and to tell their values; constants are on the device after one batch."""
+    preset = OPTIONS.training_preset(size=33)
+    caches, gpu = caches_of(member, preset=preset), torch.device("cuda")
+    faces, loaded, traffic = (
+        DeviceFaces([member], caches, preset, "embedded-v1", CPU),
+        batches(member, preset),
+        Traffic(),
+    )
+    sent = DrawnThere.of(loaded.drawn(0, 0), CPU).select(slice(0, 24))
+
+    def there(value: Any) -> Any:
+        return torch.empty(value.shape, dtype=value.dtype, device=gpu) if isinstance(value, torch.Tensor) else value
+
+    constant.cache_clear()
+    with FakeTensorMode():
+        for name, value in vars(faces).items():
+            vars(faces)[name] = {k: there(v) for k, v in value.items()} if isinstance(value, dict) else there(value)
+        faces.device = gpu
+        geometry = replace(sent.geometry, **{name: there(value) for name, value in vars(sent.geometry).items()})
+        assert sent.changes is not None
+        changes = (there(sent.changes[0]), there(sent.changes[1]), there(sent.changes[2]))
+        places = torch.empty(24, dtype=torch.long, device=gpu)
+        for mode in (nullcontext(), traffic):
+            with mode:
+                batch = faces.batch(places, DrawnThere(geometry, changes))
+        assert {value.device.type for value in batch.tensors().values()} == {"cuda"}
+    constant.cache_clear()
+    assert traffic.found == []
+
+
+def test_loaded_batches_go_to_a_gpu_in_two_copies_that_do_not_wait(member: Member) -> None:
+    packed, copies = checked(batches(member)[0, 0]), []
+
+    class Sent(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            result = func(*args, **(kwargs or {}))
+            if len({t.device.type for t in tree_leaves([args, result]) if isinstance(t, torch.Tensor)}) > 1:
+                copies.append((kwargs or {}).get("non_blocking"))
+            return result
+
+    with FakeTensorMode() as fake:
+        here = PackedBatch(*(fake.from_tensor(tensor) for tensor in packed))
+        with Sent():
+            batch = here.to("cuda", non_blocking=True).unpack()
+    assert copies == [True, True]
+    assert {value.device.type for value in batch.tensors().values()} == {"cuda"}
 
 
 def test_tables_on_the_device_are_those_of_the_loader(member: Member) -> None:

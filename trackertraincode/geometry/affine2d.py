@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from trackertraincode.geometry.boxes import bounding_box, box_center, box_size
+from trackertraincode.geometry.constants import constant
 from trackertraincode.geometry.rotation import in_plane_quat, quat_multiply
 
 HALF_PIXEL = 0.5  # OpenCV counts from the centre of the first pixel, maps count from the corner of the image
@@ -56,7 +57,7 @@ def square_to_box(box: Tensor) -> Tensor:
 
 def pixels_to_normalized(size: float, device: torch.device | str = "cpu") -> Tensor:
     """(2, 3): [0, size] pixels of a crop -> [-1, 1]."""
-    return torch.tensor([[2.0 / size, 0.0, -1.0], [0.0, 2.0 / size, -1.0]], device=device)
+    return constant((2.0 / size, 0.0, -1.0, 0.0, 2.0 / size, -1.0), torch.device(device)).reshape(2, 3)
 
 
 def compose(after: Tensor, before: Tensor) -> Tensor:
@@ -68,7 +69,9 @@ def compose(after: Tensor, before: Tensor) -> Tensor:
 
 def invert(affine: Tensor) -> Tensor:
     """(..., 2, 3) -> the inverse map."""
-    linear = torch.linalg.inv(affine[..., :2])
+    (a, b), (c, d) = (row.unbind(-1) for row in affine[..., :2].unbind(-2))
+    cofactors = torch.stack([torch.stack([d, -b], dim=-1), torch.stack([-c, a], dim=-1)], dim=-2)
+    linear = cofactors / _determinant(affine)[..., None, None]  # torch.linalg.inv makes a GPU wait
     return torch.cat([linear, -linear @ affine[..., 2:]], dim=-1)
 
 
@@ -102,7 +105,9 @@ def move_rotation(affine: Tensor, quat: Tensor) -> Tensor:
     """(..., 4): the in-plane turn is premultiplied; a mirroring map negates j and k first (x is mirrored)."""
     linear = affine[..., :2]
     mirrored = _determinant(affine) < 0
-    flip = torch.where(mirrored[..., None], quat.new_tensor([1.0, -1.0, -1.0, 1.0]), torch.ones_like(quat))
+    flip = torch.where(
+        mirrored[..., None], constant((1.0, -1.0, -1.0, 1.0), quat.device, quat.dtype), torch.ones_like(quat)
+    )
     # A mirroring map is a turn after x -> -x, so undo that on its first column before reading the angle.
     sign = torch.where(mirrored, -1.0, 1.0).to(linear.dtype)
     cosine = sign * linear[..., 0, 0] + linear[..., 1, 1]

@@ -17,6 +17,7 @@ from torch import Tensor
 from trackertraincode.facemodel.head_model import mirror_order
 from trackertraincode.facemodel.landmarks68 import FLIP_ORDER
 from trackertraincode.geometry import affine2d
+from trackertraincode.geometry.constants import constant
 from trackertraincode.sample.fields import Kind
 from trackertraincode.sample.sample import LABELS
 
@@ -26,6 +27,7 @@ MOVE: dict[Kind, Callable[[Tensor, Tensor], Tensor]] = {  # maps (..., 2, 3), va
     Kind.HEAD: affine2d.move_head,
     Kind.ROTATION: affine2d.move_rotation,
 }
+_FLIP_ORDER = tuple(FLIP_ORDER.tolist())
 CENTRE_COUNTED = (Kind.POINTS, Kind.HEAD)
 
 
@@ -34,15 +36,19 @@ def move(labels: Mapping[str, Tensor], maps: Tensor, face_model: str | None = No
 
     labels: attribute -> (..., shape of one row), from the image's corner; maps: (..., 2, 3). face_model: of `shape`.
     """
-    mirrored = affine2d.mirrors(maps)
+    mirrored, device = affine2d.mirrors(maps), maps.device
     moved = {}
     for name, value in labels.items():
         kind = LABELS[name].kind
         result = MOVE[kind](maps, value) if kind in MOVE else value
         if kind is Kind.POINTS:
-            result = torch.where(mirrored[..., None, None], result[..., FLIP_ORDER, :], result)
+            result = torch.where(
+                mirrored[..., None, None], result[..., constant(_FLIP_ORDER, device, torch.long), :], result
+            )
         elif kind is Kind.COEFFICIENTS:
-            result = torch.where(mirrored[..., None], result[..., _order(face_model)], result)
+            result = torch.where(
+                mirrored[..., None], result[..., constant(_order(face_model), device, torch.long)], result
+            )
         moved[name] = result
     return moved
 
@@ -68,6 +74,6 @@ def _shifted(labels: Mapping[str, Any], offset: float) -> dict[str, Any]:
 
 
 @lru_cache
-def _order(face_model: str | None) -> Tensor:
+def _order(face_model: str | None) -> tuple[int, ...]:
     """(50,) for a mirrored face."""
-    return torch.from_numpy(mirror_order(face_model or ""))
+    return tuple(mirror_order(face_model or "").tolist())
