@@ -112,6 +112,7 @@ def build(path: Path, kept: Kept, file: Path, header: dict[str, Any], workers: i
         tail = table.tobytes() + json.dumps(header).encode()
         output.write(tail)
         output.write(np.array((end, end + table.nbytes, zlib.crc32(tail), MAGIC), SEAL).tobytes())
+    _opened.cache_clear()  # of this process, where it has no workers
 
 
 def _make(path: Path, kept: Kept, rows: np.ndarray) -> tuple[bytes, np.ndarray]:

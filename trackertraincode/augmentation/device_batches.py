@@ -80,7 +80,9 @@ class DeviceFaces:
                 f"cache=device: the crops take {size / 1e9:.1f} GB, more than the device has free; choose --cache-quality "
                 "small, or --cache ram."
             )
-        self._blob = torch.cat([cache.blob.to(device) for cache in blobs.values()])
+        self._blob = torch.empty(size, dtype=torch.uint8, device=device)
+        for number, cache in blobs.items():
+            self._blob[begins[number] :][: len(cache.blob)] = cache.blob
         tables = [cache.table[member.rows] for member, cache in zip(members, caches)]
         offsets = [table["offset"] + begins[id(cache)] for table, cache in zip(tables, caches)]
         table = np.concatenate(tables)

@@ -1,0 +1,30 @@
+"""What each process of a training sees."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from trackertraincode.augmentation.presets import AugmentationOptions
+from trackertraincode.training.data import DataOptions, PoseData, open_members
+
+
+def test_each_device_keeps_its_share_of_the_rows(faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATADIR", str(faces))
+    options = DataOptions(ds="300wlp", cache="device", cache_dir=tmp_path, workers=0, samples_per_epoch=64)
+    members, presets = open_members(options), AugmentationOptions()
+    shares = []
+    for rank in range(2):
+        data = PoseData(
+            options, members, training=presets.training_preset(size=33), validation=presets.validation_preset(size=33),
+            face_model="embedded-v1", batchsize=16, seed=3, processes=1,
+        )  # fmt: skip
+        device = SimpleNamespace(root_device=torch.device("cpu"))
+        data.trainer = SimpleNamespace(global_rank=rank, world_size=2, global_step=0, strategy=device)
+        batches = list(data.train_dataloader())
+        assert [len(batch) for batch in batches] == [8] * 4
+        assert data.transfer_batch_to_device(batches[0], torch.device("cpu"), 0) is batches[0]
+        shares.append({row for batch in batches for row in batch.row.tolist()})
+    assert not shares[0] & shares[1]
+    assert shares[0] | shares[1] <= set(members.training[0].rows.tolist())
