@@ -31,6 +31,7 @@ from trackertraincode.sample.sample import BY_ATTRIBUTE, LABELS
 CHUNK_ROWS = 64  # images in memory at once
 LANDMARK_TOLERANCE = 0.2  # head radii, mean over the 68 points; 1,599 real samples stay below 0.05
 COMPARED = ("rotation", "head", "landmarks", "shape")  # labels that must agree with each other
+DIGEST = 16  # bytes
 NEAR = 0.5  # image sizes by which the middle of a label may lie outside, as in images cut at the forehead
 
 
@@ -49,19 +50,19 @@ class Fault:
 
 @dataclass
 class Whole:
-    """What is remembered of all rows, for what only shows in all together."""
+    """What is remembered of all rows, for what only shows in all together: 52 bytes of each."""
 
-    sizes: dict[int, Size] = dataclasses.field(default_factory=dict)
-    digests: list[bytes] = dataclasses.field(default_factory=list)  # of encoded images
+    sizes: list[np.ndarray] = dataclasses.field(default_factory=list)  # (n, 2) each, infinite where not known
+    digests: bytearray = dataclasses.field(default_factory=bytearray)  # of encoded images, DIGEST bytes each
     boxes: list[np.ndarray] = dataclasses.field(default_factory=list)  # (n, 4) each
     angles: list[np.ndarray] = dataclasses.field(default_factory=list)  # (n, 3) each, degrees
 
     def suspicions(self) -> list[str]:
         """What looks wrong although each row is possible."""
         boxes = np.concatenate(self.boxes) if self.boxes else None
-        sizes = np.array([self.sizes.get(row, (np.inf, np.inf)) for row in range(len(self.digests))], np.float64)
+        sizes = np.concatenate(self.sizes) if self.sizes else np.empty((0, 2), np.float32)
         angles = np.concatenate(self.angles) if self.angles else None
-        repeated = plausibility.copies(self.digests)
+        repeated = plausibility.copies(np.frombuffer(self.digests, f"S{DIGEST}"))
         found = plausibility.suspicions(boxes, sizes, angles)
         return [*found, plausibility.describe_copies(repeated)] if repeated else found
 
@@ -153,10 +154,11 @@ def _check_rows(
                 labels[attribute] = file.raw(attribute, rows)
             except SampleFormatError as error:
                 yield Fault(None, "", _without_path(error, file.path))
-    sizes = whole.sizes
+    sizes: dict[int, Size] = {}
     for attribute in ("image", "segmentation"):
         if attribute in usable:
-            yield from _check_images(file, attribute, rows, whole, pool)
+            yield from _check_images(file, attribute, rows, sizes, whole, pool)
+    whole.sizes.append(np.array([sizes.get(row, (np.inf, np.inf)) for row in rows], np.float32))
     if "face_box" in labels:
         whole.boxes.append(labels["face_box"])
     if "rotation" in labels:
@@ -249,10 +251,9 @@ def check_landmarks(labels: dict[str, np.ndarray], model: HeadModel) -> Iterator
 
 
 def _check_images(
-    file: Samples, attribute: str, rows: range, whole: Whole, pool: ThreadPoolExecutor | None
+    file: Samples, attribute: str, rows: range, sizes: dict[int, Size], whole: Whole, pool: ThreadPoolExecutor | None
 ) -> Iterator[Fault]:
-    """Decode; sizes of images are remembered, those of label images are compared with them."""
-    sizes = whole.sizes
+    """Decode; sizes of images are added to `sizes`, those of label images are compared with them."""
     name = BY_ATTRIBUTE[attribute]
     encoded: list[bytes | str]
     try:
@@ -261,7 +262,7 @@ def _check_images(
         encoded = [_read_one(file, attribute, row) for row in rows]
     if attribute == "image":
         texts = (text.encode(errors="replace") if isinstance(text, str) else text for text in encoded)
-        whole.digests += [hashlib.blake2b(text, digest_size=16).digest() for text in texts]
+        whole.digests += b"".join(hashlib.blake2b(text, digest_size=DIGEST).digest() for text in texts)
     function = decode_size if attribute == "image" else decode_label_size
     outcomes: Sequence[Size | str] = list((pool.map if pool is not None else map)(function, encoded))
     for row, outcome in zip(rows, outcomes):

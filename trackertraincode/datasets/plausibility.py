@@ -5,7 +5,7 @@
 Each row alone is possible, so these are suspicions, not faults.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -62,10 +62,11 @@ def _oddness(boxes: np.ndarray) -> float:
     return float(np.abs(np.log(sides[:, 0] / sides[:, 1] / FACE_ASPECT)).clip(max=2.0).mean())
 
 
-def copies(digests: Iterable[bytes]) -> list[tuple[int, int]]:
-    """Rows whose digest an earlier row has, each with the first such row."""
-    first: dict[bytes, int] = {}
-    return [(row, first[d]) for row, d in enumerate(digests) if first.setdefault(d, row) != row]
+def copies(digests: np.ndarray | Sequence[bytes]) -> list[tuple[int, int]]:
+    """Rows whose digest an earlier row has, each with the first such row. digests: (N,) of equal lengths."""
+    _, first, number = np.unique(np.asarray(digests), return_index=True, return_inverse=True)
+    rows = np.flatnonzero(first[number] != np.arange(len(number)))
+    return list(zip(rows.tolist(), first[number][rows].tolist()))
 
 
 def describe_copies(pairs: Sequence[tuple[int, int]], shown: int = 10) -> str:

@@ -272,6 +272,13 @@ def bad_quaternions(values: np.ndarray) -> np.ndarray:
 
 def is_absent(attribute: str, value: np.ndarray) -> bool:
     """Whether one row of a label, of the shape that it has, says that this sample lacks it."""
+    return bool(absent_rows(attribute, value[None])[0])
+
+
+def absent_rows(attribute: str, values: np.ndarray) -> np.ndarray:
+    """(n, ...) -> (n,) bool: which rows of a label say that their sample lacks it."""
     if LABELS[attribute].kind is Kind.INDEX:
-        return bool(value == NO_INDEX)
-    return value.dtype.kind == "f" and bool(np.isnan(value).all())
+        return values == NO_INDEX
+    if values.dtype.kind != "f":
+        return np.zeros(len(values), bool)
+    return np.isnan(values).reshape(len(values), -1).all(1)

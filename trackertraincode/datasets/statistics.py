@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from tabulate import tabulate
 
-from trackertraincode.datasets.sample_file import NO_INDEX, is_absent
+from trackertraincode.datasets.sample_file import NO_INDEX, absent_rows
 from trackertraincode.datasets.shards import Samples, open_samples
 from trackertraincode.errors import SampleFormatError
 from trackertraincode.geometry.euler import matrix_to_aflw
@@ -114,8 +114,7 @@ def _present(file: Samples, attribute: str) -> int:
     """Rows that have a field."""
     if attribute not in LABELS:
         return len(file)
-    values = (value for rows in chunks(len(file)) for value in file.raw(attribute, rows))
-    return sum(not is_absent(attribute, value) for value in values)
+    return sum(int((~absent_rows(attribute, file.raw(attribute, rows))).sum()) for rows in chunks(len(file)))
 
 
 def _persons_and_faces(file: Samples) -> tuple[int | None, int | None]:
