@@ -141,7 +141,9 @@ def test_a_full_disk_of_a_worker_is_one_line(scheduler: str) -> None:
     assert describe(raised.value)[1].startswith("error: /scratch/7: the disk is full")
 
 
-def test_a_scheduler_that_is_lost_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_scheduler_that_is_lost_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(cluster, "ANSWERS", 2)
     local = start()
 
@@ -153,6 +155,7 @@ def test_a_scheduler_that_is_lost_is_one_line(monkeypatch: pytest.MonkeyPatch) -
     assert "doesn't answer any more; start it; the same command with --resume" in use(
         local.scheduler_address, items=items()
     )
+    assert not [record for record in caplog.records if record.name.startswith("distributed")]
 
 
 def test_without_workers_nothing_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -119,7 +119,8 @@ class Cluster:
             ) from None
         address = _address(self.scheduler)
         _check_scheduler(self.scheduler, address)
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what it says of lost workers isn't one line
+        for name in [name for name in logging.root.manager.loggerDict if name.startswith("distributed")]:
+            logging.getLogger(name).setLevel(logging.CRITICAL)  # what it says of lost connections isn't one line
         warnings.filterwarnings("ignore", module="distributed")  # as of versions that differ
         with Client(address, timeout=ANSWERS, set_as_default=False) as client:
             if not client.nthreads():

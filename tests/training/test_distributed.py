@@ -141,8 +141,9 @@ def test_tasks_of_slurm_that_lightning_cannot_use_are_one_line(
         run()
 
 
-TINY = "--ds 300wlp --epochs 1 --samples-per-epoch 16 --batchsize 8 --backbone repvgg_az --width 0.25 --input-size 33"
+TINY = "--ds 300wlp --epochs 4 --samples-per-epoch 16 --batchsize 8 --backbone repvgg_az --width 0.25 --input-size 33"
 SILENT = "--no-onnx --no-tensorboard --no-save-plot --draw-every 0 --device cpu --workers 0 --nodes 2 --outdir run"
+START = f"{TINY} {SILENT} --save-every 1 --validate-every 1"
 NODE = """
 import datetime, sys
 import trackertraincode.training.distributed as distributed
@@ -152,11 +153,16 @@ main("train")
 """
 
 
-def start_node(rank: int, port: int, patience: int, folder: Path, faces: Path) -> subprocess.Popen:
-    """A process of its own that trains as one of two nodes; patience: seconds that it waits for the other one."""
+def start_node(
+    rank: int, port: int, patience: int, folder: Path, faces: Path, words: str = START, before: str = ""
+) -> subprocess.Popen:
+    """A process of its own that trains as one of two nodes; patience: seconds that it waits for the other one.
+
+    before: Python that it runs first.
+    """
     variables = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "NODE_RANK": str(rank), "DATADIR": str(faces)}
     return subprocess.Popen(
-        [sys.executable, "-c", NODE, str(patience), *TINY.split(), *SILENT.split()],
+        [sys.executable, "-c", before + NODE, str(patience), *words.split()],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder,
         env={**os.environ, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1", **variables},
     )  # fmt: skip
@@ -168,15 +174,32 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+DIES = """
+import os, signal
+from trackertraincode.augmentation.loader import TrainBatches
+make = TrainBatches.__getitem__
+TrainBatches.__getitem__ = lambda self, place: os.kill(os.getpid(), signal.SIGKILL) if place[0] == 2 else make(self, place)
+"""
+
+
 @pytest.mark.slow
-def test_two_nodes_train_in_one_folder(faces: Path, tmp_path: Path) -> None:
+@pytest.mark.skipif(sys.platform == "win32", reason="kills by a signal")
+def test_a_node_that_is_killed_ends_the_other_and_both_go_on(faces: Path, tmp_path: Path) -> None:
+    """Two nodes of one process each in one folder; one is killed in the third epoch, then both are resumed."""
     port = free_port()
-    nodes = [start_node(rank, port, 120, tmp_path, faces) for rank in range(2)]
+    nodes = [start_node(rank, port, 120, tmp_path, faces, before=DIES * rank) for rank in range(2)]
+    outputs = [node.communicate()[0] for node in nodes]
+    assert [node.returncode for node in nodes] == [1, -9], outputs
+    lines = outputs[0].splitlines()
+    assert any(line.startswith("error: another process of this training doesn't answer") for line in lines[-2:]), lines
+    assert "Traceback" not in outputs[0]
+    port = free_port()
+    nodes = [start_node(rank, port, 120, tmp_path, faces, "--resume --outdir run") for rank in range(2)]
     outputs = [node.communicate()[0] for node in nodes]
     assert [node.returncode for node in nodes] == [0, 0], outputs
-    assert "epoch 1/1" in outputs[0]
-    assert "epoch 1/1" not in outputs[1]
-    assert (tmp_path / "run" / "last.ckpt").is_file()
+    assert "epoch 2/4" not in outputs[0]
+    assert "epoch 4/4" in outputs[0]
+    assert "epoch 4/4" not in outputs[1]
 
 
 @pytest.mark.slow
