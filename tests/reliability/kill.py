@@ -15,8 +15,10 @@ from random import Random
 from cases import CASES, Ended, Program, contents, final, make_inputs, not_whole, print_table, temporary
 from reference import Reference, empty, reference
 
-LONG = ("convert aflw2k", "convert 300wlp", "render", "render zip", "expand", "join", "filter", "train", "evaluate", "export",
-        "export int8", "track to .mp4", "track to a folder", "train-localizer", "stability", "check")  # fmt: skip
+LONG = (
+    "convert aflw2k", "convert 300wlp", "render", "render zip", "expand", "fit", "pseudolabels", "join", "filter", "train",
+    "evaluate", "export", "export int8", "track to .mp4", "track to a folder", "train-localizer", "stability", "check",
+)  # fmt: skip
 SIGNALS = ("KILL", "TERM", "INT", "HUP")
 COLUMNS = ("in time", "exit code", "not whole", "temporary", "result", "orphans", "traceback", "lines")
 
