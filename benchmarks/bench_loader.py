@@ -46,16 +46,17 @@ def plan(batches: TrainBatches, epoch: int, step: int) -> list[tuple[bytes, Warp
 
 
 class DecodeAndWarp(Dataset):
-    """The same images, decoded, warped and thrown away."""
+    """The images of an epoch, in memory, with their maps: decoded, warped and thrown away."""
 
     def __init__(self, batches: TrainBatches) -> None:
-        self._batches = batches
+        self._size = batches.preset.size
+        self._planned = [plan(batches, 0, step) for step in range(len(batches))]
 
     def __len__(self) -> int:
-        return len(self._batches)
+        return len(self._planned)
 
     def __getitem__(self, place: tuple[int, int]) -> int:
-        return warp_all(plan(self._batches, *place), self._batches.preset.size)
+        return warp_all(self._planned[place[1]], self._size)
 
 
 def warp_all(planned: list[tuple[bytes, Warp]], size: int) -> int:

@@ -119,6 +119,16 @@ def test_it_is_made_once_and_anew_when_the_data_change(member: Member, monkeypat
     assert made == [made[0], made[1], made[0]]
 
 
+def test_files_of_one_name_have_caches_of_their_own(tmp_path: Path, make_sample: Callable[..., Sample]) -> None:
+    kept, members = Kept.of(SMOOTH, "full"), []
+    for folder, image in (("a", smooth_image(0)), ("b", smooth_image(1))):
+        (tmp_path / folder).mkdir()
+        members.append(make_member(tmp_path / folder / "faces.h5", make_sample, image=encode_png(image)))
+    one, other = open_caches(members, kept, tmp_path / "crops", 0, ram=False)
+    assert not np.array_equal(one.crop(3), other.crop(3))
+    assert len(list((tmp_path / "crops").iterdir())) == 2
+
+
 @pytest.mark.parametrize("damage", ["cut", "table", "empty", "text"])
 def test_a_damaged_one_is_made_anew(member: Member, damage: str) -> None:
     (cache,) = caches_of(member)

@@ -56,7 +56,8 @@ def open_caches(
 def cache_file(path: Path, kept: Kept, folder: Path | None) -> tuple[Path, dict[str, Any]]:
     """Where the crops of a data set lie, and what they must have been made of."""
     files = [fingerprint(file) | {"file": file.name, "time": file.stat().st_mtime_ns} for file in files_of(path)]
-    key = hashlib.sha256(json.dumps(asdict(kept), sort_keys=True).encode()).hexdigest()[:8]
+    place = [] if folder is None else [str(path.resolve())]  # files of one name in several folders
+    key = hashlib.sha256(json.dumps([asdict(kept), *place], sort_keys=True).encode()).hexdigest()[:8]
     name = path.stem.replace("*", "all").replace("?", "any")
     return (folder or path.parent / "crops") / f"{name}-{key}.crops", asdict(kept) | {"files": files}
 
