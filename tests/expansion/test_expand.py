@@ -161,7 +161,7 @@ def settings_for(path: Path) -> Settings:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"rotation": None}, r"row 1: has no pose; fit a head model to its landmarks first"),
+        ({"rotation": None}, r"row 1: has no pose; `ttc fit` finds it from landmarks"),
         ({"head": np.array([80.0, 80.0, 3.0])}, r"row 1: a head radius of 3.0 px, expected 6 to 320"),
         ({"head": np.array([80.0, 80.0, np.inf])}, r"row 1: a head radius of inf px"),
         ({"head": np.array([900.0, 80.0, 30.0])}, r"row 1: the head's centre \(900, 80\) lies outside of the image"),

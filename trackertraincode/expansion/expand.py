@@ -79,7 +79,7 @@ def make_source(settings: Settings) -> Source:
         if missing:
             raise UserError(
                 f"{settings.source}: has no {' and no '.join('quats' if m == 'rotation' else 'coords' for m in missing)}, "
-                "without which no face can be turned; fit a head model to its landmarks first."
+                "without which no face can be turned; `ttc fit` finds them from landmarks, `ttc pseudolabels` from images."
             )
         model = _model(settings.face_model, dataset.face_model)
         notes: tuple[str, ...] = ()
@@ -137,7 +137,7 @@ def expand_row(settings: Settings, row: Row) -> list[Sample]:
 def load_face(sample: Sample, model: HeadModel, coefficients_of: str) -> Face:
     """Decode a sample and build its sheet. Raises SampleFormatError for a face that can't be turned."""
     if sample.rotation is None or sample.head is None:
-        raise SampleFormatError(f"{sample.name}: has no pose; fit a head model to its landmarks first.")
+        raise SampleFormatError(f"{sample.name}: has no pose; `ttc fit` finds it from landmarks.")
     with naming(sample.name):
         image, classes = _image(sample), _classes(sample)
     if classes is not None and classes.shape != image.shape[:2]:
