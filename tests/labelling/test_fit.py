@@ -77,6 +77,7 @@ def test_odd_rows_are_counted_and_harm_no_others(odd_faces: tuple[Path, list[str
     [
         ("no landmarks", "row 0: no landmarks"),
         ("off the face", "row 0: landmarks in .* but the face box is"),
+        ("landmarks without end", "row 0: the box around the landmarks (lies outside|is more than 4 times as large)"),
         ("with a gap", "row 0: landmarks hold NaN"),
         ("in one place", "row 0: landmarks all within 4 pixels"),
         ("left and right swapped", "row 0: landmarks (on average|fit a head seen from behind)"),
@@ -85,7 +86,7 @@ def test_odd_rows_are_counted_and_harm_no_others(odd_faces: tuple[Path, list[str
     ],
 )
 def test_reasons_name_file_and_row(kind: str, reason: str, rendered: list[Sample], tmp_path: Path) -> None:
-    path = write(tmp_path / "a.h5", [ODD[kind][0](rendered[0])], optional=("landmarks_2d",))
+    path = write(tmp_path / "a.h5", [ODD[kind][0](rendered[0])], optional=("landmarks_2d", "face_box"))
     (item,) = fit.fit_rows(path, fit.FitOptions(), [0])
     with pytest.raises(fit.ArchiveError, match=rf"a\.h5: {reason}"):
         fit.finish(path, item)

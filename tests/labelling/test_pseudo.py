@@ -176,10 +176,27 @@ def test_rows_are_chosen_by_spread(unlabelled: Path, experts: Callable, tmp_path
 
 
 @pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("no box", "row 0: no face box"),
+        ("a box far outside", "row 0: the face box lies outside of the image of 96 × 96"),
+        ("a box without end", "row 0: the face box is more than 4 times as large as the image"),
+        ("no image", "row 0: image of .* without a frame header"),
+    ],
+)
+def test_reasons_name_file_and_row(kind: str, reason: str, rendered: list[Sample], tmp_path: Path) -> None:
+    path = write(tmp_path / "a.h5", [ODD[kind][0](rendered[0])], optional=("face_box",))
+    (item,) = pseudo.label_rows(path, pseudo.PseudoOptions(models=()), None, [0])
+    with pytest.raises(pseudo.ArchiveError, match=rf"a\.h5: {reason}"):
+        pseudo.finish(pseudo.PseudoOptions(models=()), item)
+
+
+@pytest.mark.parametrize(
     ("words", "message"),
     [
         (("-c", "a.ckpt", "--filter", "3"), "--filter needs at least two models"),
         (("-c", "a.ckpt", "b.ckpt", "--filter", "3"), "which FILE itself would lose; name an --output"),
+        (("-c", "a.ckpt", "--shards", "2"), "--shards writes other files than FILE"),
         (("-c", "a.ckpt", "-n", "3"), "which FILE itself would lose; name an --output"),
     ],
 )

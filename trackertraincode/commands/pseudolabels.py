@@ -48,6 +48,8 @@ def run(options: argparse.Namespace) -> int:
     options.model = [pose_network(path) for path in options.model]
     if options.filter is not None and len(options.model) < 2:
         raise UsageError("--filter needs at least two models that can differ")
+    if in_place and options.shards is not None:
+        raise UsageError("--shards writes other files than FILE; name an --output")
     if in_place and (options.filter is not None or options.count is not None):
         raise UsageError("--filter and --count leave rows out, which FILE itself would lose; name an --output")
     check_outputs([options.output, options.skipped], [options.file, *options.model], overwrite=options.overwrite)

@@ -30,13 +30,16 @@ def models_of(paths: tuple[Path, ...], device: str = "cpu") -> tuple[Predictor, 
 def answers(models: Sequence[Predictor], images: Sequence[bytes], boxes: Tensor, factor: float) -> list[Prediction]:
     """One prediction of B rows per model. boxes: (B, 4) pixels. Raises ImageDecodeError, ModelFileError."""
     rectangles = SQUARE.rectangles(boxes, factor)
-    decoded: dict[int, list[np.ndarray]] = {}
-    found = []
-    for model in models:
-        if model.channels not in decoded:
-            decoded[model.channels] = [decode(image, color=model.channels == 3) for image in images]
-        pairs = zip(decoded[model.channels], rectangles.numpy())
-        crops = torch.from_numpy(np.stack([SQUARE.cut(image, box, model.input_size) for image, box in pairs]))
-        crops = crops[:, None] if crops.ndim == 3 else crops.permute(0, 3, 1, 2).contiguous()
-        found.append(to_pixels(model.predict(normalize(crops)), SQUARE.shown(rectangles)))
-    return found
+    crops: list[list[np.ndarray]] = [[] for _ in models]
+    for data, rectangle in zip(images, rectangles.numpy()):
+        decoded = {channels: decode(data, color=channels == 3) for channels in {m.channels for m in models}}
+        for model, cut in zip(models, crops):
+            cut.append(SQUARE.cut(decoded[model.channels], rectangle, model.input_size))
+    shown = SQUARE.shown(rectangles)
+    return [to_pixels(model.predict(normalize(_stacked(cut))), shown) for model, cut in zip(models, crops)]
+
+
+def _stacked(crops: Sequence[np.ndarray]) -> Tensor:
+    """(S, S) or (S, S, 3) each -> (B, 1 or 3, S, S)."""
+    stacked = torch.from_numpy(np.stack(crops))
+    return stacked[:, None] if stacked.ndim == 3 else stacked.permute(0, 3, 1, 2).contiguous()

@@ -24,7 +24,7 @@ from trackertraincode.fitting.solver import Fit, LandmarkFitter
 from trackertraincode.geometry.camera import HEAD_RADIUS_MM, project_weak_perspective
 from trackertraincode.geometry.rotation import quat_to_matrix
 from trackertraincode.labelling.answers import FACTOR, answers, models_of
-from trackertraincode.labelling.rows import ITEMS_PER_TASK, read_rows
+from trackertraincode.labelling.rows import ITEMS_PER_TASK, read_rows, why_not_there
 from trackertraincode.sample.sample import Sample
 
 LARGEST_RESIDUAL = 25.0  # mm; landmarks farther from any head are none of a face
@@ -131,6 +131,8 @@ def _usable(path: Path, item: Sample | ArchiveError, kind: str) -> tuple[Sample,
             check_on_face(points[:, :2], item.face_box, where)
     except ArchiveError as error:
         return error
+    if wrong := why_not_there(box_around(points), item):
+        return ArchiveError(f"{where}: the box around the landmarks {wrong}.")
     return item, points
 
 
@@ -156,7 +158,7 @@ def _row(pair: tuple[Sample, np.ndarray], fit: Fit, key_points: np.ndarray, i: i
 
 def _answered(pairs: Sequence[tuple[Sample, np.ndarray]], model: Path) -> Tensor:
     """(B, 4) rotations that a model sees."""
-    boxes = [box_around(points) if s.face_box is None else s.face_box for s, points in pairs]
+    boxes = [box_around(points) for _, points in pairs]  # which is checked
     images = [s.image for s, _ in pairs if isinstance(s.image, bytes)]
     return answers(models_of((model,)), images, torch.from_numpy(np.stack(boxes)).float(), FACTOR)[0].rotation
 
