@@ -3,8 +3,10 @@
 import http.client
 import json
 import os
+import runpy
 import shutil
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -152,12 +154,39 @@ def test_files_that_are_no_networks_are_refused(page: Path, monkeypatch: pytest.
         run(["web", "--model", str(localizer)])
 
 
-def test_the_page_in_a_browser_answers_as_the_python_tracker(pose_model: Path, localizer: Path, tmp_path: Path) -> None:
-    node, chromium = shutil.which("node"), Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
+@pytest.fixture(scope="module")
+def node() -> str:
+    """The program; skips where it, or the packages that `make web` installs, are missing."""
+    found = shutil.which("node")
+    if found is None or not (PROJECT / "web" / "node_modules").is_dir():
+        pytest.skip("Node.js and its packages aren't here: make web")
+    return found
+
+
+def run_node(node: str, *words: object) -> str:
+    environment = {**os.environ, "PYTHON": sys.executable, "PYTHONPATH": str(PROJECT)}
+    result = subprocess.run(
+        [node, *map(str, words)], capture_output=True, text=True, cwd=PROJECT / "web", env=environment, timeout=120
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+def test_what_the_pages_tests_ask_of_the_python_tracker_exists() -> None:
+    for name in ("reference", "material"):
+        runpy.run_path(str(PROJECT / "web" / "tests" / f"{name}.py"))
+
+
+def test_the_pages_modules_answer_as_the_python_tracker(node: str) -> None:
+    run_node(node, "--test", "tests/unit.test.mjs")
+
+
+def test_the_page_in_a_browser_answers_as_the_python_tracker(
+    node: str, pose_model: Path, localizer: Path, tmp_path: Path
+) -> None:
+    chromium = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
     if not (PAGE / "index.html").is_file():
         pytest.skip("the page isn't built: make web")
-    if node is None or not (PROJECT / "web" / "node_modules").is_dir():
-        pytest.skip("Node.js and its packages aren't here: make web")
     if not chromium.is_file():
         pytest.skip(f"there is no Chromium at {chromium}; CHROMIUM names another one")
     image = np.random.default_rng(0).integers(0, 256, (240, 320, 3), dtype=np.uint8)
@@ -165,8 +194,6 @@ def test_the_page_in_a_browser_answers_as_the_python_tracker(pose_model: Path, l
     pose = HeadPoseTracker(pose_model, localizer, whole_frames=True).update(image[..., ::-1])
     assert pose is not None
     with serving(open_server("127.0.0.1", None, page_files(PAGE, [pose_model, localizer]))) as server:
-        words = [node, str(PROJECT / "web" / "tests" / "look.mjs"), server.url, str(tmp_path / "face.png")]
-        output = subprocess.run(words, capture_output=True, text=True, check=True, timeout=120).stdout
-    shown = json.loads(output)
+        shown = json.loads(run_node(node, "tests/look.mjs", server.url, tmp_path / "face.png"))
     assert shown["faults"] == []
     assert [shown[name] for name in ("pitch", "yaw", "roll")] == pytest.approx(pose.pitch_yaw_roll_deg, abs=0.06)

@@ -107,7 +107,7 @@ export function extractPatch(pyramid: Pyramid, box: PixelBox, inputWidth: number
 /** The first grey level whose cumulative count exceeds the whole part of 0.9 · n. */
 export function intensityQuantile(image: Plane): number {
   const counts = new Uint32Array(256);
-  for (const value of image.data) counts[value]++;
+  for (let i = 0; i < image.data.length; i++) counts[image.data[i]]++;
   const limit = Math.trunc(QUANTILE * image.data.length);
   let sum = 0;
   for (let level = 0; level < 256; level++) {
@@ -120,7 +120,9 @@ export function intensityQuantile(image: Plane): number {
 /** pixel · alpha - 0.5, rounded once to float32. */
 function scaleGrey(image: Plane, alpha: number): Float32Array {
   const table = Float32Array.from({ length: 256 }, (_, level) => level * alpha - 0.5);
-  return Float32Array.from(image.data, (level) => table[level]);
+  const values = new Float32Array(image.data.length); // a loop: `from` is far slower
+  for (let i = 0; i < values.length; i++) values[i] = table[image.data[i]];
+  return values;
 }
 
 /** (size · size) float32, about [-0.5, 0.5], ready for the pose network; dark squares are brightened. */

@@ -22,6 +22,7 @@ const fov = element<HTMLInputElement>("fov");
 const device = element<HTMLSelectElement>("device");
 const recorder = new Recorder();
 let timing = new Timing();
+let diagonalFov = 0; // radians
 let running = 0; // counts sources; a loop whose number is old ends
 let numbersShown = 0;
 
@@ -61,17 +62,18 @@ function drawn(): Drawn {
   return { axes: checked("axes"), box: checked("box"), landmarks: checked("landmarks") };
 }
 
-function diagonalFov(): number {
+/** Take a field of view that a camera can have. */
+async function changeFov(): Promise<void> {
   const degrees = fov.valueAsNumber;
-  if (!(degrees > 0 && degrees < 180)) throw new UserError("The field of view is more than 0 and less than 180 degrees.");
-  return (degrees * Math.PI) / 180;
+  if (!(degrees > 0 && degrees < 180)) throw new UserError("A field of view is more than 0 and less than 180 degrees.");
+  diagonalFov = (degrees * Math.PI) / 180;
 }
 
 // Sources
 
 /** start: when the frame was there, `performance.now()`. */
 async function track(bitmap: ImageBitmap, frame: number, seconds: number, start: number, independent = false): Promise<void> {
-  const given = { bitmap, independent, diagonalFov: diagonalFov(), drawn: drawn() };
+  const given = { bitmap, independent, diagonalFov, drawn: drawn() };
   const { pose } = await ask("frame", given, bitmap);
   const end = performance.now();
   timing.add(end, end - start);
@@ -133,6 +135,10 @@ async function startCamera(): Promise<void> {
   const used = stream.getVideoTracks()[0].getSettings().deviceId;
   device.replaceChildren(...cameras.map((found, n) => new Option(found.label || `Camera ${n + 1}`, found.deviceId, false, found.deviceId === used)));
   element("device-label").hidden = cameras.length < 2;
+  stream.getVideoTracks()[0].onended = () => {
+    stop();
+    say("problem", "The camera is gone; connect it and press Camera again.");
+  };
   await follow(stream);
 }
 
@@ -207,6 +213,8 @@ function connect(): void {
   click("stop", () => stop());
   click("record", toggleRecording);
   click("save", saveRecording);
+  fov.addEventListener("change", () => attempt(changeFov));
+  attempt(changeFov); // browsers may keep what was typed
   device.addEventListener("change", () => attempt(startCamera));
   for (const [button, input] of [["open", "media-file"], ["choose", "model-file"]]) {
     const chooser = element<HTMLInputElement>(input);

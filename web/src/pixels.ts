@@ -56,41 +56,46 @@ function mirrored(index: number, length: number): number {
 
 /** Half the size, smoothed by 1 4 6 4 1 in both directions: cv2.pyrDown. */
 export function halve(image: Plane): Plane {
-  const { channels, data } = image;
-  const out = plane((image.width + 1) >> 1, (image.height + 1) >> 1, channels);
-  const stride = image.width * channels;
-  const rowLength = out.width * channels;
-  const inner = Math.max(1, Math.floor((image.width - 3) / 2) + 1); // columns up to this one have all neighbours
-  const rows = new Map<number, Int32Array>(); // smoothed and halved from left to right
+  const out = plane((image.width + 1) >> 1, (image.height + 1) >> 1, image.channels);
+  const length = out.width * image.channels;
+  const rows = Array.from({ length: 5 }, () => new Int32Array(length)); // smoothed and halved from left to right
+  const held = new Int32Array(5).fill(-1); // which row of the image
   const smoothed = (y: number): Int32Array => {
-    const known = rows.get(y);
-    if (known) return known;
-    const row = new Int32Array(rowLength);
-    const start = y * stride;
-    for (let x = 0; x < out.width; x++) {
-      for (let c = 0; c < channels; c++) {
-        if (x >= 1 && x < inner) {
-          const at = start + 2 * x * channels + c;
-          row[x * channels + c] =
-            data[at - 2 * channels] + data[at + 2 * channels] + 4 * (data[at - channels] + data[at + channels]) + 6 * data[at];
-        } else {
-          const near = (offset: number) => data[start + mirrored(2 * x + offset, image.width) * channels + c];
-          row[x * channels + c] = near(-2) + near(2) + 4 * (near(-1) + near(1)) + 6 * near(0);
-        }
-      }
-    }
-    rows.set(y, row);
-    return row;
+    const place = y % 5; // five rows that follow each other have places of their own
+    if (held[place] !== y) smoothRow(image, y, rows[place]);
+    held[place] = y;
+    return rows[place];
   };
   for (let y = 0; y < out.height; y++) {
-    const [a, b, m, d, e] = [-2, -1, 0, 1, 2].map((offset) => smoothed(mirrored(2 * y + offset, image.height)));
-    const start = y * rowLength;
-    for (let i = 0; i < rowLength; i++) {
-      out.data[start + i] = (a[i] + e[i] + 4 * (b[i] + d[i]) + 6 * m[i] + 128) >> 8;
-    }
-    for (const known of rows.keys()) if (known < 2 * y - 1) rows.delete(known);
+    const near = (offset: number) => smoothed(mirrored(2 * y + offset, image.height));
+    const [a, b, m, d, e] = [near(-2), near(-1), near(0), near(1), near(2)];
+    const to = out.data.subarray(y * length, (y + 1) * length);
+    for (let i = 0; i < length; i++) to[i] = (a[i] + e[i] + 4 * (b[i] + d[i]) + 6 * m[i] + 128) >> 8;
   }
   return out;
+}
+
+/** 1 4 6 4 1 about every second pixel of a row. */
+function smoothRow(image: Plane, y: number, row: Int32Array): void {
+  const { channels, width } = image;
+  const data = image.data.subarray(y * width * channels, (y + 1) * width * channels);
+  const columns = row.length / channels;
+  const inner = Math.floor((width - 3) / 2); // the last column whose neighbours are all there
+  const edge = (x: number) => {
+    for (let c = 0; c < channels; c++) {
+      const near = (offset: number) => data[mirrored(2 * x + offset, width) * channels + c];
+      row[x * channels + c] = near(-2) + near(2) + 4 * (near(-1) + near(1)) + 6 * near(0);
+    }
+  };
+  edge(0);
+  for (let x = Math.max(1, inner + 1); x < columns; x++) edge(x);
+  const [one, two] = [channels, 2 * channels];
+  for (let x = 1; x <= inner; x++) {
+    for (let c = 0; c < channels; c++) {
+      const at = 2 * x * channels + c;
+      row[x * channels + c] = data[at - two] + data[at + two] + 4 * (data[at - one] + data[at + one]) + 6 * data[at];
+    }
+  }
 }
 
 /** A square of `edge` pixels about a centre that lies on halves of pixels, edges repeated: cv2.getRectSubPix. */

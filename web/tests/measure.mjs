@@ -8,8 +8,9 @@ import { launch, MATERIAL, open, PYTHON, serve } from "./browser.mjs";
 const SECONDS = Number(process.argv[2] ?? 60);
 const LOOKS = 20; // at the memory
 
-/** MB that Chromium's processes have for themselves (Linux). */
-async function memory(browser) {
+/** MB that Chromium's processes have for themselves, without garbage (Linux). */
+async function memory(browser, page) {
+  for (const place of [page, ...page.workers()]) await place.evaluate(() => globalThis.gc());
   const session = await browser.newBrowserCDPSession();
   const { processInfo } = await session.send("SystemInfo.getProcessInfo");
   await session.detach();
@@ -26,7 +27,7 @@ const folder = mkdtempSync(join(tmpdir(), "ttc-web-"));
 const file = (name) => join(folder, name);
 execFileSync(PYTHON, [MATERIAL, "make", folder], { stdio: ["ignore", "inherit", "inherit"] });
 const server = await serve();
-const browser = await launch({ y4m: file("camera.y4m") });
+const browser = await launch({ y4m: file("camera.y4m"), args: ["--js-flags=--expose-gc"] });
 const { page } = await open(browser, server.url, { permissions: ["camera"] });
 await page.click("#camera");
 await page.waitForSelector("#record:enabled");
@@ -34,7 +35,7 @@ await page.click("#record");
 const used = [];
 for (let look = 0; look < LOOKS; look++) {
   await page.waitForTimeout((1000 * SECONDS) / LOOKS);
-  used.push(await memory(browser));
+  used.push(await memory(browser, page));
 }
 await page.click("#record");
 const [download] = await Promise.all([page.waitForEvent("download"), page.click("#save")]);
@@ -49,7 +50,7 @@ const [times, frames] = [column("time"), column("frame")];
 const fps = (frames.at(-1) - frames[0]) / (times.at(-1) - times[0]);
 console.log(backend);
 const part = LOOKS / 4;
-console.log(`memory: ${mean(used.slice(part, 2 * part)).toFixed(0)} MB in the second quarter, ${mean(used.slice(-part)).toFixed(0)} MB in the last`);
+console.log(`memory: ${mean(used.slice(part, 2 * part)).toFixed(0)} MB in the second quarter, ${mean(used.slice(-part)).toFixed(0)} MB in the last (${used.map((value) => value.toFixed(0)).join(" ")})`);
 console.log(`browser: median ${quantile(latencies, 0.5)} ms, 99 % ${quantile(latencies, 0.99)} ms, ${rows.length} frames, ${fps.toFixed(1)} per second`);
 process.stdout.write(execFileSync(PYTHON, [MATERIAL, "latency", folder]));
 rmSync(folder, { recursive: true });

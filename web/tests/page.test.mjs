@@ -163,6 +163,23 @@ test("a refused camera is one line", async () => {
   await page.context().close();
 });
 
+test("a field of view that no camera has is one line, and the one before stays", async () => {
+  const { page } = await open(browser, server.url);
+  const distance = async () => {
+    await look(page, file("face.png"));
+    return Number((await page.textContent("#position")).split(", ")[2]);
+  };
+  const before = await distance();
+  await page.fill("#fov", "200");
+  await page.keyboard.press("Tab");
+  await assertProblem(page, /^A field of view is more than 0/);
+  assert.equal(await distance(), before);
+  await page.fill("#fov", "30");
+  await page.keyboard.press("Tab");
+  assert.ok((await distance()) > 1.5 * before);
+  await page.context().close();
+});
+
 test("files that are neither image nor video are one line", async () => {
   const { page } = await open(browser, server.url);
   for (const name of ["wrong.png", "wrong.webm"]) {

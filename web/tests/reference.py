@@ -20,7 +20,8 @@ from trackertraincode.tracking.networks import LocalizerModel, PoseModel
 from trackertraincode.tracking.openness import openness
 from trackertraincode.tracking.pose import HeadPose
 from trackertraincode.tracking.rows import NAMES
-from trackertraincode.tracking.tracker import HeadPoseTracker, part_seen
+from trackertraincode.tracking.tracker import HeadPoseTracker
+from trackertraincode.tracking.view import part_seen
 
 SIZE = 33  # input of the stand-in network
 FOV = 0.9  # radians
