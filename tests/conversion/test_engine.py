@@ -17,6 +17,7 @@ import pytest
 from archive_damage import tagged_jpeg
 
 from conftest import PROJECT, run_script
+from trackertraincode.conversion import run
 from trackertraincode.conversion.converters import CONVERTERS
 from trackertraincode.conversion.journal import Outcome, Skip, load_part, save_part
 from trackertraincode.conversion.run import ConvertOptions, Source, run_converter
@@ -76,6 +77,17 @@ def test_an_interrupted_run_goes_on_where_it_was(tmp_path: Path) -> None:
     )
     assert widths(tmp_path / "out.h5") == list(range(100))
     assert seen[0] == 48
+
+
+def test_large_sources_have_large_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "MOST_TASKS", 3)
+    interrupted = Source(items=range(100), convert=partial(make, fail_at=70, error=KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        run_converter(options(tmp_path), "test", interrupted)
+    parts = sorted((tmp_path / "out.h5.parts").glob("*.part"))
+    assert [len(outcome.samples) for part in parts if (outcome := load_part(part))] == [34, 34]
+    run_converter(options(tmp_path, resume=True), "test", Source(items=range(100), convert=make))
+    assert widths(tmp_path / "out.h5") == list(range(100))
 
 
 def test_resuming_another_run_is_refused(tmp_path: Path) -> None:

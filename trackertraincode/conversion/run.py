@@ -32,6 +32,8 @@ from trackertraincode.workers import Workers, choose_workers, map_in_order
 
 Item = TypeVar("Item")
 
+MOST_TASKS = 100_000  # of large sources: a scheduler takes a hundred per second, and each has a file in the journal
+
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
@@ -108,9 +110,8 @@ def run_converter(
     journal = Journal(
         options.destination.with_name(options.destination.name + ".parts"), json.dumps(fingerprint, sort_keys=True)
     )
-    workers = choose_workers(
-        options.workers, options.scheduler, _paths([options.source, journal.stamp, *(settings or {}).values()])
-    )
+    read = [options.source, journal.stamp, *(settings or {}).values()]
+    workers = choose_workers(options.workers, options.scheduler, [path for path in read if isinstance(path, Path)])
     digest = Digest(options.source)
     skips: list[Skip] = []
     tagged: list[str] = []
@@ -162,7 +163,7 @@ def _reports(
     tagged: list[str],
 ) -> Generator[Report, None, None]:
     """Of all tasks in their order. Skipped items are appended to `skips`, names of tagged images to `tagged`."""
-    size = source.items_per_task
+    size = max(source.items_per_task, -(-len(source.items) // MOST_TASKS))
     tasks = (
         Task(source.convert, source.items[start : start + size], journal.part(number), source.prepare)
         for number, start in enumerate(range(0, len(source.items), size))
@@ -286,10 +287,6 @@ def _provenance(options: ConvertOptions, name: str, settings: Mapping[str, Any])
         **({} if options.source is None else {"archive": options.source.name}),
         "options": {key: str(value) for key, value in sorted(given.items())},
     }
-
-
-def _paths(values: Iterable[Any]) -> list[Path]:
-    return [value for value in values if isinstance(value, Path)]
 
 
 def _size_and_time(path: Path | None) -> list[int] | None:
