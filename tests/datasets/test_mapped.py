@@ -4,6 +4,7 @@ import gc
 import weakref
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import h5py
@@ -13,7 +14,7 @@ import pytest
 from trackertraincode.augmentation.loader import TrainBatches, checked
 from trackertraincode.augmentation.presets import AugmentationOptions
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset, PoseWriter
-from trackertraincode.datasets.mapped import map_file, map_rows
+from trackertraincode.datasets.mapped import _blocks, map_file, map_rows
 from trackertraincode.datasets.mixing import Member
 from trackertraincode.sample.sample import LABELS, Sample
 
@@ -43,6 +44,17 @@ def test_what_only_hdf5_can_read(tmp_path: Path, shape: tuple[int, ...], options
     with h5py.File(tmp_path / "a.h5") as file:
         data = map_file(tmp_path / "a.h5")
         assert [map_rows(data, file[name]) for name in ("x", "unwritten")] == [None, None]
+
+
+def test_places_that_hdf5_does_not_know_are_no_places() -> None:
+    class Damaged:
+        chunks, shape = (4, 3), (8, 3)
+        id = SimpleNamespace(chunk_iter=lambda note: note(SimpleNamespace(chunk_offset=(0, 0), byte_offset=2**64 - 1)))
+
+        def __len__(self) -> int:
+            return 8
+
+    assert _blocks(Damaged(), None, 4).tolist() == [-1, -1]  # type: ignore[union-attr]
 
 
 @pytest.fixture

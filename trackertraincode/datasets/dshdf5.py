@@ -19,7 +19,7 @@ import h5py
 import numpy as np
 
 from trackertraincode.datasets import heap
-from trackertraincode.datasets.mapped import MappedRows
+from trackertraincode.datasets.mapped import MappedRows, map_rows
 from trackertraincode.errors import SampleFormatError
 from trackertraincode.sample.images import encode_png, sniff
 
@@ -197,6 +197,13 @@ def read_images(path: Path, dataset: h5py.Dataset, rows: Sequence[int] | np.ndar
         else:
             images.append(element.tobytes() if isinstance(element, np.ndarray) else b"")
     return _images_only(path, name, indices, images)
+
+
+def map_dataset(path: Path, data: np.ndarray, dataset: h5py.Dataset) -> MappedRows | None:
+    """`map_rows` of all bytes of the file. Raises SampleFormatError when it is damaged there."""
+    with _named(path, f"data set '{name_of(dataset)}'"):
+        mapped = map_rows(data, dataset)
+    return mapped
 
 
 def read_stored_images(path: Path, name: str, file: BinaryIO, references: MappedRows, rows: np.ndarray) -> list[bytes]:

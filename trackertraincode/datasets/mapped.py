@@ -13,6 +13,8 @@ import numpy as np
 
 from trackertraincode.datasets.heap import REFERENCE, places_of_lengths
 
+LARGEST = 1 << 62  # bytes of a file; places that HDF5 doesn't know are beyond
+
 
 class MappedRows:
     """Rows (N, ...) of one data set, copied out of a memory map when they are asked for."""
@@ -78,13 +80,13 @@ def _blocks(dataset: h5py.Dataset, plan: h5py.h5p.PropDCID, per_block: int) -> n
     """(blocks,) int64 bytes where they begin; None where rows aren't all stored one after the other."""
     if dataset.chunks is None:
         place = dataset.id.get_offset() if plan.get_layout() == h5py.h5d.CONTIGUOUS else None
-        return None if place is None else np.array([place], np.int64)
+        return None if place is None or place >= LARGEST else np.array([place], np.int64)
     if dataset.chunks[1:] != dataset.shape[1:]:
         return None
     places = np.full(-(-len(dataset) // per_block), -1, np.int64)
 
     def note(chunk: h5py.h5d.StoreInfo) -> None:
-        if chunk.chunk_offset[0] < len(dataset):
+        if chunk.chunk_offset[0] < len(dataset) and chunk.byte_offset < LARGEST:
             places[chunk.chunk_offset[0] // per_block] = chunk.byte_offset
 
     dataset.id.chunk_iter(note)

@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 
 from trackertraincode.datasets import dshdf5
-from trackertraincode.datasets.mapped import MappedRows, map_file, map_rows
+from trackertraincode.datasets.mapped import MappedRows, map_file
 from trackertraincode.errors import SampleFormatError
 from trackertraincode.sample.fields import SEQUENCE_STARTS, Kind
 from trackertraincode.sample.moving import CENTRE_COUNTED, from_centres
@@ -99,7 +99,7 @@ class SampleFile:
                 plain = dataset.dtype.kind in "fiu" and not dshdf5.is_array_buffer(dataset)
             else:
                 plain = dshdf5.image_storage(dataset) == dshdf5.IMAGE_BUFFER
-            self._mapped[attribute] = map_rows(self._bytes, dataset) if plain else None
+            self._mapped[attribute] = dshdf5.map_dataset(self.path, self._bytes, dataset) if plain else None
         return self._mapped[attribute]
 
     def shares(self, attribute: str) -> bool:
