@@ -1,5 +1,6 @@
 """`ttc fit` from file to file."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -59,6 +60,33 @@ def test_residuals_choose_rows(rendered: list[Sample], tmp_path: Path) -> None:
     assert "fit_residual, mm" in run_script("dsinfo.py", tmp_path / "c.h5")
     message = run_script("dsfilter.py", source, tmp_path / "d.h5", "--where", "fit_residual < 3", expect=1)
     assert "no labels that tell fit_residual" in message
+
+
+def test_a_network_sees_a_second_start(
+    rendered: list[Sample], experts: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = write(tmp_path / "a.h5", [bare(s) for s in rendered])
+    (expert,) = experts(0)
+    monkeypatch.setattr(fit, "models_of", lambda paths: [expert])
+    run_script("fit_head_model.py", source, tmp_path / "b.h5", "--start", "a.ckpt", "--workers", 0)
+    assert expert.said == len(rendered)
+    run_script("fit_head_model.py", source, tmp_path / "c.h5", "--workers", 0)
+    found, alone = (list(rows_of(tmp_path / name)) for name in ("b.h5", "c.h5"))
+    assert np.median(angles(found, rendered)) < 1.0
+    assert all(a.fit_residual < b.fit_residual + 0.05 for a, b in zip(found, alone))
+
+
+@pytest.mark.parametrize("model", ["embedded", "bfm"])
+def test_either_head_model_is_fitted(
+    model: str, rendered: list[Sample], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    words: tuple[object, ...] = ()
+    if model == "bfm":
+        words = ("--face-model", request.getfixturevalue("shared_data") / "facemodel" / "bfm_noneck_v3.pkl")
+    source = write(tmp_path / "a.h5", [bare(s) for s in rendered])
+    run_script("fit_head_model.py", source, tmp_path / "b.h5", "--workers", 0, *words)
+    assert np.median(angles(list(rows_of(tmp_path / "b.h5")), rendered)) < {"embedded": 1.0, "bfm": 4.0}[model]
+    run_script("dscheck.py", tmp_path / "b.h5", *words, "--workers", 0)  # landmarks are where pose and shape put them
 
 
 def test_odd_rows_are_counted_and_harm_no_others(odd_faces: tuple[Path, list[str]], tmp_path: Path) -> None:
