@@ -200,7 +200,7 @@ def test_who_is_not_seen_moves_on_for_a_while() -> None:
     assert motion.velocity[0] == pytest.approx(4.0, rel=0.1)
     assert ahead.cost(np.array([132.0, 100.0]), 40.0) < ahead.cost(np.array([120.0, 100.0]), 40.0)
     assert ahead.cost(np.array([132.0, 100.0]), 90.0) == np.inf
-    assert motion.next().cost(np.array([200.0, 100.0]), 40.0) == np.inf
+    assert motion.next().cost(np.array([240.0, 100.0]), 40.0) == np.inf
 
 
 def test_windows_cover_the_image_and_overlap_by_half() -> None:

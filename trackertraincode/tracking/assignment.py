@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 MOST_SIZE_RATIO = 1.8  # of one person's head between two times
-REACH = 1.0  # radii within which a person is looked for who was seen in the frame before…
+REACH = 2.5  # radii within which a person is looked for who was seen in the frame before…
 REACH_PER_FRAME = 0.15  # … and that many more for each frame since
 COASTING = 20  # frames for which somebody who isn't seen is thought to move on
 BLEND = 0.4  # weight of the newest velocity
