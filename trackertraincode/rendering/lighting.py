@@ -50,7 +50,7 @@ class Lighting:
             ground=float(sky * rng.uniform(0.25, 0.9)),
             side=float(rng.normal(0.0, 0.2) * sky),
             softness=float(rng.uniform(0.0, 0.12)),
-            level=float(np.clip(rng.normal(0.55, 0.14), 0.2, 0.9)),
+            level=float(np.clip(rng.normal(0.58, 0.14), 0.2, 0.9)),
         )
 
 

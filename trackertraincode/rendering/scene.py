@@ -171,7 +171,8 @@ def _lit_surface(parts: list[Part], lighting: Lighting, model: HeadModel, center
     )
     colors = shade(lit, lighting)
     head = slice(0, counts[0])
-    seen = model.face_mask & (lit.normals[head, 2] < -0.2)
+    away_from_eyes = np.abs(model.vertices[:, 1]) > 0.15  # a blink changes no exposure
+    seen = model.face_mask & away_from_eyes & (lit.normals[head, 2] < -0.2)
     if seen.any():
         grey = float((colors[head][seen] @ GREY).mean())
         albedo = float((lit.albedo[head][seen] @ GREY).mean())
