@@ -75,7 +75,7 @@ ODD: dict[str, tuple[Callable[[Sample], Sample], bool, bool]] = {  # -> row, whe
     "grey": (lambda s: bare(s, image=encode_jpeg(cv2.cvtColor(_pixels(s), cv2.COLOR_RGB2GRAY))), True, True),
     "a PNG file": (lambda s: bare(s, image=encode_png(_pixels(s))), True, True),
     "40 pixels": (lambda s: _scaled(s, 0.7), True, True),
-    "huge": (lambda s: _scaled(s, 24.0), True, True),
+    "huge": (lambda s: _scaled(s, 16.0), True, True),
     "of two faces": (_second_face, True, True),
     "no landmarks": (lambda s: bare(s, landmarks_2d=None), False, True),
     "off the face": (lambda s: bare(s, landmarks_2d=s.landmarks_2d + 300.0), False, True),

@@ -18,7 +18,7 @@ from trackertraincode.geometry.euler import aflw_to_matrix
 from trackertraincode.geometry.rotation import in_plane_quat, matrix_to_quat, quat_geodesic_angle, quat_multiply
 from trackertraincode.rendering.scene import draw_expression
 
-COUNT = 120
+COUNT = 60
 RADIUS = 60.0  # pixels
 FACE = 2.0  # head radii: about the longer side of a face box
 
