@@ -1,5 +1,6 @@
 """Datagrams are what OpenTrack's UDP input decodes, with its plugin's signs; wrong addresses are named."""
 
+import json
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +12,13 @@ from scipy.spatial.transform import Rotation
 from trackertraincode.commands import run
 from trackertraincode.errors import UserError
 from trackertraincode.sample.images import encode_png
+from trackertraincode.tracking import tracker
 from trackertraincode.tracking.camera import PluginCamera
+from trackertraincode.tracking.networks import PoseModel
 from trackertraincode.tracking.pose import HeadPose
+from trackertraincode.tracking.sources import Frame
 from trackertraincode.tracking.udp import PoseSender
+from trackertraincode.tracking.video import AnnotatedOutput
 
 
 @pytest.fixture
@@ -81,6 +86,43 @@ def test_the_command_sends_each_pose_that_it_writes(
     assert run(["track", str(tmp_path), *map(str, words)]) == 0
     for _ in range(3):
         assert np.isfinite(decoded(receiver)).all()
+
+
+def test_100_frames_are_sent_as_the_rows_say(
+    receiver: socket.socket, localizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a head that turns and moves, after the filter."""
+
+    class Turning(PoseModel):
+        input_size = 33
+        calls = 0
+
+        def __init__(self, *_: object) -> None:
+            pass
+
+        def __call__(self, image: np.ndarray) -> dict[str, np.ndarray]:
+            self.calls += 1
+            phase = self.calls / 15
+            rotation = Rotation.from_rotvec([0.3 * np.sin(phase), 0.8 * np.sin(0.7 * phase), 0.2]).as_quat()
+            answer = {"rotation": rotation, "head": [0.1 * np.sin(phase), 0.0, 0.5], "face_box": [-0.5, -0.5, 0.5, 0.5]}
+            return {name: np.array(values, np.float32) for name, values in answer.items()}
+
+    monkeypatch.setattr(tracker, "PoseModel", Turning)
+    with AnnotatedOutput(tmp_path / "v.avi") as output:
+        for index in range(100):
+            output.write(Frame(str(index), np.zeros((48, 64, 3), np.uint8)))
+    words = ["--localizer", localizer, "--udp", f"127.0.0.1:{receiver.getsockname()[1]}", "--json", tmp_path / "p.json"]
+    assert run(["track", str(tmp_path / "v.avi"), *map(str, words)]) == 0
+    rows = json.loads((tmp_path / "p.json").read_text())
+    assert len(rows) == 100
+    camera = PluginCamera(64, 48, np.radians(56.0))
+    for row in rows:
+        x, y, z, yaw, pitch, roll = decoded(receiver)
+        assert [x, y, z] == pytest.approx([-row["world_z_mm"] / 10, row["world_y_mm"] / 10, -row["world_x_mm"] / 10])
+        rotation, head = ([row[name] for name in names] for names in (("qi", "qj", "qk", "qw"), ("x", "y", "radius")))
+        world = camera.place(np.array(rotation), np.array(head)).rotation
+        again = Rotation.from_euler("YZX", [-yaw, pitch, -roll], degrees=True)
+        assert (again.inv() * Rotation.from_quat(world)).magnitude() < 1e-6
 
 
 def test_poses_that_nobody_wants_are_no_error(receiver: socket.socket) -> None:
