@@ -15,7 +15,8 @@ from trackertraincode.training.config import TrainConfig, items
 OURS = {
     "trackertraincode", "trackertraincode.cli", "trackertraincode.cluster", "trackertraincode.commands",
     "trackertraincode.conversion", "trackertraincode.conversion.converters", "trackertraincode.errors",
-    "trackertraincode.files", "trackertraincode.light", "trackertraincode.options", "trackertraincode.training",
+    "trackertraincode.files", "trackertraincode.light", "trackertraincode.options",
+    "trackertraincode.pretrained", "trackertraincode.training",
     "trackertraincode.workers",
 }  # fmt: skip
 LOADED = """

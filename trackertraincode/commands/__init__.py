@@ -80,6 +80,8 @@ def _make_absolute(options: argparse.Namespace) -> None:
     for name, value in vars(options).items():
         if isinstance(value, Path):
             setattr(options, name, value.absolute())
+        elif isinstance(value, list):
+            setattr(options, name, [item.absolute() if isinstance(item, Path) else item for item in value])
 
 
 def _unknown(word: str, parser: argparse.ArgumentParser) -> str:
