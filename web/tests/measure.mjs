@@ -10,12 +10,13 @@ const LOOKS = 20; // at the memory
 
 /** MB that Chromium's processes have for themselves, without garbage (Linux). */
 async function memory(browser, page) {
-  for (const place of [page, ...page.workers()]) await place.evaluate(() => globalThis.gc());
+  const own = page.workers().filter((worker) => worker.url().endsWith("/worker.js")); // others wait in WebAssembly
+  for (const place of [page, ...own]) await place.evaluate(() => globalThis.gc());
   const session = await browser.newBrowserCDPSession();
   const { processInfo } = await session.send("SystemInfo.getProcessInfo");
   await session.detach();
-  const own = (id) => Number(/RssAnon:\s+(\d+)/.exec(readFileSync(`/proc/${id}/status`, "utf8"))[1]) / 1024;
-  return processInfo.reduce((sum, { id }) => sum + own(id), 0);
+  const privateMb = (id) => Number(/RssAnon:\s+(\d+)/.exec(readFileSync(`/proc/${id}/status`, "utf8"))[1]) / 1024;
+  return processInfo.reduce((sum, { id }) => sum + privateMb(id), 0);
 }
 
 const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
