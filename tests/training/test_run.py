@@ -108,9 +108,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_batch(run: Run, t
 
 
 def test_training_lowers_the_error(run: Run) -> None:
-    out = run(
-        epochs=8, samples_per_epoch=96, crop="tight", raug=0.0, lr=3e-3, schedule="constant", width=1.0, seed=2
-    )  # fmt: skip
+    out = run(epochs=16, samples_per_epoch=96, crop="tight", raug=0.0, lr=3e-3, schedule="constant", width=1.0)
     rows = read_metrics(out / "metrics.csv")
     assert rows[-1]["train/loss"] < 0.6 * rows[0]["train/loss"]
 
