@@ -75,7 +75,7 @@ def test_batches_are_bit_by_bit_those_of_the_slow_way(member: Member) -> None:
         face_model="embedded-v1",
     )  # fmt: skip
     batch = checked(batches[1, 2])
-    drawn = batches._draw(1, 2)
+    drawn = batches.drawn(1, 2).select(batches.part(2))
     for i, row in enumerate(batch.row.tolist()):
         sample = member.dataset[row]
         labels = {

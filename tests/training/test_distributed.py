@@ -63,7 +63,16 @@ def test_two_processes_equal_one_with_the_same_global_batch(
         "pretrained": start / "last.ckpt",
     }
     one = run("one", **options | {"pretrained": str(start / "last.ckpt")})
-    rest = {"workers": 0, "onnx": False, "save_plot": False, "tensorboard": False, "draw_every": 1, "device": "cpu"}
+    rest = {
+        "workers": 0,
+        "validate_every": "1",
+        "save_every": "1",
+        "onnx": False,
+        "save_plot": False,
+        "tensorboard": False,
+        "draw_every": 1,
+        "device": "cpu",
+    }
     words = as_arguments(options | rest | {"devices": 2, "outdir": tmp_path / "two"})
     done = start_script("train_poseestimator.py", *words, DATADIR=str(faces))
     assert done.returncode == 0, done.stderr
