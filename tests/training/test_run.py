@@ -15,6 +15,7 @@ from trackertraincode.evaluation.predictor import load_predictor
 from trackertraincode.models.checkpoint import load_network
 from trackertraincode.training import run as run_module
 from trackertraincode.training.callbacks.averaging import StochasticWeightAverage
+from trackertraincode.training.callbacks.checkpoints import without_folders
 from trackertraincode.training.callbacks.guard import TrainingDiverged
 from trackertraincode.training.callbacks.records import read_metrics
 from trackertraincode.training.objective import Objective
@@ -111,6 +112,22 @@ def test_training_lowers_the_error(run: Run) -> None:
     out = run(epochs=16, samples_per_epoch=96, crop="tight", raug=0.0, lr=3e-3, schedule="constant", width=1.0)
     rows = read_metrics(out / "metrics.csv")
     assert rows[-1]["train/loss"] < 0.6 * rows[0]["train/loss"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "kept"),
+    [
+        ("outdir", Path("home") / "me" / "runs" / "first", "first"),
+        ("catalog", None, None),
+        ("pretrained", "timm", "timm"),
+        ("pretrained", "/home/me/a.ckpt", "a.ckpt"),
+        ("teachers", r"C:\me\a.onnx + b/c.onnx", "a.onnx+c.onnx"),
+        ("teachers", "", ""),
+        ("lr", 1e-3, 1e-3),
+    ],
+)
+def test_models_do_not_tell_where_files_lie(key: str, value: object, kept: object) -> None:
+    assert without_folders(key, value) == kept
 
 
 @pytest.mark.parametrize("cache", ["ram", "device"])

@@ -8,7 +8,7 @@ random number is a function of seed and epoch, with the same result.
 
 import time
 from contextlib import nullcontext
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import lightning as L
@@ -36,7 +36,7 @@ class Saver:
 
     def __init__(self, outdir: Path, config: TrainConfig, members: Members) -> None:
         self.outdir, self._members = outdir, members
-        self._recipe: dict[str, Any] = {k: str(v) if isinstance(v, Path) else v for k, v in config.flat().items()}
+        self._recipe = {key: without_folders(key, value) for key, value in config.flat().items()}
 
     def save(self, name: str, network: nn.Module, epoch: int) -> None:
         """epoch: how many are done, the one under way included."""
@@ -51,6 +51,15 @@ class Saver:
             epoch=epoch,
         )
         save_network(self.outdir / f"{name}.ckpt", network, about)
+
+
+def without_folders(key: str, value: Any) -> Any:
+    """An option as models keep it, which travel: names of files, not where they lie on this machine."""
+    if isinstance(value, Path):
+        return value.name
+    if key in ("pretrained", "teachers") and value:
+        return "+".join(PureWindowsPath(name.strip()).name for name in value.split("+"))  # either kind of slash
+    return value
 
 
 class RunCheckpoints(Checkpoint):
