@@ -15,7 +15,7 @@ from trackertraincode.cli import run_main
 from trackertraincode.errors import UserError
 
 WAITING = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from trackertraincode.cli import run_main
 from trackertraincode.files import whole_file
@@ -26,6 +26,9 @@ def main():
         print("ready", flush=True)
         time.sleep(60)
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # programs in the background ignore it and SIGHUP
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 run_main(main)
 """
 TELLING = "from trackertraincode.cli import run_main; run_main(lambda: print('{text}'))"

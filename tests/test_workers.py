@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from conftest import PROJECT
 from trackertraincode import workers
 from trackertraincode.errors import ConfigError, WorkerError
-from trackertraincode.workers import default_workers, map_in_order, start_worker
+from trackertraincode.workers import default_workers, map_in_order, start_worker, use_one_thread
 
 
 def _threads() -> list[int]:
@@ -24,6 +24,8 @@ def _threads() -> list[int]:
 
 
 def test_a_worker_has_one_thread() -> None:
+    """Also where it is forked from a process that had one, as the caller's own program may be."""
+    use_one_thread()
     with threadpool_limits(2), ProcessPoolExecutor(1, initializer=start_worker) as pool:
         assert set(pool.submit(_threads).result()) == {1}
 

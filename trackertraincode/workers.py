@@ -81,12 +81,16 @@ def start_worker(_index: int = 0) -> None:
     use_one_thread()
 
 
-@cache
 def use_one_thread() -> None:
     """Let this process work with one thread, also for matrix products: the processes are the parallelism.
 
     Otherwise the threads of all workers wait for each other, which made conversions three times slower.
     """
+    _use_one_thread(os.getpid())  # once per process, of which a forked one is another
+
+
+@cache
+def _use_one_thread(_process: int) -> None:
     import cv2
     import torch
     from threadpoolctl import threadpool_limits
