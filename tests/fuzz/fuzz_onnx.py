@@ -68,13 +68,10 @@ def make(rng: np.random.Generator) -> bytes:
     elif kind == 4:
         weight = model.graph.initializer[rng.integers(len(model.graph.initializer))]
         shape = tuple(int(n) for n in rng.integers(0, 5, size=int(rng.integers(0, 4))))
-        values, kind_of = (
-            rng.choice([0.0, np.nan, np.inf, 1e38], size=shape),
-            rng.choice([np.float32, np.float64, np.int64]),
-        )
+        numbers = np.array([0.0, np.nan, np.inf, 1e38])[rng.integers(4, size=shape)]
         with np.errstate(invalid="ignore"):  # whatever becomes of them
-            values = values.astype(kind_of)
-        weight.CopyFrom(numpy_helper.from_array(np.asarray(values), weight.name))
+            numbers = numbers.astype([np.float32, np.float64, np.int64][rng.integers(3)])
+        weight.CopyFrom(numpy_helper.from_array(numbers, weight.name))
     else:
         model.model_version = int(rng.integers(-2, 7))
         model.opset_import[0].version = int(rng.integers(-1, 40))
