@@ -261,41 +261,34 @@ def finite_number(text: str) -> float:
     return value
 
 
+def number_where(text: str, holds: Callable[[float], bool], expected: str) -> float:
+    """A number for which something holds, for argparse types; raises as they do where it doesn't, saying what is expected."""
+    value = float(text)
+    if not holds(value):
+        raise argparse.ArgumentTypeError(f"{text}: expected {expected}")
+    return value
+
+
 def share(text: str) -> float:
     """argparse type: 0 or more, less than 1."""
-    value = float(text)
-    if not 0.0 <= value < 1.0:
-        raise argparse.ArgumentTypeError(f"{text}: expected 0 or more and less than 1")
-    return value
+    return number_where(text, lambda value: 0.0 <= value < 1.0, "0 or more and less than 1")
 
 
 def probability(text: str) -> float:
     """argparse type: from 0 to 1."""
-    value = float(text)
-    if not 0.0 <= value <= 1.0:
-        raise argparse.ArgumentTypeError(f"{text}: expected a number from 0 to 1")
-    return value
+    return number_where(text, lambda value: 0.0 <= value <= 1.0, "a number from 0 to 1")
 
 
 def degrees(text: str) -> float:
     """argparse type: an angle, at least a tenth of a degree, at most 90."""
-    value = float(text)
-    if not 0.1 <= value <= 90.0:
-        raise argparse.ArgumentTypeError(f"{text}: expected degrees from 0.1 to 90")
-    return value
+    return number_where(text, lambda value: 0.1 <= value <= 90.0, "degrees from 0.1 to 90")
 
 
 def crop_factor(text: str) -> float:
     """argparse type: edge of a crop / longer side of the face box."""
-    value = float(text)
-    if not 0.1 <= value <= 10.0:
-        raise argparse.ArgumentTypeError(f"{text}: expected a factor from 0.1 to 10")
-    return value
+    return number_where(text, lambda value: 0.1 <= value <= 10.0, "a factor from 0.1 to 10")
 
 
 def field_of_view(text: str) -> float:
     """argparse type: degrees that a camera can have."""
-    value = float(text)
-    if not 0.0 < value < 180.0:
-        raise argparse.ArgumentTypeError(f"{text}: expected degrees, more than 0 and less than 180")
-    return value
+    return number_where(text, lambda value: 0.0 < value < 180.0, "degrees, more than 0 and less than 180")

@@ -23,6 +23,7 @@ from trackertraincode.cli import (
     edge_length,
     field_of_view,
     finite_number,
+    number_where,
     output_file,
     positive_int,
 )
@@ -231,8 +232,5 @@ def frame_rate(text: str) -> float:
 
 
 def degrees(text: str) -> float:
-    """argparse type: an angle of a turn, not negative."""
-    value = float(text)
-    if not 0.0 <= value < 180.0:
-        raise argparse.ArgumentTypeError(f"{text}: expected degrees, 0 or more and less than 180")
-    return value
+    """argparse type: an angle of a turn, not negative; degrees."""
+    return number_where(text, lambda value: 0.0 <= value < 180.0, "degrees, 0 or more and less than 180")

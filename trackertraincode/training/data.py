@@ -215,6 +215,9 @@ class Remembered:
         for batch in self._loader:
             yield batch
             size += sum(value.nbytes for value in batch) if isinstance(batch, PackedBatch) else 0
-            batches = [*batches, batch] if size <= REMEMBERED else []
+            if size <= REMEMBERED:
+                batches.append(batch)
+            else:
+                batches.clear()
         if len(batches) == self._count:
             self._batches, self._loader = batches, None  # and its processes end
