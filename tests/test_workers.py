@@ -2,6 +2,7 @@
 
 import os
 import platform
+import signal
 import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor
@@ -15,7 +16,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from conftest import PROJECT
 from trackertraincode import workers
 from trackertraincode.errors import ConfigError, WorkerError
-from trackertraincode.workers import default_workers, map_in_order, start_worker, use_one_thread
+from trackertraincode.workers import default_workers, map_in_order, run_program, start_worker, use_one_thread
 
 
 def _threads() -> list[int]:
@@ -115,3 +116,31 @@ def test_workers_end_when_their_parent_is_killed(start: str, tmp_path: Path) -> 
     assert [program.stdout.readline() for _ in range(2)] == [b"begun\n"] * 2
     program.kill()
     program.communicate(timeout=60)  # ends when nobody has this pipe any more
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, *([signal.SIGKILL] if hasattr(signal, "SIGKILL") else [])])
+def test_a_program_ends_with_the_one_that_runs_it(number: signal.Signals, tmp_path: Path) -> None:
+    (tmp_path / "waiting.py").write_text(
+        "import threading\n"
+        "from trackertraincode.workers import end_with_parent\n"
+        "end_with_parent()\n"
+        "print('begun', flush=True)\n"
+        "threading.Event().wait()\n"
+    )
+    found = os.pathsep.join([str(PROJECT), str(tmp_path)])
+    code = "import os; from trackertraincode.workers import run_program; run_program(['waiting'], os.environ)"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": found}, stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == "begun\n"
+        parent.send_signal(number)
+        assert parent.communicate(timeout=60)[0] == ""  # which is the program's, too
+
+
+def test_a_program_that_is_run_knows_its_end() -> None:
+    code, said = run_program(["platform"], os.environ, captured=True)
+    assert (code, bool(said)) == (0, True)
+    assert run_program(["no_such_module"], os.environ, captured=True)[0] == 1
+    with pytest.raises(subprocess.TimeoutExpired):
+        run_program(["http.server", "--bind", "127.0.0.1", "0"], os.environ, captured=True, limit=0.1)

@@ -4,11 +4,13 @@ import ctypes
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
 from typing import TypeVar
@@ -16,6 +18,8 @@ from typing import TypeVar
 from trackertraincode.cluster import AHEAD, Cluster, in_order
 from trackertraincode.errors import ConfigError, WorkerError
 
+PARENT = "TRACKERTRAINCODE_PARENT"  # the process with which a program ends that `run_program` started
+PATIENCE = 10.0  # seconds for which a program that is to end may clean up
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # glibc's malloc.h
 
 Item = TypeVar("Item")
@@ -132,3 +136,53 @@ def map_in_order(function: Callable[[Item], Result], items: Iterable[Item], work
 def _with_one_thread(function: Callable[[Item], Result], item: Item) -> Result:
     use_one_thread()
     return function(item)
+
+
+def run_program(
+    words: Sequence[object], environment: Mapping[str, str], *, captured: bool = False, limit: float | None = None
+) -> tuple[int, bytes]:
+    """Run `python -m WORDS`, a module of ours that calls `end_with_parent`. Returns its exit code and captured stdout.
+
+    However this process ends, even killed, the program ends, too. Raises subprocess.TimeoutExpired after `limit` seconds.
+    """
+    alive, kept = os.pipe()  # at whose end the program sees that nobody is left
+    output = subprocess.PIPE if captured else None
+    command = [sys.executable, "-m", *map(str, words)]
+    try:
+        with subprocess.Popen(
+            command, env={**environment, PARENT: str(os.getpid())}, stdin=alive, stdout=output, stderr=output
+        ) as program:
+            try:
+                said = program.communicate(timeout=limit)[0]
+            except subprocess.TimeoutExpired:
+                program.kill()
+                raise
+            except BaseException as error:
+                _end(program, told=isinstance(error, KeyboardInterrupt))
+                raise
+    finally:
+        os.close(alive)
+        os.close(kept)
+    return program.returncode, said or b""
+
+
+def _end(program: subprocess.Popen[bytes], *, told: bool) -> None:
+    """End a program, which may clean up. told: whether it knows, as from a terminal's Ctrl-C."""
+    for tell in (lambda: None, program.terminate, program.kill)[0 if told else 1 :]:
+        tell()
+        with suppress(subprocess.TimeoutExpired):
+            program.wait(PATIENCE)
+            return
+
+
+def end_with_parent(end: Callable[[], None] = lambda: os.kill(os.getpid(), signal.SIGTERM)) -> None:
+    """End this program, as SIGTERM does, when the one that started it by `run_program` is gone."""
+    if os.environ.get(PARENT) != str(os.getppid()):
+        return  # started by a user, or by a program that such a one started
+
+    def wait() -> None:
+        while os.read(0, 1024):
+            pass
+        end()
+
+    threading.Thread(target=wait, daemon=True).start()

@@ -17,7 +17,7 @@ from typing import Any
 from trackertraincode import __version__
 from trackertraincode.cli import DEBUG, run_main
 from trackertraincode.errors import UsageError, closest_first
-from trackertraincode.workers import start_program
+from trackertraincode.workers import end_with_parent, start_program
 
 COMMANDS = (  # each is a module of this package
     "convert", "render", "expand", "fit", "pseudolabels", "info", "check", "view", "join", "filter", "review",
@@ -46,6 +46,7 @@ def main(*words: str) -> None:
 def run(words: Sequence[str]) -> int:
     """Run a command, such as ["info", "a.h5"]. Returns its exit code; exits with 2 on wrong usage."""
     module, options, parser = parse(words)
+    end_with_parent()
     start_program()
     if getattr(options, "scheduler", None):
         _make_absolute(options)

@@ -6,8 +6,6 @@ Runs the commands a user would type, one after the other, and shows each. Takes 
 import argparse
 import os
 import shutil
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -15,7 +13,7 @@ import trackertraincode
 from trackertraincode.cli import output_folder, positive_int
 from trackertraincode.errors import UserError
 from trackertraincode.files import check_outputs
-from trackertraincode.workers import default_workers
+from trackertraincode.workers import default_workers, run_program
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +38,7 @@ class Commands:
         print(f"\n$ {line}", flush=True)
         self.shown.append(line)
         start = time.monotonic()
-        code = subprocess.run([sys.executable, "-m", "trackertraincode", *words], env=self._environment).returncode
+        code, _ = run_program(["trackertraincode", *words], self._environment)
         if code != 0:
             raise UserError(f"ttc {words[0]} stopped with exit code {code}; its own message stands above.")
         print(f"  ({time.monotonic() - start:.0f} s)", flush=True)

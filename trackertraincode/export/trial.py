@@ -6,7 +6,6 @@ Models are programs: they may loop for ever, take all memory or crash natively. 
 """
 
 import contextlib
-import faulthandler
 import json
 import math
 import os
@@ -19,6 +18,7 @@ import numpy as np
 
 from trackertraincode.errors import ModelFileError
 from trackertraincode.models.onnx_model import OUTPUTS, open_session
+from trackertraincode.workers import end_with_parent, run_program
 
 TIME_LIMIT = 60.0  # seconds for loading and three crops
 MEMORY_LIMIT = 4 << 30  # bytes of addresses, on Linux
@@ -43,24 +43,22 @@ def try_model(path: Path) -> Trial:
     """Run this module on a file. Its outputs' shapes are those that ONNX Runtime infers, not those stored in the file."""
     found = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
     try:
-        answer = subprocess.run(
-            [sys.executable, "-m", __name__, str(path.absolute()), str(2 * TIME_LIMIT)],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(found)},
-            capture_output=True,
-            timeout=TIME_LIMIT,
-            check=True,
+        code, answer = run_program(
+            [__name__, path.absolute()],
+            {**os.environ, "PYTHONPATH": os.pathsep.join(found)},
+            captured=True,
+            limit=TIME_LIMIT,
         )
-        inputs, outputs, faults = json.loads(answer.stdout)
+        inputs, outputs, faults = json.loads(answer if code == 0 else b"")
     except subprocess.TimeoutExpired:
         return Trial(faults=(f"doesn't run: no answer within {TIME_LIMIT:g} s, as if it looped for ever",))
-    except (subprocess.CalledProcessError, ValueError) as error:
-        code = getattr(error, "returncode", 0)
+    except ValueError:
         return Trial(faults=(f"doesn't run: ends the process (code {code}), for lack of memory or by a crash",))
     return Trial(tuple(map(tuple, inputs)), tuple(map(tuple, outputs)), tuple(faults))
 
 
 def _main() -> None:
-    faulthandler.dump_traceback_later(float(sys.argv[2]), exit=True)  # when no parent is left to end this process
+    end_with_parent(lambda: os._exit(1))
     with contextlib.suppress(ImportError, OSError, ValueError):
         import resource
 
