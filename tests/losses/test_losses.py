@@ -140,10 +140,10 @@ def test_absent_labels_cost_nothing_and_poison_nothing() -> None:
 
 def test_row_weights_and_ramp_scale_the_losses() -> None:
     prediction, batch = make_prediction(4), full_batch(4)
-    terms = make_terms(likelihood=True)
+    terms = make_terms(likelihood=True, ramped=True)
     _, before = total_loss(prediction, batch, terms)
     batch.weight.fill_(2.0)
-    _, after = total_loss(prediction, batch, terms, likelihood_factor=0.5)
+    _, after = total_loss(prediction, batch, terms, ramp=0.5)
     for name in before:
         factor = 1.0 if terms[name].likelihood else 2.0
         assert after[name].item() == pytest.approx(factor * before[name].item(), rel=1e-5), name
@@ -154,7 +154,7 @@ def test_published_weights() -> None:
     assert weights == {
         "rotation": 1.0, "xy": 0.25, "size": 0.25, "landmarks": 0.5, "landmarks_2d": 0.25, "shape": 0.1, "box": 0.01,
         "constraint": 1e-6, "nll_rotation": 0.005, "nll_head": 0.005, "nll_landmarks": 0.005, "nll_box": 1e-4,
-        "nll_shape": 0.005,
+        "nll_shape": 0.005, "consistency": 1.0,
     }  # fmt: skip
 
 

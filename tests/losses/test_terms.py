@@ -13,6 +13,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from trackertraincode.facemodel.landmarks68 import LID_POINTS
+from trackertraincode.geometry.affine2d import compose, rotation, scaling, translation
 from trackertraincode.geometry.rotation import quat_multiply, quat_normalize, random_quats
 from trackertraincode.losses.objective import ROTATION_LOSSES, TERMS, Term, make_terms, total_loss
 from trackertraincode.losses.shape_prior import ShapePrior, prior_path
@@ -22,7 +23,7 @@ _PATH = prior_path("embedded-v1")
 assert _PATH is not None
 PRIOR = ShapePrior.load(_PATH).double()
 TABLE: dict[str, Term] = {
-    **make_terms(likelihood=True, shape_prior=PRIOR),
+    **make_terms(likelihood=True, consistency=1.0, shape_prior=PRIOR),
     **{f"rotation ({name})": term for name, term in ROTATION_LOSSES.items() if name != "auto"},
 }
 LOG_2PI = math.log(2 * math.pi)
@@ -77,7 +78,27 @@ def turn(p: dict, b: dict) -> np.ndarray:
     return (Rotation.from_quat(b["rotation"]) * Rotation.from_quat(p["rotation"]).inv()).as_rotvec()
 
 
-ORACLES: dict[str, Callable[[dict, dict], float]] = {  # one row of prediction and batch, as float64 arrays
+def in_first_view(p: dict, b: dict) -> tuple[Rotation, np.ndarray, float]:
+    linear, offset = b["view"][:, :2], b["view"][:, 2]
+    turn = math.atan2(linear[1, 0], linear[0, 0])
+    place = np.linalg.solve(linear, p["head"][:2] - offset)
+    return (
+        Rotation.from_euler("z", -turn) * Rotation.from_quat(p["rotation"]),
+        place,
+        p["head"][2] / np.hypot(*linear[:, 0]),
+    )
+
+
+def disagreement(p: dict, b: dict) -> float:
+    (turn, place, size), (other_turn, other_place, other_size) = (
+        in_first_view(p, b),
+        in_first_view(p["other"], b["other"]),
+    )
+    apart = np.square(place - other_place).mean() + (size - other_size) ** 2
+    return math.sin((turn.inv() * other_turn).magnitude() / 2) ** 2 + 0.25 * apart
+
+
+ORACLES: dict[str, Callable[[dict, dict], float]] = {  # rows of prediction and batch, float64; `other`: the other view
     "rotation": lambda p, b: math.sin(angle(p["rotation"], b["rotation"]) / 2) ** 2,
     "rotation (geodesic)": lambda p, b: angle(p["rotation"], b["rotation"]),
     "xy": lambda p, b: sum((p["head"][i] - b["head"][i]) ** 2 for i in range(2)) / 2,
@@ -95,6 +116,7 @@ ORACLES: dict[str, Callable[[dict, dict], float]] = {  # one row of prediction a
     "nll_box": lambda p, b: independent(p["face_box"], p["face_box_scale"], b["face_box"]),
     "nll_shape": lambda p, b: independent(p["shape"], p["shape_scale"], b["shape"]),
     "shape_prior": lambda p, b: prior(p["shape"]),
+    "consistency": disagreement,
 }  # fmt: skip
 
 
@@ -120,7 +142,10 @@ def make_pair(count: int = 6, raw: int = 4) -> tuple[Prediction, Batch]:
     )
     labels["landmarks"][0, :, 2] = math.nan
     zeros = torch.zeros(count, dtype=torch.long)
-    return prediction, make_batch(torch.zeros(count, 1, 2, 2), zeros, zeros, zeros.double() + 1, **labels)
+    view = compose(rotation(normal(scale=0.3)), scaling(normal(1, scale=0.2).exp().expand(-1, 2)))
+    view = compose(translation(normal(2, scale=0.3)), view)
+    image, weight = torch.zeros(count, 1, 2, 2), zeros.double() + 1
+    return prediction, make_batch(image, zeros, zeros, weight, view=view, **labels)
 
 
 def trained_by(name: str) -> list[str]:
@@ -133,15 +158,20 @@ def trained_by(name: str) -> list[str]:
 def test_values_equal_a_slow_oracle(name: str, raw: int) -> None:
     prediction, batch = make_pair(raw=raw)
     found = TABLE[name].loss(prediction, batch)
+
+    def row(values: dict, i: int) -> dict:
+        return {k: v[i].numpy() for k, v in values.items() if v is not None}
+
     for i, value in enumerate(found.tolist()):
-        rows = ({k: v[i].numpy() for k, v in x.items() if v is not None} for x in (vars(prediction), batch.tensors()))
+        other = (i + len(batch) // 2) % len(batch)
+        rows = (row(x, i) | {"other": row(x, other)} for x in (vars(prediction), batch.tensors()))
         assert value == pytest.approx(ORACLES[name](*rows), rel=1e-6), i
 
 
 @pytest.mark.parametrize("raw", [4, 6])
 @pytest.mark.parametrize("name", TABLE)
 def test_gradients_equal_differences(name: str, raw: int) -> None:
-    prediction, batch = make_pair(3, raw)
+    prediction, batch = make_pair(4, raw)
     wanted = trained_by(name)
 
     def loss(*inputs: torch.Tensor) -> torch.Tensor:
@@ -197,7 +227,7 @@ def test_rows_without_a_label_are_as_if_they_were_not_there(rotation: str, absen
     for label in batch.labels.values():
         label[torch.rand(50, generator=generator) < absent] = math.nan
     inputs = [value for value in vars(prediction).values() if value is not None]
-    terms = make_terms(rotation=rotation, likelihood=True, shape_prior=PRIOR)
+    terms = make_terms(rotation=rotation, likelihood=True, consistency=0.5, shape_prior=PRIOR)
     expected = selected_rows(prediction, batch, terms)
     gradients = torch.autograd.grad(torch.stack(list(expected.values())).sum(), inputs)
     total, parts = total_loss(prediction, batch, terms)

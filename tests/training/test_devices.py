@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from trackertraincode.augmentation.crop import centered_geometry
+from trackertraincode.augmentation.second_view import draw_views
 from trackertraincode.facemodel.embedded import embedded_head
 from trackertraincode.geometry.affine2d import pixels_to_normalized
 from trackertraincode.geometry.constants import constant
@@ -153,9 +154,9 @@ def test_steps_stay_on_their_device_and_never_wait(
 ) -> None:
     """Fake tensors refuse to mix devices and to tell their values; the constants are on the device after one step."""
     config = replace(SMALL, rotation=rotation, channels=channels, offsets_of=("a", "b"))
-    network, objective = PoseNetwork(config), make_objective(LossOptions(), config)
+    network, objective = PoseNetwork(config), make_objective(LossOptions(consistency=1.0), config)
     averages = [ExponentialMovingAverage(network, 0.99), StochasticWeightAverage(network)]
-    augment, copies = DeviceAugmentation(kornia=False, plugin=True), Copies()
+    augment, copies = DeviceAugmentation(kornia=False, plugin=True, pairs=True), Copies()
     module = PoseTraining(network, objective, augment, OptimisationOptions(), MachineOptions(precision=precision))
     module._trainer = SimpleNamespace(global_step=0, num_training_batches=4)  # type: ignore[assignment]
     constant.cache_clear()
@@ -223,12 +224,14 @@ def test_validation_errors_are_means_over_the_rows_that_have_the_label() -> None
 
 def test_network_and_objective_are_one_graph() -> None:
     config = NetworkConfig(backbone="mobilenetv1", width=0.25, input_size=33, uncertainty=True, rotation="sixd")
-    network, objective = build_network(config, embedded_head()).eval(), make_objective(LossOptions(), config)
+    network = build_network(config, embedded_head()).eval()
+    objective = make_objective(LossOptions(consistency=1.0), config)
     labels = {name: torch.rand(8, *shape) for name, shape in BATCH_LABELS.items()} | {"rotation": random_quats(8)}
     for values in labels.values():
         values[torch.rand(8) < 0.4] = torch.nan
     zeros = torch.zeros(8, dtype=torch.long)
-    batch = make_batch(torch.rand(8, 1, 33, 33) - 0.5, zeros, zeros, **labels)
+    views = draw_views(8, torch.device("cpu")).maps
+    batch = make_batch(torch.rand(8, 1, 33, 33) - 0.5, zeros, zeros, view=views, **labels)
 
     losses = losses_of(network, objective, half=False)
     torch._dynamo.reset()

@@ -12,7 +12,7 @@ from trackertraincode.errors import ConfigError
 from trackertraincode.losses.objective import make_terms
 from trackertraincode.training.config import TrainConfig
 from trackertraincode.training.options import RECIPES, TrainRequest, read_options, read_recipe, read_toml, write_toml
-from trackertraincode.training.schedule import cosine, in_swa_phase, nll_rampup, period_of, steps
+from trackertraincode.training.schedule import cosine, in_swa_phase, period_of, rampup, steps
 
 PUBLISHED = (
     "--lr 1e-3 --epochs 2 --ds repro_300_wlp+wflw_lp --batchsize 32 --with-swa --with-nll-loss --rampup-nll-losses "
@@ -148,7 +148,7 @@ def test_published_schedule() -> None:
     assert factors[:4] == pytest.approx([0.01, 0.01 ** (2 / 3), 0.01 ** (1 / 3), 1.0])
     assert factors[14:16] == pytest.approx([1.0, 0.1])
     assert [epoch for epoch in range(30) if in_swa_phase(epoch, 30)] == list(range(20, 30))
-    assert [nll_rampup(epoch, 10) for epoch in range(4)] == pytest.approx([0.0, 0.0, 1.0, 1.0])
+    assert [rampup(epoch, 10) for epoch in range(4)] == pytest.approx([0.0, 0.0, 1.0, 1.0])
     assert cosine(29, 30) < 0.02
 
 

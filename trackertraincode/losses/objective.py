@@ -12,6 +12,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
+from trackertraincode.losses.consistency import consistency_loss
 from trackertraincode.losses.landmarks import landmarks_2d_loss, landmarks_loss
 from trackertraincode.losses.likelihood import elements_nll, head_nll, rotation_nll
 from trackertraincode.losses.rotation import geodesic_loss, rotation_loss, soft_constraint
@@ -29,7 +30,9 @@ class Term:
     label: str | None  # field of Batch that a row must have; None: all rows count
     weight: float
     loss: RowLoss
-    likelihood: bool = False  # part of --with-nll-loss, subject to its ramp
+    likelihood: bool = False  # part of --with-nll-loss
+    pairs: bool = False  # part of --consistency: for batches with two views of each face
+    ramped: bool = False  # its weight rises early in the run
 
 
 def _position(p: Prediction, b: Batch) -> Tensor:
@@ -79,6 +82,10 @@ TERMS: dict[str, Term] = {  # adding a loss is adding an entry; weights are thos
         ("shape", "shape_scale"), "shape", 0.005,
         lambda p, b: elements_nll(_known(p.shape).detach(), _known(p.shape_scale), b.shape), likelihood=True,
     ),
+    "consistency": Term(
+        ("rotation", "head"), None, 1.0, lambda p, b: consistency_loss(p.rotation, p.head, _known(b.view)), pairs=True,
+        ramped=True,
+    ),
 }  # fmt: skip
 
 GEODESIC = replace(TERMS["rotation"], loss=lambda p, b: geodesic_loss(p.rotation, b.rotation))
@@ -93,30 +100,44 @@ def make_terms(
     *,
     rotation: str = "auto",
     likelihood: bool = False,
+    ramped: bool = False,
+    consistency: float = 0.0,
     shape_prior: ShapePrior | None = None,
     weights: Mapping[str, float] = MappingProxyType({}),
 ) -> dict[str, Term]:
     """The terms of a run.
 
-    rotation: key of ROTATION_LOSSES. shape_prior: on the device of the network. weights: in place of the table's.
+    rotation: key of ROTATION_LOSSES. ramped: whether the likelihoods' weights rise. consistency: factor of the weights of
+    terms of pairs, 0 for none. shape_prior: on the device of the network. weights: in place of the table's.
     """
-    terms = {name: term for name, term in TERMS.items() if likelihood or not term.likelihood}
+    terms = {
+        name: replace(term, ramped=term.ramped or (ramped and term.likelihood))
+        for name, term in TERMS.items()
+        if (likelihood or not term.likelihood) and (consistency or not term.pairs)
+    }
     terms["rotation"] = ROTATION_LOSSES[rotation]
     if shape_prior is not None:
         prior = shape_prior
         terms[SHAPE_PRIOR] = Term(("shape",), None, SHAPE_PRIOR_WEIGHT, lambda p, b: prior(_known(p.shape)))
-    return {name: replace(term, weight=weights.get(name, term.weight)) for name, term in terms.items()}
+    return {
+        name: replace(term, weight=weights.get(name, term.weight) * (consistency if term.pairs else 1.0))
+        for name, term in terms.items()
+    }
 
 
 def total_loss(
-    prediction: Prediction, batch: Batch, terms: Mapping[str, Term], likelihood_factor: Tensor | float = 1.0
+    prediction: Prediction, batch: Batch, terms: Mapping[str, Term], ramp: Tensor | float = 1.0
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The sum () and its weighted parts (), each the sum over the B rows / B.
 
-    likelihood_factor: of the terms marked as likelihoods (their ramp).
+    ramp: factor of the terms marked as ramped. Terms of pairs are left out where a batch has one view of each face.
     """
-    ramp: dict[bool, Tensor | float] = {True: likelihood_factor / len(batch), False: 1.0 / len(batch)}
-    used = {n: term for n, term in terms.items() if all(getattr(prediction, need) is not None for need in term.needs)}
+    factors: dict[bool, Tensor | float] = {True: ramp / len(batch), False: 1.0 / len(batch)}
+    used = {
+        name: term
+        for name, term in terms.items()
+        if all(getattr(prediction, need) is not None for need in term.needs) and not (term.pairs and batch.view is None)
+    }
     answers = {term.label: getattr(prediction, term.needs[0]) for term in used.values() if term.label is not None}
     labels = dict(batch.labels)
     weights: dict[str | None, Tensor] = {None: batch.weight}
@@ -126,7 +147,7 @@ def total_loss(
         weights[label] = torch.where(present, batch.weight, 0.0)
     filled = replace(batch, labels=labels)
     parts = {
-        name: term.weight * ramp[term.likelihood] * (term.loss(prediction, filled) * weights[term.label]).sum()
+        name: term.weight * factors[term.ramped] * (term.loss(prediction, filled) * weights[term.label]).sum()
         for name, term in used.items()
     }
     return torch.stack(list(parts.values())).sum(), parts

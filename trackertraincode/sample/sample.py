@@ -112,6 +112,9 @@ class Batch:
     intensity: Tensor | None = (
         None  # (B, 257) what becomes of grey levels 0…255, standard deviation of noise; None: nothing
     )
+    view: Tensor | None = (
+        None  # (B, 2, 3) from the first view of a face to this one, in [-1, 1]; None: one view of each
+    )
 
     def __getattr__(self, label: str) -> Tensor:
         try:
@@ -149,7 +152,7 @@ class Batch:
 
 def make_batch(
     image: Tensor, dataset: Tensor, row: Tensor, weight: Tensor | None = None, intensity: Tensor | None = None,
-    **labels: Tensor,
+    view: Tensor | None = None, **labels: Tensor,
 ) -> Batch:  # fmt: skip
     """A batch from the labels (B, ...) that are known; the others become NaN rows."""
     count = image.shape[0]
@@ -161,7 +164,7 @@ def make_batch(
         for name, shape in BATCH_LABELS.items()
     }
     weight = torch.ones(count) if weight is None else weight
-    return Batch(image=image, labels=values, dataset=dataset, row=row, weight=weight, intensity=intensity)
+    return Batch(image=image, labels=values, dataset=dataset, row=row, weight=weight, intensity=intensity, view=view)
 
 
 def concatenate(batches: Sequence[Batch]) -> Batch:

@@ -1,4 +1,4 @@
-"""What happens to a batch on the device: tables or kornia's intensities, the plugin's brightness, units."""
+"""What happens to a batch on the device: second views, tables or kornia's intensities, the plugin's brightness, units."""
 
 from dataclasses import replace
 
@@ -8,6 +8,7 @@ from torch import nn
 from trackertraincode.augmentation.extras import plugin_brightness
 from trackertraincode.augmentation.intensity import apply_tables
 from trackertraincode.augmentation.intensity_kornia import KorniaIntensity
+from trackertraincode.augmentation.second_view import with_second_views
 from trackertraincode.augmentation.units import normalize
 from trackertraincode.sample.sample import Batch
 
@@ -17,21 +18,24 @@ PLUGIN_SHARE = 0.5  # of images that are scaled as OpenTrack's plugin does
 class DeviceAugmentation(nn.Module):
     """Pixels 0…255 -> network input."""
 
-    def __init__(self, *, kornia: bool, plugin: bool) -> None:
+    def __init__(self, *, kornia: bool, plugin: bool, pairs: bool = False) -> None:
+        """pairs: whether a second view of each face follows those of the batch."""
         super().__init__()
         self.intensity = KorniaIntensity() if kornia else None
-        self.plugin = plugin
+        self.plugin, self.pairs = plugin, pairs
 
     @torch.no_grad()
     def forward(self, batch: Batch, random: bool) -> Batch:
         """random: False for validation, where nothing but the units changes."""
-        image = batch.image
         if batch.intensity is not None:
-            image = apply_tables(image, batch.intensity)
+            batch = replace(batch, image=apply_tables(batch.image, batch.intensity), intensity=None)
+        if random and self.pairs:
+            batch = with_second_views(batch)
+        image = batch.image
         if random and self.intensity is not None:
             image = self.intensity(image)
         values = normalize(image)
         if random and self.plugin and image.shape[1] == 1:
             chosen = torch.rand(len(image), device=image.device) < PLUGIN_SHARE
             values = torch.where(chosen[:, None, None, None], plugin_brightness(image), values)
-        return replace(batch, image=values, intensity=None)
+        return replace(batch, image=values)

@@ -22,7 +22,7 @@ from trackertraincode.training.device_augmentation import DeviceAugmentation
 from trackertraincode.training.distributed import freeze_unused
 from trackertraincode.training.objective import Objective
 from trackertraincode.training.optimisation import OptimisationOptions, make_optimizer
-from trackertraincode.training.schedule import period_of
+from trackertraincode.training.schedule import PERIODS, period_of, rampup
 from trackertraincode.training.trainer import MachineOptions
 from trackertraincode.training.validation import ValidationErrors
 
@@ -126,7 +126,7 @@ class PoseTraining(L.LightningModule):
         image = batch.image
         if self._machine.channels_last:
             image = image.contiguous(memory_format=torch.channels_last)
-        ramp = self._ramp.fill_(self.objective.ramp(period_of(step, self.steps)))
+        ramp = self._ramp.fill_(rampup(period_of(step, self.steps), PERIODS))
         return self._losses(replace(batch, image=image), ramp)
 
 

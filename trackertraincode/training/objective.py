@@ -14,7 +14,6 @@ from trackertraincode.losses.shape_prior import ShapePrior, prior_path
 from trackertraincode.models.pose_network import NetworkConfig
 from trackertraincode.options import check, option, table
 from trackertraincode.sample.sample import Batch, Prediction
-from trackertraincode.training.schedule import PERIODS, nll_rampup
 from trackertraincode.training.teachers import Teachers
 
 
@@ -25,6 +24,12 @@ class LossOptions:
     rampup_nll_losses: bool = option(False, "raise the weight of the likelihoods from a tenth of the run on")
     rotation_loss: str = option("auto", "auto: the usual one of the rotation's form", choices=tuple(ROTATION_LOSSES))
     roi_train: bool = option(True, "train the face box")
+    consistency: float = option(
+        0.0,
+        "weight of a loss that makes the poses of two views of a face agree: its crop as it is, and a little moved, turned "
+        "and scaled in other light with noise; both are trained, so a step takes about twice as long; 0: off",
+        least=0.0,
+    )
     teachers: str = option("", "ONNX models to learn from besides the labels, joined by +", metavar="FILE[+FILE...]")
     teacher_weight: float = option(0.5, "weight of the teachers' losses", least=0.0)
     loss_weights: dict[str, float] = table("loss_weights", dict.fromkeys(LOSSES, float))  # in place of the table's
@@ -45,17 +50,13 @@ class Objective(nn.Module):
     """Loss of a batch and its weighted parts, in float32 also inside of autocast."""
 
     def __init__(
-        self, terms: Mapping[str, Term], *, prior: nn.Module | None = None, ramp: bool = False,
-        teachers: Teachers | None = None, teacher_weight: float = 0.0,
+        self, terms: Mapping[str, Term], *, prior: nn.Module | None = None, teachers: Teachers | None = None,
+        teacher_weight: float = 0.0,
     ) -> None:  # fmt: skip
-        """prior: a module that a term uses, to move it between devices. ramp: of the likelihoods' weights."""
+        """prior: a module that a term uses, to move it between devices."""
         super().__init__()
-        self._terms, self.prior, self._ramp = terms, prior, ramp
+        self._terms, self.prior = terms, prior
         self._teachers, self._teacher_weight = teachers, teacher_weight
-
-    def ramp(self, period: int) -> float:
-        """Factor of the likelihoods in a period of the schedule."""
-        return nll_rampup(period, PERIODS) if self._ramp else 1.0
 
     def forward(
         self, prediction: Prediction, batch: Batch, ramp: Tensor | float = 1.0
@@ -74,13 +75,17 @@ def make_objective(options: LossOptions, network: NetworkConfig) -> Objective:
     path = prior_path(network.face_model) if network.landmarks else None
     prior = ShapePrior.load(path) if path is not None else None
     terms = make_terms(
-        rotation=options.rotation_loss, likelihood=network.uncertainty, shape_prior=prior, weights=options.loss_weights
+        rotation=options.rotation_loss,
+        likelihood=network.uncertainty,
+        ramped=options.rampup_nll_losses,
+        consistency=options.consistency,
+        shape_prior=prior,
+        weights=options.loss_weights,
     )
     teachers = Teachers(options.teacher_files, network, boxes=options.roi_train) if options.teacher_files else None
     return Objective(
         {name: term for name, term in terms.items() if options.roi_train or term.label != "face_box"},
         prior=prior,
-        ramp=options.rampup_nll_losses,
         teachers=teachers,
         teacher_weight=options.teacher_weight,
     )

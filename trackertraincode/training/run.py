@@ -99,7 +99,9 @@ def make_data(config: TrainConfig, members: Members, network: PoseNetwork) -> Po
 def make_module(config: TrainConfig, network: PoseNetwork) -> PoseTraining:
     """The steps of training."""
     augment = DeviceAugmentation(
-        kornia=_intensity(config) == "kornia", plugin=PLUGIN_BRIGHTNESS in config.augmentation.extras
+        kornia=_intensity(config) == "kornia",
+        plugin=PLUGIN_BRIGHTNESS in config.augmentation.extras,
+        pairs=config.losses.consistency > 0,
     )
     objective = make_objective(config.losses, network.config)
     return PoseTraining(network, objective, augment, config.optimisation, config.machine)

@@ -2,7 +2,7 @@
 
 A run has 1,500 periods, the published number of epochs, however it is cut into epochs: within a period, nothing changes.
 
-steps done --period_of--> period --SCHEDULES, nll_rampup, in_swa_phase--> factors
+steps done --period_of--> period --SCHEDULES, rampup, in_swa_phase--> factors
 """
 
 import math
@@ -51,8 +51,8 @@ def rising(period: int, periods: int) -> float:
 SCHEDULES: dict[str, Callable[[int, int], float]] = {"steps": steps, "cosine": cosine, "constant": constant}
 
 
-def nll_rampup(period: int, periods: int) -> float:
-    """Factor of the likelihood losses: 0 in the first tenth, then up to 1 at two tenths (published recipe)."""
+def rampup(period: int, periods: int) -> float:
+    """Factor of the losses that are ramped: 0 in the first tenth, then up to 1 at two tenths (published recipe)."""
     return min(1.0, max(0.0, 10.0 * (period / periods - 0.1)))
 
 
