@@ -18,13 +18,12 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from trackertraincode.augmentation.batches import read_images, read_labels
+from trackertraincode.augmentation.batches import read_images
 from trackertraincode.augmentation.cache_files import open_caches
-from trackertraincode.augmentation.crop import crop_boxes, crop_maps, crop_squares
 from trackertraincode.augmentation.crop_cache import SIDES, Kept
 from trackertraincode.augmentation.loader import DRAWN_STEPS, EpochSampler, TrainBatches, checked, make_loader
 from trackertraincode.augmentation.presets import AugmentationOptions
-from trackertraincode.augmentation.warp import Warp, plan_warps, warp_planned
+from trackertraincode.augmentation.warp import Warp, warp_planned
 from trackertraincode.cli import run_main
 from trackertraincode.conversion.synthetic import write_faces
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
@@ -33,16 +32,13 @@ from trackertraincode.rendering.generate import Request
 from trackertraincode.sample.sample import LABELS
 from trackertraincode.workers import keep_freed_memory, start_worker
 
-ROUNDS, STEPS = 5, 10
+ROUNDS, STEPS = 5, DRAWN_STEPS  # those whose labels and maps are made at once
 
 
 def plan(batches: TrainBatches, epoch: int, step: int) -> list[tuple[bytes, Warp]]:
     """Images of one batch, and how they become crops."""
-    entries = batches.plan(epoch)[batches.part(step)]
-    geometry = batches.drawn(epoch, step).select(batches.part(step % DRAWN_STEPS)).geometry
-    boxes = crop_boxes(read_labels(batches.members, entries, None), batches.preset.roi_override)
-    maps = crop_maps(crop_squares(boxes, geometry), geometry, batches.preset.size)
-    return list(zip(read_images(batches.members, entries), plan_warps(maps)))
+    prepared = batches.prepared(epoch, step)
+    return list(zip(read_images(batches.members, prepared.entries), prepared.warps))
 
 
 class DecodeAndWarp(Dataset):
@@ -74,8 +70,7 @@ def compare(batches: TrainBatches, plain: TrainBatches) -> tuple[float, float]:
     taken = []
     for epoch in range(ROUNDS + 1):  # the first one warms up
         planned = [plan(plain, epoch, step) for step in range(STEPS)]
-        batches.plan(epoch)
-        whole = processor_time(lambda e=epoch: [checked(batches[e, step]) for step in range(STEPS)])  # type: ignore[misc]
+        whole = processor_time(lambda e=epoch: [len(checked(batches[e, step])) for step in range(STEPS)])  # type: ignore[misc]
         bare = processor_time(lambda p=planned: [warp_all(one, batches.preset.size) for one in p])  # type: ignore[misc]
         taken.append((whole, bare))
     whole, bare = 1e6 * np.median(taken[1:], axis=0) / (STEPS * batches.batchsize)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -19,7 +20,7 @@ from trackertraincode.geometry import affine2d
 from trackertraincode.geometry.boxes import box_center, box_size
 from trackertraincode.sample.images import decode
 from trackertraincode.sample.moving import move
-from trackertraincode.sample.packed import PackedBatch, pack
+from trackertraincode.sample.packed import PackedBatch, pack_values
 from trackertraincode.sample.sample import BATCH_LABELS, LABELS, Batch, Sample
 
 OPTIONS = AugmentationOptions()
@@ -59,6 +60,15 @@ def test_workers_and_repetition_change_nothing(member: Member) -> None:
     assert all(equal(a, b) for a, b in zip(first, second))
     epochs[0] = 1
     assert not equal(batches_of(loaders[1])[0], first[0])
+
+
+def test_a_step_is_the_same_whichever_were_made_before(member: Member) -> None:
+    """Labels and maps of several steps are made together."""
+    batches = train_batches(member, samples_per_epoch=8 * 40)
+    whole = {step: checked(batches[0, step]) for step in range(40)}
+    for step in (39, 33, 31, 0, 17, 3):
+        assert equal(checked(batches[0, step]), whole[step])
+        assert equal(checked(train_batches(member, samples_per_epoch=8 * 40)[0, step]), whole[step])
 
 
 def test_processes_share_a_batch(member: Member) -> None:
@@ -122,7 +132,8 @@ def test_a_batch_travels_as_two_tensors_and_keeps_its_numbers(member: Member) ->
     shared = {t.untyped_storage().data_ptr() for t in batch.labels.values()}
     assert shared == {packed.values.untyped_storage().data_ptr()}
     far = torch.tensor([2**30 + 1, 2**24 + 1])  # more than float32 could tell apart
-    again = pack(batch.image[:2], batch.select(torch.arange(2)).labels, weight=far / 3, dataset=far, row=far).unpack()
+    values = pack_values(batch.select(torch.arange(2)).labels, weight=far / 3, dataset=far, row=far)
+    again = PackedBatch(batch.image[:2], values).unpack()
     assert torch.equal(again.row, far)
     assert torch.equal(again.dataset, far)
     assert all(
@@ -206,7 +217,7 @@ def test_full_shared_memory_is_said_instead_of_waiting_for_ever(
     def full(tensor: torch.Tensor) -> torch.Tensor:
         raise RuntimeError("unable to write to file </torch_1_2_3>: No space left on device (28)")
 
-    monkeypatch.setattr(loader_module, "get_worker_info", lambda: "of a worker process")
+    monkeypatch.setattr(loader_module, "get_worker_info", lambda: SimpleNamespace(num_workers=1))
     monkeypatch.setattr(torch.Tensor, "share_memory_", full)
     with pytest.raises(WorkerError, match=r"/dev/shm\) is full.*--shm-size 2g.*--workers"):
         checked(train_batches(member)[0, 0])

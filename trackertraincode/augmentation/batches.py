@@ -1,9 +1,9 @@
 """One batch: faces of a mixture as crops and normalised labels. `draw` has all the random lines, the rest is pure.
 
-members and rows --HDF5--> JPEG bytes, labels --crop_maps--> maps --warp, move--> PackedBatch: pixels, labels in [-1, 1]
+members and rows --prepare--> maps, labels in [-1, 1] --load_batch: JPEG bytes, warp, intensities--> PackedBatch
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +21,7 @@ from trackertraincode.errors import SampleFormatError
 from trackertraincode.geometry.affine2d import compose, pixels_to_normalized
 from trackertraincode.sample.images import ImageDecodeError
 from trackertraincode.sample.moving import move
-from trackertraincode.sample.packed import PackedBatch, pack
+from trackertraincode.sample.packed import PackedBatch, pack_values
 from trackertraincode.sample.sample import BATCH_LABELS
 
 GEOMETRY, INTENSITY, EXTRA = 10, 11, 12  # what a seed is used for (datasets.mixing uses smaller numbers)
@@ -49,64 +49,71 @@ def draw(preset: Preset, count: int, seed: Sequence[int]) -> Drawn:
     return Drawn(geometry, changes, np.random.SeedSequence([*seed, EXTRA]).spawn(count) if preset.extras else None)
 
 
-def load_batch(
-    members: Sequence[Member], entries: np.ndarray, preset: Preset, drawn: Drawn, face_model: str | None,
-    caches: Sequence[CropCache] = (),
-) -> PackedBatch:  # fmt: skip
-    """entries (B, 2): member and row. Returns grey or RGB crops as pixels 0…255 and labels in [-1, 1] of the crop.
+@dataclass(frozen=True)
+class Prepared:
+    """How B faces become crops, and all numbers of them."""
 
-    caches: one for each member, or none; what isn't in there comes from the images. Crops are uint8, or float32 where
-    intensities were changed. Raises SampleFormatError naming file and row.
-    """
+    entries: np.ndarray  # (B, 2) member and row
+    maps: Tensor  # (B, 2, 3) image pixels to crop pixels
+    warps: list[Warp]  # the same for whole images
+    values: Tensor  # (B, WIDTH) as in PackedBatch: labels in [-1, 1] of the crop, of which only trained ones are there
+
+    def select(self, rows: slice) -> "Prepared":
+        """Some of the faces."""
+        return Prepared(self.entries[rows], self.maps[rows], self.warps[rows], self.values[rows])
+
+
+def prepare(
+    members: Sequence[Member], entries: np.ndarray, preset: Preset, geometry: Geometry, face_model: str | None
+) -> Prepared:
+    """entries: (B, 2) member and row. Cheaper per face the more they are. Raises SampleFormatError naming file and row."""
     labels = read_labels(members, entries, face_model)
     boxes = crop_boxes(labels, preset.roi_override)
     check_boxes(members, entries, boxes)
-    maps = crop_maps(crop_squares(boxes, drawn.geometry), drawn.geometry, preset.size)
-    kept = _kept(caches, entries, maps)
-    missing = np.array([i for i in range(len(entries)) if i not in kept], np.int64)
-    images = dict(zip(missing.tolist(), read_images(members, entries[missing])))
-    warps = dict(zip(missing.tolist(), plan_warps(maps[missing])))
+    maps = crop_maps(crop_squares(boxes, geometry), geometry, preset.size)
+    moved = move(labels, compose(pixels_to_normalized(preset.size), maps), face_model)
+    _drop_untrained(moved, members, entries)
+    dataset, row = torch.from_numpy(entries).unbind(1)
+    weight = torch.tensor([member.loss_weight for member in members])[dataset]
+    values = pack_values(moved, weight=weight, dataset=dataset, row=row)
+    return Prepared(entries, maps, plan_warps(maps), values)
 
-    def crop(i: int) -> np.ndarray:
+
+def load_batch(
+    members: Sequence[Member], prepared: Prepared, preset: Preset, drawn: Drawn, caches: Sequence[CropCache] = ()
+) -> PackedBatch:
+    """Grey or RGB crops, pixels 0…255, uint8, or float32 where intensities were changed.
+
+    caches: one for each member, or none; what isn't in there comes from the images. Raises SampleFormatError naming file
+    and row.
+    """
+    entries = prepared.entries
+    kept = _kept(caches, entries, prepared.maps)
+    missing = [i for i in range(len(entries)) if i not in kept]
+    images = dict(zip(missing, read_images(members, entries[missing])))
+    crops = np.empty((len(entries), preset.size, preset.size, *((3,) if preset.color else ())), np.uint8)
+    for i in range(len(entries)):
         if i in kept:
-            return warp_kept(*kept[i], preset.size)
+            crops[i] = warp_kept(*kept[i], preset.size)
+            continue
         try:
-            return warp_planned(images[i], warps[i], preset.size, color=preset.color)
+            crops[i] = warp_planned(images[i], prepared.warps[i], preset.size, color=preset.color)
         except ImageDecodeError as error:
             path = members[entries[i, 0]].dataset.path
             raise SampleFormatError(
                 f"{path}: data set 'images', row {entries[i, 1]} doesn't decode ({error}); convert the archive again."
             ) from error
-
-    moved = move(labels, compose(pixels_to_normalized(preset.size), maps), face_model)
-    return make_packed(members, entries, crop, moved, preset, drawn)
-
-
-def make_packed(
-    members: Sequence[Member], entries: np.ndarray, crop: Callable[[int], np.ndarray], moved: dict[str, Tensor],
-    preset: Preset, drawn: Drawn,
-) -> PackedBatch:  # fmt: skip
-    """crop: number -> (S, S[, 3]) uint8; moved: labels (B, ...) in [-1, 1] of the crops, of which only trained ones stay."""
-    crops = np.empty((len(entries), preset.size, preset.size, *((3,) if preset.color else ())), np.uint8)
-    for i in range(len(entries)):
-        crops[i] = crop(i)
-        if drawn.extras is not None:
-            crops[i] = apply_extras(crops[i], preset.extras, np.random.default_rng(drawn.extras[i]))
-    intensity, changes = None, drawn.changes
+    if drawn.extras is not None:
+        for crop, seed in zip(crops, drawn.extras):
+            crop[:] = apply_extras(crop, preset.extras, np.random.default_rng(seed))
+    values, changes = prepared.values.clone(), drawn.changes  # others are made of the same memory
     if changes is not None and preset.deferred:
-        intensity = torch.from_numpy(np.concatenate([tabled(crops, changes), changes.noise_std[:, None]], axis=1))
+        intensity = np.concatenate([tabled(crops, changes), changes.noise_std[:, None]], axis=1)
+        values = torch.cat([values, torch.from_numpy(intensity)], dim=1)
     elif changes is not None:
         crops = change_images(crops, changes)
-    _drop_untrained(moved, members, entries)
-    pixels, index = torch.from_numpy(crops), torch.from_numpy(entries)
-    return pack(
-        pixels.permute(0, 3, 1, 2).contiguous() if preset.color else pixels[:, None],
-        moved,
-        weight=torch.tensor([member.loss_weight for member in members])[index[:, 0]],
-        dataset=index[:, 0],
-        row=index[:, 1],
-        intensity=intensity,
-    )
+    pixels = torch.from_numpy(crops)
+    return PackedBatch(pixels.permute(0, 3, 1, 2).contiguous() if preset.color else pixels[:, None], values)
 
 
 def _kept(caches: Sequence[CropCache], entries: np.ndarray, maps: Tensor) -> dict[int, tuple[np.ndarray, Warp]]:

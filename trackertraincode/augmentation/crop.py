@@ -30,7 +30,7 @@ class Geometry:
     quarter_turns: Tensor  # (B,) -1, 0 or 1
     looseness: Tensor | None = None  # (B,) 6DRepNet's k
 
-    def select(self, rows: slice) -> "Geometry":
+    def select(self, rows: slice | np.ndarray) -> "Geometry":
         """Some of the B crops."""
         return replace(self, **{name: value[rows] for name, value in vars(self).items() if value is not None})
 

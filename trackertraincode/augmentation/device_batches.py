@@ -2,7 +2,7 @@
 
     epoch_plan, draw (host, many steps at once) --> DeviceFaces.batch: gather, warp, tables, noise, labels --> Batch
 
-The same rows, maps and tables as `load_batch` with the same seed; noise is another draw. Nothing here waits for the device.
+The same rows, maps and tables as of loaders with the same seed; noise is another draw. Nothing here waits for the device.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trackertraincode.augmentation.batches import Drawn, load_batch, read_labels, untrained
+from trackertraincode.augmentation.batches import Drawn, load_batch, prepare, read_labels, untrained
 from trackertraincode.augmentation.crop import Geometry, centered_geometry, crop_boxes, crop_maps, crop_squares
 from trackertraincode.augmentation.crop_cache import HALVED_BELOW, CropCache, kept_maps
 from trackertraincode.augmentation.intensity import apply_tables, tabled_on_device
@@ -169,8 +169,9 @@ def _check_kept(members: Sequence[Member], caches: Sequence[CropCache], entries:
     for index, (member, cache) in enumerate(zip(members, caches)):
         missing = member.rows[~cache.has(member.rows)]
         if len(missing):
-            drawn = Drawn(centered_geometry(1, preset.factor))
-            load_batch(members, np.array([[index, missing[0]]]), preset, drawn, None)  # says what is wrong with it
+            geometry = centered_geometry(1, preset.factor)
+            prepared = prepare(members, np.array([[index, missing[0]]]), preset, geometry, None)
+            load_batch(members, prepared, preset, Drawn(geometry))  # says what is wrong with it
             raise SampleFormatError(
                 f"{member.dataset.path}: row {missing[0]} shows too little of a face to be kept; take such rows out with "
                 "scripts/dsfilter.py, or train with --cache disk."

@@ -1,6 +1,6 @@
 """Whole batches made in worker processes, each a pure function of seed, epoch and step.
 
-(epoch, step) --epoch_plan--> members and rows --load_batch--> PackedBatch
+(epoch, step) --epoch_plan--> members and rows --prepare, some steps at once--> maps, labels --load_batch--> PackedBatch
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
-from trackertraincode.augmentation.batches import Drawn, draw, load_batch
+from trackertraincode.augmentation.batches import Drawn, Prepared, draw, load_batch, prepare
 from trackertraincode.augmentation.crop import centered_geometry
 from trackertraincode.augmentation.crop_cache import CropCache
 from trackertraincode.augmentation.presets import Preset
@@ -21,6 +21,7 @@ from trackertraincode.sample.packed import PackedBatch
 from trackertraincode.workers import start_worker
 
 DRAWN_STEPS = 32  # whose random numbers are drawn at once
+PREPARED_ROWS = 2048  # at most, at once
 
 T = TypeVar("T")
 Place = tuple[int, int]  # epoch and step
@@ -82,6 +83,7 @@ class TrainBatches(Dataset):
         self._part = slice(rank * share, (rank + 1) * share)
         self._planned: tuple[int, np.ndarray] | None = None  # an epoch and its plan
         self._drawn: tuple[Place, Drawn] | None = None  # an epoch, a block of its steps, and their random numbers
+        self._prepared: dict[Place, Prepared] = {}
 
     def __len__(self) -> int:
         """Steps per epoch."""
@@ -90,11 +92,23 @@ class TrainBatches(Dataset):
     @errors_as_values
     def __getitem__(self, place: Place) -> PackedBatch:
         epoch, step = place
-        entries, drawn = (
-            self.plan(epoch)[self.part(step)],
-            self.drawn(epoch, step).select(self.part(step % DRAWN_STEPS)),
-        )
-        return load_batch(self.members, entries, self.preset, drawn, self.face_model, self._caches)
+        drawn = self.drawn(epoch, step).select(self.part(step % DRAWN_STEPS))
+        return load_batch(self.members, self.prepared(epoch, step), self.preset, drawn, self._caches)
+
+    def prepared(self, epoch: int, step: int) -> Prepared:
+        """What this process's samples of a step are; made with those of the next steps that this worker is asked for."""
+        if (epoch, step) not in self._prepared:
+            worker = get_worker_info()
+            last = min(len(self), step // DRAWN_STEPS * DRAWN_STEPS + DRAWN_STEPS)
+            steps = range(step, last, worker.num_workers if worker else 1)
+            share = self._part.stop - self._part.start
+            steps = steps[: max(1, PREPARED_ROWS // share)]
+            plan, drawn = self.plan(epoch), self.drawn(epoch, step)
+            entries = np.concatenate([plan[self.part(s)] for s in steps])
+            places = np.concatenate([np.r_[self.part(s % DRAWN_STEPS)] for s in steps])
+            made = prepare(self.members, entries, self.preset, drawn.geometry.select(places), self.face_model)
+            self._prepared = {(epoch, s): made.select(slice(k * share, (k + 1) * share)) for k, s in enumerate(steps)}
+        return self._prepared[epoch, step]
 
     def part(self, step: int) -> slice:
         """Which of the samples of step 0, 1, … are this process's."""
@@ -132,8 +146,9 @@ class ValidationBatches(Dataset):
     @errors_as_values
     def __getitem__(self, index: int) -> PackedBatch:
         entries = self._batches[index]
-        drawn = Drawn(centered_geometry(len(entries), self.preset.factor))
-        return load_batch(self.members, entries, self.preset, drawn, self.face_model)
+        geometry = centered_geometry(len(entries), self.preset.factor)
+        prepared = prepare(self.members, entries, self.preset, geometry, self.face_model)
+        return load_batch(self.members, prepared, self.preset, Drawn(geometry))
 
 
 class EpochSampler(Sampler):

@@ -22,7 +22,6 @@ REFERENCE = np.dtype([("length", "<u4"), ("address", "<u8"), ("index", "<u4")])
 COLLECTION, OBJECT = struct.Struct("<4sB3xQ"), struct.Struct("<HH4xQ")  # signature, version, bytes; index, uses, bytes
 ATTRIBUTE, CONTINUATION = 12, 16  # kinds of messages of an object's header
 BLOCK = 4096  # bytes of most collections
-ALONE = COLLECTION.size + 2 * OBJECT.size + 8  # bytes of a collection besides its only object
 
 
 class Unread(ValueError):
@@ -57,12 +56,16 @@ def _compare(claimed: int, stored: int) -> None:
         raise ValueError(f"{claimed:,} bytes are claimed where {stored:,} are stored")
 
 
-def _start(file: BinaryIO, size: int, place: int, count: int = BLOCK) -> bytes:
-    return _read(file, size, place, min(count, size - place))
+def _start(file: BinaryIO, size: int, place: int) -> bytes:
+    return _read(file, size, place, min(BLOCK, size - place))
 
 
-def _objects_in_collection(file: BinaryIO, size: int, place: int, start: bytes) -> dict[int, tuple[int, int]]:
+def _objects_in_collection(
+    file: BinaryIO, size: int, place: int, start: bytes | memoryview
+) -> dict[int, tuple[int, int]]:
     """First byte and bytes of its objects by index. start: the first bytes of the collection, to read less often."""
+    if len(start) < COLLECTION.size:
+        raise ValueError(f"no whole heap at byte {place:,}")
     signature, version, length = COLLECTION.unpack_from(start)
     if signature != b"GCOL" or version != 1 or place + length > size:
         raise ValueError(f"no whole heap at byte {place:,}")
@@ -83,20 +86,20 @@ def _objects_in_collection(file: BinaryIO, size: int, place: int, start: bytes) 
     return objects
 
 
-def read_objects(file: BinaryIO, size: int, references: np.ndarray) -> list[bytes]:
-    """What (n,) REFERENCE refer to, whose lengths count bytes, in their order; read in the order of the file."""
+def read_objects(file: BinaryIO, pages: np.ndarray, references: np.ndarray) -> list[bytes]:
+    """What (n,) REFERENCE refer to, whose lengths count bytes, in their order; read in the order of the file.
+
+    pages: all bytes of the file, mapped, in which collections are looked at; the map isn't read ahead, objects are.
+    """
     result = [b""] * len(references)
-    wanted = references.tolist()
+    wanted, size = references.tolist(), len(pages)
     for number in np.argsort(references["address"], kind="stable").tolist():
         length, address, index = wanted[number]
         if not address:
             continue  # nothing was stored
-        start = _start(file, size, address, max(BLOCK, length + ALONE))
-        place, count = _objects_in_collection(file, size, address, start).get(index, (0, 0))
+        place, count = _objects_in_collection(file, size, address, pages.data[address:]).get(index, (0, 0))
         _compare(length, count)
-        inside = place - address
-        whole = inside + count <= len(start)
-        result[number] = start[inside : inside + count] if whole else _read(file, size, place, count)
+        result[number] = _read(file, size, place, count)
     return result
 
 

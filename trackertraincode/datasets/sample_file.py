@@ -261,7 +261,7 @@ class SampleFile:
         if references is None:
             return dshdf5.read_images(self.path, self._datasets[attribute], rows)
         wanted = np.asarray(rows, dtype=np.int64)
-        return dshdf5.read_stored_images(self.path, self.name(attribute), self._raw, references, wanted)
+        return dshdf5.read_stored_images(self.path, self.name(attribute), self._raw, self._bytes, references, wanted)
 
 
 def bad_quaternions(values: np.ndarray) -> np.ndarray:

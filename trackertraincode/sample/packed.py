@@ -1,6 +1,6 @@
 """A batch as the two tensors that travel from loaders to devices: crops, and all numbers of a face in one row.
 
-labels (B, ...) by name --pack--> PackedBatch(image, values) --.to(device)--> --unpack--> Batch, whose labels are views
+labels (B, ...) by name --pack_values--> PackedBatch(image, values) --.to(device)--> --unpack--> Batch, whose labels are views
 """
 
 from collections.abc import Mapping
@@ -45,18 +45,12 @@ class PackedBatch(NamedTuple):
         )
 
 
-def pack(
-    image: Tensor, labels: Mapping[str, Tensor], *, weight: Tensor, dataset: Tensor, row: Tensor,
-    intensity: Tensor | None = None,
-) -> PackedBatch:  # fmt: skip
-    """labels: all of BATCH_LABELS, (B, ...); weight, dataset, row: (B,). intensity: (B, INTENSITY_WIDTH), as in Batch."""
-    count = len(image)
-    values = image.new_empty((count, WIDTH + (0 if intensity is None else INTENSITY_WIDTH)), dtype=torch.float32)
+def pack_values(labels: Mapping[str, Tensor], *, weight: Tensor, dataset: Tensor, row: Tensor) -> Tensor:
+    """labels: all of BATCH_LABELS, (B, ...); weight, dataset, row: (B,) -> (B, WIDTH)."""
+    values = torch.empty(len(weight), WIDTH)
     for name, columns in COLUMNS.items():
-        values[:, columns] = labels[name].reshape(count, -1)
+        values[:, columns] = labels[name].reshape(len(weight), -1)
     values[:, WEIGHT] = weight
     values[:, DATASET].view(torch.int32).copy_(dataset)
     values[:, ROW].view(torch.int32).copy_(row)
-    if intensity is not None:
-        values[:, WIDTH:] = intensity
-    return PackedBatch(image, values)
+    return values
