@@ -96,8 +96,8 @@ def test_fits_move_with_the_image(fitter: LandmarkFitter, heads: Heads) -> None:
     angle = torch.tensor(0.7, dtype=torch.float64)
     turn = torch.tensor([[angle.cos(), -angle.sin()], [angle.sin(), angle.cos()]])
     moved = fitter.fit(3.0 * points @ turn.T + 5.0)
-    assert torch.allclose(quat_geodesic_angle(moved.rotation, quat_multiply(in_plane_quat(angle), fit.rotation)),
-                          torch.zeros(9, dtype=torch.float64), atol=1e-5)  # fmt: skip
+    expected = quat_multiply(in_plane_quat(angle.cos(), angle.sin()), fit.rotation)
+    assert torch.allclose(quat_geodesic_angle(moved.rotation, expected), torch.zeros(9, dtype=torch.float64), atol=1e-5)
     assert torch.allclose(moved.head[:, :2], 3.0 * fit.head[:, :2] @ turn.T + 5.0, atol=1e-3)
     assert torch.allclose(moved.head[:, 2], 3.0 * fit.head[:, 2], rtol=1e-5)
     assert torch.allclose(moved.residual, fit.residual, atol=1e-5)

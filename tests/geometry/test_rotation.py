@@ -115,6 +115,13 @@ def test_zero_vectors_have_finite_results_and_gradients() -> None:
     assert torch.isfinite(torch.autograd.grad(R.sum() + q.sum(), x)[0]).all()
 
 
+def test_turns_in_the_image_plane_equal_scipy() -> None:
+    angles = torch.cat([torch.linspace(-math.pi, math.pi, 41), torch.tensor([1e-6, -1e-6, 3.1415])]).double()
+    turns = rot.in_plane_quat(3 * angles.cos(), 3 * angles.sin())
+    assert same_rotation(turns, torch.from_numpy(Rotation.from_euler("z", angles.numpy()[:, None]).as_quat()))
+    assert torch.equal(rot.in_plane_quat(torch.tensor(-1.0), torch.tensor(0.0)), torch.tensor([0.0, 0, 1, 0]))
+
+
 def test_mean_rotation_is_the_centre_of_symmetric_turns() -> None:
     center = rot.quat_to_matrix(QUATS[0])
     v = torch.randn(20, 3, dtype=torch.float64) * 0.3

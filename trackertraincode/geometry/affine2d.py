@@ -112,7 +112,7 @@ def move_rotation(affine: Tensor, quat: Tensor) -> Tensor:
     sign = torch.where(mirrored, -1.0, 1.0).to(linear.dtype)
     cosine = sign * linear[..., 0, 0] + linear[..., 1, 1]
     sine = sign * linear[..., 1, 0] - linear[..., 0, 1]
-    return quat_multiply(in_plane_quat(torch.atan2(sine, cosine)), quat * flip)
+    return quat_multiply(in_plane_quat(cosine, sine), quat * flip)
 
 
 def mirrors(affine: Tensor) -> Tensor:

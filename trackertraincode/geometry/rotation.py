@@ -165,10 +165,19 @@ def random_quats(count: int, generator: torch.Generator | None = None) -> Tensor
     return quat_normalize(torch.randn(count, 4, generator=generator))
 
 
-def in_plane_quat(angle: Tensor) -> Tensor:
-    """(...,) radians about the viewing axis -> (..., 4). Positive turns image x towards image y: clockwise as seen."""
-    zero = torch.zeros_like(angle)
-    return torch.stack([zero, zero, torch.sin(angle / 2), torch.cos(angle / 2)], dim=-1)
+def in_plane_quat(cosine: Tensor, sine: Tensor) -> Tensor:
+    """Turn about the viewing axis -> (..., 4). Positive turns image x towards image y: clockwise as seen.
+
+    cosine, sine: (...,) of the angle; they may have a factor in common. No arc tangent of them: torch's differs in the last
+    bit with the place of an element in its tensor.
+    """
+    length = torch.sqrt(cosine * cosine + sine * sine)
+    cosine, sine = cosine / length, sine / length
+    larger = torch.sqrt((1.0 + cosine.abs()) / 2.0)
+    smaller = sine.abs() / (2.0 * larger)
+    ahead = cosine >= 0
+    z, zero = torch.where(ahead, smaller, larger), torch.zeros_like(cosine)
+    return torch.stack([zero, zero, torch.where(sine < 0, -z, z), torch.where(ahead, larger, smaller)], dim=-1)
 
 
 def _safe_norm(v: Tensor) -> Tensor:
