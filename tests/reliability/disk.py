@@ -3,8 +3,8 @@
 python tests/reliability/disk.py [CASE ...] --folder FOLDER --sizes 300000 1000000 3000000 30% 70% 95%
 python tests/reliability/disk.py [CASE ...] --folder FOLDER --ulimit      limits the sizes of files instead; needs no root
 
-Sizes are bytes, or shares of what the command writes. Prints a row per command, and exits with 1 unless all is zero.
-Needs Linux, and root or user namespaces for the disks, which are mounted where nobody else sees them.
+Sizes are bytes, or shares of what the command writes. Prints a row per command, and exits with 1 unless all but the first
+column is zero. Needs Linux, and root or user namespaces for the disks, which are mounted where nobody else sees them.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from cases import CASES, Program, final, make_inputs, not_whole, print_table, temporary
+from cases import CASES, Program, Table, final, make_inputs, not_whole, temporary
 from reference import Reference, empty, reference
 
 SIZES = ("300000", "1000000", "3000000", "30%", "70%", "95%")
@@ -37,17 +37,19 @@ def main() -> None:
         os.execvpe("unshare", [*alone, sys.executable, *sys.argv], os.environ | {INSIDE: "1"})
     names = options.cases or list(CASES)
     make_inputs(options.folder / "in", names)
-    rows, details = {}, []
+    table, details = Table(COLUMNS), []
     for name in names:
-        rows[name] = dict.fromkeys(COLUMNS, 0)
+        counts = dict.fromkeys(COLUMNS, 0)
         undisturbed = reference(name, options.folder)
         sizes = {size_of(text, undisturbed.bytes): text for text in options.sizes}  # each once
         for size, text in sorted(sizes.items()):
             for column, what in try_once(name, size, options.folder, undisturbed, limit_files=options.ulimit):
-                rows[name][column] += 1
+                counts[column] += 1
                 details += [f"{name}, {text} ({size} bytes): {column}: {what}"] if what else []
                 print(details[-1] if what else ".", file=sys.stderr, flush=True)
-    print_table(rows, details)
+        table.add(name, counts)
+    table.end()
+    print(*details, sep="\n")
     sys.exit(1 if details else 0)
 
 
