@@ -1,4 +1,5 @@
 import errno
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -185,3 +186,15 @@ def test_an_error_of_moving_a_file_here_names_what_the_user_knows(tmp_path: Path
         move()
     assert full.value.filename == str(tmp_path / "a.ckpt")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_of_a_worker_process_names_the_file(tmp_path: Path) -> None:
+    """HDF5's errors have one argument, beside which nothing that is added comes out of a pickle."""
+
+    def write() -> None:
+        with whole_file(tmp_path / "a.h5"):
+            raise OSError("Can't write data (errno = 28, error message = 'No space left on device')")
+
+    with pytest.raises(OSError, match="No space left on device") as full:
+        write()
+    assert pickle.loads(pickle.dumps(full.value)).filename == str(tmp_path / "a.h5")

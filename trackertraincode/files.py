@@ -201,7 +201,8 @@ def _naming(path: Path, temporary: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.filename is None or str(temporary) in (error.filename, error.filename2):
-            error.filename, error.filename2 = str(path), None
+            # a new one, since a name that was added to HDF5's errors doesn't come with them from a worker process
+            raise OSError(error.errno or errno.EIO, error.strerror or str(error), str(path)) from error
         raise
     except RuntimeError as error:  # torch says no more than that it couldn't write
         if shutil.disk_usage(temporary.parent).free < ALMOST_FULL:

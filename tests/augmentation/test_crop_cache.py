@@ -1,6 +1,8 @@
 """Kept crops give nearly the same batches; stale, damaged and unfinished files are made anew."""
 
+import json
 import pickle
+import zlib
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
@@ -140,7 +142,25 @@ def test_a_damaged_one_is_made_anew(member: Member, damage: str) -> None:
     }  # fmt: skip
     file.unlink()
     file.write_bytes(changed[damage])
-    assert open_cache(file, header) is None
+    assert open_cache(file, header, 24) is None
+    caches_of(member)
+    assert file.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("offset", -1), ("offset", 1 << 62), ("size", 1 << 30), ("size", 1), ("corner", np.nan)]
+)
+def test_one_whose_crops_lie_elsewhere_is_made_anew(member: Member, field: str, value: float) -> None:
+    """As a stranger could make it, who brings it beside the data."""
+    (cache,) = caches_of(member)
+    file, header = cache_file(member.dataset.path, Kept.of(SMOOTH, "full"), None)
+    content, end = file.read_bytes(), len(cache.blob)
+    table, text = cache.table.copy(), json.dumps(header).encode()
+    table[field][3] = value
+    tail = table.tobytes() + text
+    seal = np.array((end, end + table.nbytes, zlib.crc32(tail), cache_files.MAGIC), cache_files.SEAL)
+    file.unlink()
+    file.write_bytes(content[:end] + tail + seal.tobytes())
     caches_of(member)
     assert file.read_bytes() == content
 

@@ -5,6 +5,7 @@ import json
 import os
 import runpy
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -95,6 +96,19 @@ def test_nothing_outside_of_the_folder_is_served(path: str, page: Path) -> None:
         assert response.status == 404
         assert b"secret" not in body.replace(b"secret.txt", b"")
         assert get(server, "/", "POST")[0].status == 501
+
+
+@pytest.mark.parametrize(
+    ("request_line", "status"),
+    [("GET http://[/ HTTP/1.1", 400), (f"GET /{'x' * 70_000} HTTP/1.1", 414), ("GET / HTTP/9.9", 505),
+     (f"GET / HTTP/1.1\r\nX: {'y' * 70_000}", 431), ("BREW / HTTP/1.1", 501)],
+)  # fmt: skip
+def test_what_no_browser_asks_is_refused(request_line: str, status: int, page: Path) -> None:
+    with serving(open_server("127.0.0.1", None, page_files(page, []))) as server:
+        with socket.create_connection(server.server_address[:2], timeout=10) as connection:
+            connection.sendall(f"{request_line}\r\nConnection: close\r\n\r\n".encode())
+            assert f" {status} ".encode() in connection.recv(200)
+        assert get(server, "/page.js")[1] == b"1"
 
 
 def test_headers_keep_everything_on_this_machine(page: Path) -> None:

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from trackertraincode.augmentation.batches import read_labels
 from trackertraincode.augmentation.crop import crop_boxes
-from trackertraincode.augmentation.crop_cache import ENTRY, CropCache, Kept, keep, map_blob
+from trackertraincode.augmentation.crop_cache import ENTRY, SMALLEST, CropCache, Kept, keep, map_blob
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.datasets.mixing import Member
 from trackertraincode.errors import SampleFormatError, UserError
@@ -43,12 +43,12 @@ def open_caches(
     Raises UserError where a file can't be written.
     """
     known: dict[Path, CropCache] = {}
-    for path in dict.fromkeys(member.dataset.path for member in members):
+    for path, rows in {member.dataset.path: len(member.dataset) for member in members}.items():
         file, header = cache_file(path, kept, folder)
-        found = open_cache(file, header)
+        found = open_cache(file, header, rows)
         while found is None:
             _build_or_wait(path, kept, file, header, workers)
-            found = open_cache(file, header)
+            found = open_cache(file, header, rows)
         known[path] = in_memory(found) if ram else found
     return [known[member.dataset.path] for member in members]
 
@@ -62,8 +62,8 @@ def cache_file(path: Path, kept: Kept, folder: Path | None) -> tuple[Path, dict[
     return (folder or path.parent / "crops") / f"{name}-{key}.crops", asdict(kept) | {"files": files}
 
 
-def open_cache(file: Path, header: dict[str, Any]) -> CropCache | None:
-    """None where there is no such file, or one that is damaged or was made of something else."""
+def open_cache(file: Path, header: dict[str, Any], rows: int) -> CropCache | None:
+    """None where there is no such file, or one that is damaged or was made of something else. rows: of the data set."""
     if not file.is_file() or file.stat().st_size < SEAL.itemsize:
         return None
     data = np.asarray(np.memmap(file, np.uint8, "r"))
@@ -72,13 +72,29 @@ def open_cache(file: Path, header: dict[str, Any]) -> CropCache | None:
     if (
         seal["magic"] != MAGIC
         or not 0 <= table <= text <= end
+        or text - table != rows * ENTRY.itemsize
         or zlib.crc32(data[table:end].tobytes()) != seal["checksum"]
+        or data[text:end].tobytes() != _encoded(header)
     ):
         return None
-    if json.loads(data[text:end].tobytes()) != header:
-        return None
     entries = np.frombuffer(data[table:text].tobytes(), ENTRY)
+    if not _lie_within(entries, table, header["color"]):
+        return None
     return CropCache(map_blob(file, table), entries, color=header["color"], file=file)
+
+
+def _encoded(header: dict[str, Any]) -> bytes:
+    return json.dumps(header).encode()
+
+
+def _lie_within(entries: np.ndarray, size: int, color: bool) -> bool:
+    """Whether entries (n,) ENTRY can be those of crops in (size,) bytes."""
+    offset, edges = entries["offset"], entries["size"].astype(np.int64)
+    length = edges.prod(axis=1) * (3 if color else 1)  # edges are below 2^31
+    numbers = np.concatenate([entries["scale"], entries["corner"]], axis=1)
+    possible = (edges >= SMALLEST).all(axis=1) | (edges == 0).all(axis=1)
+    inside = (offset >= 0) & (length <= size) & (offset <= size - length)
+    return bool((possible & inside & np.isfinite(numbers).all(axis=1)).all())
 
 
 def in_memory(cache: CropCache) -> CropCache:
@@ -110,7 +126,7 @@ def build(path: Path, kept: Kept, file: Path, header: dict[str, Any], workers: i
                 output.write(crops)
                 end += len(crops)
                 bar.update(len(rows))
-        tail = table.tobytes() + json.dumps(header).encode()
+        tail = table.tobytes() + _encoded(header)
         output.write(tail)
         output.write(np.array((end, end + table.nbytes, zlib.crc32(tail), MAGIC), SEAL).tobytes())
     _opened.cache_clear()  # of this process, where it has no workers
