@@ -19,7 +19,7 @@ import numpy as np
 from distributed import Client, LocalCluster
 from tabulate import tabulate
 
-from trackertraincode.cluster import Cluster
+from trackertraincode.cluster.client import Cluster
 from trackertraincode.conversion.run import MOST_TASKS
 from trackertraincode.conversion.synthetic import write_faces
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset, PoseWriter

@@ -1,9 +1,14 @@
 """Work by the workers of a dask scheduler: the same results, and one line for what can go wrong."""
 
+import asyncio
 import errno
 import os
+import re
+import shutil
 import socket
+import subprocess
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from operator import neg
 from pathlib import Path
 from typing import Any
@@ -13,12 +18,16 @@ import pytest
 import torch
 
 pytest.importorskip("distributed")
-from distributed import LocalCluster
+import dask
+from distributed import Client, LocalCluster
+from distributed.core import Status
+from distributed.scheduler import KilledWorker, WorkerState
+from distributed.security import Security
 
 from conftest import run_script
-from trackertraincode import cluster
 from trackertraincode.cli import describe
-from trackertraincode.cluster import Cluster
+from trackertraincode.cluster import client, worker
+from trackertraincode.cluster.client import Cluster
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset, PoseWriter
 from trackertraincode.errors import ConfigError, UserError, WorkerError
 from trackertraincode.evaluation.crops import BATCH, EvaluationCrops, iter_crops
@@ -27,15 +36,9 @@ from trackertraincode.sample.sample import Sample
 from trackertraincode.workers import map_in_order
 
 
-def start() -> LocalCluster:
-    return LocalCluster(
-        n_workers=2,
-        threads_per_worker=1,
-        processes=False,
-        protocol="tcp",
-        host="127.0.0.1",
-        dashboard_address="127.0.0.1:0",
-    )
+def start(**changes: Any) -> LocalCluster:
+    options = {"n_workers": 2, "threads_per_worker": 1, "processes": False, "protocol": "tcp", "host": "127.0.0.1"}
+    return LocalCluster(**(options | changes), dashboard_address="127.0.0.1:0")
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +92,7 @@ def use(address: str, *sees: Path, items: Any = (1,)) -> str:
 
 
 def test_an_address_where_no_scheduler_answers_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster, "ANSWERS", 0.3)
+    monkeypatch.setattr(client, "ANSWERS", 0.3)
     assert "tcp://127.0.0.1:1: no dask scheduler answers there" in use("tcp://127.0.0.1:1")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         assert "no dask scheduler answers there" in use(f"tcp://127.0.0.1:{silent.getsockname()[1]}")
@@ -98,26 +101,35 @@ def test_an_address_where_no_scheduler_answers_is_one_line(tmp_path: Path, monke
     assert "isn't a file of `dask scheduler --scheduler-file`" in use(str(tmp_path / "letter.txt"))
 
 
+@pytest.mark.parametrize("who", ["scheduler", "worker"])
 @pytest.mark.parametrize(
-    ("found", "line"),
+    ("probe", "line"),
     [
         ("__import__('no_such_package')", r": can't use trackertraincode .*No module named 'no_such_package'"),
         ("(('Python', '2.7'),)", r": has Python 2\.7, this program 3\.\d+\.\d+; install the same versions there\."),
     ],
 )
-def test_workers_without_the_package_or_of_other_versions_are_named(
-    scheduler: str, found: str, line: str, monkeypatch: pytest.MonkeyPatch
+def test_who_lacks_the_package_or_has_other_versions_is_named(
+    scheduler: str, who: str, probe: str, line: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cluster, "_PROBE", found)
-    monkeypatch.setattr(cluster, "_versions", lambda: (("Python", cluster.platform.python_version()),))
-    with pytest.raises(WorkerError, match=r"worker tcp://127\.0\.0\.1:\d+" + line):
+    """Schedulers unpickle tasks, too."""
+    here = (("Python", worker.platform.python_version()),)
+    ask = client._probed
+
+    async def probed(asked: Client, name: str | None) -> Any:
+        monkeypatch.setattr(client, "_PROBE", probe if (who == "worker") == (name is not None) else repr(here))
+        return await ask(asked, name)
+
+    monkeypatch.setattr(client, "_probed", probed)
+    monkeypatch.setattr(client, "versions", lambda: here)
+    with pytest.raises(WorkerError, match=rf"{who} tcp://127\.0\.0\.1:\d+{line}"):
         list(map_in_order(neg, [1], Cluster(scheduler)))
 
 
 def test_a_file_that_a_worker_does_not_see_is_named(
     scheduler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cluster, "APPEARS", 0)
+    monkeypatch.setattr(worker, "APPEARS", 0)
 
     def after(action: Any) -> Iterator[int]:
         """What this process sees is known when the first item is asked for."""
@@ -131,20 +143,94 @@ def test_a_file_that_a_worker_does_not_see_is_named(
     assert f"{archive} isn't there" in use(scheduler, archive, items=after(archive.unlink))
 
 
-def fill(number: int) -> None:
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), f"/scratch/{number}")
+def fail(error: OSError) -> None:
+    raise error
 
 
-def test_a_full_disk_of_a_worker_is_one_line(scheduler: str) -> None:
-    with pytest.raises(OSError, match="No space") as raised:
-        list(map_in_order(fill, [7], Cluster(scheduler)))
-    assert describe(raised.value)[1].startswith("error: /scratch/7: the disk is full")
+FULL = errno.ENOSPC, os.strerror(errno.ENOSPC)
+
+
+@pytest.mark.parametrize(
+    ("error", "file", "what"),
+    [
+        (OSError(*FULL, "/scratch/7"), "/scratch/7", "the disk is full; free some space"),
+        (OSError(*FULL), "a file", "the disk is full; free some space"),
+        (OSError("Can't write data (No space left on device)"), "a file", "the disk is full; free some space"),
+        (PermissionError(errno.EACCES, "x", "/home/you"), "/home/you", "not permitted to read or write here"),
+    ],
+    ids=str,
+)
+def test_a_disk_that_fails_is_named_with_its_worker(scheduler: str, error: OSError, file: str, what: str) -> None:
+    with pytest.raises(OSError, match="on worker") as raised:
+        list(map_in_order(fail, [error], Cluster(scheduler)))
+    line = rf"error: {file} on worker tcp://127\.0\.0\.1:\d+ on {re.escape(socket.gethostname())}: {what}"
+    assert re.match(line, describe(raised.value)[1])
+
+
+def die(number: int) -> None:
+    raise KilledWorker("task", WorkerState(address=f"tcp://10.0.0.1:{number}", **STATE), 3)
+
+
+STATE: dict[str, Any] = {"status": Status.running, "pid": 1, "name": "w", "memory_limit": 1, "local_directory": "",
+                         "nanny": "", "server_id": "x", "scheduler": None}  # fmt: skip
+
+
+def test_workers_that_die_at_one_task_are_one_line(scheduler: str) -> None:
+    with pytest.raises(WorkerError, match=r"died 4 times at the same task, the last at tcp://10\.0\.0\.1:7.* --resume"):
+        list(map_in_order(die, [7], Cluster(scheduler)))
+
+
+def test_a_worker_that_does_not_answer_is_named(scheduler: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its connection stands, as that of a process that is stopped does."""
+    monkeypatch.setattr(client, "COMES", 0.5)
+
+    ask = client._probed
+
+    async def probed(asked: Client, name: str | None) -> Any:
+        return await (asyncio.Event().wait() if name else ask(asked, name))
+
+    monkeypatch.setattr(client, "_probed", probed)
+    assert re.search(r"worker tcp://127\.0\.0\.1:\d+: hasn't answered for 0\.5 seconds; end it", use(scheduler))
+
+
+def test_the_address_of_a_worker_is_not_that_of_a_scheduler(scheduler: str) -> None:
+    with Client(scheduler, set_as_default=False) as asked:
+        address = next(iter(asked.nthreads()))
+    assert f"{address}: no dask scheduler answers there (but a Worker)" in use(address)
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes a certificate with openssl")
+def test_a_scheduler_with_certificates(tmp_path: Path) -> None:
+    """As dask's own configuration says; others aren't let in."""
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    words = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
+    command = ["openssl", *words.split(), "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(command, check=True, capture_output=True)
+    tls = "distributed.comm.tls."
+    files = {f"{tls}{role}.{name}": str(file) for role in ("client", "scheduler", "worker")
+             for name, file in (("cert", certificate), ("key", key))}  # fmt: skip
+    with (
+        dask.config.set({tls + "ca-file": str(certificate), **files}),
+        start(protocol="tls", security=Security()) as local,
+    ):
+        assert local.scheduler_address.startswith("tls://")
+        assert list(map_in_order(neg, [1], Cluster(local.scheduler_address))) == [-1]
+        with dask.config.set({f"{tls}ca-file": None, f"{tls}client.cert": None, f"{tls}client.key": None}):
+            assert "TLS configuration" in use(local.scheduler_address)
+
+
+def test_times_of_one_file_may_differ_by_the_units_of_file_systems(tmp_path: Path) -> None:
+    archive = tmp_path / "a.zip"
+    archive.write_bytes(b"1")
+    here = worker.Stamp.of(archive)
+    assert here.is_like(replace(here, time=float(int(here.time))))
+    assert not here.is_like(replace(here, time=here.time + 60))
 
 
 def test_a_scheduler_that_is_lost_is_one_line(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(cluster, "ANSWERS", 2)
+    monkeypatch.setattr(client, "ANSWERS", 2)
     local = start()
 
     def items() -> Iterator[int]:
@@ -159,14 +245,12 @@ def test_a_scheduler_that_is_lost_is_one_line(
 
 
 def test_without_workers_nothing_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster, "COMES", 0.1)
-    with LocalCluster(
-        n_workers=0, processes=False, protocol="tcp", host="127.0.0.1", dashboard_address="127.0.0.1:0"
-    ) as local:
+    monkeypatch.setattr(client, "COMES", 0.1)
+    with start(n_workers=0) as local:
         assert "has no workers; start some with `dask worker" in use(local.scheduler_address)
 
 
 def test_the_extra_is_named_where_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(cluster.sys.modules, "distributed", None)
+    monkeypatch.setitem(client.sys.modules, "distributed", None)
     with pytest.raises(ConfigError, match=r"install the extra: pip install 'trackertraincode\[cluster\]'"):
         list(map_in_order(neg, [1], Cluster("tcp://127.0.0.1:1")))

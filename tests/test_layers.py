@@ -43,11 +43,12 @@ RANK = {
     "localizer.training": 7,
     "commands": 8,
 }
-# Within the lowest layer: errors, then cluster, workers, then the others.
+# Within the lowest layer: errors, then cluster and files, workers, then the others.
 BELOW = {
     ("cluster", "errors"),
     ("workers", "errors"),
     ("workers", "cluster"),
+    ("workers", "files"),
     ("files", "errors"),
     ("options", "errors"),
     ("light", "options"),

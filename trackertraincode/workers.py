@@ -15,8 +15,9 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TypeVar
 
-from trackertraincode.cluster import AHEAD, Cluster, in_order
+from trackertraincode.cluster.client import AHEAD, Cluster, in_order
 from trackertraincode.errors import ConfigError, WorkerError
+from trackertraincode.files import files_of
 
 PARENT = "TRACKERTRAINCODE_PARENT"  # the process with which a program ends that `run_program` started
 PATIENCE = 10.0  # seconds for which a program that is to end may clean up
@@ -46,9 +47,9 @@ def usable_cores() -> int:
 
 
 def choose_workers(workers: int | None, scheduler: str | None = None, sees: Iterable[Path] = ()) -> Workers:
-    """What --workers and --scheduler ask for. sees: files and folders that a scheduler's workers must see."""
+    """What --workers and --scheduler ask for. sees: files, patterns and folders that a scheduler's workers must see."""
     if scheduler is not None:
-        return Cluster(scheduler, tuple(sees))
+        return Cluster(scheduler, tuple(file for path in sees for file in files_of(path)))
     return default_workers() if workers is None else workers
 
 

@@ -123,6 +123,24 @@ def test_a_part_keeps_every_value_and_type(tmp_path: Path) -> None:
             assert before.dtype == after.dtype
 
 
+def test_a_part_is_as_readable_as_other_files(tmp_path: Path) -> None:
+    """Workers of a scheduler may belong to another user."""
+    save_part(tmp_path / "0.part", Outcome(make(1), []))
+    (tmp_path / "plain").write_bytes(b"")
+    assert (tmp_path / "0.part").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_a_part_that_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Path, target: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(self), None, str(target))
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OSError, match="No space left on device") as raised:
+        save_part(tmp_path / "0.part", Outcome(make(1), []))
+    assert raised.value.filename == str(tmp_path / "0.part")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("size", [0, 5, 100, -1])
 def test_a_part_that_was_cut_short_is_none(tmp_path: Path, size: int) -> None:
     part = tmp_path / "0.part"

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 
@@ -115,10 +115,19 @@ def save_part(path: Path, outcome: Outcome) -> None:
     checksum = 0
     for data in (header, *contents):
         checksum = zlib.crc32(data, checksum)
-    # Its own name: another worker may do the same task, where a scheduler took this one for dead.
-    with NamedTemporaryFile(dir=path.parent, prefix=path.stem, suffix=".unfinished", delete=False) as file:
-        file.writelines([_PREFIX.pack(checksum, len(header)), header, *contents])
-    Path(file.name).replace(path)
+    # Its own name: another worker may do the same task, where a scheduler took this one for dead. A plain file, which
+    # the user can read whose command this is, where workers belong to another one.
+    own = path.with_name(f"{path.stem}-{uuid4().hex}.unfinished")
+    try:
+        with own.open("xb") as file:
+            file.writelines([_PREFIX.pack(checksum, len(header)), header, *contents])
+        own.replace(path)
+    except BaseException as error:
+        with suppress(OSError):
+            own.unlink()
+        if isinstance(error, OSError):
+            error.filename, error.filename2 = str(path), None
+        raise
 
 
 def load_part(path: Path) -> Outcome | None:

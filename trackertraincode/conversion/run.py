@@ -25,7 +25,8 @@ from trackertraincode.conversion.shards import Groups, ShardTask, check_fields, 
 from trackertraincode.conversion.summary import print_summary
 from trackertraincode.datasets.dshdf5pose import PoseWriter
 from trackertraincode.errors import ArchiveError, SampleFormatError, UsageError, UserError, WorkerError
-from trackertraincode.files import check_outputs, shard_path, whole_file
+from trackertraincode.facemodel.load import head_model_file
+from trackertraincode.files import check_outputs, files_of, shard_path, whole_file
 from trackertraincode.sample.images import ImageDecodeError, orientation
 from trackertraincode.sample.sample import Sample
 from trackertraincode.workers import Workers, choose_workers, map_in_order
@@ -110,7 +111,7 @@ def run_converter(
     journal = Journal(
         options.destination.with_name(options.destination.name + ".parts"), json.dumps(fingerprint, sort_keys=True)
     )
-    read = [options.source, journal.stamp, *(settings or {}).values()]
+    read = [options.source, journal.stamp, head_model_file(), *(settings or {}).values()]
     workers = choose_workers(options.workers, options.scheduler, [path for path in read if isinstance(path, Path)])
     digest = Digest(options.source)
     skips: list[Skip] = []
@@ -289,9 +290,7 @@ def _provenance(options: ConvertOptions, name: str, settings: Mapping[str, Any])
     }
 
 
-def _size_and_time(path: Path | None) -> list[int] | None:
-    """What tells cheaply that an archive is the one of an interrupted run; None for a folder."""
-    if path is None or not path.is_file():
-        return None
-    status = path.stat()
-    return [status.st_size, status.st_mtime_ns]
+def _size_and_time(path: Path | None) -> list[int]:
+    """What tells cheaply that an archive or sample files are those of an interrupted run; empty for a folder."""
+    found = [] if path is None else [file.stat() for file in files_of(path) if file.is_file()]
+    return [number for status in found for number in (status.st_size, status.st_mtime_ns)]

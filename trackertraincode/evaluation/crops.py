@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from trackertraincode.augmentation.extras import plugin_brightness
 from trackertraincode.augmentation.units import normalize
-from trackertraincode.cluster import Cluster
+from trackertraincode.cluster.client import Cluster
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.errors import SampleFormatError, UserError
 from trackertraincode.evaluation.framing import Framing

@@ -25,14 +25,19 @@ def head_for_rendering(chosen: str = "auto") -> str:
     return names[chosen]
 
 
+def head_model_file() -> Path | None:
+    """Where a user keeps the BFM, whether it is there or not: $DATADIR/bfm_noneck_v3.pkl; None without $DATADIR."""
+    folder = data_dir()
+    return None if folder is None else folder / f"{NAME}.pkl"
+
+
 def load_head_model(path: Path | None = None) -> HeadModel:
     """The model of `--face-model`; else `$DATADIR/bfm_noneck_v3.pkl` where it exists; else the embedded head.
 
     Raises ModelFileError when a named file can't be used.
     """
     if path is None:
-        folder = data_dir()
-        if folder is None or not (folder / f"{NAME}.pkl").is_file():
+        path = head_model_file()
+        if path is None or not path.is_file():
             return embedded_head()
-        path = folder / f"{NAME}.pkl"
     return load_bfm(path)

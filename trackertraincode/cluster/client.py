@@ -1,57 +1,42 @@
-"""Worker processes of a dask scheduler, on this machine or others that see the same files.
+"""What a program asks of a scheduler: functions of items by its workers, and whether all of them can do that.
 
-    items --submit, a few ahead--> scheduler --> workers --results, in the order of the items--> this process
-
-dask.distributed is pure Python, has launchers for SLURM, Kubernetes and clouds, moves tasks of a worker that died to
-another one, and gives a `concurrent.futures` executor: nothing here schedules, tries again or moves files.
+Cluster.map_in_order --_client--> scheduler and workers like this program, or one line --in_order--> results
 """
 
+import asyncio
 import json
 import logging
 import os
-import platform
-import socket
 import sys
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from time import monotonic, sleep
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from time import monotonic
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from trackertraincode import __version__
+from trackertraincode.cluster.worker import Expected, Stamp, Task, check_versions, version_of, versions
 from trackertraincode.errors import ConfigError, WorkerError
 
 if TYPE_CHECKING:
     from distributed import Client
 
 AHEAD = 3  # items per worker that are under way or wait to be taken
-ANSWERS = 10  # seconds in which a scheduler answers
-COMES = 60  # seconds in which the first worker, or another one after the last, comes
-APPEARS = 5  # seconds in which a file that was just made is seen on other machines
+ANSWERS = 10  # seconds in which a scheduler is reached
+COMES = 60  # seconds in which the first worker, or another one after the last, comes, and in which all answer
 AGAIN = "; the same command with --resume goes on where it can"
-_PROBE = f"__import__('{__name__}', fromlist=[''])._versions()"
-SAME = (
-    "dask",
-    "distributed",
-    "cloudpickle",
-    "msgpack",
-    "numpy",
-    "opencv-python",
-    "torch",
-    "h5py",
-    "simplejpeg",
-    "anny",
+_PROBE = (
+    f"__import__('{versions.__module__}', fromlist=['']).versions()"  # not a function of ours, which may lack there
 )
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-Versions = tuple[tuple[str, str | None], ...]
 
 
 def in_order(
@@ -84,10 +69,8 @@ class Cluster:
         """
         with self._client() as client:
             folder = os.environ.get("DATADIR")
-            expected = _Expected(
-                _versions(), tuple(_stamp(p.absolute()) for p in self.sees), folder and str(Path(folder).absolute())
-            )
-            task = _Task(function, expected)
+            stamps = tuple(Stamp.of(path.absolute()) for path in self.sees)
+            task = Task(function, Expected(versions(), stamps, folder and str(Path(folder).absolute())))
             pool = client.get_executor(pure=False)
             workers = now_and_then(lambda: self._count_workers(client))
 
@@ -122,21 +105,37 @@ class Cluster:
         for name in [name for name in logging.root.manager.loggerDict if name.startswith("distributed")]:
             logging.getLogger(name).setLevel(logging.CRITICAL)  # what it says of lost connections isn't one line
         warnings.filterwarnings("ignore", module="distributed")  # as of versions that differ
-        with Client(address, timeout=ANSWERS, set_as_default=False) as client:
-            if not client.nthreads():
-                with suppress(TimeoutError):
-                    client.wait_for_workers(1, timeout=COMES)
-            if not client.nthreads():
-                raise WorkerError(
-                    f"--scheduler {self.scheduler}: has no workers; start some with `dask worker {address} --nthreads 1`."
-                )
-            for worker, found in client.run(eval, _PROBE, on_error="return").items():  # not by a function of ours
-                if isinstance(found, Exception):
-                    raise WorkerError(
-                        f"worker {worker}: can't use trackertraincode {__version__} ({found}); install there what is here."
-                    )
-                _check_versions(f"worker {worker}", found, _versions())
+        try:
+            client = Client(address, timeout=ANSWERS, set_as_default=False)
+        except Exception as error:
+            raise _no_scheduler(self.scheduler, error) from None
+        with client:
+            self._check_all(client, address)
             yield client
+
+    def _check_all(self, client: "Client", address: str) -> None:
+        """Raises WorkerError unless there are workers, and they and the scheduler have what is here."""
+        if not self._ask(client, client.nthreads):
+            print(f"--scheduler {self.scheduler}: waits for workers, {COMES} seconds at most.", file=sys.stderr)
+            with suppress(TimeoutError):
+                client.wait_for_workers(1, timeout=COMES)
+        names = self._ask(client, client.nthreads)
+        if not names:
+            raise WorkerError(
+                f"--scheduler {self.scheduler}: has no workers; start some with `dask worker {address} --nthreads 1`."
+            )
+        first, *rest = client.sync(_all_of, [partial(_probed, client, name) for name in (None, *names)])
+        left = self._ask(client, client.nthreads)  # others have ended meanwhile
+        answers = [("--scheduler " + self.scheduler, first)]
+        answers += [(f"worker {name}", answer) for name, answer in zip(names, rest) if name in left]
+        for name, answer in answers:
+            if isinstance(answer, TimeoutError):
+                raise WorkerError(f"{name}: hasn't answered for {COMES} seconds; end it, or start it again.")
+            if isinstance(answer, BaseException):
+                raise WorkerError(
+                    f"{name}: can't use trackertraincode {__version__} ({answer}); install there what is here."
+                )
+            check_versions(name, answer, versions())
 
     def _result(self, client: "Client", future: Future[Result]) -> Result:
         from distributed.scheduler import KilledWorker
@@ -167,13 +166,34 @@ class Cluster:
                 ) from error
 
     def _count_workers(self, client: "Client") -> int:
+        return len(self._ask(client, client.nthreads))
+
+    def _ask(self, client: "Client", question: Callable[[], Awaitable[Result]]) -> Result:
+        """What the scheduler answers. Raises WorkerError where it doesn't."""
+
+        async def ask() -> Result:
+            return await question()
+
         try:
-            return len(client.nthreads())
+            return client.sync(ask, callback_timeout=COMES)
         except Exception:  # one of several that say that there is no answer
             raise self._lost() from None
 
     def _lost(self) -> WorkerError:
         return WorkerError(f"--scheduler {self.scheduler}: doesn't answer any more; start it{AGAIN}.")
+
+
+async def _all_of(questions: Iterable[Callable[[], Awaitable[Any]]]) -> list[Any]:
+    """What is answered, or the exceptions instead; TimeoutError where nothing is."""
+    waited = (asyncio.wait_for(question(), COMES) for question in questions)
+    return await asyncio.gather(*waited, return_exceptions=True)
+
+
+async def _probed(client: "Client", worker: str | None) -> Any:
+    """What a worker, or None for the scheduler, answers to the probe, or the exception instead."""
+    if worker is None:
+        return await client.run_on_scheduler(eval, _PROBE)
+    return (await client.run(eval, _PROBE, workers=[worker], on_error="return"))[worker]
 
 
 def now_and_then(function: Callable[[], Result], seconds: float = 1.0) -> Callable[[], Result]:
@@ -206,113 +226,30 @@ def _address(scheduler: str) -> str:
 
 def _check_scheduler(scheduler: str, address: str) -> None:
     """Raises WorkerError when no scheduler of this version answers."""
-    import asyncio
-
+    from distributed import Security
     from distributed.core import rpc
 
     async def ask() -> Any:
-        async with rpc(address, timeout=ANSWERS) as other:
-            return await other.versions()
+        encryption = Security().get_connection_args("client")
+        async with rpc(address, timeout=ANSWERS, connection_args=encryption) as other:
+            return (await other.identity())["type"], (await other.versions())["packages"]
 
     try:
-        there = asyncio.run(asyncio.wait_for(ask(), ANSWERS))["packages"]
+        kind, there = asyncio.run(asyncio.wait_for(ask(), ANSWERS))
     except Exception as error:
-        reason = (str(error).splitlines() or ["no answer"])[0]
-        raise WorkerError(
-            f"--scheduler {scheduler}: no dask scheduler answers there ({reason}); check the address, and start one with "
-            "`dask scheduler`."
-        ) from None
+        raise _no_scheduler(scheduler, error) from None
+    if kind != "Scheduler":
+        raise _no_scheduler(scheduler, f"but a {kind}")
     for name in ("dask", "distributed"):
-        if there.get(name) != _version(name):
+        if there.get(name) != version_of(name):
             raise WorkerError(
-                f"--scheduler {scheduler}: runs {name} {there.get(name)}, here is {_version(name)}; install the same there."
+                f"--scheduler {scheduler}: runs {name} {there.get(name)}, here is {version_of(name)}; install the same there."
             )
 
 
-@dataclass(frozen=True)
-class _Expected:
-    """What a worker must find, as it is here."""
-
-    versions: Versions
-    stamps: tuple[tuple[Path, Any], ...]
-    data_dir: str | None  # $DATADIR
-
-
-@dataclass(frozen=True)
-class _Task(Generic[Item, Result]):
-    """A function whose worker process looks around first, and again after it worked for another program."""
-
-    function: Callable[[Item], Result]
-    expected: _Expected
-
-    def __call__(self, item: Item) -> Result:
-        if _found != [self.expected]:
-            _forget()
-            _check_worker(self.expected)
-            _found[:] = [self.expected]
-        return self.function(item)
-
-
-_found: list[_Expected] = []  # by this worker process, for the last task
-
-
-def _forget() -> None:
-    """Empty all caches of ours: they may hold open files that have changed since."""
-    for name, module in list(sys.modules.items()):
-        if name.startswith("trackertraincode."):
-            for value in list(vars(module).values()):
-                if hasattr(value, "cache_clear"):
-                    value.cache_clear()
-
-
-def _check_worker(expected: _Expected) -> None:
-    """Take over $DATADIR. Raises WorkerError where this process has other versions or files, or several threads."""
-    from distributed import get_worker
-
-    worker = get_worker()
-    name = f"worker {worker.address} on {socket.gethostname()}"
-    _check_versions(name, _versions(), expected.versions)
-    if worker.state.nthreads > 1:
-        raise WorkerError(f"{name}: has {worker.state.nthreads} threads; start workers with --nthreads 1.")
-    os.environ.pop("DATADIR", None)
-    if expected.data_dir is not None:
-        os.environ["DATADIR"] = expected.data_dir
-    for path, stamp in expected.stamps:
-        end = monotonic() + APPEARS
-        while _stamp(path) != (path, stamp):
-            if monotonic() > end:
-                found = "isn't there" if _stamp(path)[1] is None else "is another file there"
-                raise WorkerError(f"{name}: {path} {found}; workers must see the same files under the same names.")
-            sleep(0.2)
-
-
-def _check_versions(name: str, there: Versions, here: Versions) -> None:
-    """Raises WorkerError where the worker of this name has others than this program."""
-    for (package, one), (_, other) in zip(there, here):
-        if one != other:
-            raise WorkerError(f"{name}: has {package} {one}, this program {other}; install the same versions there.")
-
-
-def _stamp(path: Path) -> tuple[Path, Any]:
-    """What tells whether two machines see the same file: size and time, whether it is a folder, None where nothing is."""
-    try:
-        status = path.stat()
-    except OSError:
-        return path, None
-    return path, "folder" if path.is_dir() else (status.st_size, status.st_mtime_ns)
-
-
-def _versions() -> Versions:
-    """Of what decides over results, and over what workers and clients say to each other."""
-    own = (("trackertraincode", __version__), ("Python", platform.python_version()))
-    return own + tuple((name, _version(name)) for name in SAME)
-
-
-@cache
-def _version(name: str) -> str | None:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
+def _no_scheduler(scheduler: str, error: object) -> WorkerError:
+    reason = (str(error).splitlines() or ["no answer"])[0]
+    return WorkerError(
+        f"--scheduler {scheduler}: no dask scheduler answers there ({reason}); check the address, and start one with "
+        "`dask scheduler`."
+    )
