@@ -25,6 +25,9 @@ from distributed.scheduler import KilledWorker, WorkerState
 from distributed.security import Security
 
 from conftest import run_script
+from trackertraincode.augmentation.cache_files import build
+from trackertraincode.augmentation.crop_cache import Kept
+from trackertraincode.augmentation.presets import AugmentationOptions
 from trackertraincode.cli import describe
 from trackertraincode.cluster import client, worker
 from trackertraincode.cluster.client import Cluster
@@ -32,8 +35,11 @@ from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset, PoseWriter
 from trackertraincode.errors import ConfigError, UserError, WorkerError
 from trackertraincode.evaluation.crops import BATCH, EvaluationCrops, iter_crops
 from trackertraincode.evaluation.framing import SQUARE
+from trackertraincode.localizer.scenes import SCENES_PER_TASK, write_scenes
+from trackertraincode.localizer.training import LocalizerRun
 from trackertraincode.sample.sample import Sample
-from trackertraincode.workers import map_in_order
+from trackertraincode.training.data import DataOptions
+from trackertraincode.workers import Workers, map_in_order
 
 
 def start(**changes: Any) -> LocalCluster:
@@ -76,6 +82,35 @@ def test_crops_to_evaluate_are_cut_by_a_scheduler(
     pairs = list(zip(iter_crops(crops, 0), iter_crops(crops, Cluster(scheduler)), strict=True))
     assert len(pairs) == 2
     assert all(torch.equal(one, other) for one, other in pairs)
+
+
+def test_checks_by_a_scheduler_say_the_same(scheduler: str, tmp_path: Path, make_sample: Callable[..., Sample]) -> None:
+    with PoseWriter(tmp_path / "a.h5", source={}, face_model="embedded-v1") as writer:
+        for seed in range(70):
+            writer.write(make_sample(seed % 40, rotation=np.float32([0, 0, 0, 1 + (seed == 68)])))
+    said = [
+        run_script("dscheck.py", tmp_path / "a.h5", *who, expect=1)
+        for who in (("--workers", 0), ("--workers", 1), ("--scheduler", scheduler))
+    ]
+    assert "row 68: quats: norm 2" in said[0]
+    assert "30 rows repeat the image of an earlier row" in said[0]
+    lines = [[line for line in text.splitlines() if "a.h5: " in line and "samples" not in line] for text in said]
+    assert lines[0] == lines[1] == lines[2]
+
+
+def test_scenes_and_kept_crops_by_a_scheduler_have_the_same_bytes(
+    scheduler: str, tmp_path: Path, make_sample: Callable[..., Sample], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also of a data set that is named by a relative path."""
+    monkeypatch.chdir(tmp_path)
+    kept = Kept.of(AugmentationOptions().training_preset(size=65), "small")
+    workers: Workers
+    for name, workers in (("a", 0), ("b", Cluster(scheduler))):
+        write_scenes(tmp_path / f"{name}.h5", SCENES_PER_TASK + 2, 7, workers)
+        build(Path("a.h5"), kept, tmp_path / f"{name}.crops", {}, workers)
+    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
+    assert (tmp_path / "a.crops").read_bytes() == (tmp_path / "b.crops").read_bytes()
+    assert (tmp_path / "a.crops").stat().st_size > 10_000
 
 
 def test_results_come_in_the_order_of_the_items(scheduler: str, tmp_path: Path) -> None:
@@ -248,6 +283,15 @@ def test_without_workers_nothing_is_waited_for(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(client, "COMES", 0.1)
     with start(n_workers=0) as local:
         assert "has no workers; start some with `dask worker" in use(local.scheduler_address)
+
+
+def test_a_scheduler_that_would_have_nothing_to_do_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=r"scheduler=tcp://x:1: its workers keep crops; add --cache disk, ram or device"
+    ):
+        DataOptions(scheduler="tcp://x:1")
+    with pytest.raises(ConfigError, match=r"its workers render scenes, which data=a\.h5 replaces"):
+        LocalizerRun(outdir=tmp_path, data=Path("a.h5"), scheduler="tcp://x:1")
 
 
 def test_the_extra_is_named_where_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -138,8 +138,8 @@ def describe_os_error(error: OSError) -> str:
     return f"{where}{error.strerror or error}"
 
 
-def add_workers_option(parser: argparse.ArgumentParser, *, scheduler: bool = True) -> None:
-    """scheduler: also --scheduler, of commands that work through `workers.map_in_order`."""
+def add_workers_option(parser: argparse.ArgumentParser) -> None:
+    """--workers or --scheduler, of commands that work through `workers.map_in_order`."""
     who = parser.add_mutually_exclusive_group()
     who.add_argument(
         "--workers",
@@ -148,12 +148,11 @@ def add_workers_option(parser: argparse.ArgumentParser, *, scheduler: bool = Tru
         metavar="N",
         help="worker processes; 0 works in this process (default: NUM_WORKERS, else the cores, 8 at most)",
     )
-    if scheduler:
-        who.add_argument(
-            "--scheduler",
-            metavar="ADDRESS|FILE",
-            help="work by the dask workers of tcp://HOST:8786, or of the file that the scheduler wrote",
-        )
+    who.add_argument(
+        "--scheduler",
+        metavar="ADDRESS|FILE",
+        help="work by the dask workers of tcp://HOST:8786, or of the file that the scheduler wrote",
+    )
 
 
 FACE_MODEL: dict[str, Any] = {

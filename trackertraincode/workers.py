@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import TypeVar
@@ -51,6 +52,11 @@ def choose_workers(workers: int | None, scheduler: str | None = None, sees: Iter
     if scheduler is not None:
         return Cluster(scheduler, tuple(file for path in sees for file in files_of(path)))
     return default_workers() if workers is None else workers
+
+
+def seeing(workers: Workers, path: Path) -> Workers:
+    """The same workers, where those of a scheduler must see a file, or the files of a pattern."""
+    return replace(workers, sees=(*workers.sees, *files_of(path))) if isinstance(workers, Cluster) else workers
 
 
 def start_program() -> None:

@@ -7,7 +7,8 @@ import h5py
 import numpy as np
 import pytest
 
-from trackertraincode.datasets.checks import CHUNK_ROWS, Fault, check_file, decode_size, head_model_for
+from trackertraincode.datasets.checks import CHUNK_ROWS, check_file, head_model_for
+from trackertraincode.datasets.row_checks import Fault, decode_size
 from trackertraincode.errors import SampleFormatError
 from trackertraincode.facemodel.embedded import embedded_head
 from trackertraincode.rendering.generate import Request, make_face
@@ -31,7 +32,7 @@ def damaged(faces: list[Sample], write_file: Callable[..., Path]) -> Callable[..
         path = write_file(faces)
         with h5py.File(path, "a") as file:
             change(file)
-        return list(check_file(path, **({"face_model": embedded_head()} | options)))
+        return list(check_file(path, **({"face_model": embedded_head} | options)))
 
     return check
 
@@ -230,7 +231,7 @@ def test_the_model_of_the_file_is_taken(
     faces: list[Sample], write_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("DATADIR", raising=False)
-    assert head_model_for(write_file(faces), None) == (embedded_head(), "")
+    assert head_model_for(write_file(faces), None) == (embedded_head, "")
     model, left_out = head_model_for(write_file(faces, face_model="bfm_noneck_v3"), None)
     assert model is None
     assert "takes bfm_noneck_v3: give it as --face-model" in left_out

@@ -23,6 +23,7 @@ from trackertraincode.evaluation.protocols import GRIMACES, PROTOCOLS, Context, 
 from trackertraincode.evaluation.report import format_table, write_csv, write_predictions
 from trackertraincode.export.onnx import export_full, metadata
 from trackertraincode.facemodel.embedded import embedded_head
+from trackertraincode.files import shard_path
 from trackertraincode.geometry.euler import aflw_to_matrix
 from trackertraincode.geometry.rotation import (
     geodesic_angle,
@@ -103,6 +104,35 @@ def test_the_labels_themselves_have_no_error(faces: Path, protocol: str) -> None
     assert row["n"] == len(aflw_rows(Hdf5PoseDataset(faces)))
     for key in ("mae", "geodesic", "maev", "xy", "size", "nme3d", "nme2d"):
         assert row[key] == pytest.approx(0.0, abs=0.02), key
+
+
+@pytest.fixture(scope="module")
+def pattern(faces: Path) -> Path:
+    """Shards with the rows of the faces, in their order."""
+    rows = np.split(np.arange(70), (24, 48))  # where no person is cut
+    for number, part in enumerate(rows):
+        with PoseWriter(shard_path(faces, number, 3), source={}, face_model="embedded-v1") as writer:
+            for sample in Hdf5PoseDataset(faces).stream(part.tolist(), exact=True):
+                writer.write(sample)
+    return faces.with_name("aflw2k-*.h5")
+
+
+@pytest.mark.parametrize("option", ["--ds", "--data"])
+def test_shards_are_evaluated_as_one_file(
+    faces: Path, pattern: Path, checkpoint: Path, tmp_path: Path, option: str
+) -> None:
+    said = []
+    for path in (faces, pattern):
+        out = {name: tmp_path / f"{path.stem.rstrip('-*')}.{name}" for name in ("json", "csv", "predictions", "html")}
+        run_script(
+            "evaluate_pose_network.py", checkpoint, option, path, "--json", out["json"], "--csv", out["csv"],
+            "--predictions", out["predictions"], "--report", out["html"], "--workers", 0, "--overwrite",
+        )  # fmt: skip
+        (row,) = json.loads(out["json"].read_text())
+        said.append((row | {"protocol": ""}, out["predictions"].read_text().replace(str(path), "")))
+        assert out["html"].stat().st_size > 10_000
+    assert said[0] == said[1]
+    assert said[0][0]["n"] == 70 if option == "--ds" else said[0][0]["n"] > 0
 
 
 def test_a_constant_turn_is_measured(faces: Path) -> None:

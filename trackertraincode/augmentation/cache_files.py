@@ -27,7 +27,7 @@ from trackertraincode.datasets.mixing import Member
 from trackertraincode.errors import SampleFormatError, UserError
 from trackertraincode.files import files_of, fingerprint, whole_file
 from trackertraincode.sample.images import ImageDecodeError, decode
-from trackertraincode.workers import map_in_order
+from trackertraincode.workers import Workers, map_in_order, seeing
 
 SEAL = np.dtype([("table", "<i8"), ("header", "<i8"), ("checksum", "<u4"), ("magic", "S12")])
 MAGIC = b"ttc-crops-01"  # changes with the meaning of any byte
@@ -36,7 +36,7 @@ WAIT = 1.0  # seconds between looks at what another process makes
 
 
 def open_caches(
-    members: Sequence[Member], kept: Kept, folder: Path | None, workers: int, *, ram: bool
+    members: Sequence[Member], kept: Kept, folder: Path | None, workers: Workers, *, ram: bool
 ) -> list[CropCache]:
     """Of each member. folder: of the files; None for `crops` beside the data. ram: copied to memory that workers share.
 
@@ -103,7 +103,7 @@ def in_memory(cache: CropCache) -> CropCache:
     return CropCache(blob.copy_(cache.blob), cache.table, color=cache.color)
 
 
-def _build_or_wait(path: Path, kept: Kept, file: Path, header: dict[str, Any], workers: int) -> None:
+def _build_or_wait(path: Path, kept: Kept, file: Path, header: dict[str, Any], workers: Workers) -> None:
     """Several processes of one training come here at once; one of them works."""
     try:
         build(path, kept, file, header, workers)
@@ -113,14 +113,15 @@ def _build_or_wait(path: Path, kept: Kept, file: Path, header: dict[str, Any], w
         time.sleep(WAIT)
 
 
-def build(path: Path, kept: Kept, file: Path, header: dict[str, Any], workers: int) -> None:
+def build(path: Path, kept: Kept, file: Path, header: dict[str, Any], workers: Workers) -> None:
     """Write the crops of all rows of a data set. Raises UserError when another process is writing this file."""
     count = len(Hdf5PoseDataset(path, labels=()))
     parts = [np.arange(start, min(start + ROWS_AT_ONCE, count)) for start in range(0, count, ROWS_AT_ONCE)]
     table, end = np.zeros(count, ENTRY), 0
     with whole_file(file) as temporary, temporary.open("wb") as output:
         with tqdm(total=count, unit=" faces", desc=file.name, dynamic_ncols=True) as bar:
-            for rows, (crops, entries) in zip(parts, map_in_order(partial(_make, path, kept), parts, workers)):
+            made = map_in_order(partial(_make, path.absolute(), kept), parts, seeing(workers, path))
+            for rows, (crops, entries) in zip(parts, made):
                 table[rows] = entries
                 table["offset"][rows] += end
                 output.write(crops)

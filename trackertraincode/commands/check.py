@@ -14,7 +14,7 @@ from tqdm import tqdm
 from trackertraincode.cli import add_face_model_option, add_workers_option, output_file
 from trackertraincode.errors import UsageError
 from trackertraincode.files import check_outputs, whole_file
-from trackertraincode.workers import default_workers
+from trackertraincode.workers import choose_workers
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -23,23 +23,26 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--bad-rows", type=output_file, metavar="LIST", help="write the numbers of bad rows, for `filter`"
     )
     add_face_model_option(parser)
-    add_workers_option(parser, scheduler=False)
+    add_workers_option(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     if options.bad_rows is not None and len(options.files) > 1:
         raise UsageError("--bad-rows takes the rows of one FILE")
     check_outputs([options.bad_rows], [*options.files, options.face_model])
-    workers = default_workers() if options.workers is None else options.workers
-    clean = [_check(path, options.face_model, workers, options.bad_rows) for path in options.files]
+    clean = [_check(path, options) for path in options.files]
     return 0 if all(clean) else 1
 
 
-def _check(path: Path, face_model: Path | None, workers: int, bad_rows: Path | None) -> bool:
+def _check(path: Path, options: argparse.Namespace) -> bool:
     """Print all faults of one file; whether there are none."""
-    from trackertraincode.datasets.checks import Whole, check_file, head_model_for
+    from trackertraincode.datasets.checks import check_file, head_model_for
+    from trackertraincode.datasets.plausibility import Whole
+    from trackertraincode.facemodel.load import head_model_file
 
-    model, left_out = head_model_for(path, face_model)
+    read = [path, options.face_model, head_model_file()]
+    workers = choose_workers(options.workers, options.scheduler, [file for file in read if file is not None])
+    model, left_out = head_model_for(path, options.face_model)
     if left_out:
         print(f"{path}: {left_out}")
     count, whole = 0, Whole()
@@ -55,8 +58,8 @@ def _check(path: Path, face_model: Path | None, workers: int, bad_rows: Path | N
             count += 1
             if fault.row is not None:
                 rows.add(fault.row)
-    if bad_rows is not None:
-        with whole_file(bad_rows) as temporary:
+    if options.bad_rows is not None:
+        with whole_file(options.bad_rows) as temporary:
             temporary.write_text("".join(f"{row}\n" for row in sorted(rows)), encoding="utf-8")
     for text in whole.suspicions():
         print(f"{path}: suspicious: {text}")

@@ -44,7 +44,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="arithmetic: 32, or mixed with bf16 or fp16 (default 32)",
     )
     add_device_option(parser)
-    add_workers_option(parser, scheduler=False)
+    add_workers_option(parser)
     parser.add_argument(
         "--outdir", type=output_folder, metavar="DIR", help="new folder of the run (default: runs/DATE-localizer)"
     )

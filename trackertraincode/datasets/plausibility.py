@@ -6,6 +6,7 @@ Each row alone is possible, so these are suspicions, not faults.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -14,6 +15,33 @@ NEARLY_ALL = 0.9  # share of the rows
 FACE_ASPECT = 0.8  # width / height of usual face boxes
 UNUSUAL = 0.25  # mean |log(aspect / FACE_ASPECT)| above which boxes have odd shapes; of real sets below 0.2
 MIN_ANGLES = 3  # rows
+DIGEST = 16  # bytes
+
+
+@dataclass
+class Whole:
+    """What is remembered of all rows, for what only shows in all together: 52 bytes of each."""
+
+    sizes: list[np.ndarray] = field(default_factory=list)  # (n, 2) each, infinite where not known
+    digests: bytearray = field(default_factory=bytearray)  # of encoded images, DIGEST bytes each
+    boxes: list[np.ndarray] = field(default_factory=list)  # (n, 4) each
+    angles: list[np.ndarray] = field(default_factory=list)  # (n, 3) each, degrees
+
+    def add(self, more: "Whole") -> None:
+        """What is remembered of the rows that follow."""
+        self.sizes += more.sizes
+        self.digests += more.digests
+        self.boxes += more.boxes
+        self.angles += more.angles
+
+    def suspicions(self) -> list[str]:
+        """What looks wrong although each row is possible."""
+        boxes = np.concatenate(self.boxes) if self.boxes else None
+        sizes = np.concatenate(self.sizes) if self.sizes else np.empty((0, 2), np.float32)
+        angles = np.concatenate(self.angles) if self.angles else None
+        repeated = copies(np.frombuffer(self.digests, f"S{DIGEST}"))
+        found = suspicions(boxes, sizes, angles)
+        return [*found, describe_copies(repeated)] if repeated else found
 
 
 def suspicions(

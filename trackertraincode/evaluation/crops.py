@@ -19,12 +19,11 @@ from trackertraincode.cluster.client import Cluster
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.errors import SampleFormatError, UserError
 from trackertraincode.evaluation.framing import Framing
-from trackertraincode.files import files_of
 from trackertraincode.geometry.affine2d import scale_of, square_to_box
 from trackertraincode.sample.images import ImageDecodeError, decode
 from trackertraincode.sample.moving import move
 from trackertraincode.sample.sample import LABELS, Prediction
-from trackertraincode.workers import Workers, map_in_order, start_worker
+from trackertraincode.workers import Workers, map_in_order, seeing, start_worker
 
 BATCH = 64
 SCALED = ("head_tril", "face_box_scale", "landmarks_scale")  # lengths besides the labels
@@ -103,8 +102,8 @@ class EvaluationCrops(Dataset):
 def iter_crops(crops: EvaluationCrops, workers: Workers) -> Iterator[Tensor]:
     """All batches (B, C, S, S) uint8 in order. Raises the UserError of a batch that can't be made."""
     if isinstance(workers, Cluster):
-        seeing = replace(workers, sees=tuple(files_of(crops.cutting.path)))
-        yield from map_in_order(crops.cutting.of_file, map(crops.part, range(len(crops))), seeing)
+        whose = seeing(workers, crops.cutting.path)
+        yield from map_in_order(crops.cutting.of_file, map(crops.part, range(len(crops))), whose)
         return
     loader = DataLoader(crops, batch_size=None, num_workers=min(workers, len(crops)), worker_init_fn=start_worker)
     for item in loader:

@@ -7,6 +7,7 @@ Images without a face are backgrounds with clutter, some with the shoulders of s
 
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +22,13 @@ from trackertraincode.rendering.camera_effects import CameraEffects, apply_camer
 from trackertraincode.rendering.scene import FaceScene, render_scene
 from trackertraincode.sample.images import encode_jpeg
 from trackertraincode.sample.sample import Sample
-from trackertraincode.workers import map_in_order
+from trackertraincode.workers import Workers, map_in_order
 
 FACE_SHARE = 2 / 3  # of the scenes have a face
 HEADLESS_SHARE = 0.3  # of those without a face show a body
 HEAD_RADIUS = (0.07, 0.36)  # of the image's height: faces of a tenth to half of its width
 REACH = 1.2  # head radii around the head centre that stay inside of the image, where it has room
+SCENES_PER_TASK = 8  # of a worker
 ANGLE_SPREAD = 0.8  # of the angles that the pose networks train on
 
 
@@ -56,10 +58,15 @@ def make_scene(seed: int, index: int, head: str = EMBEDDED) -> Sample:
     return Sample(image=sample.image, name=name, face_box=box if has_face else middle, has_face=bool(has_face))
 
 
-def write_scenes(path: Path, count: int, seed: int, workers: int, head: str = EMBEDDED) -> None:
+def write_scenes(path: Path, count: int, seed: int, workers: Workers, head: str = EMBEDDED) -> None:
     """Scenes 0 … count - 1 as a sample file; it has its name only when it is complete. workers: 0 for this process."""
     source = {"converter": "train_localizer", "version": __version__, "seed": seed}
+    tasks = (range(start, min(start + SCENES_PER_TASK, count)) for start in range(0, count, SCENES_PER_TASK))
     with PoseWriter(path, source=source) as writer:
-        scenes = map_in_order(partial(make_scene, seed, head=head), range(count), workers)
+        scenes = chain.from_iterable(map_in_order(partial(_make_scenes, seed, head), tasks, workers))
         for sample in tqdm(scenes, total=count, unit=" scenes", desc=path.name):
             writer.write(sample)
+
+
+def _make_scenes(seed: int, head: str, indices: range) -> list[Sample]:
+    return [make_scene(seed, index, head) for index in indices]

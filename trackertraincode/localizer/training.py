@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from trackertraincode.augmentation.loader import EpochSampler, checked
-from trackertraincode.errors import UserError
+from trackertraincode.errors import ConfigError, UserError
 from trackertraincode.export.onnx import export_localizer
 from trackertraincode.facemodel.load import head_for_rendering
 from trackertraincode.files import whole_file
@@ -41,7 +41,7 @@ from trackertraincode.training.module import seed_of
 from trackertraincode.training.outdir import PLOT_FILE, claimed
 from trackertraincode.training.trainer import PRECISIONS, MachineOptions, make_trainer
 from trackertraincode.visualize import contact_sheet, draw_prediction, draw_text, write_image
-from trackertraincode.workers import default_workers
+from trackertraincode.workers import choose_workers, default_workers
 
 SCENES_FILE, CHECKPOINT_FILE, EVALUATION_FILE, IMAGES_FILE = (
     "scenes.h5", "localizer.ckpt", "evaluation.json", "pictures.png",
@@ -50,6 +50,7 @@ RECALL_IOU = 0.5  # a face is found when its score is above 1/2 and the boxes ov
 WEIGHT_DECAY = 0.01
 WARM_UP_SHARE, LAST_LR = 0.05, 0.01  # of the steps, of the peak learning rate
 SHOWN, SHEET_COLUMNS = 24, 6
+NOT_OF_NETWORK = ("compare", "scheduler")  # options that say nothing of a network
 
 Predict = Callable[[Tensor], Tensor]  # (B, 1, 224, 288) -> (B, 5) face logit, box in [-1, 1]
 
@@ -68,12 +69,17 @@ class LocalizerRun:
     precision: str = option("32", "arithmetic: 32, or mixed with bf16 or fp16", choices=tuple(PRECISIONS))
     device: str = "auto"
     workers: int | None = None  # None: NUM_WORKERS, else the cores
+    scheduler: str | None = None  # whose workers render the scenes
     seed: int = 0
     export: Path | None = None  # .onnx to write
     compare: tuple[Path, ...] = ()  # other localizers, evaluated on the same held-out rows
 
     def __post_init__(self) -> None:
         check(self)
+        if self.scheduler is not None and self.data is not None:
+            raise ConfigError(
+                f"scheduler={self.scheduler}: its workers render scenes, which data={self.data} replaces."
+            )
 
 
 class LocalizerTraining(L.LightningModule):
@@ -160,12 +166,12 @@ def _train(run: LocalizerRun, others: dict[str, Predict]) -> list[dict[str, Any]
     workers = default_workers() if run.workers is None else run.workers
     path = run.data or run.outdir / SCENES_FILE
     if run.data is None:
-        write_scenes(path, run.scenes, run.seed, workers, head_for_rendering())
+        write_scenes(path, run.scenes, run.seed, choose_workers(workers, run.scheduler), head_for_rendering())
     dataset = open_images(path)
     training, held_out = split(dataset, run.val_fraction, run.seed)
     torch.manual_seed(seed_of(run.seed))
     network = Localizer(LocalizerConfig()).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    recipe = {k: str(v) if isinstance(v, Path) else v for k, v in vars(run).items() if k != "compare"}
+    recipe = {k: str(v) if isinstance(v, Path) else v for k, v in vars(run).items() if k not in NOT_OF_NETWORK}
 
     def save(epoch: int) -> None:
         about = About(recipe=recipe, training_files=[path.name], epoch=epoch)

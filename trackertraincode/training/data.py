@@ -24,7 +24,7 @@ from trackertraincode.options import check, option
 from trackertraincode.sample.packed import PackedBatch
 from trackertraincode.sample.sample import Batch
 from trackertraincode.training.pace import AUTO, check_pace
-from trackertraincode.workers import default_workers
+from trackertraincode.workers import choose_workers, default_workers
 
 REMEMBERED = 2**30  # bytes of validation batches that are kept in memory
 
@@ -58,6 +58,11 @@ class DataOptions:
         "full", "of kept crops: full (83 kB per face, 0.7 grey levels off) or small (48 kB, 1.2)", choices=tuple(SIDES)
     )
     cache_dir: Path | None = option(None, "folder of kept crops (default: crops beside the data)", metavar="DIR")
+    scheduler: str | None = option(
+        None,
+        "keep crops by the dask workers of tcp://HOST:8786, or of the file that the scheduler wrote",
+        metavar="ADDRESS|FILE",
+    )
     workers: int | None = option(
         None, "processes that load data (default: NUM_WORKERS, else the cores, 8 at most)", least=0
     )
@@ -65,6 +70,8 @@ class DataOptions:
     def __post_init__(self) -> None:
         check(self)
         check_pace("validate_every", self.validate_every)
+        if self.scheduler is not None and self.cache == "none":
+            raise ConfigError(f"scheduler={self.scheduler}: its workers keep crops; add --cache disk, ram or device.")
 
 
 @dataclass(frozen=True)
@@ -129,7 +136,8 @@ class PoseData(L.LightningDataModule):
         if options.cache != "none":
             kept = Kept.of(training, options.cache_quality)
             in_memory = options.cache == "ram"
-            self._caches = open_caches(members.training, kept, options.cache_dir, self.workers, ram=in_memory)
+            workers = choose_workers(self.workers, options.scheduler)
+            self._caches = open_caches(members.training, kept, options.cache_dir, workers, ram=in_memory)
 
     def train_dataloader(self) -> DataLoader | DeviceBatches:
         """Batches of this process; the epoch follows from the steps done, which a resumed trainer knows at once."""

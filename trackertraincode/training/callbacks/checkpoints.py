@@ -36,7 +36,8 @@ class Saver:
 
     def __init__(self, outdir: Path, config: TrainConfig, members: Members) -> None:
         self.outdir, self._members = outdir, members
-        self._recipe = {key: without_folders(key, value) for key, value in config.flat().items()}
+        given = {key: value for key, value in config.flat().items() if key != "scheduler"}  # says nothing of a network
+        self._recipe = {key: without_folders(key, value) for key, value in given.items()}
 
     def save(self, name: str, network: nn.Module, epoch: int) -> None:
         """epoch: how many are done, the one under way included."""

@@ -1,0 +1,205 @@
+"""What is wrong with some rows of a sample file: labels that can't be, images that don't decode, labels that disagree.
+
+labels, images of the rows --check_rows--> Fault(row, data set, what is wrong), in no order
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from trackertraincode.datasets.plausibility import DIGEST, Whole
+from trackertraincode.datasets.sample_file import bad_quaternions
+from trackertraincode.datasets.shards import Samples
+from trackertraincode.errors import SampleFormatError
+from trackertraincode.facemodel.head_model import HeadModel
+from trackertraincode.facemodel.landmarks68 import EYE_CORNERS
+from trackertraincode.geometry.camera import project_weak_perspective
+from trackertraincode.geometry.euler import matrix_to_aflw
+from trackertraincode.geometry.rotation import quat_to_matrix
+from trackertraincode.sample.fields import Kind
+from trackertraincode.sample.images import ImageDecodeError, Size, check_image, decode_labels
+from trackertraincode.sample.sample import BY_ATTRIBUTE, LABELS
+
+LANDMARK_TOLERANCE = 0.2  # head radii, mean over the 68 points; 1,599 real samples stay below 0.05
+COMPARED = ("rotation", "head", "landmarks", "shape")  # labels that must agree with each other
+NEAR = 0.5  # image sizes by which the middle of a label may lie outside, as in images cut at the forehead
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong."""
+
+    row: int | None  # None: of the whole file
+    field: str  # data set, empty for the file itself
+    message: str
+
+    def __str__(self) -> str:
+        where = "" if self.row is None else f"row {self.row}: "
+        return f"{where}{self.field}: {self.message}" if self.field else f"{where}{self.message}"
+
+
+def check_rows(
+    file: Samples, usable: Sequence[str], rows: range, model: HeadModel | None, whole: Whole
+) -> Iterator[Fault]:
+    """All faults of some rows. usable: attributes whose structure is right. whole: gets what is remembered of them."""
+    labels: dict[str, np.ndarray] = {}
+    for attribute in usable:
+        if attribute in LABELS:
+            try:
+                labels[attribute] = file.raw(attribute, rows)
+            except SampleFormatError as error:
+                yield Fault(None, "", without_path(error, file.path))
+    sizes: dict[int, Size] = {}
+    for attribute in ("image", "segmentation"):
+        if attribute in usable:
+            yield from _check_images(file, attribute, rows, sizes, whole)
+    whole.sizes.append(np.array([sizes.get(row, (np.inf, np.inf)) for row in rows], np.float32))
+    if "face_box" in labels:
+        whole.boxes.append(labels["face_box"])
+    if "rotation" in labels:
+        angles = matrix_to_aflw(quat_to_matrix(torch.from_numpy(labels["rotation"])))
+        whole.angles.append(np.degrees(angles.numpy()))
+    for attribute, values in labels.items():
+        for i, message in check_values(attribute, values):
+            yield Fault(rows[i], file.name(attribute), message)
+        for i, row in enumerate(rows):
+            if row in sizes and not is_near_image(attribute, values[i], sizes[row]):
+                place = f"its middle lies far outside of the image of {sizes[row].width} × {sizes[row].height} pixels"
+                yield Fault(row, file.name(attribute), place)
+    if model is not None:
+        for i, message in check_landmarks(labels, model):
+            yield Fault(rows[i], file.name("landmarks"), message)
+
+
+def check_values(attribute: str, values: np.ndarray) -> Iterator[tuple[int, str]]:
+    """(n, ...) rows of one label -> index and fault. A row of nothing but NaN lacks the label, which is fine."""
+    kind = LABELS[attribute].kind
+    if values.dtype.kind != "f":
+        return
+    flat = values.reshape(len(values), -1)
+    absent = np.isnan(flat).all(1)
+    known = values[..., :2].reshape(len(values), -1) if kind is Kind.POINTS else flat
+    depths_wrong = np.zeros(len(values), bool)
+    if attribute == "landmarks":  # depths may be unknown, then all of them
+        depths = values[..., 2]
+        depths_wrong = ~(np.isfinite(depths).all(1) | np.isnan(depths).all(1))
+    infinite = ~absent & (~np.isfinite(known).all(1) | depths_wrong)
+    for i in np.flatnonzero(infinite):
+        yield int(i), f"{(~np.isfinite(flat[i])).sum()} of {flat.shape[1]} numbers are NaN or infinite"
+    fine = ~absent & ~infinite
+    if kind is Kind.ROTATION:
+        for i in np.flatnonzero(fine & bad_quaternions(values)):
+            yield int(i), f"norm {np.linalg.norm(values[i]):.4f}, expected 1"
+    elif kind is Kind.HEAD:
+        for i in np.flatnonzero(fine & ~(values[:, 2] > 0)):
+            yield int(i), f"head radius {values[i, 2]:.2f}, expected more than 0 pixels"
+    elif kind is Kind.BOX:
+        for i in np.flatnonzero(fine & ~((values[:, 2:] > values[:, :2]).all(1))):
+            yield int(i), f"box {np.round(values[i], 1).tolist()} has no area, expected x0 < x1 and y0 < y1"
+
+
+def is_near_image(attribute: str, value: np.ndarray, size: Size) -> bool:
+    """Whether the middle of a head (3,), a box (4,) or of points (n, 2 or 3) is in the image or near it.
+
+    At most NEAR of its size outside is near.
+    """
+    kind = LABELS[attribute].kind
+    if kind is Kind.BOX:
+        middle = (value[:2] + value[2:]) / 2
+    elif kind is Kind.HEAD:
+        middle = value[:2]
+    elif kind is Kind.POINTS:
+        middle = value[:, :2].mean(0)
+    else:
+        return True
+    extent = np.array(size, np.float64)
+    return not np.isfinite(middle).all() or bool((np.abs(middle - extent / 2) <= extent * (0.5 + NEAR)).all())
+
+
+def check_landmarks(labels: dict[str, np.ndarray], model: HeadModel) -> Iterator[tuple[int, str]]:
+    """Rows whose 3-D landmarks aren't where pose and coefficients put the model's key points: index and fault.
+
+    labels: (n, ...) each, by attribute.
+    """
+    if any(name not in labels for name in COMPARED):
+        return
+    rotation, head, landmarks, shape = (labels[name] for name in COMPARED)
+    finite = [np.isfinite(v).reshape(len(v), -1).all(1) for v in (rotation, head, landmarks[..., :2], shape)]
+    usable = np.flatnonzero(np.all(finite, axis=0) & (head[:, 2] > 0) & ~bad_quaternions(rotation))
+    if not len(usable):
+        return
+    points, quats, heads = model.keypoints68(shape[usable]), rotation[usable], head[usable]
+    expected = project_weak_perspective(*(torch.from_numpy(v) for v in (points, quats, heads))).numpy()
+    difference = landmarks[usable] - expected
+    # Depths count from the eye corners; published files of rotated images shift them all by up to 0.3 head radii.
+    difference[..., 2] -= difference[:, list(EYE_CORNERS), 2].mean(1, keepdims=True)
+    difference[np.isnan(difference)] = 0.0  # unknown depths
+    distances = np.linalg.norm(difference, axis=-1).mean(1) / heads[:, 2]
+    for i in np.flatnonzero(distances > LANDMARK_TOLERANCE):
+        yield (
+            int(usable[i]),
+            (
+                f"on average {distances[i]:.2f} head radii from where pose and coefficients of {model.name} put them, "
+                f"expected at most {LANDMARK_TOLERANCE}"
+            ),
+        )
+
+
+def _check_images(file: Samples, attribute: str, rows: range, sizes: dict[int, Size], whole: Whole) -> Iterator[Fault]:
+    """Decode; sizes of images are added to `sizes`, those of label images are compared with them."""
+    name = BY_ATTRIBUTE[attribute]
+    encoded: list[bytes | str]
+    try:
+        encoded = list(file.images(rows, attribute))
+    except SampleFormatError:
+        encoded = [_read_one(file, attribute, row) for row in rows]
+    if attribute == "image":
+        texts = (text.encode(errors="replace") if isinstance(text, str) else text for text in encoded)
+        whole.digests += b"".join(hashlib.blake2b(text, digest_size=DIGEST).digest() for text in texts)
+    function = decode_size if attribute == "image" else decode_label_size
+    outcomes: Sequence[Size | str] = [function(data) for data in encoded]
+    for row, outcome in zip(rows, outcomes):
+        if isinstance(outcome, str):
+            yield Fault(row, name, outcome)
+        elif attribute == "image":
+            sizes[row] = outcome
+        elif row in sizes and outcome != sizes[row]:
+            yield Fault(row, name, f"{tuple(outcome)} pixels, expected those of the image, {tuple(sizes[row])}")
+
+
+def _read_one(file: Samples, attribute: str, row: int) -> bytes | str:
+    """The encoded image, or what is wrong with it."""
+    try:
+        return file.images([row], attribute)[0]
+    except SampleFormatError as error:
+        return without_path(error, file.path)
+
+
+def decode_size(data: bytes | str) -> Size | str:
+    """Size of an image that decodes to its end, else what is wrong. A text is passed through."""
+    if isinstance(data, str):
+        return data
+    try:
+        return check_image(data)
+    except ImageDecodeError as error:
+        return str(error)
+
+
+def decode_label_size(data: bytes | str) -> Size | str:
+    """As `decode_size`, of a label image."""
+    if isinstance(data, str):
+        return data
+    try:
+        height, width = decode_labels(data).shape
+    except ImageDecodeError as error:
+        return str(error)
+    return Size(width, height)
+
+
+def without_path(error: Exception, path: Path) -> str:
+    """What an error says, for a list that names the file itself."""
+    return str(error).removeprefix(f"{path}: ")
