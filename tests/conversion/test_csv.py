@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from close import as_archives_count
 from conftest import run_script
-from trackertraincode.conversion.csv_labels import LABEL_COLUMNS, make_source
+from trackertraincode.conversion.csv_labels import BOX_COLUMNS, LABEL_COLUMNS, make_source
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.errors import ArchiveError, UserError
 from trackertraincode.rendering.generate import Request, iter_faces
@@ -126,14 +126,50 @@ def test_separators_spaces_order_and_capitals_make_no_difference(tmp_path: Path,
     assert Hdf5PoseDataset(tmp_path / "a.h5").labels["face_box"].tolist() == [[1, 2, 70, 50]]
 
 
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "cp1252"])
-@pytest.mark.parametrize("first", [[], ["sep=;"]])
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "cp1252"])
+@pytest.mark.parametrize("first", [[], ["sep=;"], ['"sep=;"']])
 def test_files_are_read_as_spreadsheets_write_them(tmp_path: Path, encoding: str, first: list[str]) -> None:
     lines = [*first, "path;x0;y0;x1;y1;;", "ä.jpg;1,5;2;70;50;;", ";;;;;;", "", "a.jpg;1;2;70;50"]
     source = small(tmp_path, lines, encoding=encoding)
     (tmp_path / "ä.jpg").write_bytes((tmp_path / "a.jpg").read_bytes())
     convert(DOOR, source, tmp_path / "a.h5", "--strict")
     assert Hdf5PoseDataset(tmp_path / "a.h5").labels["face_box"].tolist() == [[1.5, 2, 70, 50], [1, 2, 70, 50]]
+
+
+@pytest.mark.parametrize("separator", ["\t", "|", ":"])
+def test_a_first_line_names_any_separator(tmp_path: Path, separator: str) -> None:
+    lines = [separator.join(cells) for cells in (["path", *BOX_COLUMNS], ["a.jpg", "1,5", "2", "70", "50"])]
+    convert(DOOR, small(tmp_path, [f"sep={separator}", *lines]), tmp_path / "a.h5", "--strict")
+    assert Hdf5PoseDataset(tmp_path / "a.h5").labels["face_box"].tolist() == [[1.5, 2, 70, 50]]
+
+
+def test_cells_may_hold_line_breaks_and_stray_quotes_spoil_only_their_line(tmp_path: Path) -> None:
+    lines = ["path,x0,y0,x1,y1,note", 'a.jpg,1,2,70,50,"one', "", 'two"', 'a.jpg,2,2,70,50,"', 'a.jpg,3,2,70,50,5"']
+    convert(DOOR, small(tmp_path, lines), tmp_path / "a.h5", "--skipped", tmp_path / "skipped.txt")
+    assert Hdf5PoseDataset(tmp_path / "a.h5").labels["face_box"][:, 0].tolist() == [1, 3]
+    (told,) = (tmp_path / "skipped.txt").read_text(encoding="utf-8").splitlines()
+    assert "line 5 can't be split into cells" in told
+
+
+def test_decimal_commas_in_quotes_are_read_unless_they_could_separate_thousands(tmp_path: Path) -> None:
+    lines = ["path,x0,y0,x1,y1", 'a.jpg,"1,5","0,125","70,25",50', 'a.jpg,"1,500",2,70,50', "a.jpg,1_5,2,70,50"]
+    convert(DOOR, small(tmp_path, lines), tmp_path / "a.h5", "--skipped", tmp_path / "skipped.txt")
+    assert Hdf5PoseDataset(tmp_path / "a.h5").labels["face_box"].tolist() == [[1.5, 0.125, 70.25, 50]]
+    told = (tmp_path / "skipped.txt").read_text(encoding="utf-8").splitlines()
+    assert [line.split("column ")[1] for line in told] == [
+        f"'x0' has '{cell}' where a number should be." for cell in ("1,500", "1_5")
+    ]
+
+
+def test_text_that_is_not_utf8_is_said_to_be_read_as_cp1252(tmp_path: Path) -> None:
+    lines = ["path,x0,y0,x1,y1,note", "a.jpg,1,2,70,50,ж"]
+    (note, _) = make_source(small(tmp_path, lines, encoding="cp1251")).notes
+    assert (
+        note
+        == f"{tmp_path / 'my.csv'}: isn't UTF-8, read as cp1252: save it as UTF-8 if names or letters come out wrong"
+    )
+    with pytest.raises(ArchiveError, match=r"my\.csv: not a text file in UTF-8, UTF-16 or cp1252: save it as UTF-8"):
+        make_source(small(tmp_path, [*lines, "見.jpg,1,2,70,50,"], encoding="big5hkscs"))
 
 
 def test_blanks_around_quoted_cells_and_two_marks_make_no_difference(tmp_path: Path) -> None:
@@ -228,11 +264,11 @@ def test_landmarks_must_lie_in_the_box_of_their_line(tmp_path: Path) -> None:
 
 def test_labels_may_lack_in_some_lines(tmp_path: Path) -> None:
     lines = ["path,x0,y0,x1,y1,pitch,yaw,roll,individual", "a.jpg,1,1,9,9,,,,", "b.jpg,1,1,9,9,1,2,3,7"]
-    convert(DOOR, small(tmp_path, lines), tmp_path / "a.h5")
+    convert(DOOR, small(tmp_path, [*lines, "a.jpg,1,1,9,9,nan,NaN,N/A,null"]), tmp_path / "a.h5", "--strict")
     labels = Hdf5PoseDataset(tmp_path / "a.h5").labels
-    assert np.isnan(labels["rotation"][0]).all()
+    assert np.isnan(labels["rotation"][[0, 2]]).all()
     assert np.isfinite(labels["rotation"][1]).all()
-    assert labels["individual"].tolist() == [-1, 7]
+    assert labels["individual"].tolist() == [-1, 7, -1]
 
 
 def test_two_dimensional_landmarks_and_centred_depths(tmp_path: Path) -> None:
@@ -287,6 +323,7 @@ def test_a_wrong_line_is_named_with_its_column(tmp_path: Path, line: str, messag
     ("lines", "message"),
     [
         (["path,x0,y0,x1,y1"], "1 line, expected a header and a line per face"),
+        (["path x0 y0 x1 y1", "a.jpg 1 2 3 4"], "line 1 names one column, 'path x0 y0 x1 y1'; cells are separated by"),
         (["path,x0,y0,x1", "a.jpg,1,2,3"], r"my\.csv: no column 'y1' in the header"),
         (["path,x0,y0,x1,y1,pitch,yaw,rol", GOOD], r"no column 'roll' .* There is a column 'rol', .* misspelt"),
         (["path,x0,y0,x1,y1,lm0_x,lm0_y", GOOD], "no column 'lm1_x'"),

@@ -22,6 +22,11 @@ def as_sizes(boxes: np.ndarray) -> np.ndarray:
     return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
 
 
+def as_middles(boxes: np.ndarray) -> np.ndarray:
+    sizes = boxes[:, 2:] - boxes[:, :2]
+    return np.concatenate([boxes[:, :2] + sizes / 2, sizes], axis=1)
+
+
 @pytest.mark.parametrize(
     ("boxes", "angles", "message"),
     [
@@ -29,8 +34,13 @@ def as_sizes(boxes: np.ndarray) -> np.ndarray:
         (np.array([[60.0, 50, 100, 140], [20, 30, 100, 140]]), ANGLES, r"most of the 2 boxes .* x, y, width, height"),
         (as_sizes(BOXES), ANGLES, r"most of the 3 boxes .* x, y, width, height"),
         (BOXES, np.radians(ANGLES), r"all angles of 3 rows lie within ±1\.05 degrees: are they radians"),
+        (BOXES * 100 / [320, 240, 320, 240], ANGLES, r"all 3 boxes lie in the first 100 pixels .* are they percents"),
+        (as_middles(BOXES), ANGLES, r"most of the 3 boxes .* the middle's x, y, width, height"),
+        (BOXES[:, [0, 2, 1, 3]], ANGLES, r"most of the 3 boxes .* x0, x1, y0, y1"),
+        (BOXES[:, [1, 0, 3, 2]], ANGLES, r"most of the 3 boxes .* y0, x0, y1, x1"),
+        (BOXES, ANGLES + [180, 0, 0], r"3 of 3 heads look away from the camera: are rotations stored in another order"),
     ],
-    ids=["fractions", "sizes", "inside_out", "radians"],
+    ids=["fractions", "sizes", "inside_out", "radians", "percents", "middles", "pairs", "rows first", "order"],
 )
 def test_nonsense_of_the_whole_file_is_suspected(boxes: np.ndarray, angles: np.ndarray, message: str) -> None:
     (text,) = suspicions(boxes, SIZES[: len(boxes)], angles)

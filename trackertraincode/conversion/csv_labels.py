@@ -3,10 +3,8 @@
 FOLDER/labels.csv + images    --read header--> columns of each label --one line--> Sample
 """
 
-import csv
 import math
 import posixpath
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,7 +18,7 @@ import torch
 from trackertraincode.conversion.archive import MAX_MEMBER_BYTES, naming, normal_name, open_archive
 from trackertraincode.conversion.faces import check_on_face
 from trackertraincode.conversion.run import Source, gathered
-from trackertraincode.conversion.textfile import finite_number, spreadsheet_text
+from trackertraincode.conversion.spreadsheet import UNKNOWN, Row, Table, read_table
 from trackertraincode.datasets.plausibility import suspicions
 from trackertraincode.errors import ArchiveError, closest_first
 from trackertraincode.facemodel.landmarks68 import COUNT, centered_depth
@@ -39,7 +37,7 @@ from trackertraincode.sample.moving import from_centres
 from trackertraincode.sample.sample import Sample
 
 COLUMNS_HELP = """\
-Columns of the CSV file, in any order; the first line names them; cells are separated by , or ; or tabs:
+Columns of the CSV file, in any order; the first line names them; cells are separated by , ; | or tabs:
 
   path                       image (.jpg or .png), relative to the CSV file's folder
   x0 y0 x1 y1                face box; pixels from the image's top-left corner
@@ -52,7 +50,7 @@ Columns of the CSV file, in any order; the first line names them; cells are sepa
   individual                 optional; whole number of the person
   sequence                   optional; name of the video that this frame belongs to
 
-Cells of an optional label may be empty where it isn't known, but then all of them in that line.
+Cells of an optional label may be empty or NaN where it isn't known, but then all of them in that line.
 Images are stored as they are. An orientation tag (EXIF) is ignored, but with --upright: labels count pixels as they are
 stored. Text is UTF-8, UTF-16 or cp1252, as spreadsheets write it; a first line "sep=;" names the separator.
 """
@@ -67,19 +65,7 @@ LABEL_COLUMNS: dict[str, tuple[str, ...]] = {  # attribute of Sample -> its colu
     "landmarks_2d": tuple(f"lm{i}_{axis}" for i in range(COUNT) for axis in "xy"),
     "individual": ("individual",),
 }
-SEPARATORS = ",;\t"
 SAMPLED_ROWS = 64  # that are looked at together before the conversion
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the file."""
-
-    number: int  # from 1
-    text: str
-
-    def __str__(self) -> str:
-        return f"line {self.number}"
 
 
 @dataclass(frozen=True)
@@ -88,41 +74,22 @@ class Settings:
 
     source: Path  # a CSV file, or a zip file or folder with one in it
     member: str | None  # the CSV file in the zip file or folder
-    separator: str
-    header: tuple[str, ...]
+    table: Table
     labels: tuple[str, ...]  # attributes that the header has columns of
     upright: bool  # whether labels count pixels of images as they are shown
     allow_outside: bool  # whether paths may lead out of the CSV file's folder
 
-    @property
-    def name(self) -> str:
-        """Of the CSV file, for messages."""
-        return str(self.source) if self.member is None else f"{self.source}: {self.member}"
-
 
 def make_source(source: Path, upright: bool = False, allow_outside: bool = False) -> Source:
     """List the lines, those of a sequence one after the other. Raises ArchiveError naming the file and the column."""
-    source, member, text = _read_csv(source)
-    name = str(source) if member is None else f"{source}: {member}"
-    rows = [Row(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip(f" {SEPARATORS}")]
-    separator = None
-    if rows and (match := re.fullmatch(r"sep=(.)", rows[0].text.strip(), re.IGNORECASE)):
-        separator = match[1]
-        rows = rows[1:]
-    if len(rows) < 2:
-        raise ArchiveError(
-            f"{name}: {'1 line' if rows else 'no lines'}, expected a header and a line per face (see --help)."
-        )
-    separator = separator or max(SEPARATORS, key=rows[0].text.count)
-    header = [cell.strip().lower() for cell in _cells(rows[0].text, separator, f"{name}: line {rows[0].number}")]
-    while header and not header[-1]:
-        header.pop()
-    labels, notes = _labels_of(header, name)
-    settings = Settings(source, member, separator, tuple(header), labels, upright, allow_outside)
-    items = rows[1:]
-    if SEQUENCE in header:
-        items = gathered(items, lambda row: _sequence_of(settings, row))
-        if items != rows[1:]:
+    source, member, data = _read_csv(source)
+    table, rows, notes = read_table(data, str(source) if member is None else f"{source}: {member}")
+    labels, unused = _labels_of(table.header, table.name)
+    settings = Settings(source, member, table, labels, upright, allow_outside)
+    items, notes = rows, notes + unused
+    if SEQUENCE in table.header:
+        items = gathered(rows, lambda row: _sequence_of(table, row))
+        if items != rows:
             notes = (*notes, "rows are put in another order than the lines: those of a sequence follow each other")
     return Source(
         items=items,
@@ -132,18 +99,16 @@ def make_source(source: Path, upright: bool = False, allow_outside: bool = False
     )
 
 
-def _sequence_of(settings: Settings, row: Row) -> str:
+def _sequence_of(table: Table, row: Row) -> str:
     """Name of a line's sequence, empty where it can't be read."""
     try:
-        cells = _cells(row.text, settings.separator, "")
+        return table.cells(row)[SEQUENCE]
     except ArchiveError:
         return ""
-    place = settings.header.index(SEQUENCE)
-    return cells[place].strip() if place < len(cells) else ""
 
 
-def _read_csv(source: Path) -> tuple[Path, str | None, str]:
-    """The CSV file, or the zip file and the member in it; and its text."""
+def _read_csv(source: Path) -> tuple[Path, str | None, bytes]:
+    """The CSV file, or the zip file and the member in it; and its bytes."""
     if not (source.is_file() and source.suffix.lower() in (".csv", ".tsv", ".txt")):
         archive = open_archive(source)
         found = [name for name in archive.names if name.lower().endswith((".csv", ".tsv"))]
@@ -152,9 +117,9 @@ def _read_csv(source: Path) -> tuple[Path, str | None, str]:
             raise ArchiveError(f"{source}: {what} in it; expected one. Give the path of the CSV file itself.")
         on_disk = archive.file(found[0])
         if on_disk is None:
-            return source, found[0], spreadsheet_text(archive.read(found[0]), f"{source}: {found[0]}")
+            return source, found[0], archive.read(found[0])
         source = on_disk
-    return source, None, spreadsheet_text(source.read_bytes(), str(source))
+    return source, None, source.read_bytes()
 
 
 def _labels_of(header: Sequence[str], name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -183,26 +148,17 @@ def _unknown(header: Sequence[str]) -> list[str]:
     return [column for column in header if column and column not in known]
 
 
-def _cells(line: str, separator: str, where: str) -> list[str]:
-    """A blank between a quoted cell and a separator doesn't count."""
-    tidy = re.sub(rf'"[ \t]+(?={re.escape(separator)}|$)', '"', line) if separator != "\t" else line
-    try:
-        return next(csv.reader([tidy], delimiter=separator, strict=True, skipinitialspace=True), [])
-    except csv.Error as error:
-        raise ArchiveError(f"{where} can't be split into cells ({error}).") from error
-
-
 def _suspicions(settings: Settings, rows: Sequence[Row]) -> Iterator[str]:
     """What looks wrong in some of the rows together; those that can't be read are named later."""
     boxes, sizes, angles = [], [], []
+    table = settings.table
     for row in rows[:: -(-len(rows) // SAMPLED_ROWS)]:
         try:
-            named = _named_cells(settings, row, "")
-            boxes.append([finite_number(_dotted(named[c], settings.separator), "") for c in BOX_COLUMNS])
+            named = table.cells(row)
+            boxes.append(table.numbers(named, BOX_COLUMNS, ""))
             sizes.append(image_size(_read_image(settings, named, "")[0]))
             if "rotation" in settings.labels:
-                columns = LABEL_COLUMNS["rotation"]
-                angles.append([finite_number(_dotted(named[c], settings.separator), "") for c in columns])
+                angles.append(table.numbers(named, LABEL_COLUMNS["rotation"], ""))
         except (ArchiveError, ImageDecodeError):
             del boxes[len(sizes) :]
     yield from suspicions(
@@ -210,20 +166,9 @@ def _suspicions(settings: Settings, rows: Sequence[Row]) -> Iterator[str]:
     )
 
 
-def _named_cells(settings: Settings, row: Row, where: str) -> dict[str, str]:
-    """Cells of a line by column. Raises ArchiveError when it has another number of them than the header."""
-    cells = _cells(row.text, settings.separator, where)
-    while len(cells) > len(settings.header) and not cells[-1].strip():
-        cells.pop()
-    if len(cells) != len(settings.header):
-        raise ArchiveError(f"{where} has {len(cells)} cells, expected {len(settings.header)} as in the header.")
-    return {column: cell.strip() for column, cell in zip(settings.header, cells)}
-
-
 def convert_item(settings: Settings, row: Row) -> list[Sample]:
     """One line -> one sample. Raises ArchiveError naming file, line and column, or the image."""
-    where = f"{settings.name}: line {row.number}"
-    named = _named_cells(settings, row, where)
+    where, named = settings.table.where(row), settings.table.cells(row)
     labels = dict(_read_labels(settings, named, where))
     image, shown = _read_image(settings, named, where)
     with naming(f"{where}, column 'path': {shown}"):
@@ -250,13 +195,12 @@ def _read_labels(settings: Settings, named: dict[str, str], where: str) -> Itera
     """Attributes of Sample with their values."""
     for label in settings.labels:
         columns = LABEL_COLUMNS[label]
-        empty = [column for column in columns if not named[column]]
-        if len(empty) == len(columns) and label != "face_box":
+        if label != "face_box" and all(named[column].lower() in UNKNOWN for column in columns):
             continue
-        if empty:
-            raise ArchiveError(f"{where}, column '{empty[0]}' is empty.")
-        cells = [_dotted(named[column], settings.separator) for column in columns]
-        values = np.array([finite_number(cell, f"{where}, column '{c}'") for c, cell in zip(columns, cells)])
+        for column in columns:
+            if not named[column]:
+                raise ArchiveError(f"{where}, column '{column}' is empty.")
+        values = np.array(settings.table.numbers(named, columns, where))
         yield label, _value_of(label, values, named, where)
 
 
@@ -280,11 +224,6 @@ def _value_of(label: str, values: np.ndarray, named: dict[str, str], where: str)
             raise ArchiveError(f"{where}, column 'individual' has '{named['individual']}', expected 0, 1, 2 …")
         return int(values[0])
     return values
-
-
-def _dotted(cell: str, separator: str) -> str:
-    """A number as many spreadsheets write it, with a comma, where commas don't separate cells."""
-    return cell.replace(",", ".") if separator != "," and re.fullmatch(r"[-+]?\d+,\d+", cell) else cell
 
 
 def _read_image(settings: Settings, named: dict[str, str], where: str) -> tuple[bytes, str]:

@@ -19,23 +19,6 @@ def read_lines(data: bytes, name: str) -> list[str]:
     return text.splitlines()
 
 
-def spreadsheet_text(data: bytes, name: str) -> str:
-    """What spreadsheets write: UTF-16 begins with a mark or has zero bytes, what isn't UTF-8 is cp1252."""
-    encoding = "utf-8-sig"
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        encoding = "utf-16"
-    elif b"\0" in data[:2]:
-        encoding = "utf-16-be" if data.startswith(b"\0") else "utf-16-le"
-    for candidate in (encoding, "cp1252"):
-        try:
-            text = data.decode(candidate)
-        except UnicodeDecodeError:
-            continue
-        if "\0" not in text:
-            return text.lstrip("\ufeff")  # some programs put a mark before a mark
-    raise ArchiveError(f"{name}: not a text file.")
-
-
 def number_rows(lines: Sequence[str], name: str, columns: int, *, first: int = 1) -> np.ndarray:
     """Lines of `columns` finite numbers each, separated by blanks -> (lines, columns) float64.
 
@@ -59,7 +42,7 @@ def number_rows(lines: Sequence[str], name: str, columns: int, *, first: int = 1
 def finite_number(word: str, where: str) -> float:
     """Raises ArchiveError, which begins with `where`, when the word isn't a finite number."""
     try:
-        value = float(word)
+        value = math.nan if "_" in word else float(word)  # which Python allows between digits
     except ValueError:
         value = math.nan
     if not math.isfinite(value):

@@ -14,8 +14,18 @@ TINY = 3.0  # pixels; boxes whose longer side is below aren't of faces
 NEARLY_ALL = 0.9  # share of the rows
 FACE_ASPECT = 0.8  # width / height of usual face boxes
 UNUSUAL = 0.25  # mean |log(aspect / FACE_ASPECT)| above which boxes have odd shapes; of real sets below 0.2
-MIN_ANGLES = 3  # rows
+TURNED = 0.4  # the same, above which boxes may lie on their sides
+PERCENT = 100.0
+LARGE_IMAGE = 300.0  # pixels of the longer side; faces don't all lie in the first 100
+MIN_ROWS = 3  # that angles and percents take
 DIGEST = 16  # bytes
+
+ORDERS: dict[str, tuple[float, list[list[float]]]] = {  # oddness that it takes, corners from the four stored numbers
+    "x, y, width, height": (UNUSUAL, [[1, 0, 0, 0], [0, 1, 0, 0], [1, 0, 1, 0], [0, 1, 0, 1]]),
+    "the middle's x, y, width, height": (UNUSUAL, [[1, 0, -0.5, 0], [0, 1, 0, -0.5], [1, 0, 0.5, 0], [0, 1, 0, 0.5]]),
+    "x0, x1, y0, y1": (UNUSUAL, [[1, 0, 0, 0], [0, 0, 1, 0], [0, 1, 0, 0], [0, 0, 0, 1]]),
+    "y0, x0, y1, x1": (TURNED, [[0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1], [0, 0, 1, 0]]),
+}
 
 
 @dataclass
@@ -49,45 +59,57 @@ def suspicions(
 ) -> list[str]:
     """What is wrong with nearly all rows, if it is what it looks like.
 
-    boxes: (N, 4) x0, y0, x1, y1; pixels. sizes: (N, 2) width and height of their images. angles: (M, 3) degrees.
+    boxes: (N, 4) x0, y0, x1, y1; pixels. sizes: (N, 2) width and height of their images. angles: (M, 3) pitch, yaw,
+    roll; degrees.
     """
     found = []
     if boxes is not None:
         known = np.isfinite(boxes).all(1)
-        boxes, sizes = boxes[known], None if sizes is None else sizes[known]
-        sides = (boxes[:, 2:] - boxes[:, :2]).max(1) if len(boxes) else np.empty(0)
-        if len(boxes) and (sides < TINY).mean() >= NEARLY_ALL:
-            found.append(
-                f"{(sides < TINY).sum()} of {len(boxes)} boxes are smaller than {TINY:g} pixels: are they fractions of the "
-                "image? Boxes are x0, y0, x1, y1 in pixels."
-            )
-        elif sizes is not None and len(boxes) > 1 and _better_as_width_and_height(boxes, sizes):
-            found.append(
-                f"most of the {len(boxes)} boxes have shapes that faces lack, and would be usual as x, y, width, height: "
-                "are they? Boxes are x0, y0, x1, y1 in pixels."
-            )
+        told = _about_boxes(boxes[known], None if sizes is None else sizes[known]) if known.any() else ""
+        if told:
+            found.append(f"{told} Boxes are x0, y0, x1, y1 in pixels.")
     if angles is not None:
         known = angles[np.isfinite(angles).all(1)]
-        if len(known) >= MIN_ANGLES and 0 < np.abs(known).max() <= np.pi:
+        if len(known) >= MIN_ROWS and 0 < np.abs(known).max() <= np.pi:
             found.append(
                 f"all angles of {len(known)} rows lie within ±{np.abs(known).max():.2f} degrees: are they radians? Angles "
                 "are given in degrees."
             )
+        away = np.cos(np.radians(known[:, :2])).prod(1) < 0
+        if len(known) >= MIN_ROWS and away.mean() >= NEARLY_ALL:
+            found.append(
+                f"{away.sum()} of {len(known)} heads look away from the camera: are rotations stored in another order or "
+                "convention? Quaternions are i, j, k, w; all angles 0 looks into the camera."
+            )
     return found
 
 
-def _better_as_width_and_height(boxes: np.ndarray, sizes: np.ndarray) -> bool:
-    """(N, 4), (N, 2): whether the last two numbers are more likely sizes than the second corner."""
-    moved = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
-    fits = ((moved[:, 2:] > moved[:, :2]) & (moved[:, 2:] <= sizes + 1)).all(1)
-    as_stored, as_sizes = _oddness(boxes), _oddness(moved)
-    return bool(fits.mean() >= NEARLY_ALL and as_stored > UNUSUAL and as_sizes < as_stored / 2)
+def _about_boxes(boxes: np.ndarray, sizes: np.ndarray | None) -> str:
+    """(N, 4), (N, 2), N above 0: what they seem to be instead of corners in pixels, empty where nothing seems wrong."""
+    sides = (boxes[:, 2:] - boxes[:, :2]).max(1)
+    tiny = (sides > 0) & (sides < TINY)
+    if tiny.mean() >= NEARLY_ALL:
+        return f"{tiny.sum()} of {len(boxes)} boxes are smaller than {TINY:g} pixels: are they fractions of the image?"
+    if sizes is None:
+        return ""
+    if len(boxes) >= MIN_ROWS and boxes.max() <= PERCENT and np.median(sizes.max(1)) >= LARGE_IMAGE:
+        return f"all {len(boxes)} boxes lie in the first {PERCENT:g} pixels of large images: are they percents of them?"
+    stored = _oddness(boxes)
+    for order, (least, matrix) in ORDERS.items():
+        moved = boxes @ np.array(matrix).T
+        fits = ((moved[:, 2:] > moved[:, :2]) & (moved[:, :2] >= -1) & (moved[:, 2:] <= sizes + 1)).all(1)
+        if len(boxes) > 1 and fits.mean() >= NEARLY_ALL and stored > least and _oddness(moved) < stored / 2:
+            return (
+                f"most of the {len(boxes)} boxes have shapes that faces lack, and would be usual as {order}: are they?"
+            )
+    return ""
 
 
 def _oddness(boxes: np.ndarray) -> float:
     """(N, 4): how far their shapes are from those of faces; boxes inside out count as very odd."""
     sides = (boxes[:, 2:] - boxes[:, :2]).clip(1e-3)
-    return float(np.abs(np.log(sides[:, 0] / sides[:, 1] / FACE_ASPECT)).clip(max=2.0).mean())
+    odd = np.abs(np.log(sides[:, 0] / sides[:, 1] / FACE_ASPECT)).clip(max=2.0)
+    return float(np.where((boxes[:, 2:] > boxes[:, :2]).all(1), odd, 2.0).mean())
 
 
 def copies(digests: np.ndarray | Sequence[bytes]) -> list[tuple[int, int]]:
