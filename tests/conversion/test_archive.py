@@ -9,9 +9,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from archive_damage import Members, write_folder, write_zip
+from archive_damage import Members, convert, write_folder, write_zip
 
-from trackertraincode.conversion.archive import Archive, one_of_each, unknown_images, unpacked
+from trackertraincode.conversion.archive import Archive, one_of_each, unknown_images
+from trackertraincode.conversion.archive_kinds import unpacked
 from trackertraincode.errors import ArchiveError
 
 MEMBERS: Members = {"a/Ünï.jpg": b"one", "a/b.TXT": b"two", "c.txt": b"three"}
@@ -60,13 +61,22 @@ def test_a_browser_and_a_camera_may_have_renamed_members(tmp_path: Path) -> None
 
 
 def test_what_systems_add_is_left_out(tmp_path: Path) -> None:
-    junk = ("__MACOSX/a.jpg", "b/@eaDir/a.jpg/x.jpg", ".ipynb_checkpoints/a-checkpoint.jpg", "._a.jpg", "b/Thumbs.db")
+    junk = (
+        "__MACOSX/a.jpg",
+        ".Trash-1000/a.jpg",
+        "#recycle/a.jpg",
+        "b/@eaDir/a.jpg/x.jpg",
+        ".ipynb_checkpoints/a-checkpoint.jpg",
+        "._a.jpg",
+        "b/Thumbs.db",
+    )
     archive = Archive(write_zip(tmp_path / "a.zip", {"a.jpg": b"", **dict.fromkeys(junk, b"")}))
     assert archive.names == ["a.jpg"]
 
 
 def test_copies_and_unknown_images_are_counted(tmp_path: Path) -> None:
     names = ("copy/deep/1.jpg", "copy/1.jpg", "copy/2.jpg", "1.jpg", "odd name.png", "note.txt")
+    assert one_of_each(("a/1", "b/1", "b/2"), lambda name: name[-1])[0] == {"1": "b/1", "2": "b/2"}
     archive = Archive(write_zip(tmp_path / "a.zip", dict.fromkeys(names, b"")))
     found, notes = one_of_each(archive.names, lambda n: n[-5] if n[-5].isdigit() else None)
     assert found == {"1": "1.jpg", "2": "copy/2.jpg"}
@@ -94,12 +104,54 @@ def patched_zip(path: Path, local: int, central: int, value: int) -> Path:
         (b"7z\xbc\xaf\x27\x1c" + bytes(500), "is a 7-Zip archive, which isn't read here; unpack it"),
         (b"  <!DOCTYPE html><title>Quota</title>", "is a web page; its server wants a login .* download it again in a"),
         (b"PK\x03\x04 cut", "not a complete zip file .* download it again"),
+        (bytes(5000), "not a complete zip file .* download it again"),
+        (b"\xef\xbb\xbf<!-- so --><html>", "is a web page"),
+        (b"\x28\xb5\x2f\xfd" + bytes(99), "is packed with Zstandard, which isn't read here; unpack it"),
+        (b"\x1f\x9d\x90" + bytes(99), "is packed with compress, which isn't read here; unpack it"),
+        (b"\x04\x22\x4d\x18" + bytes(99), "is packed with LZ4, which isn't read here; unpack it"),
+        (b"PK\x07\x08PK\x03\x04", r"is a part of a split zip file; join the parts first: zip -s 0 NAME\.zip"),
+        (b"PK\x03\x04" + b"PK\5\6\4\0\4\0" + bytes(14), "is a part of a split zip file"),
+        (b"version https://git-lfs.github.com/spec/v1\noid", "is a pointer of Git LFS; .* git lfs pull"),
+        (
+            b'{"error": "rate limit"}',
+            r"nor another archive that is read .*: begins with '{\\?\"error\\?\": \"rate limit\"}'",
+        ),
     ],
 )
 def test_what_is_no_archive_is_said(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "a.zip").write_bytes(content)
     with pytest.raises(ArchiveError, match=message):
         Archive(tmp_path / "a.zip")
+
+
+def test_the_first_part_of_a_split_file_and_other_bytes_are_told_apart(tmp_path: Path) -> None:
+    data = write_zip(tmp_path / "a.zip", MEMBERS).read_bytes()
+    (tmp_path / "a.zip.001").write_bytes(data[:60])
+    with pytest.raises(ArchiveError, match=r"a\.zip\.001: is a part of a split archive; join the parts first"):
+        Archive(tmp_path / "a.zip.001")
+
+
+def test_the_oldest_tar_files_are_read_and_damage_of_packed_ones_is_said(tmp_path: Path) -> None:
+    data = bytearray(write_tar(tmp_path / "a.tar", {"a.txt": b"one"}).read_bytes())
+    data[257:512] = bytes(255)  # as before POSIX: without mark
+    data[148:156] = b" " * 8
+    data[148:156] = b"%06o\0 " % sum(data[:512])
+    (tmp_path / "a.tar").write_bytes(data)
+    assert Archive(tmp_path / "a.tar").read("a.txt") == b"one"
+    packed = bytearray(write_tar(tmp_path / "b.tar.bz2", MEMBERS, "w:bz2").read_bytes())
+    packed[len(packed) // 2] ^= 255
+    (tmp_path / "b.tar.bz2").write_bytes(packed)
+    with pytest.raises(ArchiveError, match=r"b\.tar\.bz2: not a complete file .* download it again"):
+        unpacked(tmp_path / "b.tar.bz2", tmp_path / "out.h5").__enter__()
+
+
+def test_an_archive_in_the_archive_is_named(tmp_path: Path) -> None:
+    inner = write_zip(tmp_path / "AFLW2000-3D.zip", {"x.txt": b""})
+    outer = write_zip(tmp_path / "a.zip", {"a/AFLW2000-3D.zip": inner.read_bytes()})
+    with pytest.raises(ArchiveError, match=r"There is a/AFLW2000-3D\.zip in it: unpack that, and give its folder"):
+        convert("dsprocess_aflw2k.py", outer, tmp_path / "a.h5")
+    with pytest.raises(ArchiveError, match=r"give AFLW2000-3D\.zip or its folder\.$"):
+        convert("dsprocess_aflw2k.py", inner, tmp_path / "a.h5")
 
 
 @pytest.mark.parametrize(

@@ -31,11 +31,12 @@ def run(options: argparse.Namespace) -> int:
     own = {name: getattr(options, name) for name in converter.option_names}
     inputs = [options.source, *(value for value in own.values() if isinstance(value, Path))]
     check_outputs([options.destination, options.skipped], inputs, overwrite=options.overwrite)
-    from trackertraincode.conversion.archive import unpacked
+    from trackertraincode.conversion.archive import naming_archives_in
+    from trackertraincode.conversion.archive_kinds import unpacked
     from trackertraincode.conversion.run import ConvertOptions, run_converter
 
     module = import_module(f"trackertraincode.conversion.{converter.module}")
     with unpacked(options.source, options.destination) as path:
-        return run_converter(
-            ConvertOptions.of(options), f"dsprocess_{options.set}", module.make_source(path, **own), own
-        )
+        with naming_archives_in(path):
+            source = module.make_source(path, **own)
+        return run_converter(ConvertOptions.of(options), f"dsprocess_{options.set}", source, own)

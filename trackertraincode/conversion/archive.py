@@ -3,34 +3,40 @@
 folder, .zip or .tar --Archive--> names, bytes     .tgz, .tar.bz2, .tar.xz --unpacked--> .tar beside the destination
 """
 
-import bz2
-import gzip
-import lzma
 import os
 import tarfile
 import unicodedata
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache, cached_property
 from pathlib import Path
 from typing import IO, Any, TypeVar
 from urllib.parse import unquote
 
-from trackertraincode.errors import ArchiveError, UserError
-from trackertraincode.files import is_stream, whole_file
+from trackertraincode.conversion.archive_kinds import (
+    MAX_RATIO,
+    is_tar_header,
+    refuse_foreign,
+    refuse_last_part,
+    why_unreadable,
+)
+from trackertraincode.errors import ArchiveError
+from trackertraincode.files import is_stream
 from trackertraincode.sample.images import ImageDecodeError
 
 MAX_MEMBER_BYTES = 512 * 2**20
-MAX_RATIO = 200  # unpacked to packed; deflate reaches 1,000 on zeros, images and labels stay below 20
 SMALL_BYTES = 64 * 2**10  # whose ratio doesn't matter
 VIDEO_EXTENSIONS = (".avi", ".mp4", ".mov", ".mkv", ".webm")
+ARCHIVE_EXTENSIONS = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".rar", ".7z")
 IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png")
-JUNK_FOLDERS = {"__MACOSX", ".ipynb_checkpoints", "@eaDir", "$RECYCLE.BIN", ".git"}  # copies and thumbnails
+JUNK_FOLDERS = {  # copies and thumbnails, as are all folders whose names begin with a dot
+    "__MACOSX", "@eaDir", "@Recycle", "#recycle", "#snapshot", "$RECYCLE.BIN", "RECYCLER", "System Volume Information",
+    "lost+found",
+}  # fmt: skip
 
-_COMPRESSED: dict[bytes, Callable[..., IO[bytes]]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}  # type: ignore[dict-item]
-_FOREIGN = {b"Rar!": "a RAR archive", b"7z\xbc\xaf\x27\x1c": "a 7-Zip archive"}
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError)
 
@@ -67,16 +73,10 @@ class Archive:
     def _open_file(self) -> Iterable[tuple[str, Any]]:
         with self.path.open("rb") as file:
             start = file.read(512)
-        for first, what in _FOREIGN.items():
-            if start.startswith(first):
-                raise ArchiveError(f"{self.path}: is {what}, which isn't read here; unpack it and give the folder.")
-        if start.lstrip().lower().startswith((b"<!doctype html", b"<html")):
-            raise ArchiveError(
-                f"{self.path}: is a web page; its server wants a login or allows no more downloads now: download it "
-                "again in a browser."
-            )
+        refuse_foreign(self.path, start)
+        is_tar = is_tar_header(start)
         try:
-            if start[257:262] == b"ustar":
+            if is_tar:
                 with tarfile.open(self.path, "r:") as tar:
                     files = [member for member in tar if member.isreg()]
                 self._tar = self.path.open("rb")
@@ -85,10 +85,10 @@ class Archive:
                     raise EOFError("no end mark")
                 return ((member.name, member) for member in files)
             self._zip = zipfile.ZipFile(self.path)
-            return ((info.filename, info) for info in self._zip.infolist() if not info.filename.endswith("/"))
         except (tarfile.TarError, *_DAMAGE) as error:
-            kind = "tar" if start[257:262] == b"ustar" else "zip"
-            raise ArchiveError(f"{self.path}: not a complete {kind} file ({error}); download it again.") from error
+            raise ArchiveError(f"{self.path}: {why_unreadable(self.path, start, error)}.") from error
+        refuse_last_part(self.path)
+        return ((info.filename, info) for info in self._zip.infolist() if not info.filename.endswith("/"))
 
     @property
     def names(self) -> list[str]:
@@ -177,18 +177,31 @@ def check_name(path: Path, name: str) -> None:
 
 def is_junk(name: str) -> bool:
     """What macOS, Windows, notebooks and disk stations add to folders and archives."""
-    parts = name.split("/")
-    return not JUNK_FOLDERS.isdisjoint(parts) or parts[-1].startswith("._") or parts[-1] in (".DS_Store", "Thumbs.db")
+    *folders, last = name.split("/")
+    return (
+        not JUNK_FOLDERS.isdisjoint(folders)
+        or any(folder.startswith(".") for folder in folders)
+        or last.startswith("._")
+        or last in (".DS_Store", "Thumbs.db", "desktop.ini")
+    )
 
 
 def one_of_each(names: Iterable[str], key: Callable[[str], Key | None]) -> tuple[dict[Key, str], tuple[str, ...]]:
-    """Members by what they show, and a note on those that show it again: the one in the fewest folders is kept.
+    """Members by what they show, and a note on those that show it again.
 
-    key: what a member shows, None when it isn't of the set.
+    The one in the fewest folders is kept, then the one whose folder has most. key: what a member shows, None when it
+    isn't of the set.
     """
     found: dict[Key, str] = {}
     copies = []
-    for _, name, shown in sorted((n.count("/"), n, k) for n in names if (k := key(n)) is not None):
+    shown_by = {name: shown for name in names if (shown := key(name)) is not None}
+    size_of = Counter(name.rpartition("/")[0] for name in shown_by)
+
+    def rank(name: str) -> tuple[int, int, str]:
+        return name.count("/"), -size_of[name.rpartition("/")[0]], name
+
+    for name in sorted(shown_by, key=rank):
+        shown = shown_by[name]
         if found.setdefault(shown, name) != name:
             copies.append(name)
     note = f"{len(copies)} images are there again in other folders, such as {copies[0]}: left out" if copies else ""
@@ -206,48 +219,26 @@ def unknown_images(archive: Archive, is_known: Callable[[str], object]) -> tuple
 
 
 @contextmanager
+def naming_archives_in(path: Path) -> Iterator[None]:
+    """Let an ArchiveError that is raised inside name an archive in the archive: that one may be meant."""
+    try:
+        yield
+    except ArchiveError as error:
+        inner: list[str] = []
+        with suppress(ArchiveError):
+            inner = [name for name in open_archive(path).names if name.lower().endswith(ARCHIVE_EXTENSIONS)]
+        if inner:
+            raise ArchiveError(f"{error} There is {inner[0]} in it: unpack that, and give its folder.") from error
+        raise
+
+
+@contextmanager
 def naming(name: str) -> Iterator[None]:
     """Turn the ImageDecodeError of what is done inside into an ArchiveError that begins with the name."""
     try:
         yield
     except ImageDecodeError as error:
         raise ArchiveError(f"{name}: {error}") from error
-
-
-@contextmanager
-def unpacked(source: Path, destination: Path) -> Iterator[Path]:
-    """What to read: the source, or the tar file that a compressed one was unpacked to for as long as this is open.
-
-    It lies beside the destination, since it may be large, and members of a compressed file can't be read in any order.
-    Raises ArchiveError when the source is damaged or a bomb.
-    """
-    opener = None
-    if source.is_file():
-        with source.open("rb") as file:
-            start = file.read(8)
-        opener = next((opener for first, opener in _COMPRESSED.items() if start.startswith(first)), None)
-    if opener is None:
-        yield source
-        return
-    name = source.name.removesuffix(source.suffix).removesuffix(".tar")
-    with whole_file(destination.with_name(f"{destination.name}.{name}.tar")) as tar:
-        print(f"{source}: is unpacked first, to {tar}")
-        limit = MAX_RATIO * source.stat().st_size
-        try:
-            with opener(source) as packed, tar.open("wb") as file:
-                while block := packed.read(2**20):
-                    if file.tell() > limit:
-                        raise ArchiveError(f"{source}: unpacks to {MAX_RATIO} times its size; refused.")
-                    file.write(block)
-        except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
-            raise ArchiveError(f"{source}: not a complete file ({error}); download it again.") from error
-        try:
-            yield tar
-        except UserError as error:
-            error.args = (str(error).replace(str(tar), str(source)),)  # users know the one they gave
-            raise
-        finally:
-            tar.unlink()  # instead of getting its name
 
 
 def open_archive(path: Path) -> Archive:
