@@ -189,6 +189,14 @@ def test_damaged_sources_are_named(tmp_path: Path, name: str, data: bytes, messa
 
 
 @pytest.mark.usefixtures("spots")
+def test_images_of_other_kinds_are_counted(tmp_path: Path) -> None:
+    members = {"a.JFIF": encode_jpeg(black_image(LARGE, (5, 5, 20, 30))), "b.webp": b"", "c.heic": b""}
+    source = make_source(write_folder(tmp_path / "a", members), 0.9, 40, False, 1)
+    assert [str(item) for item in source.items] == ["a.JFIF"]
+    assert source.notes == ("2 images are no JPEG or PNG files, such as b.webp: left out; convert them first",)
+
+
+@pytest.mark.usefixtures("spots")
 def test_sources_without_images_say_what_would_do(tmp_path: Path) -> None:
     with pytest.raises(ArchiveError, match=r"no images \(\.jpg, \.jpeg, \.png\) or videos"):
         make_source(write_folder(tmp_path / "a", {"x.txt": b""}), 0.9, 40, False, 1)

@@ -31,11 +31,16 @@ def write_video(path: Path, count: int, fps: float = 15.0) -> None:
     ("tag", "turn"),
     [(3, Image.Transpose.ROTATE_180), (6, Image.Transpose.ROTATE_90), (8, Image.Transpose.ROTATE_270)],
 )
-def test_images_are_turned_upright(tmp_path: Path, image: np.ndarray, tag: int, turn: Image.Transpose) -> None:
+@pytest.mark.parametrize("name", ["phone.jpg", "phone.png", "phone.webp"])
+def test_images_are_turned_upright(
+    tmp_path: Path, image: np.ndarray, tag: int, turn: Image.Transpose, name: str
+) -> None:
     exif = Image.Exif()
     exif[0x0112] = tag
-    Image.fromarray(image).transpose(turn).save(tmp_path / "phone.jpg", quality=95, exif=exif)
-    (frame,) = iter_frames(str(tmp_path / "phone.jpg"))
+    (tmp_path / "in").mkdir()
+    Image.fromarray(image).transpose(turn).save(tmp_path / "in" / name, quality=95, exif=exif)
+    (frame,) = iter_frames(str(tmp_path / "in"))
+    assert np.array_equal(frame.image, next(iter_frames(str(tmp_path / "in" / name))).image)
     assert frame.image.shape == image.shape
     assert np.abs(frame.image.astype(int) - image).mean() < 4
 

@@ -25,13 +25,12 @@ from trackertraincode.conversion.archive_kinds import (
 )
 from trackertraincode.errors import ArchiveError
 from trackertraincode.files import is_stream
-from trackertraincode.sample.images import ImageDecodeError
+from trackertraincode.sample.images import IMAGE_EXTENSIONS, ImageDecodeError
 
 MAX_MEMBER_BYTES = 512 * 2**20
 SMALL_BYTES = 64 * 2**10  # whose ratio doesn't matter
 VIDEO_EXTENSIONS = (".avi", ".mp4", ".mov", ".mkv", ".webm")
 ARCHIVE_EXTENSIONS = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".rar", ".7z")
-IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png")
 JUNK_FOLDERS = {  # copies and thumbnails, as are all folders whose names begin with a dot
     "__MACOSX", "@eaDir", "@Recycle", "#recycle", "#snapshot", "$RECYCLE.BIN", "RECYCLER", "System Volume Information",
     "lost+found",

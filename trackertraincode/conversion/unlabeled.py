@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from trackertraincode.conversion.archive import IMAGE_EXTENSIONS, VIDEO_EXTENSIONS, naming, open_archive
+from trackertraincode.conversion.archive import VIDEO_EXTENSIONS, naming, open_archive
 from trackertraincode.conversion.faces import store_crop
 from trackertraincode.conversion.run import Source
 from trackertraincode.conversion.videos import Video, open_video
 from trackertraincode.detection.mtcnn import MtcnnDetector
 from trackertraincode.errors import ArchiveError
-from trackertraincode.sample.images import check_image, decode, orientation
+from trackertraincode.sample.images import IMAGE_EXTENSIONS, OTHER_IMAGES, check_image, decode, orientation
 from trackertraincode.sample.sample import Sample
 
 MIN_CONFIDENCE = 0.9
@@ -55,25 +55,32 @@ def make_source(source: Path, min_confidence: float, min_face: int, all_faces: b
     detector.check()
     items: list[Item] = []
     videos = 0
-    for name in _list(source):
+    names, notes = _list(source)
+    for name in names:
         if name.lower().endswith(IMAGE_EXTENSIONS):
             items.append(Item(name, None))
         else:
             videos += 1
             items += [Item(name, frame) for frame in range(0, Video(source, name).told(), every)]
     if not items:
-        raise ArchiveError(
-            f"{source}: no images ({', '.join(IMAGE_EXTENSIONS)}) or videos ({', '.join(VIDEO_EXTENSIONS)}) in it."
-        )
+        raise ArchiveError(f"{source}: no images (.jpg, .jpeg, .png) or videos ({', '.join(VIDEO_EXTENSIONS)}) in it.")
     settings = Settings(source, detector, min_confidence, all_faces, sequences=videos > 0 and not all_faces)
-    return Source(items=items, convert=partial(convert_item, settings))
+    return Source(items=items, convert=partial(convert_item, settings), notes=notes)
 
 
-def _list(source: Path) -> list[str]:
-    """Names of images and videos in the source."""
+def _list(source: Path) -> tuple[list[str], tuple[str, ...]]:
+    """Names of images and videos in the source, and a note on images of kinds that aren't read."""
     if source.is_file() and source.suffix.lower() in VIDEO_EXTENSIONS:
-        return [source.name]
-    return [n for n in sorted(open_archive(source).names) if n.lower().endswith((*IMAGE_EXTENSIONS, *VIDEO_EXTENSIONS))]
+        return [source.name], ()
+    names = sorted(open_archive(source).names)
+    others = [name for name in names if name.lower().endswith(OTHER_IMAGES)]
+    told = (
+        f"{len(others)} images are no JPEG or PNG files, such as {others[0]}: left out; convert them first"
+        if others
+        else ""
+    )
+    known = [name for name in names if name.lower().endswith((*IMAGE_EXTENSIONS, *VIDEO_EXTENSIONS))]
+    return known, (told,) if told else ()
 
 
 def convert_item(settings: Settings, item: Item) -> list[Sample]:

@@ -19,6 +19,7 @@ from trackertraincode.conversion.landmark_schemes import WFLW_COUNT, wflw_to_68
 from trackertraincode.conversion.run import Source
 from trackertraincode.conversion.textfile import finite_number, read_lines
 from trackertraincode.errors import ArchiveError
+from trackertraincode.sample.images import IMAGE_EXTENSIONS
 from trackertraincode.sample.moving import from_centres
 from trackertraincode.sample.sample import Sample
 
@@ -52,7 +53,7 @@ def make_source(archive: Path, split: str, min_box_width: int) -> Source:
     """
     opened = open_archive(archive)
     list_name = _find_list(opened, split)
-    images = [name for name in opened.names if name.lower().endswith((".jpg", ".jpeg", ".png"))]
+    images = [name for name in opened.names if name.lower().endswith(IMAGE_EXTENSIONS)]
     if not images:
         raise ArchiveError(f"{archive}: no images; WFLW_images belongs beside WFLW_annotations (unpack both there).")
     find = _ImageFinder(images)

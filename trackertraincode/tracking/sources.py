@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 
 from trackertraincode.errors import UserError
-from trackertraincode.sample.images import ImageDecodeError, decode
+from trackertraincode.sample.images import ALSO_DECODED, IMAGE_EXTENSIONS, ImageDecodeError, decode
 
-IMAGES = (".jpg", ".jpeg", ".png")
+IMAGES = (*IMAGE_EXTENSIONS, *ALSO_DECODED)
 USUAL_FPS = 30.0  # where a source doesn't say, or says nonsense
 
 
