@@ -98,6 +98,12 @@ def test_names_of_no_encoding_are_shown_with_their_bytes(open_images: Callable) 
         read_images(path, dataset, [0])
 
 
+def test_long_names_are_cut_in_messages(open_images: Callable) -> None:
+    path, dataset = open_images("S900", [b"\xff\xd8\xff" + b"x" * 800], storage="image_filename")
+    with pytest.raises(SampleFormatError, match=r"row 0 names '(\\udcff|\\udcd8){3}x{197}…', which is neither"):
+        read_images(path, dataset, [0])
+
+
 def test_old_records_give_grey_images_back_exactly(open_images: Callable) -> None:
     labels = RNG.integers(3, 200, (6, 7), dtype=np.uint8)
     wide = np.arange(256, dtype=np.uint8).reshape(16, 16)
@@ -169,6 +175,8 @@ def test_what_is_no_hdf5_file_is_refused(tmp_path: Path, content: bytes) -> None
 def test_a_missing_file_says_what_makes_it(tmp_path: Path) -> None:
     with pytest.raises(SampleFormatError, match=r"b\.h5: no such file.*dsprocess"):
         dshdf5.open_file(tmp_path / "b.h5")
+    with pytest.raises(SampleFormatError, match=r": is a folder; give the sample file in it, or those of all shards"):
+        dshdf5.open_file(tmp_path)
 
 
 @pytest.mark.parametrize("value", ["img", b"img", np.bytes_(b"img"), np.array([b"img"]), np.array(["img"], object)])

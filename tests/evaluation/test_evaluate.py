@@ -380,7 +380,9 @@ def test_every_protocol_has_a_known_data_set() -> None:
     assert {p.dataset for p in PROTOCOLS.values()} <= set(DATASETS)
 
 
-@pytest.mark.parametrize(("content", "message"), [(b"", "ONNX Runtime can't load it"), (b"junk" * 99, "can't load it")])
+@pytest.mark.parametrize(
+    ("content", "message"), [(b"", "ONNX Runtime can't load it"), (b"junk" * 99, "can't load it: no ONNX file")]
+)
 def test_files_that_are_no_models_are_named(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "bad.onnx").write_bytes(content)
     with pytest.raises(ModelFileError, match=rf"bad\.onnx: {message}|bad\.onnx: .*{message}"):

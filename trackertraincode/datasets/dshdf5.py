@@ -29,11 +29,14 @@ IMAGE_EXTENSIONS = ("", ".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
 CHUNK_ROWS = 256
 BLOCK_ROWS = 1 << 18  # of a table that isn't in chunks, read at once
 DEFLATE_LIMIT = 1100  # by how much bytes can shrink at best
+SHOWN = 200  # letters of a wrong name
 UNWRITTEN = 1 << 16  # bytes of rows that may be claimed without having been written
 
 
 def open_file(path: Path) -> h5py.File:
     """Open for reading. Raises SampleFormatError when the file is missing or no HDF5 file."""
+    if path.is_dir():
+        raise SampleFormatError(f"{path}: is a folder; give the sample file in it, or those of all shards.")
     if not path.is_file():
         raise SampleFormatError(f"{path}: no such file; make it with the scripts/dsprocess_*.py of its data set.")
     try:
@@ -254,7 +257,7 @@ def read_slice(path: Path, dataset: h5py.Dataset, first: int, last: int) -> np.n
 
 def _read_image_file(path: Path, name: str, row: int, element: bytes | str) -> bytes:
     relative = element.decode(errors="surrogateescape") if isinstance(element, bytes) else element
-    shown = relative.encode(errors="backslashreplace").decode()
+    shown = relative[:SHOWN].encode(errors="backslashreplace").decode() + "…" * (len(relative) > SHOWN)
     parts = Path(relative.replace("\\", "/"))
     if parts.is_absolute() or ".." in parts.parts:
         raise SampleFormatError(
@@ -264,7 +267,10 @@ def _read_image_file(path: Path, name: str, row: int, element: bytes | str) -> b
     for folder in (path.parent, path.with_suffix("")):
         for extension in IMAGE_EXTENSIONS:
             candidate = folder / (str(parts) + extension)
-            if candidate.is_file():
+            found = False
+            with contextlib.suppress(ValueError, OSError):  # what can't be a name
+                found = candidate.is_file()
+            if found:
                 return candidate.read_bytes()
     raise SampleFormatError(
         f"{path}: data set '{name}', row {row} names '{shown}', which is neither in {path.parent} nor in "

@@ -88,6 +88,8 @@ def open_session(path: Path, threads: int = 1, *, exact: bool = False, spin: boo
         return session
     except Exception as error:  # onnxruntime has no common base class for what a file can do wrong
         reason = (str(error).splitlines() or ["unknown reason"])[0]
+        if "INVALID_PROTOBUF" in reason or "No graph was found" in reason:
+            raise ModelFileError(f"{path}: ONNX Runtime can't load it: no ONNX file, or a part of one.") from error
         raise ModelFileError(f"{path}: ONNX Runtime can't load it ({reason[:200]}); export the model again.") from error
 
 
