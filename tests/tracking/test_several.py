@@ -1,6 +1,7 @@
 """Several heads keep their numbers: when they cross, hide each other, leave and come back."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import permutations
 from typing import NamedTuple
 
@@ -8,6 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
+from trackertraincode.rendering.scene import FaceScene, render_scene
+from trackertraincode.sample.images import decode
 from trackertraincode.tracking import networks
 from trackertraincode.tracking import opentrack_client as client
 from trackertraincode.tracking import several as module
@@ -32,6 +35,7 @@ class World:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.heads: list[Head] = []
+        self.unsureness = 1.0  # factor of all deviations that the pose network predicts
         patches: list[client.Patch] = []
         extract = client.extract_patch
         world = self
@@ -50,14 +54,15 @@ class World:
 
             def __call__(self, image: np.ndarray) -> dict[str, np.ndarray]:
                 (left, top), edge = patches[-1].center, patches[-1].edge
-                inside = [h for h in world.visible() if max(abs(h.x - left), abs(h.y - top)) < 0.7 * edge]
+                shown = world.visible() if np.ptp(image) else []
+                inside = [h for h in shown if max(abs(h.x - left), abs(h.y - top)) < 0.7 * edge]
                 nearest = min(inside, key=lambda h: np.hypot(h.x - left, h.y - top), default=Head(left, top, edge / 2))
                 x, y, size = np.array([nearest.x - left, nearest.y - top, nearest.radius]) / (edge / 2)
                 answer = {
                     "rotation": [0, 0, 0, 1],
                     "head": [x, y, size],
                     "face_box": [x - size, y - size, x + size, y + size],
-                    "rotation_tril": np.eye(3) * (0.02 if inside else 0.3),
+                    "rotation_tril": np.eye(3) * world.unsureness * (0.02 if inside else 0.3),
                 }
                 return {name: np.array(values, np.float32) for name, values in answer.items()}
 
@@ -169,8 +174,45 @@ def test_no_more_heads_are_followed_than_asked_for(world: World, faces: int) -> 
     assert set(found[-1]) == set(range(1, faces + 1))
 
 
+@pytest.mark.parametrize("unsureness", [0.1, 10.0])
+def test_a_network_that_is_surer_or_less_sure_of_everything_finds_the_same(world: World, unsureness: float) -> None:
+    heads = [Head(110, 240), Head(320, 200), Head(530, 260)]
+    wanted = follow(world, lambda _: heads, 3, 3)
+    world.unsureness = unsureness
+    assert follow(world, lambda _: heads, 3, 3) == wanted
+    assert len(wanted[0]) == 3
+
+
 def test_an_empty_room_has_nobody(world: World) -> None:
     assert follow(world, lambda _: [], 5) == [{}] * 5
+
+
+def rendered_person(seed: int) -> np.ndarray:
+    """(300, 220, 3) RGB."""
+    scene = FaceScene.draw(np.random.default_rng([11, seed]))
+    plain = replace(scene, person=replace(scene.person, glasses="", headwear=""), occluders=0)
+    posed = replace(plain, pitch_yaw_roll=(0.05, 0.15 * (-1) ** seed, 0.0), head=(0.5, 0.45, 0.3))
+    return decode(render_scene(posed, 220, 300).image, color=True)
+
+
+@pytest.mark.parametrize("files", ["this package's", "OpenTrack's"])
+def test_rendered_people_who_cross_keep_their_numbers(files: str, request: pytest.FixtureRequest) -> None:
+    """The second one hides the first one for a second."""
+    models = []
+    if files == "OpenTrack's":
+        folder = request.getfixturevalue("shared_data") / "opentrack"
+        models = [folder / "head-pose-0.4-small-int8.onnx", folder / "head-localizer.onnx"]
+    heads, people, found = SeveralHeads(*models, faces=2), [rendered_person(0), rendered_person(1)], []
+    for index in range(61):
+        image, corners = np.full((480, 640, 3), 90, np.uint8), [20 + 6 * index, 400 - 6 * index]
+        for person, x in zip(people, corners):
+            image[90:390, x : x + 220] = person
+        poses = heads.update(image)
+        places = np.array(corners) + 110
+        found.append({number: int(np.abs(pose.head[0] - places).argmin()) for number, pose in poses.items()})
+    assert sorted(found[0].values()) == [0, 1]
+    assert found[-1] == found[0]
+    assert len(found[30]) == 1
 
 
 def test_assignments_are_the_cheapest_of_those_with_most_pairs() -> None:

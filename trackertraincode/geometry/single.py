@@ -7,7 +7,7 @@ import numpy as np
 
 def quat_to_aflw_deg(quat: np.ndarray) -> tuple[float, float, float]:
     """Quaternion (4,) i, j, k, w of any length -> pitch, yaw, roll in degrees: `matrix_to_aflw(quat_to_matrix(quat))`."""
-    i, j, k, w = (float(v) for v in np.asarray(quat, np.float64) / np.linalg.norm(quat))
+    i, j, k, w = _unit(quat)
     x, y = 1 - 2 * (j * j + k * k), 2 * (i * j - k * w)  # the matrix' first row begins with them
     yaw = math.atan2(2 * (i * k + j * w), math.hypot(x, y))
     if math.hypot(x, y) < 1e-6:  # gimbal lock
@@ -50,7 +50,7 @@ def to_rotvec(quat: np.ndarray) -> np.ndarray:
 
 def to_matrix(quat: np.ndarray) -> np.ndarray:
     """(4,) of any length -> (3, 3)."""
-    i, j, k, w = (float(v) for v in np.asarray(quat, np.float64) / np.linalg.norm(quat))
+    i, j, k, w = _unit(quat)
     return np.array(
         [
             [1 - 2 * (j * j + k * k), 2 * (i * j - k * w), 2 * (i * k + j * w)],
@@ -58,3 +58,9 @@ def to_matrix(quat: np.ndarray) -> np.ndarray:
             [2 * (i * k - j * w), 2 * (j * k + i * w), 1 - 2 * (i * i + j * j)],
         ]
     )
+
+
+def _unit(quat: np.ndarray) -> tuple[float, ...]:
+    """(4,) of any length and type -> its i, j, k, w at length 1, in double precision."""
+    values = np.asarray(quat, np.float64)
+    return tuple((values / np.linalg.norm(values)).tolist())

@@ -9,11 +9,12 @@ import numpy as np
 
 from trackertraincode.tracking import opentrack_client as client
 from trackertraincode.tracking.networks import LocalizerModel, MtcnnLocalizer, PoseModel
+from trackertraincode.tracking.pose import HeadPose
 from trackertraincode.tracking.view import View, pose_in
 
 SAME_FACE = 0.5  # share of the smaller box
 STAYS = 0.5  # intersection over union of the boxes that the pose network sees one after the other
-MOST_UNSURE = 6.0  # degrees, mean of the predicted deviations; 4 of faces and 7 of what lies between them, as measured
+MOST_UNSURE = 0.5  # of the deviation that the pose network predicts for nothing: docs/tracking.md
 NEAR = 2.5  # edges of a box that the last look takes in
 PARTS = ((1.0, 1.0), (0.5, 1.0), (0.5, 0.5))  # shares of width and height that windows have; neighbours overlap by half
 
@@ -67,9 +68,13 @@ def _settled(model: PoseModel, view: View, box: client.PixelBox) -> client.Pixel
         before, (pose, box) = box, pose_in(model, view, box)
         if not view.touches(box):
             return None
-    spread = pose.rotation_std_deg
-    sure = spread is None or spread.mean() <= MOST_UNSURE
-    return box if sure and client.overlap(before, box) > STAYS else None
+    return box if is_sure(model, pose) and client.overlap(before, box) > STAYS else None
+
+
+def is_sure(model: PoseModel, pose: HeadPose) -> bool:
+    """Whether a model predicts less deviation than where there is no face; always, if it predicts none at all."""
+    spread, nothing = pose.rotation_std_deg, model.std_of_nothing_deg
+    return spread is None or nothing is None or bool(spread.mean() <= MOST_UNSURE * nothing)
 
 
 def _shared(one: client.PixelBox, other: client.PixelBox) -> float:

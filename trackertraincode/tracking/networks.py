@@ -1,6 +1,7 @@
 """ONNX files of pose network and localizer, as the tracker runs them: one image at a time."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import cv2
@@ -12,8 +13,10 @@ from trackertraincode.localizer.model import OnnxLocalizer
 from trackertraincode.models.onnx_model import OnnxPoseModel, check_plausible
 from trackertraincode.pretrained import localizer
 from trackertraincode.tracking.opentrack_client import PixelBox, plugin_arithmetic, scale_grey
+from trackertraincode.tracking.pose import std_deg
 
 MTCNN = "mtcnn"  # in place of a localizer's file
+NOTHING = (-0.5, 0.0, 0.5)  # grey levels of crops that show nothing
 MIN_FACE_SIDE = 16  # pixels of the image that the localizer looks at; smaller boxes are not accepted
 
 
@@ -108,3 +111,11 @@ class PoseModel:
                 f"{self._model.path}: its rotation {answer['rotation'].tolist()} isn't a unit quaternion."
             )
         return answer
+
+    @cached_property
+    def std_of_nothing_deg(self) -> float | None:
+        """Mean predicted deviation of the rotation in crops that show nothing, degrees: how unsure this model can be."""
+        crops = [np.full((1, 1, self.input_size, self.input_size), level, np.float32) for level in NOTHING]
+        factors = [self(crop).get("rotation_tril") for crop in crops]
+        known = [std_deg(factor).mean() for factor in factors if factor is not None]
+        return float(np.mean(known)) if known else None

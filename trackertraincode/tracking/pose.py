@@ -10,6 +10,11 @@ from trackertraincode.tracking import opentrack_client as client
 from trackertraincode.tracking.camera import Camera, Placed
 
 
+def std_deg(tril: np.ndarray) -> np.ndarray:
+    """Factor (3, 3) of a rotation's covariance, radians -> (3,) deviations about the axes, degrees."""
+    return np.degrees(np.sqrt(np.square(tril).sum(-1)))
+
+
 @dataclass(frozen=True)
 class HeadPose:
     """One head in one frame. Where the model doesn't tell something, it is None."""
@@ -30,7 +35,7 @@ class HeadPose:
     @property
     def rotation_std_deg(self) -> np.ndarray | None:
         """(3,) about the image's axes."""
-        return None if self.rotation_tril is None else np.degrees(np.sqrt(np.square(self.rotation_tril).sum(-1)))
+        return None if self.rotation_tril is None else std_deg(self.rotation_tril)
 
     @cached_property
     def _placed(self) -> Placed:
@@ -57,8 +62,9 @@ class HeadPose:
         if self.rotation_tril is None or self.head_tril is None:
             return None
         covariance = np.zeros((6, 6))
-        covariance[:3, :3] = self.rotation_tril @ self.rotation_tril.T
-        covariance[3:, 3:] = self.head_tril @ self.head_tril.T
+        for part, tril in ((slice(0, 3), self.rotation_tril), (slice(3, 6), self.head_tril)):
+            factor = tril.astype(np.float64)
+            covariance[part, part] = factor @ factor.T
         return covariance
 
     def moved_to(self, rotation: np.ndarray, head: np.ndarray) -> "HeadPose":

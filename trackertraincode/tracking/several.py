@@ -15,7 +15,7 @@ from trackertraincode.pretrained import DEFAULT, pose_network
 from trackertraincode.tracking import opentrack_client as client
 from trackertraincode.tracking.assignment import Motion, assign
 from trackertraincode.tracking.camera import FieldOfView, Optics
-from trackertraincode.tracking.finding import find_faces, looks_like_face
+from trackertraincode.tracking.finding import find_faces, is_sure, looks_like_face
 from trackertraincode.tracking.lens import read_calibration
 from trackertraincode.tracking.networks import PoseModel, make_localizer
 from trackertraincode.tracking.pose import HeadPose
@@ -122,12 +122,17 @@ class SeveralHeads:
         return {n: s for n, s in _without_doubles(sights, self._people, view).items() if self._is_head(view, n, s)}
 
     def _is_head(self, view: View, number: int, sight: _Sight) -> bool:
-        """Whether this is still the person's head; the localizer is asked at times, and of those who show again."""
-        person = self._people[number]
+        """Whether this is still the person's head.
+
+        The localizer is asked at times, of those who show again, and where the pose network is unsure, as it is while
+        somebody else hides a head. Who shows again is seen surely.
+        """
+        person, sure = self._people[number], is_sure(self._model, sight.pose)
         hidden = person.motion.hidden - 1
-        if hidden and np.linalg.norm(sight.place_in(view) - person.motion.place) > JUMP * person.motion.radius:
+        far = np.linalg.norm(sight.place_in(view) - person.motion.place) > JUMP * person.motion.radius
+        if hidden and (far or not sure):
             return False
-        if hidden or (self._frames + number) % self._localize_every == 0:
+        if hidden or not sure or (self._frames + number) % self._localize_every == 0:
             return looks_like_face(self._localizer, view, sight.box)
         return True
 

@@ -7,6 +7,7 @@
  */
 
 import { cutSquare, halve, type Plane, resizeArea, roundEven, toGrey } from "./pixels.ts";
+import type { Triple } from "./rotation.ts";
 
 const PYRAMID_WIDTH = 640; // levels are added while the last one is at least this wide
 const PYRAMID_DEPTH = 4; // levels at most
@@ -33,9 +34,6 @@ export interface Patch {
   readonly centerY: number;
   readonly edge: number;
 }
-
-export type Triple = readonly [number, number, number];
-export type Quaternion = readonly [number, number, number, number]; // i, j, k, w
 
 /** The largest 4:3 part about the middle of a frame, in whole pixels. */
 export function part43(width: number, height: number): PixelBox {
@@ -190,16 +188,4 @@ export function worldPosition(head: Triple, width: number, height: number, diago
   const [focalW, focalH] = [1 / Math.tan(fovW / 2), 1 / Math.tan(fovH / 2)];
   const x = ((-focalW * (width / 2)) / (2 * Math.max(head[2], SMALLEST_HEAD))) * HEAD_DIAMETER_MM;
   return [x, (((2 * head[1]) / height - 1) * x) / focalH, (((2 * head[0]) / width - 1) * x) / focalW];
-}
-
-/** Pitch, yaw, roll in degrees, in the convention of AFLW2000-3D, of a rotation of any length. */
-export function aflwDegrees(quat: ArrayLike<number>): Triple {
-  const norm = f32(Math.hypot(quat[0], quat[1], quat[2], quat[3]));
-  const [i, j, k, w] = [0, 1, 2, 3].map((n) => quat[n] / norm);
-  const [x, y] = [1 - 2 * (j * j + k * k), 2 * (i * j - k * w)];
-  const degrees = (radians: number) => (radians * 180) / Math.PI;
-  const yaw = Math.atan2(2 * (i * k + j * w), Math.hypot(x, y));
-  if (Math.hypot(x, y) < 1e-6) return [-degrees(Math.atan2(2 * (j * k + i * w), 1 - 2 * (i * i + k * k))), degrees(yaw), 0];
-  const pitch = -Math.atan2(-2 * (j * k - i * w), 1 - 2 * (i * i + j * j));
-  return [degrees(pitch), degrees(yaw), degrees(Math.atan2(-y, x))];
 }

@@ -1,8 +1,9 @@
-/** Draws a pose over its frame, in the colours of trackertraincode/visualize.py. */
+/** Draws heads over their frame, in the colours of trackertraincode/visualize.py. */
 
+import type { Heads } from "./following.ts";
 import type { Drawn } from "./messages.ts";
-import { axes } from "./openness.ts";
-import type { HeadPose } from "./tracker.ts";
+import type { HeadPose } from "./pose.ts";
+import { axes } from "./rotation.ts";
 
 const AXIS_COLOURS = ["#ff3c3c", "#3cdc3c", "#5078ff"]; // x right, y down, z into the screen
 const BOX_COLOUR = "#ffeb3c";
@@ -21,7 +22,26 @@ const GROUPS: readonly [from: number, to: number, closed: boolean, colour: strin
 
 type Context = OffscreenCanvasRenderingContext2D;
 
-export function drawPose(context: Context, pose: HeadPose, drawn: Drawn): void {
+/** Where there are several heads, each has its number. */
+export function drawHeads(context: Context, heads: Heads, drawn: Drawn): void {
+  for (const [number, pose] of heads) {
+    drawPose(context, pose, drawn);
+    if (heads.length > 1) drawNumber(context, pose, number);
+  }
+}
+
+function drawNumber(context: Context, { box }: HeadPose, number: number): void {
+  const size = Math.max(16, Math.round(Math.max(context.canvas.width, context.canvas.height) / 28));
+  context.font = `${size}px system-ui, sans-serif`;
+  context.lineWidth = size / 6;
+  context.strokeStyle = "#000000";
+  context.fillStyle = "#ffffff";
+  const [x, y] = [Math.max(2, box[0] + 3), Math.max(size, box[1] - 5)];
+  context.strokeText(String(number), x, y);
+  context.fillText(String(number), x, y);
+}
+
+function drawPose(context: Context, pose: HeadPose, drawn: Drawn): void {
   const width = Math.max(1, Math.round(Math.max(context.canvas.width, context.canvas.height) / 400));
   context.lineWidth = width;
   context.lineJoin = "round";

@@ -1,6 +1,6 @@
 /** What page and worker say to each other: calls with an answer each. */
 
-import type { HeadPose } from "./tracker.ts";
+import type { Following, Heads } from "./following.ts";
 
 export interface Drawn {
   readonly axes: boolean;
@@ -12,14 +12,14 @@ export interface Drawn {
 export interface Calls {
   /** Load ONNX Runtime; "auto" runs networks where they are faster. Answers one line on where they run. */
   start: { given: { canvas: OffscreenCanvas; gpu: "auto" | "on" | "off" }; answer: { backend: string } };
-  /** Use the network of a file, and forget the tracked head. */
+  /** Use the network of a file, and forget the tracked heads. */
   load: { given: { name: string; bytes: Uint8Array }; answer: { kind: "pose" | "localizer"; line: string } };
-  /** Follow the head into this frame, and draw it. */
+  /** Follow heads into this frame, and draw them. seconds: its time; null for an image, in which they are found anew. */
   frame: {
-    given: { bitmap: ImageBitmap; independent: boolean; diagonalFov: number; drawn: Drawn };
-    answer: { pose: HeadPose | null };
+    given: { bitmap: ImageBitmap; seconds: number | null; diagonalFov: number; how: Following; drawn: Drawn };
+    answer: { heads: Heads };
   };
-  /** Forget the tracked head. */
+  /** Forget the tracked heads. */
   reset: { given: Record<string, never>; answer: Record<string, never> };
   /** Draw the last frame again. */
   redraw: { given: { drawn: Drawn }; answer: Record<string, never> };

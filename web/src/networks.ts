@@ -6,7 +6,7 @@
 import type * as Ort from "onnxruntime-web";
 import { UserError } from "./errors.ts";
 import { type Header, readHeader } from "./onnxfile.ts";
-import type { Localizer, PoseAnswer, PoseNetwork } from "./tracker.ts";
+import type { Localizer, PoseAnswer, PoseNetwork } from "./view.ts";
 
 type Runtime = typeof Ort;
 type Session = Ort.InferenceSession;
@@ -17,6 +17,7 @@ const OUTPUTS = {
   rotation: { names: ["pose", "quat"], sizes: [4] },
   faceBox: { names: ["roi", "box"], sizes: [4] },
   landmarks: { names: ["pt3d_68"], sizes: [68 * 3] },
+  headTril: { names: ["coord_scales_tril", "pos_size_scales_tril", "pos_size_std", "pos_size_scales"], sizes: [9, 3] },
   rotationTril: { names: ["pose_scales_tril", "rotaxis_scales_tril", "rotaxis_std"], sizes: [9, 3] },
 } as const;
 type Field = keyof typeof OUTPUTS;
@@ -193,16 +194,16 @@ export class OnnxPoseNetwork extends OnnxNetwork implements PoseNetwork {
           `${this.name}: output ${this.names[index]} has ${found.length} numbers, or some that are not finite; the model is damaged or was exported wrongly.`,
         );
       }
-      answer[field] = field === "rotationTril" && found.length === 3 ? diagonal(found) : found;
+      answer[field] = field.endsWith("Tril") && found.length === 3 ? diagonal(found) : found;
     });
-    const { rotation, head, faceBox, landmarks, rotationTril } = answer;
+    const { rotation, head, faceBox, landmarks, rotationTril, headTril } = answer;
     if (!rotation || !head || !faceBox) throw new Error("required outputs were checked");
     checkPlausible(this.name, "head", head);
     checkPlausible(this.name, "face_box", faceBox);
     if (!(Math.abs(Math.hypot(...rotation) - 1) < 0.1)) {
       throw new UserError(`${this.name}: its rotation ${Array.from(rotation).join(", ")} isn't a unit quaternion.`);
     }
-    return { rotation, head, faceBox, landmarks, rotationTril };
+    return { rotation, head, faceBox, landmarks, rotationTril, headTril };
   }
 }
 

@@ -1,6 +1,6 @@
 /** How far eyes and mouth are open, from landmarks alone; trackertraincode/tracking/openness.py. */
 
-import type { Quaternion, Triple } from "./client.ts";
+import { axes, type Quaternion, type Triple } from "./rotation.ts";
 
 type Pair = readonly [number, number];
 // Corners of the opening, and pairs of points opposite each other on its upper and lower edge; iBUG numbers.
@@ -20,15 +20,4 @@ export function openness(landmarks: Float64Array, rotation: Quaternion): Triple 
   const share = ({ corners, pairs }: (typeof OPENINGS)[number]) =>
     pairs.reduce((sum, pair) => sum + distance(pair), 0) / pairs.length / Math.max(distance(corners), TINY);
   return [share(OPENINGS[0]), share(OPENINGS[1]), share(OPENINGS[2])];
-}
-
-/** The head's axes in the image: columns of the matrix of a rotation of any length. */
-export function axes(rotation: Quaternion): readonly [Triple, Triple, Triple] {
-  const norm = Math.hypot(...rotation);
-  const [i, j, k, w] = rotation.map((value) => value / norm);
-  return [
-    [1 - 2 * (j * j + k * k), 2 * (i * j + k * w), 2 * (i * k - j * w)],
-    [2 * (i * j - k * w), 1 - 2 * (i * i + k * k), 2 * (j * k + i * w)],
-    [2 * (i * k + j * w), 2 * (j * k - i * w), 1 - 2 * (i * i + j * j)],
-  ];
 }

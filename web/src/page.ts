@@ -1,12 +1,14 @@
 /** The page: sources, numbers, recorder and networks around the worker that tracks. */
 
 import { lineOf, UserError } from "./errors.ts";
+import { DEFAULT, FILTERS, type FilterName } from "./filters.ts";
+import { type Following, type Heads, MOST_HEADS } from "./following.ts";
 import type { Call, Calls, Drawn, Reply } from "./messages.ts";
 import { openness } from "./openness.ts";
+import { degreesOf, deviationsOf, positionOf } from "./pose.ts";
 import { Recorder } from "./recorder.ts";
 import { halt, nextFrame, openCamera, openImage, play } from "./source.ts";
 import { Timing } from "./timing.ts";
-import type { HeadPose } from "./tracker.ts";
 
 const LARGE = 1920 * 1200; // pixels; beyond, a line says that frames take longer
 const NUMBERS_EVERY_MS = 100; // numbers that change faster can't be read
@@ -18,11 +20,14 @@ function element<T extends HTMLElement = HTMLElement>(id: string): T {
 }
 
 const video = element<HTMLVideoElement>("video");
+const heads = element<HTMLInputElement>("heads");
+const filter = element<HTMLSelectElement>("filter");
 const fov = element<HTMLInputElement>("fov");
 const device = element<HTMLSelectElement>("device");
 const recorder = new Recorder();
 let timing = new Timing();
 let diagonalFov = 0; // radians
+let how: Following = { filter: "none", heads: 1 };
 let running = 0; // counts sources; a loop whose number is old ends
 let numbersShown = 0;
 
@@ -62,25 +67,27 @@ function drawn(): Drawn {
   return { axes: checked("axes"), box: checked("box"), landmarks: checked("landmarks") };
 }
 
-/** Take a field of view that a camera can have. */
-async function changeFov(): Promise<void> {
-  const degrees = fov.valueAsNumber;
+/** Take what the fields say, as far as it can be. */
+async function takeSettings(): Promise<void> {
+  const [degrees, count] = [fov.valueAsNumber, heads.valueAsNumber];
   if (!(degrees > 0 && degrees < 180)) throw new UserError("A field of view is more than 0 and less than 180 degrees.");
+  if (!(Number.isInteger(count) && count >= 1 && count <= MOST_HEADS)) throw new UserError(`Heads are a whole number from 1 to ${MOST_HEADS}.`);
   diagonalFov = (degrees * Math.PI) / 180;
+  how = { filter: filter.value as FilterName, heads: count };
 }
 
 // Sources
 
-/** start: when the frame was there, `performance.now()`. */
-async function track(bitmap: ImageBitmap, frame: number, seconds: number, start: number, independent = false): Promise<void> {
-  const given = { bitmap, independent, diagonalFov, drawn: drawn() };
-  const { pose } = await ask("frame", given, bitmap);
+/** seconds: since the first frame, null for an image; start: when the frame was there, `performance.now()`. */
+async function track(bitmap: ImageBitmap, frame: number, seconds: number | null, start: number): Promise<void> {
+  const given = { bitmap, seconds, diagonalFov, how, drawn: drawn() };
+  const { heads } = await ask("frame", given, bitmap);
   const end = performance.now();
   timing.add(end, end - start);
-  recorder.add(frame, seconds, pose, end - start);
-  if (independent || end - numbersShown > NUMBERS_EVERY_MS) {
+  recorder.add(frame, seconds ?? 0, heads, end - start);
+  if (seconds === null || end - numbersShown > NUMBERS_EVERY_MS) {
     numbersShown = end;
-    showPose(pose);
+    showPose(heads);
   }
 }
 
@@ -120,7 +127,7 @@ async function lookAt(file: File): Promise<void> {
   const start = performance.now();
   const bitmap = await openImage(file);
   begin(bitmap.width, bitmap.height, file.name);
-  await track(bitmap, 0, 0, start, true);
+  await track(bitmap, 0, null, start);
 }
 
 function begin(width: number, height: number, name: string): void {
@@ -149,14 +156,17 @@ function number(value: number, digits: number): string {
   return value.toFixed(digits).replace("-", "−");
 }
 
-function showPose(pose: HeadPose | null): void {
+/** Of the first head. */
+function showPose(heads: Heads): void {
   const put = (id: string, text: string) => (element(id).textContent = text);
-  const rows = ["pitch", "yaw", "roll"];
-  rows.forEach((row, n) => {
-    put(row, pose ? number(pose.degrees[n], 1) : "–");
-    put(`${row}-deviation`, pose?.deviations ? pose.deviations[n].toFixed(1) : "–");
+  const [first, pose] = heads[0] ?? [0, null];
+  const [degrees, deviations] = pose ? [degreesOf(pose), deviationsOf(pose)] : [];
+  put("pose-title", heads.length > 1 ? `Pose of head ${first}, one of ${heads.length}` : "Pose");
+  ["pitch", "yaw", "roll"].forEach((row, n) => {
+    put(row, degrees ? number(degrees[n], 1) : "–");
+    put(`${row}-deviation`, deviations ? deviations[n].toFixed(1) : "–");
   });
-  const [x, y, z] = pose?.positionMm ?? [0, 0, 0];
+  const [x, y, z] = pose ? positionOf(pose) : [0, 0, 0];
   put("position", pose ? [-z, y, -x].map((value) => number(value, 0)).join(", ") : "no face");
   const open = pose?.landmarks && openness(pose.landmarks, pose.rotation).map((share) => share.toFixed(2));
   put("eyes", open ? `${open[0]}, ${open[1]}` : "–");
@@ -213,8 +223,9 @@ function connect(): void {
   click("stop", () => stop());
   click("record", toggleRecording);
   click("save", saveRecording);
-  fov.addEventListener("change", () => attempt(changeFov));
-  attempt(changeFov); // browsers may keep what was typed
+  filter.replaceChildren(...Object.keys(FILTERS).map((name) => new Option(name, name, name === DEFAULT, name === DEFAULT)));
+  for (const field of [fov, heads, filter]) field.addEventListener("change", () => attempt(takeSettings));
+  attempt(takeSettings); // browsers may keep what was typed
   device.addEventListener("change", () => attempt(startCamera));
   for (const [button, input] of [["open", "media-file"], ["choose", "model-file"]]) {
     const chooser = element<HTMLInputElement>(input);

@@ -1,12 +1,13 @@
 /** Runs the tracker beside the page: frames in, poses out; draws them on the page's canvas. */
 
 import type * as Ort from "onnxruntime-web";
-import { drawPose } from "./draw.ts";
+import { drawHeads } from "./draw.ts";
 import { lineOf, UserError } from "./errors.ts";
+import { Follower, type Following, type Heads } from "./following.ts";
 import type { Call, Calls, Drawn, Reply, Request } from "./messages.ts";
 import { OnnxLocalizer, OnnxPoseNetwork, openNetwork, type Provider } from "./networks.ts";
 import { rgbPlane } from "./pixels.ts";
-import { type HeadPose, HeadPoseTracker, partSeen } from "./tracker.ts";
+import { lookAt, partSeen, type View } from "./view.ts";
 
 const MOST_THREADS = 4;
 const PLACES: Record<Provider, string> = { webgpu: "WebGPU", wasm: "the processor" };
@@ -17,8 +18,8 @@ let ort: typeof Ort;
 let provider: Provider | "faster" = "wasm";
 let network: OnnxPoseNetwork | null = null;
 let localizer: OnnxLocalizer | null = null;
-let tracker: HeadPoseTracker | null = null;
-let last: { bitmap: ImageBitmap; pose: HeadPose | null } | null = null;
+let follower: Follower | null = null; // of the source that is seen
+let last: { bitmap: ImageBitmap; heads: Heads } | null = null;
 
 function context(canvas: OffscreenCanvas, settings?: CanvasRenderingContext2DSettings): OffscreenCanvasRenderingContext2D {
   const found = canvas.getContext("2d", settings);
@@ -48,23 +49,23 @@ const calls: { [C in Call]: (given: Calls[C]["given"]) => Promise<Calls[C]["answ
       await localizer?.release();
       localizer = opened.network;
     }
-    tracker = network && localizer && new HeadPoseTracker(network, localizer);
+    follower = null;
     return { kind: opened.kind, line: describe(opened.network) + (provider === "wasm" ? "" : `, on ${PLACES[opened.provider]}`) };
   },
 
-  async frame({ bitmap, independent, diagonalFov, drawn }) {
+  async frame({ bitmap, seconds, diagonalFov, how, drawn }) {
     last?.bitmap.close();
-    last = { bitmap, pose: null };
+    last = { bitmap, heads: [] };
     try {
-      last.pose = await track(bitmap, independent, diagonalFov);
-      return { pose: last.pose };
+      last.heads = await followerOf(how, seconds === null).next(viewOf(bitmap, seconds === null, diagonalFov), seconds);
+      return { heads: last.heads };
     } finally {
       show(drawn);
     }
   },
 
   async reset() {
-    tracker?.reset();
+    follower = null;
     return {};
   },
 
@@ -74,11 +75,17 @@ const calls: { [C in Call]: (given: Calls[C]["given"]) => Promise<Calls[C]["answ
   },
 };
 
-async function track(bitmap: ImageBitmap, independent: boolean, diagonalFov: number): Promise<HeadPose | null> {
-  if (!tracker) throw new UserError(`There is no ${network ? "localizer" : "pose network"}; drop its .onnx file onto the page.`);
-  if (independent) tracker.reset();
-  const part = partSeen(bitmap.width, bitmap.height, independent);
-  return tracker.update({ image: pixelsOf(bitmap, part), x: part.x, y: part.y }, diagonalFov);
+/** Who has followed heads so far, as long as that is how they are to be followed. */
+function followerOf(how: Following, anew: boolean): Follower {
+  if (!network || !localizer) throw new UserError(`There is no ${network ? "localizer" : "pose network"}; drop its .onnx file onto the page.`);
+  const same = follower && follower.how.filter === how.filter && follower.how.heads === how.heads;
+  if (!follower || !same || anew) follower = new Follower(network, localizer, how);
+  return follower;
+}
+
+function viewOf(bitmap: ImageBitmap, whole: boolean, diagonalFov: number): View {
+  const part = partSeen(bitmap.width, bitmap.height, whole);
+  return lookAt(pixelsOf(bitmap, part), part.x, part.y, diagonalFov);
 }
 
 /** Why there is no WebGPU, empty where there is. software: whether one that the processor imitates is one. */
@@ -114,13 +121,13 @@ function pixelsOf(bitmap: ImageBitmap, part: { x: number; y: number; width: numb
 function show(drawn: Drawn): void {
   if (!last) return;
   const { canvas } = shown;
-  const { bitmap, pose } = last;
+  const { bitmap, heads } = last;
   if (canvas.width !== bitmap.width || canvas.height !== bitmap.height) {
     canvas.width = bitmap.width;
     canvas.height = bitmap.height;
   }
   shown.drawImage(bitmap, 0, 0);
-  if (pose) drawPose(shown, pose, drawn);
+  drawHeads(shown, heads, drawn);
 }
 
 /** One call after the other. */

@@ -6,24 +6,35 @@ python web/tests/reference.py > reference.json
 import base64
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from unittest.mock import patch
 
 import cv2
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from trackertraincode.geometry.single import quat_to_aflw_deg
+from trackertraincode.tracking import filters, several
 from trackertraincode.tracking import opentrack_client as client
 from trackertraincode.tracking import tracker as module
+from trackertraincode.tracking.assignment import assign
+from trackertraincode.tracking.calm import CalmPose
+from trackertraincode.tracking.camera import PluginCamera
 from trackertraincode.tracking.networks import LocalizerModel, PoseModel
 from trackertraincode.tracking.openness import openness
 from trackertraincode.tracking.pose import HeadPose
 from trackertraincode.tracking.rows import NAMES
+from trackertraincode.tracking.several import SeveralHeads
 from trackertraincode.tracking.tracker import HeadPoseTracker
 from trackertraincode.tracking.view import part_seen
 
 SIZE = 33  # input of the stand-in network
+WIDTH, HEIGHT = 640, 480
+FACES = 4  # followed at most
+IMAGE_STEP = 997  # of all pixels that the localizer is given, one is kept
+GIVEN = ("rotation", "head", "box", "landmarks", "rotation_tril", "head_tril")  # of poses that become calm…
+MOVED = ("rotation", "head", "box", "landmarks")  # … and what becomes so
 FOV = 0.9  # radians
 
 
@@ -100,18 +111,24 @@ def box_cases(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
         }  # fmt: skip
 
 
+Answer = dict[str, np.ndarray]
+
+
 class Scripted:
-    """Networks that answer what a list says and keep what they were given."""
+    """Networks that answer at random, whatever they see, and keep what they were given and what they answered."""
 
-    def __init__(self, answers: list[dict[str, np.ndarray]]) -> None:
-        self.answers, self.inputs = answers, list[np.ndarray]()
+    def __init__(self, rng: np.random.Generator, answer: Callable[[np.random.Generator], Answer]) -> None:
+        self._rng, self._answer = rng, answer
+        self.answers, self.inputs = list[Answer](), list[np.ndarray]()
 
-    def next(self, image: np.ndarray) -> dict[str, np.ndarray]:
+    def next(self, image: np.ndarray) -> Answer:
         self.inputs.append(image.copy())
-        return self.answers[len(self.inputs) - 1]
+        self.answers.append(self._answer(self._rng))
+        return self.answers[-1]
 
 
-def pose_answer(rng: np.random.Generator) -> dict[str, np.ndarray]:
+def pose_answer(rng: np.random.Generator) -> Answer:
+    """Of a tracker that loses its head now and then."""
     quat = rng.normal(size=4)
     corner = rng.normal(-0.6, 0.1, 2)
     reach = 4.0 if rng.random() < 0.05 else 0.0  # sometimes the box jumps away
@@ -121,14 +138,36 @@ def pose_answer(rng: np.random.Generator) -> dict[str, np.ndarray]:
         "face_box": np.array([*(corner + reach), *(corner + reach + rng.uniform(0.9, 1.4, 2))]),
         "landmarks": rng.normal(0, 0.5, (68, 3)),
         "rotation_tril": np.tril(rng.normal(0, 0.1, (3, 3))),
+        "head_tril": np.tril(rng.normal(0, 0.1, (3, 3))),
     }
     return {name: value.astype(np.float32) for name, value in answer.items()}
 
 
-def localizer_answer(rng: np.random.Generator) -> np.ndarray:
+def steady_answer(rng: np.random.Generator) -> Answer:
+    """Of a head that stays where it was sought, seldom unsure."""
+    deviation = 0.4 if rng.random() < 0.1 else 0.05
+    answer = {
+        "rotation": np.array([0, 0, 0, 1]),
+        "head": rng.normal([0, 0, 0.9], 0.02),
+        "face_box": np.array([-1, -1, 1, 1]) + rng.normal(0, 0.03, 4),
+        "rotation_tril": np.eye(3) * deviation,
+    }
+    return {name: value.astype(np.float32) for name, value in answer.items()}
+
+
+NOTHING = {**steady_answer(np.random.default_rng(0)), "rotation_tril": np.eye(3, dtype=np.float32) * np.float32(0.4)}
+
+
+def localizer_answer(rng: np.random.Generator) -> Answer:
     corner = rng.uniform(-0.8, 0.3, 2)
     logit = rng.choice([-4.0, -1.0, 2.0, 5.0], p=[0.1, 0.15, 0.3, 0.45])
-    return np.array([logit, *corner, *(corner + rng.uniform(0.05, 0.7, 2))], np.float32)
+    return {"answer": np.array([logit, *corner, *(corner + rng.uniform(0.05, 0.7, 2))], np.float32)}
+
+
+def middle_answer(rng: np.random.Generator) -> Answer:
+    """A face in the middle of what is looked at, mostly."""
+    logit = rng.choice([-4.0, 2.0, 5.0], p=[0.3, 0.2, 0.5]) + rng.normal(0, 0.1)
+    return {"answer": np.array([logit, *(np.array([-0.3, -0.4, 0.3, 0.4]) + rng.normal(0, 0.04, 4))], np.float32)}
 
 
 def pose_values(pose: HeadPose | None) -> dict[str, Any] | None:
@@ -136,18 +175,17 @@ def pose_values(pose: HeadPose | None) -> dict[str, Any] | None:
         return None
     assert pose.landmarks is not None
     assert pose.rotation_std_deg is not None
+    assert pose.covariance is not None
     return {
         "rotation": pose.rotation.tolist(), "degrees": pose.pitch_yaw_roll_deg, "head": pose.head.tolist(),
         "box": pose.box.tolist(), "positionMm": pose.position_mm, "landmarks": packed(pose.landmarks),
-        "deviations": pose.rotation_std_deg.tolist(), "openness": openness(pose.landmarks, pose.rotation),
+        "deviations": pose.rotation_std_deg.tolist(), "covariance": packed(pose.covariance),
+        "openness": openness(pose.landmarks, pose.rotation),
     }  # fmt: skip
 
 
-def sequence(rng: np.random.Generator, size: tuple[int, int], frames: int = 60) -> dict[str, Any]:
-    """Frames through the tracker with networks that answer at random; size: height, width."""
-    poses = Scripted([pose_answer(rng) for _ in range(frames)])
-    found = [localizer_answer(rng) for _ in range(frames)]
-    seen = Scripted([{"answer": answer} for answer in found])
+def stand_ins(poses: Scripted, seen: Scripted) -> tuple[type[PoseModel], type[LocalizerModel]]:
+    """Classes for the networks of a tracker."""
 
     class Pose(PoseModel):
         input_size = SIZE
@@ -155,8 +193,8 @@ def sequence(rng: np.random.Generator, size: tuple[int, int], frames: int = 60) 
         def __init__(self, *_: object) -> None:
             pass
 
-        def __call__(self, image: np.ndarray) -> dict[str, np.ndarray]:
-            return poses.next(image)
+        def __call__(self, image: np.ndarray) -> Answer:
+            return poses.next(image) if np.ptp(image) else NOTHING
 
     class Session:
         def run(self, values: np.ndarray) -> np.ndarray:
@@ -166,16 +204,85 @@ def sequence(rng: np.random.Generator, size: tuple[int, int], frames: int = 60) 
         def __init__(self, *_: object) -> None:
             self._model = Session()  # type: ignore[assignment]
 
-    with patch.object(module, "PoseModel", Pose), patch.object(module, "make_localizer", Finder):
+    return Pose, Finder
+
+
+def script_of(frame: np.ndarray, poses: Scripted, seen: Scripted) -> dict[str, Any]:
+    """What networks were given, and answered; of images for the localizer only some pixels."""
+    return {
+        "frame": packed(frame),
+        "network": [{name: packed(value) for name, value in answer.items()} for answer in poses.answers],
+        "localizer": [packed(answer["answer"]) for answer in seen.answers],
+        "crops": packed(np.array(poses.inputs)), "images": packed(np.array(seen.inputs).reshape(-1)[::IMAGE_STEP]),
+    }  # fmt: skip
+
+
+def sequence(rng: np.random.Generator, size: tuple[int, int], frames: int = 60) -> dict[str, Any]:
+    """Frames through the tracker with networks that answer at random; size: height, width."""
+    poses, seen = Scripted(rng, pose_answer), Scripted(rng, localizer_answer)
+    network, finder = stand_ins(poses, seen)
+    with patch.object(module, "PoseModel", network), patch.object(module, "make_localizer", finder):
         tracker = HeadPoseTracker("", "", diagonal_fov_deg=np.degrees(FOV), localize_every=15)
     frame = texture(rng, *size)
     results = [pose_values(tracker.update(np.roll(frame, 3 * n, axis=1))) for n in range(frames)]
+    return {"poses": results, **script_of(frame, poses, seen)}
+
+
+def several_sequence(rng: np.random.Generator, frames: int = 60) -> dict[str, Any]:
+    """The same for several heads that come, hide and go."""
+    poses, seen = Scripted(rng, steady_answer), Scripted(rng, middle_answer)
+    network, finder = stand_ins(poses, seen)
+    with patch.object(several, "PoseModel", network), patch.object(several, "make_localizer", finder):
+        heads = SeveralHeads("", "", faces=FACES)
+    frame = texture(rng, 240, 340)
+    found = [heads.update(np.roll(frame, 3 * n, axis=1)) for n in range(frames)]
+    results = [[[number, pose.head.tolist(), pose.box.tolist()] for number, pose in each.items()] for each in found]
     return {
-        "frame": packed(frame), "poses": results,
-        "network": [{name: packed(value) for name, value in answer.items()} for answer in poses.answers],
-        "localizer": [packed(answer) for answer in found],
-        "crops": packed(np.array(poses.inputs)), "images": packed(np.array(seen.inputs)),
-    }  # fmt: skip
+        "faces": FACES,
+        "heads": results,
+        "nothing": {n: packed(v) for n, v in NOTHING.items()},
+        **script_of(frame, poses, seen),
+    }
+
+
+def calm_sequence(rng: np.random.Generator, name: str, *, told: bool) -> dict[str, Any]:
+    """A head that jerks and rests, with a gap. told: whether the network tells how unsure it is."""
+    calm, camera = CalmPose(name), PluginCamera(WIDTH, HEIGHT, FOV)
+    seconds, rows = 0.0, []
+    for index in range(80):
+        seconds += 0.8 if index == 60 else float(rng.uniform(0.01, 0.05))
+        angles = np.array([0.2, 0.8 * np.tanh(index - 25), 0.01 * index]) + rng.normal(0, 0.02, 3)
+        head = np.array([300 + 80 * np.tanh((index - 30) / 3), 200, 70 + 0.3 * index]) + rng.normal(0, 1.5, 3)
+        tril = (
+            [np.tril(rng.normal(0, scale, (3, 3))).astype(np.float32) for scale in (0.05, 3.0)] if told else [None] * 2
+        )
+        pose = HeadPose(
+            Rotation.from_rotvec(angles).as_quat().astype(np.float32),
+            head.astype(np.float32),
+            np.array([*(head[:2] - head[2]), *(head[:2] + head[2])], np.float32),
+            camera,
+            landmarks=rng.normal(0, 50, (68, 3)) + [*head[:2], 0.0],
+            rotation_tril=tril[0],
+            head_tril=tril[1],
+        )
+        after = calm.update(pose, seconds)
+        rows.append(
+            {
+                "seconds": seconds,
+                **{name: packed(getattr(pose, name)) for name in GIVEN if getattr(pose, name) is not None},
+                "calm": {name: np.asarray(getattr(after, name), np.float64).ravel().tolist() for name in MOVED},
+                "position": after.position_mm,
+            }
+        )
+    return {"name": name, "rows": rows}
+
+
+def assignments(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
+    """Costs, where null can't be, and the pairs."""
+    for _ in range(60):
+        rows, columns = (int(n) for n in rng.integers(0, 7, 2))
+        costs = np.where(rng.random((rows, columns)) < 0.3, np.inf, rng.random((rows, columns)))
+        yield {"costs": [[None if np.isinf(c) else c for c in row] for row in costs], "pairs": assign(costs)}
 
 
 def main() -> None:
@@ -184,8 +291,16 @@ def main() -> None:
         pixels = pixel_cases(rng)
         patches, boxes = list(patch_cases(rng)), list(box_cases(rng))
         sequences = [sequence(rng, size) for size in ((240, 320), (480, 640))]
-    cases = {"pixels": pixels, "patches": patches, "boxes": boxes, "sequences": sequences}
-    json.dump({"fov": FOV, "columns": NAMES, **cases}, sys.stdout)
+        crowd = several_sequence(rng)
+    calm = [calm_sequence(rng, name, told=told) for name in filters.FILTERS for told in (True, False)]
+    cases = {"pixels": pixels, "patches": patches, "boxes": boxes, "sequences": sequences, "several": crowd}
+    cases |= {
+        "calm": calm,
+        "filters": list(filters.FILTERS),
+        "filter": filters.DEFAULT,
+        "assignments": [*assignments(rng)],
+    }
+    json.dump({"fov": FOV, "imageStep": IMAGE_STEP, "columns": NAMES, **cases}, sys.stdout)
 
 
 if __name__ == "__main__":
