@@ -2,19 +2,23 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from conftest import PROJECT
+from trackertraincode import commands
 from trackertraincode.commands import COMMANDS, parse
 from trackertraincode.conversion.converters import CONVERTERS
 from trackertraincode.light import groups_in
 from trackertraincode.options import is_option, key_of
+from trackertraincode.pretrained import pose_network
 from trackertraincode.training.config import TrainConfig, items
 
 OURS = {
-    "trackertraincode", "trackertraincode.cli", "trackertraincode.cluster", "trackertraincode.commands",
-    "trackertraincode.conversion", "trackertraincode.conversion.converters", "trackertraincode.errors",
+    "trackertraincode", "trackertraincode.cli", "trackertraincode.cluster", "trackertraincode.cluster.client",
+    "trackertraincode.cluster.worker", "trackertraincode.commands", "trackertraincode.conversion",
+    "trackertraincode.conversion.converters", "trackertraincode.errors",
     "trackertraincode.files", "trackertraincode.light", "trackertraincode.options",
     "trackertraincode.pretrained", "trackertraincode.training",
     "trackertraincode.workers",
@@ -77,3 +81,11 @@ def test_options_read_from_sources_are_those_of_the_configuration() -> None:
     ]
     assert key_of(items()["rgb"].field) == "rgb"
     assert TrainConfig().flat()["rgb"] is False
+
+
+def test_paths_are_absolute_for_workers_but_for_the_model_in_the_box() -> None:
+    _, options, _ = parse(["review", "a.h5", "--report", "b.html", "--scheduler", "s.json"])
+    commands._make_absolute(options)
+    assert (options.file, options.report) == (Path.cwd() / "a.h5", Path.cwd() / "b.html")
+    assert options.model == [Path("default")]
+    assert pose_network(options.model[0]).is_file()

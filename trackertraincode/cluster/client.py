@@ -3,7 +3,6 @@
 Cluster.map_in_order --_client--> scheduler and workers like this program, or one line --in_order--> results
 """
 
-import asyncio
 import json
 import logging
 import os
@@ -185,6 +184,8 @@ class Cluster:
 
 async def _all_of(questions: Iterable[Callable[[], Awaitable[Any]]]) -> list[Any]:
     """What is answered, or the exceptions instead; TimeoutError where nothing is."""
+    import asyncio  # here, since help is quick without it
+
     waited = (asyncio.wait_for(question(), COMES) for question in questions)
     return await asyncio.gather(*waited, return_exceptions=True)
 
@@ -226,6 +227,8 @@ def _address(scheduler: str) -> str:
 
 def _check_scheduler(scheduler: str, address: str) -> None:
     """Raises WorkerError when no scheduler of this version answers."""
+    import asyncio
+
     from distributed import Security
     from distributed.core import rpc
 

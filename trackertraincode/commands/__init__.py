@@ -17,6 +17,7 @@ from typing import Any
 from trackertraincode import __version__
 from trackertraincode.cli import DEBUG, run_main
 from trackertraincode.errors import UsageError, closest_first
+from trackertraincode.pretrained import DEFAULT
 from trackertraincode.workers import end_with_parent, start_program
 
 COMMANDS = (  # each is a module of this package
@@ -77,12 +78,13 @@ def parse(words: Sequence[str]) -> tuple[ModuleType, argparse.Namespace, argpars
 
 
 def _make_absolute(options: argparse.Namespace) -> None:
-    """All paths, since workers of a scheduler have other current folders."""
+    """All paths, since workers of a scheduler have other current folders; what stands for the model in the box stays."""
     for name, value in vars(options).items():
-        if isinstance(value, Path):
-            setattr(options, name, value.absolute())
-        elif isinstance(value, list):
-            setattr(options, name, [item.absolute() if isinstance(item, Path) else item for item in value])
+        items = [
+            item.absolute() if isinstance(item, Path) and str(item) != DEFAULT else item
+            for item in (value if isinstance(value, list) else [value])
+        ]
+        setattr(options, name, items if isinstance(value, list) else items[0])
 
 
 def _unknown(word: str, parser: argparse.ArgumentParser) -> str:

@@ -13,7 +13,6 @@ from pathlib import Path
 from trackertraincode.cli import add_engine_options, add_face_model_option, output_file
 from trackertraincode.files import check_outputs
 from trackertraincode.light import defaults_in, names_in
-from trackertraincode.pretrained import pose_network
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +40,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    options.start = None if options.start is None else pose_network(options.start)
     inputs = [options.source, options.face_model, options.start]
     check_outputs([options.destination, options.skipped], inputs, overwrite=options.overwrite)
     from trackertraincode.conversion.run import ConvertOptions, run_converter

@@ -15,7 +15,6 @@ from trackertraincode.cli import add_device_option, add_engine_options, crop_fac
 from trackertraincode.errors import UsageError, UserError
 from trackertraincode.files import check_outputs
 from trackertraincode.light import names_in
-from trackertraincode.pretrained import pose_network
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +44,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     in_place = options.output is None
-    options.model = [pose_network(path) for path in options.model]
     if options.filter is not None and len(options.model) < 2:
         raise UsageError("--filter needs at least two models that can differ")
     if in_place and options.shards is not None:

@@ -21,7 +21,7 @@ from trackertraincode.cli import (
 )
 from trackertraincode.files import check_outputs
 from trackertraincode.light import names_in
-from trackertraincode.pretrained import DEFAULT, pose_network
+from trackertraincode.pretrained import DEFAULT
 from trackertraincode.workers import choose_workers
 
 
@@ -53,7 +53,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    models = tuple(pose_network(path) for path in options.model)
+    models = tuple(options.model)
     check_outputs([options.report, options.list], [options.file, *models], overwrite=options.overwrite)
     from trackertraincode.evaluation.html_report import write_report
     from trackertraincode.evaluation.predictor import choose_device

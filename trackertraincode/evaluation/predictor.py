@@ -3,6 +3,7 @@
 normalised crops (B, C, S, S) --Predictor.predict--> Prediction on the CPU
 """
 
+import platform
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +17,7 @@ from trackertraincode.errors import EvaluationError, ModelFileError
 from trackertraincode.geometry.rotation import quat_positive_real
 from trackertraincode.models.checkpoint import load_network
 from trackertraincode.models.onnx_model import OnnxPoseModel
+from trackertraincode.pretrained import pose_network
 from trackertraincode.sample.sample import Prediction
 from trackertraincode.workers import usable_cores
 
@@ -126,7 +128,11 @@ def mean_quaternion(quats: Sequence[Tensor]) -> Tensor:
 
 
 def load_predictor(path: Path, device: str = "cpu", threads: int | None = None) -> Predictor:
-    """By the file's extension. threads: of ONNX files. Raises ModelFileError when it isn't a model."""
+    """By the file's extension; "default" is the model in the box. threads: of ONNX files.
+
+    Raises ModelFileError when it isn't a model.
+    """
+    path = pose_network(path)
     if path.suffix == ".ckpt":
         return CheckpointPredictor(path, device)
     if path.suffix == ".onnx":
@@ -140,5 +146,7 @@ def choose_device(wanted: str) -> str:
     if wanted == "auto":
         return next(name for name, there in available.items() if there)
     if not available[wanted]:
-        raise EvaluationError(f"device={wanted}: this machine has none that torch {torch.__version__} can use.")
+        raise EvaluationError(
+            f"device={wanted}: this machine ({platform.node()}) has none that torch {torch.__version__} can use."
+        )
     return wanted

@@ -14,7 +14,7 @@ from torch import Tensor
 from trackertraincode.augmentation.units import normalize
 from trackertraincode.evaluation.crops import to_pixels
 from trackertraincode.evaluation.framing import SQUARE
-from trackertraincode.evaluation.predictor import Predictor, load_predictor
+from trackertraincode.evaluation.predictor import Predictor, choose_device, load_predictor
 from trackertraincode.sample.images import decode
 from trackertraincode.sample.sample import Prediction
 
@@ -23,8 +23,8 @@ FACTOR = 1.1  # crop edge / longer box side, as most protocols and OpenTrack hav
 
 @cache
 def models_of(paths: tuple[Path, ...], device: str = "cpu") -> tuple[Predictor, ...]:
-    """Loaded once per process; each computes with one thread. Raises ModelFileError."""
-    return tuple(load_predictor(path, device, threads=1) for path in paths)
+    """Loaded once per process; each computes with one thread. Raises ModelFileError, EvaluationError without the device."""
+    return tuple(load_predictor(path, choose_device(device), threads=1) for path in paths)
 
 
 def answers(models: Sequence[Predictor], images: Sequence[bytes], boxes: Tensor, factor: float) -> list[Prediction]:
