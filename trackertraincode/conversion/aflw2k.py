@@ -1,42 +1,23 @@
 """AFLW2000-3D: `AFLW2000/imageNNNNN.{jpg,mat}`, the images that head pose methods are compared on."""
 
 import re
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from trackertraincode.conversion.archive import one_of_each, open_archive, unknown_images
-from trackertraincode.conversion.closed_eyes import close_eyes
+from trackertraincode.conversion.closed_eyes import close_eyes as with_closed_eyes
 from trackertraincode.conversion.matfile import numbers
-from trackertraincode.conversion.pose_para import (
-    HOW_TO_GET_BFM,
-    FaceModels,
-    coefficients_in,
-    head_box,
-    read_labelled,
-)
+from trackertraincode.conversion.pose_para import HOW_TO_GET_BFM, Face, FaceModels, coefficients_in, read_faces
 from trackertraincode.conversion.run import Source
 from trackertraincode.errors import ArchiveError
-from trackertraincode.facemodel.embedded import embedded_head
-from trackertraincode.facemodel.head_model import COEFFICIENT_COUNT
 from trackertraincode.facemodel.landmarks68 import centered_depth
 from trackertraincode.sample.images import decode, encode_jpeg
 from trackertraincode.sample.moving import from_centres
 from trackertraincode.sample.sample import Sample
 
 _IMAGE = re.compile(r"^(?:.*/)?image\d+\.jpg$", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What all items of a run share."""
-
-    archive: Path
-    models: FaceModels
-    coefficients_of: str  # name of the face model whose coefficients the archive has
-    close_eyes: bool = False
 
 
 def make_source(archive: Path, face_model: Path | None, close_eyes: bool = False) -> Source:
@@ -49,12 +30,13 @@ def make_source(archive: Path, face_model: Path | None, close_eyes: bool = False
     stems = [name[:-4] for _, name in sorted(found.items())]
     if not stems:
         raise ArchiveError(f"{archive}: no AFLW2000/imageNNNNN.jpg in it; give AFLW2000-3D.zip or its folder.")
-    models = FaceModels(None if face_model is None else str(face_model))
-    coefficients_of = coefficients_in(opened, stems)
-    model = models.for_coefficients(coefficients_of)
+    models = FaceModels(None if face_model is None else str(face_model), coefficients_in(opened, stems))
+    model = models.known
+    models.used.find_hull()  # once for all workers
     return Source(
         items=stems,
-        convert=partial(convert_item, Settings(archive, models, coefficients_of, close_eyes)),
+        prepare=partial(read_faces, archive, models, boxes=True),
+        convert=partial(convert_item, close_eyes),
         face_model=None if model is None else model.name,
         notes=(
             *((HOW_TO_GET_BFM.replace("shape and 3-D landmarks are", "shape is"),) if model is None else ()),
@@ -64,29 +46,25 @@ def make_source(archive: Path, face_model: Path | None, close_eyes: bool = False
     )
 
 
-def convert_item(settings: Settings, stem: str) -> list[Sample]:
+def convert_item(close_eyes: bool, face: Face | ArchiveError) -> list[Sample]:
     """One image -> one sample. Raises ArchiveError naming the member that is missing, damaged or wrong."""
-    name = f"{stem}.mat"
-    image, mat, pose, coefficients = read_labelled(open_archive(settings.archive), stem, settings.coefficients_of)
-    model = settings.models.for_coefficients(settings.coefficients_of)
+    if isinstance(face, ArchiveError):
+        raise face
+    name, image, mat, pose = f"{face.stem}.mat", face.image, face.mat, face.pose
     landmarks = numbers(mat, name, "pt3d_68", (3, 68)).T * [1.0, 1.0, -1.0]  # theirs points towards the viewer
-    if settings.close_eyes:
-        shut, landmarks = close_eyes(decode(image, color=True), landmarks, pose.quat)
+    if close_eyes:
+        shut, landmarks = with_closed_eyes(decode(image, color=True), landmarks, pose.quat)
         image = encode_jpeg(shut)
-    if model is None:
-        box = head_box(pose, embedded_head(), np.zeros(COEFFICIENT_COUNT))
-    else:
-        box = head_box(pose, model, coefficients)
     return [
         Sample(
             image=image,
-            name=f"{stem}.jpg",
+            name=f"{face.stem}.jpg",
             rotation=pose.quat,
             stored_angles=pose.angles,
-            face_box=box,
+            face_box=face.box,
             points_box=_points_box(mat, name),
             **from_centres({"head": pose.head, "landmarks": centered_depth(landmarks)}),
-            shape=None if model is None else coefficients,
+            shape=face.shape,
         )
     ]
 

@@ -9,6 +9,7 @@ MathWorks, "Level 5 MAT-File Format".
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
+from math import prod
 
 import numpy as np
 
@@ -18,6 +19,7 @@ USUAL_BYTES, MAX_BYTES = 4096, 16 * 2**20  # of one variable
 _TYPES = {  # number of a data type -> NumPy's letters
     1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8", 16: "u1", 17: "u2",
 }  # fmt: skip
+_TAGS = {order: struct.Struct(f"{order}II") for order in "<>"}
 _MATRIX, _COMPRESSED = 14, 15
 _CHAR, _NUMERIC = 4, range(6, 16)  # classes of arrays
 _COMPLEX = 0x08  # flag
@@ -38,29 +40,28 @@ def read_mat(data: bytes, name: str, variables: Sequence[str]) -> dict[str, np.n
                 ((kind, content),) = _elements(_unpacked(content), order)
             if kind == _MATRIX:
                 parts = _elements(content, order)
-                flags = np.frombuffer(next(parts)[1], f"{order}u4")[0]
-                shape = np.frombuffer(next(parts)[1], f"{order}i4")
-                key = bytes(next(parts)[1]).decode("latin-1")
-                if key in variables:
-                    found[key] = _array(int(flags), shape, parts, order)
+                flags, sizes, letters = [next(parts)[1] for _ in range(3)]
+                variable = str(letters, "latin-1")
+                if variable in variables:
+                    found[variable] = _array(flags, sizes, parts, order)
         return found
-    except (ValueError, IndexError, StopIteration, RuntimeError, zlib.error) as error:
+    except (ValueError, IndexError, StopIteration, RuntimeError, struct.error, zlib.error) as error:
         raise ArchiveError(f"{name}: not a readable .mat file ({error or 'it ends early'}).") from error
 
 
 def _elements(data: memoryview, order: str) -> Iterator[tuple[int, memoryview]]:
     """Data type and content, one after the other. Raises ValueError when one is longer than the data."""
-    position = 0
-    while position + 8 <= len(data):
-        kind, size = struct.unpack_from(f"{order}II", data, position)
+    position, length, unpack = 0, len(data), _TAGS[order].unpack_from
+    while position + 8 <= length:
+        kind, size = unpack(data, position)
         start = position + 8
         if kind >> 16:  # up to four bytes lie in the tag itself
             kind, size, start = kind & 0xFFFF, kind >> 16, position + 4
             end = position + 8
         else:
             end = start + size + (-size % 8 if kind != _COMPRESSED else 0)
-        if start + size > len(data) or (start == position + 4 and size > 4):
-            raise ValueError(f"an element of {size} bytes where {len(data) - start} are left")
+        if start + size > length or (start == position + 4 and size > 4):
+            raise ValueError(f"an element of {size} bytes where {length - start} are left")
         yield kind, data[start : start + size]
         position = end
 
@@ -75,17 +76,18 @@ def _unpacked(data: memoryview) -> memoryview:
     return memoryview(content)
 
 
-def _array(flags: int, shape: np.ndarray, parts: Iterator[tuple[int, memoryview]], order: str) -> np.ndarray:
-    """Raises ValueError when shape and number of bytes don't fit."""
-    kind, content = flags & 0xFF, next(parts, (0, memoryview(b"")))
+def _array(flags: memoryview, sizes: memoryview, parts: Iterator[tuple[int, memoryview]], order: str) -> np.ndarray:
+    """Raises ValueError when sizes and number of bytes don't fit."""
+    (flag, _), shape = struct.unpack(f"{order}II", flags), struct.unpack(f"{order}{len(sizes) // 4}i", sizes)
+    kind, content = flag & 0xFF, next(parts, (0, memoryview(b"")))
     letters = _TYPES.get(content[0])
-    if letters is None or (kind not in _NUMERIC and kind != _CHAR) or flags >> 8 & _COMPLEX:
+    if letters is None or (kind not in _NUMERIC and kind != _CHAR) or flag >> 8 & _COMPLEX:
         return np.empty(0, dtype=object)
     values = np.frombuffer(content[1], order + letters)
     if kind == _CHAR and letters[0] in "iu":
         return np.array(["".join(map(chr, values.tolist()))])
-    if (shape < 0).any() or values.size != np.prod(shape, dtype=np.float64):
-        raise ValueError(f"{values.size} numbers for a shape of {shape.tolist()}")
+    if min(shape, default=0) < 0 or values.size != prod(shape):
+        raise ValueError(f"{values.size} numbers for a shape of {list(shape)}")
     return values.reshape(shape, order="F")
 
 

@@ -5,26 +5,17 @@
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from trackertraincode.conversion.archive import Archive, one_of_each, open_archive, unknown_images
 from trackertraincode.conversion.faces import box_around, check_on_face
 from trackertraincode.conversion.matfile import numbers, read_mat
-from trackertraincode.conversion.pose_para import (
-    HOW_TO_GET_BFM,
-    FaceModels,
-    coefficients_in,
-    head_box,
-    read_labelled,
-)
+from trackertraincode.conversion.pose_para import HOW_TO_GET_BFM, Face, FaceModels, coefficients_in, read_faces
 from trackertraincode.conversion.run import Source
 from trackertraincode.errors import ArchiveError
-from trackertraincode.facemodel.embedded import embedded_head
-from trackertraincode.facemodel.head_model import COEFFICIENT_COUNT
 from trackertraincode.facemodel.landmarks68 import centered_depth
 from trackertraincode.sample.moving import from_centres
 from trackertraincode.sample.sample import Sample
@@ -52,7 +43,6 @@ class Settings:
 
     archive: Path
     models: FaceModels
-    coefficients_of: str  # name of the face model whose coefficients the archive has
     head_bbox: bool  # box from the face mesh instead of the landmarks
 
 
@@ -62,12 +52,15 @@ def make_source(archive: Path, face_model: Path | None, subset: str, reconstruct
     items, copies = list_items(opened, subset)
     if not items:
         raise ArchiveError(f"{archive}: no 300W_LP/SUBSET/NAME_K.jpg in it; give 300W-LP.zip or its folder.")
-    models = FaceModels(None if face_model is None else str(face_model))
-    coefficients_of = coefficients_in(opened, (item.stem for item in items))
-    model = models.for_coefficients(coefficients_of)
-    settings = Settings(archive, models, coefficients_of, reconstruct_head_bbox)
+    path, stems = None if face_model is None else str(face_model), (item.stem for item in items)
+    models = FaceModels(path, coefficients_in(opened, stems))
+    model = models.known
+    if reconstruct_head_bbox:
+        models.used.find_hull()  # once for all workers
+    settings = Settings(archive, models, reconstruct_head_bbox)
     return Source(
         items=items,
+        prepare=partial(read_items, settings),
         convert=partial(convert_item, settings),
         face_model=None if model is None else model.name,
         optional=("landmarks_2d",) if any(_has_landmarks(item) for item in items) else (),
@@ -111,32 +104,36 @@ def _has_landmarks(item: Item) -> bool:
     return item.landmarks is not None or item.pose == 0
 
 
-def convert_item(settings: Settings, item: Item) -> list[Sample]:
+def read_items(settings: Settings, items: Sequence[Item]) -> list[tuple[Item, Face | ArchiveError]]:
+    """Images and what is said of their heads, or which member is missing, damaged or wrong."""
+    stems = [item.stem for item in items]
+    return list(zip(items, read_faces(settings.archive, settings.models, stems, boxes=settings.head_bbox)))
+
+
+def convert_item(settings: Settings, read: tuple[Item, Face | ArchiveError]) -> list[Sample]:
     """One image -> one sample. Raises ArchiveError naming the member that is missing, damaged or wrong."""
-    archive = open_archive(settings.archive)
-    name = f"{item.stem}.mat"
-    image, mat, pose, coefficients = read_labelled(archive, item.stem, settings.coefficients_of)
-    model = settings.models.for_coefficients(settings.coefficients_of)
-    stand_in = model or embedded_head()
-    used = coefficients if model is not None else np.zeros(COEFFICIENT_COUNT)
-    points = centered_depth(pose.project(stand_in.keypoints68(used).astype(float)))
+    item, face = read
+    if isinstance(face, ArchiveError):
+        raise face
+    archive, pose = open_archive(settings.archive), face.pose
+    points = centered_depth(pose.project(settings.models.used.keypoints68(face.coefficients).astype(float)))
     landmarks_2d = None
     if item.landmarks is not None:
         mat_2d = read_mat(archive.read(item.landmarks), item.landmarks, ("pts_2d",))
         landmarks_2d = numbers(mat_2d, item.landmarks, "pts_2d", (68, 2))
         check_on_face(landmarks_2d, box_around(points), item.landmarks)
     elif item.pose == 0:
-        landmarks_2d = numbers(mat, name, "pt2d", (2, 68)).T
+        landmarks_2d = numbers(face.mat, f"{item.stem}.mat", "pt2d", (2, 68)).T
     return [
         Sample(
-            image=image,
+            image=face.image,
             name=f"{item.stem}.jpg",
             sequence=item.sequence,
             rotation=pose.quat,
-            face_box=head_box(pose, stand_in, used) if settings.head_bbox else box_around(points),
-            shape=None if model is None else coefficients,
+            face_box=box_around(points) if face.box is None else face.box,
+            shape=face.shape,
             **from_centres(
-                {"head": pose.head, "landmarks": None if model is None else points, "landmarks_2d": landmarks_2d}
+                {"head": pose.head, "landmarks": None if face.shape is None else points, "landmarks_2d": landmarks_2d}
             ),
         )
     ]

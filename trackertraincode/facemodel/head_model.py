@@ -66,6 +66,10 @@ class HeadModel:
         ids = hull_vertices(self)
         return np.ascontiguousarray(self.vertices[ids]), np.ascontiguousarray(self.basis[:, ids])
 
+    def find_hull(self) -> None:
+        """Do what `face_hull_points` does first, so that worker processes which are forked from this one needn't."""
+        assert self._hull
+
     def face_hull_points(self, coefficients: np.ndarray) -> np.ndarray:
         """(..., 50) -> (..., K, 3): the deformed face vertices among which the extreme ones of any view are."""
         return _combine(*self._hull, coefficients)
@@ -99,7 +103,6 @@ def hull_vertices(model: HeadModel, draws: int = 12) -> np.ndarray:
     coefficients = rng.normal(0.0, 1.5, (draws, COEFFICIENT_COUNT)) * model.coefficient_std
     coefficients[0] = 0.0
     ids = np.flatnonzero(model.face_mask)
-    found: set[int] = set()
-    for row in coefficients:
-        found |= set(ids[ConvexHull(model.deform(row, ids)).vertices].tolist())
-    return np.array(sorted(found))
+    mean, basis = model.vertices[ids], model.basis[:, ids]
+    found = [ConvexHull(_combine(mean, basis, row)).vertices for row in coefficients]
+    return ids[np.unique(np.concatenate(found))]
