@@ -50,9 +50,10 @@ def main() -> None:
         wait_for(program, parts, rng.uniform(0.2, 0.8) * options.faces / PER_PART)
         scheduler.kill()
         ended = program.end()
-        print(
-            f"scheduler killed with {len(list(parts.glob('*.part')))} parts done: exit code {ended.code}, {ended.lines}"
-        )
+        done = len(list(parts.glob("*.part")))
+        print(f"scheduler killed with {done} parts done: exit code {ended.code}, {ended.lines}", flush=True)
+        if ended.code != 1 or len(ended.lines) != 1:
+            sys.exit(1)
     with cluster(folder) as (address, _, _):
         ended = begin(folder, f"{convert.format(folder / 'resumed.h5')} {address}").end()
         tell("resumed", ended, local, folder / "resumed.h5")

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 AHEAD = 3  # items per worker that are under way or wait to be taken
 ANSWERS = 10  # seconds in which a scheduler is reached
 COMES = 60  # seconds in which the first worker, or another one after the last, comes, and in which all answer
+TALKATIVE = ("distributed", "tornado", "asyncio")  # loggers: what they say of lost connections isn't one line
 AGAIN = "; the same command with --resume goes on where it can"
 _PROBE = (
     f"__import__('{versions.__module__}', fromlist=['']).versions()"  # not a function of ours, which may lack there
@@ -101,8 +102,8 @@ class Cluster:
             ) from None
         address = _address(self.scheduler)
         _check_scheduler(self.scheduler, address)
-        for name in [name for name in logging.root.manager.loggerDict if name.startswith("distributed")]:
-            logging.getLogger(name).setLevel(logging.CRITICAL)  # what it says of lost connections isn't one line
+        for name in [name for name in logging.root.manager.loggerDict if name.startswith(TALKATIVE)]:
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         warnings.filterwarnings("ignore", module="distributed")  # as of versions that differ
         try:
             client = Client(address, timeout=ANSWERS, set_as_default=False)

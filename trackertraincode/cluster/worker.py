@@ -12,15 +12,14 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from threading import Lock
-from time import monotonic, sleep
+from time import monotonic, sleep, time
 from typing import Generic, TypeVar
 
 from trackertraincode import __version__
 from trackertraincode.errors import WorkerError
 
-APPEARS = (
-    40  # seconds until a file that was just made is seen on other machines; NFS remembers for 30 that it isn't there
-)
+APPEARS = 5  # seconds until other machines see a file
+NEW_APPEARS = 40  # of a file that was just made: NFS remembers for 30 that it isn't there
 SAME_TIME = 2.0  # seconds by which machines may tell the time of one file differently
 SAME = (
     "dask",
@@ -117,17 +116,12 @@ def _check_worker(expected: Expected) -> None:
     os.environ.pop("DATADIR", None)
     if expected.data_dir is not None:
         os.environ["DATADIR"] = expected.data_dir
-    end = monotonic() + APPEARS
+    start = monotonic()
     for stamp in expected.stamps:
+        patience = NEW_APPEARS if abs(time() - stamp.time) < 2 * NEW_APPEARS else APPEARS
         while not (found := Stamp.of(stamp.path)).is_like(stamp):
-            if monotonic() > end:
-                what = (
-                    "isn't there"
-                    if not found.kind
-                    else "is there, but not here"
-                    if not stamp.kind
-                    else "is another file there"
-                )
+            if monotonic() > start + patience:
+                what = "isn't the file that is here" if found.kind else "isn't there"
                 raise WorkerError(f"{name}: {stamp.path} {what}; workers must see the same files under the same names.")
             sleep(0.2)
 
