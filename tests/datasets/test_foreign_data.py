@@ -87,6 +87,18 @@ def test_data_of_other_files_and_dangling_links_are_refused(
     assert not path.with_name("out.h5").exists()
 
 
+def test_a_link_by_way_of_another_files_group_is_refused(changed: Callable[[Change], Path]) -> None:
+    """The last step of its path is a data set like any other, in the file that a step before led to."""
+
+    def change(file: h5py.File) -> None:
+        del file["coords"]
+        file["way"] = h5py.ExternalLink("other.h5", "/")
+        file["coords"] = h5py.SoftLink("/way/coords")
+
+    with pytest.raises(SampleFormatError, match="'coords' is a link to this file, /way/coords; data of other files"):
+        Hdf5PoseDataset(changed(change))
+
+
 def test_a_second_name_in_the_same_file_is_fine(changed: Callable[[Change], Path]) -> None:
     def change(file: h5py.File) -> None:
         file["heads"] = file["coords"]

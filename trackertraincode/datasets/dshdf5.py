@@ -57,7 +57,7 @@ def open_dataset(path: Path, file: h5py.File, name: str) -> h5py.Dataset | None:
         link = file.get(name, getlink=True)
         if link is None:
             return None
-        if isinstance(link, h5py.SoftLink) and isinstance(file.get(link.path.strip("/"), getlink=True), h5py.HardLink):
+        if isinstance(link, h5py.SoftLink) and _is_own(file, link.path):
             link = h5py.HardLink()  # another name for what the file itself has
         if not isinstance(link, h5py.HardLink):
             raise SampleFormatError(
@@ -73,6 +73,12 @@ def open_dataset(path: Path, file: h5py.File, name: str) -> h5py.Dataset | None:
             )
         assert dataset.shape is None or dataset.dtype is not None  # a damaged one says so here
     return dataset if dataset.shape is not None else None
+
+
+def _is_own(file: h5py.File, target: str) -> bool:
+    """Whether a name at the top of the file is a thing of the file; a path through groups may lead to another file."""
+    name = target.strip("/")
+    return "/" not in name and isinstance(file.get(name, getlink=True), h5py.HardLink)
 
 
 def names_in(path: Path, file: h5py.File) -> tuple[str, ...]:
