@@ -21,6 +21,12 @@ from trackertraincode.errors import UserError
 from trackertraincode.workers import start_program
 
 DEBUG = "--debug"  # shows where an error comes from
+IMAGES, CHARTS = (".png", ".jpg", ".jpeg"), (".png", ".pdf", ".svg", ".jpg", ".jpeg")  # suffixes of what is drawn
+SAMPLES, LISTS = (".h5", ".hdf5"), (".txt", ".csv")
+KINDS = {  # suffixes of files that are no other kind of file's
+    *IMAGES, *CHARTS, *SAMPLES, *LISTS, ".zip", ".tar", ".tgz", ".npz", ".mat", ".pkl", ".ckpt", ".pth", ".onnx", ".toml",
+    ".avi", ".mp4", ".mkv", ".mov", ".json", ".html",
+}  # fmt: skip
 ENDING = ("SIGTERM", "SIGHUP")  # signals that end a program, which cleans up before
 LARGEST = 2**31 - 1  # of whole numbers on the command line
 UNCHANGED = "nothing unfinished was left under its final name."
@@ -190,13 +196,25 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     add_workers_option(parser)
     add_shards_options(parser)
     parser.add_argument("--strict", action="store_true", help="stop at the first sample that can't be used")
-    parser.add_argument("--skipped", type=output_file, metavar="FILE", help="list all that is skipped, and why")
+    parser.add_argument("--skipped", type=OutputFile(*LISTS), metavar="FILE", help="list all that is skipped, and why")
     add_overwrite_option(parser)
 
 
-def output_file(text: str) -> Path:
-    """argparse type: a file that is written."""
-    return Path(text)
+class OutputFile:
+    """argparse type: a file that is written. Raises ArgumentTypeError for a name like that of another kind of file."""
+
+    def __init__(self, *suffixes: str) -> None:
+        """suffixes: of names that it may have, the usual one first. Others that no file of ours has are fine, too."""
+        self.suffixes = suffixes
+
+    def __call__(self, text: str) -> Path:
+        path = Path(text)
+        if path.suffix.lower() in KINDS and path.suffix.lower() not in self.suffixes:
+            raise argparse.ArgumentTypeError(
+                f"{text}: isn't a {path.suffix.lower()} file when it is written here; end its name with "
+                f"{' or '.join(self.suffixes)}"
+            )
+        return path
 
 
 def output_folder(text: str) -> Path:

@@ -8,8 +8,9 @@ import pytest
 
 from conftest import PROJECT
 from trackertraincode import commands
-from trackertraincode.commands import COMMANDS, parse
+from trackertraincode.commands import COMMANDS, parse, run
 from trackertraincode.conversion.converters import CONVERTERS
+from trackertraincode.errors import UserError
 from trackertraincode.light import groups_in
 from trackertraincode.options import is_option, key_of
 from trackertraincode.pretrained import pose_network
@@ -89,3 +90,30 @@ def test_paths_are_absolute_for_workers_but_for_the_model_in_the_box() -> None:
     assert (options.file, options.report) == (Path.cwd() / "a.h5", Path.cwd() / "b.html")
     assert options.model == [Path("default")]
     assert pose_network(options.model[0]).is_file()
+
+
+@pytest.mark.parametrize("file", ["run/thesis.txt", "data/300wlp.h5", "notes.txt", "300W-LP.zip and notes.txt"])
+def test_a_demo_replaces_nothing_of_a_user(file: str, tmp_path: Path) -> None:
+    for name in file.split(" and "):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("mine")
+    last = Path(file.split(" and ")[-1])
+    with pytest.raises(UserError, match=rf": holds {last.parts[0]}, which is of no earlier demo; choose a new folder"):
+        run(["demo", "--outdir", str(tmp_path)])
+    assert (tmp_path / last).read_text() == "mine"
+
+
+def test_what_compares_runs_replaces_no_file_of_theirs(tmp_path: Path) -> None:
+    (tmp_path / "environment.json").write_text("{}")
+    with pytest.raises(UserError, match=r"environment\.json: is also an input, which would be destroyed"):
+        run(["compare-runs", str(tmp_path), "--json", str(tmp_path / "environment.json")])
+
+
+def test_a_name_like_that_of_another_kind_of_file_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "faces.h5").write_bytes(b"\x89HDF\r\n\x1a\n and years of work")
+    with pytest.raises(SystemExit) as stopped:
+        run(["export", "last.ckpt", "--output", str(tmp_path / "faces.h5")])
+    assert stopped.value.code == 2
+    assert "isn't a .h5 file when it is written here; end its name with .onnx" in capsys.readouterr().err

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from trackertraincode.cli import output_file, output_folder, run_main
+from trackertraincode.cli import KINDS, OutputFile, output_folder, run_main
 from trackertraincode.commands import COMMANDS, Parser, run
 from trackertraincode.datasets.dshdf5pose import PoseWriter
 
@@ -33,7 +33,14 @@ def parsers() -> Iterator[tuple[Words, Parser]]:
 
 
 def is_output(action: argparse.Action) -> bool:
-    return action.type in (output_file, output_folder)
+    return action.type is output_folder or isinstance(action.type, OutputFile)
+
+
+def named(action: argparse.Action, file: str) -> str:
+    """{new} and {same} with the suffix that an output has."""
+    return (
+        file + action.type.suffixes[0] if isinstance(action.type, OutputFile) and file in ("{new}", "{same}") else file
+    )
 
 
 def is_input(action: argparse.Action) -> bool:
@@ -49,9 +56,9 @@ def needed(parser: Parser, given: str, written: str) -> Words:
     words: list[str] = []
     for action in parser._actions:
         if not action.option_strings and isinstance(action, argparse._StoreAction) and action.nargs != "*":
-            words.append(written if is_output(action) else given)
+            words.append(named(action, written) if is_output(action) else given)
         elif action.required and action.option_strings:
-            words += [action.option_strings[-1], given]
+            words += [action.option_strings[-1], named(action, written) if is_output(action) else given]
         elif action.dest == "outdir":
             words += [action.option_strings[-1], "{text}"]
     for group in parser._mutually_exclusive_groups:
@@ -85,8 +92,10 @@ def cases() -> Iterator[tuple[Words, Words, tuple[int, ...]]]:
                     yield name, with_value(parser, action, value, "{faces}", "{new}"), codes
             elif is_output(action):
                 yield name, with_value(parser, action, "{text}/below", "{faces}", "{new}"), (1, 2)
-                if any(is_input(a) for a in positional) and action.type is output_file:
-                    yield name, with_value(parser, action, "{faces}", "{faces}", "{new}"), (1,)
+                if any(is_input(a) for a in positional) and isinstance(action.type, OutputFile):
+                    yield name, with_value(parser, action, named(action, "{same}"), "{faces}", "{new}"), (1,)
+                    wrong = ".onnx" if ".h5" in action.type.suffixes else ".h5"
+                    yield name, with_value(parser, action, "{new}" + wrong, "{faces}", "{new}"), (2,)
             elif is_number(action):
                 for value in NO_NUMBERS:
                     yield name, with_value(parser, action, value, "{missing}", "{folder}"), (1, 2)
@@ -108,8 +117,8 @@ def files(
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DATADIR", raising=False)
     monkeypatch.setenv("NUM_WORKERS", "0")
-    found = {name: tmp_path / f"{name}.h5" for name in ("missing", "empty", "text", "faces", "new", "image")}
-    found["folder"] = tmp_path / "folder"
+    found = {name: tmp_path / f"{name}.h5" for name in ("missing", "empty", "text", "faces", "image")}
+    found |= {name: tmp_path / name for name in ("folder", "new", "same")}
     found["folder"].mkdir()
     found["empty"].touch()
     found["text"].write_text("a letter\n")
@@ -120,6 +129,8 @@ def files(
         kept.update(image=make_sample(0).image, faces=found["faces"].read_bytes())
     for name, content in kept.items():
         found[name].write_bytes(content)
+    for suffix in KINDS:  # the sample file by other names
+        found["same"].with_suffix(suffix).hardlink_to(found["faces"])
     return found
 
 

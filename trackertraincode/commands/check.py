@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from trackertraincode.cli import add_face_model_option, add_workers_option, output_file
+from trackertraincode.cli import LISTS, OutputFile, add_face_model_option, add_workers_option
 from trackertraincode.errors import UsageError
 from trackertraincode.files import check_outputs, whole_file
 from trackertraincode.workers import choose_workers
@@ -20,7 +20,7 @@ from trackertraincode.workers import choose_workers
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="sample files, .h5")
     parser.add_argument(
-        "--bad-rows", type=output_file, metavar="LIST", help="write the numbers of bad rows, for `filter`"
+        "--bad-rows", type=OutputFile(*LISTS), metavar="LIST", help="write the numbers of bad rows, for `filter`"
     )
     add_face_model_option(parser)
     add_workers_option(parser)

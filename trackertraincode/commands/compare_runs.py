@@ -8,7 +8,7 @@ Several backbone families give one image each besides: compare-resnet.png, compa
 import argparse
 from pathlib import Path
 
-from trackertraincode.cli import add_overwrite_option, output_file
+from trackertraincode.cli import CHARTS, OutputFile, add_overwrite_option
 from trackertraincode.files import check_outputs
 from trackertraincode.light import names_in
 
@@ -17,15 +17,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     errors = names_in("training.compare", "ERRORS")
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folders of `train`")
     parser.add_argument(
-        "--output", type=output_file, default=Path("compare.png"), metavar="FILE", help="image to write"
+        "--output", type=OutputFile(*CHARTS), default=Path("compare.png"), metavar="FILE", help="image to write"
     )
-    parser.add_argument("--json", type=output_file, metavar="FILE", help="write the numbers as JSON")
+    parser.add_argument("--json", type=OutputFile(".json"), metavar="FILE", help="write the numbers as JSON")
     parser.add_argument("--error", choices=errors, default="geodesic", help="validation error (default geodesic)")
     add_overwrite_option(parser)
 
 
 def run(options: argparse.Namespace) -> int:
-    check_outputs([options.output, options.json], options.runs, overwrite=options.overwrite)
+    inputs = [path for run in options.runs for path in (run, *(run.iterdir() if run.is_dir() else []))]
+    check_outputs([options.output, options.json], inputs, overwrite=options.overwrite)
     from trackertraincode.training.compare import draw_families, format_runs, read_runs, write_comparison
 
     runs = read_runs(options.runs, error=options.error)

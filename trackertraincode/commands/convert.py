@@ -10,7 +10,7 @@ import argparse
 from importlib import import_module
 from pathlib import Path
 
-from trackertraincode.cli import add_engine_options, output_file
+from trackertraincode.cli import SAMPLES, OutputFile, add_engine_options
 from trackertraincode.conversion.converters import CONVERTERS
 from trackertraincode.files import check_outputs
 
@@ -20,7 +20,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     for name, converter in CONVERTERS.items():
         own = converters.add_parser(name, help=converter.doc.splitlines()[0], description=converter.doc)
         own.add_argument("source", type=Path, help=converter.source)
-        own.add_argument("destination", type=output_file, help="sample file to write, .h5")
+        own.add_argument("destination", type=OutputFile(*SAMPLES), help="sample file to write, .h5")
         add_engine_options(own)
         for flags, settings in converter.options:
             own.add_argument(*flags, **settings)

@@ -24,6 +24,28 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--samples-per-epoch", type=positive_int, default=2560)
 
 
+TRAIN_ZIP = "300W-LP.zip"  # the first file
+MADE = (
+    TRAIN_ZIP,
+    "AFLW2000-3D.zip",
+    "data",
+    "run",
+    "model.onnx",
+    "results.json",
+    "report.html",
+)  # and NAME.tmp of them
+
+
+def _check_own(out: Path) -> None:
+    """Raise UserError where the folder holds what no earlier demo wrote, since this one replaces what it finds."""
+    there = sorted(path.name for path in out.iterdir()) if out.is_dir() else []
+    foreign = [name for name in there if not name.startswith(MADE)]
+    if there and not any(name.startswith(TRAIN_ZIP) for name in there):
+        foreign = [name for name in there if not (out / name).is_dir() or any((out / name).iterdir())]
+    if foreign:
+        raise UserError(f"{out}: holds {foreign[0]}, which is of no earlier demo; choose a new folder with --outdir.")
+
+
 class Commands:
     """Runs commands, prints and remembers them as a user would type them."""
 
@@ -47,12 +69,13 @@ class Commands:
 def run(options: argparse.Namespace) -> int:
     out: Path = options.outdir
     check_outputs([], [], folders=[out])
+    _check_own(out)
     data, trained = out / "data", out / "run"
     data.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(trained, ignore_errors=True)  # a demo starts from scratch
     commands = Commands(data)
 
-    train_zip, test_zip = out / "300W-LP.zip", out / "AFLW2000-3D.zip"
+    train_zip, test_zip = out / TRAIN_ZIP, out / "AFLW2000-3D.zip"
     commands.run("render", train_zip, "-n", options.faces, "--format", "300wlp", "--seed", 1)
     commands.run("render", test_zip, "-n", options.test_faces, "--format", "aflw2k", "--seed", 2)
     commands.run("convert", "300wlp", train_zip, data / "300wlp.h5", "--reconstruct-head-bbox")

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trackertraincode.cli import (
+    OutputFile,
     add_device_option,
     add_face_model_option,
     add_overwrite_option,
     add_workers_option,
     crop_factor,
-    output_file,
     output_folder,
 )
 from trackertraincode.files import check_outputs
@@ -51,10 +51,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_face_model_option(parser)
     add_device_option(parser)
     add_workers_option(parser)
-    parser.add_argument("--json", type=output_file, metavar="FILE", help="write the rows as JSON")
-    parser.add_argument("--csv", type=output_file, metavar="FILE", help="write the rows as CSV")
-    parser.add_argument("--predictions", type=output_file, metavar="FILE", help="write a CSV line per image")
-    parser.add_argument("--report", type=output_file, metavar="FILE", help="write tables, curves and images as HTML")
+    parser.add_argument("--json", type=OutputFile(".json"), metavar="FILE", help="write the rows as JSON")
+    parser.add_argument("--csv", type=OutputFile(".csv"), metavar="FILE", help="write the rows as CSV")
+    parser.add_argument("--predictions", type=OutputFile(".csv"), metavar="FILE", help="write a CSV line per image")
+    parser.add_argument(
+        "--report", type=OutputFile(".html"), metavar="FILE", help="write tables, curves and images as HTML"
+    )
     parser.add_argument(
         "--vis",
         nargs="?",

@@ -11,11 +11,12 @@ import argparse
 from pathlib import Path
 
 from trackertraincode.cli import (
+    SAMPLES,
+    OutputFile,
     add_engine_options,
     add_face_model_option,
     degrees,
     non_negative_int,
-    output_file,
     output_folder,
     probability,
 )
@@ -28,7 +29,9 @@ RENDERERS = names_in("expansion.expand", "RENDERERS")
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", type=Path, metavar="SRC", help="sample file with poses, .h5")
-    parser.add_argument("destination", type=output_file, metavar="DST", help="file to write: .h5, or .zip for 300wlp")
+    parser.add_argument(
+        "destination", type=OutputFile(*SAMPLES, ".zip"), metavar="DST", help="file to write: .h5, or .zip for 300wlp"
+    )
     parser.add_argument(
         "--yaw-step", type=degrees, default=5.0, metavar="DEG", help="one copy in each step of yaw (default 5)"
     )

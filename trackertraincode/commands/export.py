@@ -9,7 +9,7 @@ ttc export runs/a/swa.ckpt --fp16                               runs/a/swa_fp16.
 import argparse
 from pathlib import Path
 
-from trackertraincode.cli import add_overwrite_option, output_file
+from trackertraincode.cli import OutputFile, add_overwrite_option
 from trackertraincode.errors import UsageError
 from trackertraincode.files import check_outputs
 
@@ -31,7 +31,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--check", action="store_true", help="print the contract's faults; exit code 1 when there is one"
     )
-    parser.add_argument("--output", type=output_file, metavar="FILE", help="default: beside the checkpoint")
+    parser.add_argument("--output", type=OutputFile(".onnx"), metavar="FILE", help="default: beside the checkpoint")
     add_overwrite_option(parser)
 
 

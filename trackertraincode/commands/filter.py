@@ -14,13 +14,13 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from trackertraincode.cli import add_overwrite_option, output_file
+from trackertraincode.cli import SAMPLES, OutputFile, add_overwrite_option
 from trackertraincode.files import check_outputs
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", type=Path, metavar="IN", help="sample file, .h5")
-    parser.add_argument("destination", type=output_file, metavar="OUT", help="sample file to write, .h5")
+    parser.add_argument("destination", type=OutputFile(*SAMPLES), metavar="OUT", help="sample file to write, .h5")
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--rows", metavar="LIST", help="such as 3,7,10-19 (19 included), or a file of row numbers")
     which.add_argument("--where", metavar="EXPRESSION", help='such as "abs(yaw) > 60 and size >= 40"')

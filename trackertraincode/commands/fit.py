@@ -10,7 +10,7 @@ fit_residual is the mean distance between landmarks and fitted head in millimetr
 import argparse
 from pathlib import Path
 
-from trackertraincode.cli import add_engine_options, add_face_model_option, output_file
+from trackertraincode.cli import SAMPLES, OutputFile, add_engine_options, add_face_model_option
 from trackertraincode.files import check_outputs
 from trackertraincode.light import defaults_in, names_in
 
@@ -18,7 +18,7 @@ from trackertraincode.light import defaults_in, names_in
 def add_options(parser: argparse.ArgumentParser) -> None:
     defaults = defaults_in("labelling.fit", "FitOptions")
     parser.add_argument("source", type=Path, metavar="IN", help="sample file with landmarks, .h5")
-    parser.add_argument("destination", type=output_file, metavar="OUT", help="sample file to write, .h5")
+    parser.add_argument("destination", type=OutputFile(*SAMPLES), metavar="OUT", help="sample file to write, .h5")
     add_face_model_option(parser)
     parser.add_argument(
         "--landmarks",

@@ -6,7 +6,7 @@ ttc fit-shape-prior $DATADIR/300wlp.h5          writes $DATADIR/shape_prior_bfm_
 import argparse
 from pathlib import Path
 
-from trackertraincode.cli import add_overwrite_option, output_file, positive_int
+from trackertraincode.cli import OutputFile, add_overwrite_option, positive_int
 from trackertraincode.errors import ConfigError, SampleFormatError
 from trackertraincode.files import check_outputs, data_dir, whole_file
 
@@ -17,7 +17,7 @@ MIN_VARIANCE = 1e-4
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, help="sample file with shape coefficients")
     parser.add_argument("--components", type=positive_int, default=COMPONENTS, help="Gaussians (default 10)")
-    parser.add_argument("--output", type=output_file, help="default: $DATADIR/shape_prior_FACEMODEL.npz")
+    parser.add_argument("--output", type=OutputFile(".npz"), help="default: $DATADIR/shape_prior_FACEMODEL.npz")
     add_overwrite_option(parser)
 
 

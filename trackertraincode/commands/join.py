@@ -8,12 +8,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from trackertraincode.cli import add_overwrite_option, output_file
+from trackertraincode.cli import SAMPLES, OutputFile, add_overwrite_option
 from trackertraincode.files import check_outputs
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("destination", type=output_file, metavar="OUT", help="sample file to write, .h5")
+    parser.add_argument("destination", type=OutputFile(*SAMPLES), metavar="OUT", help="sample file to write, .h5")
     parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="sample files, .h5")
     parser.add_argument(
         "--same-persons",

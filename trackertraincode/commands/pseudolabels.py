@@ -11,7 +11,7 @@ by rotation_spread and rotation_uncertainty (degrees), and by those of head and 
 import argparse
 from pathlib import Path
 
-from trackertraincode.cli import add_device_option, add_engine_options, crop_factor, degrees, output_file
+from trackertraincode.cli import SAMPLES, OutputFile, add_device_option, add_engine_options, crop_factor, degrees
 from trackertraincode.errors import UsageError, UserError
 from trackertraincode.files import check_outputs
 from trackertraincode.light import names_in
@@ -28,7 +28,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="MODEL",
         help='.ckpt and .onnx files, mixed; "default" is the one in the box',
     )
-    parser.add_argument("--output", type=output_file, metavar="OUT", help="sample file to write (default: FILE itself)")
+    parser.add_argument(
+        "--output", type=OutputFile(*SAMPLES), metavar="OUT", help="sample file to write (default: FILE itself)"
+    )
     parser.add_argument("--filter", type=degrees, metavar="DEG", help="leave out rows whose rotation_spread is larger")
     parser.add_argument("--replace", action="store_true", help="replace labels that are there, too")
     parser.add_argument(

@@ -7,12 +7,13 @@ ttc render 300W-LP.zip -n 2000 --format 300wlp
 import argparse
 
 from trackertraincode.cli import (
+    SAMPLES,
+    OutputFile,
     add_overwrite_option,
     add_shards_options,
     add_workers_option,
     edge_length,
     non_negative_int,
-    output_file,
     positive_int,
 )
 from trackertraincode.files import check_outputs
@@ -21,7 +22,9 @@ from trackertraincode.light import names_in
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     formats = ("hdf5", *names_in("rendering.archives", "LAYOUTS"))
-    parser.add_argument("destination", type=output_file, help="file to write: .h5, or .zip for archives")
+    parser.add_argument(
+        "destination", type=OutputFile(*SAMPLES, ".zip"), help="file to write: .h5, or .zip for archives"
+    )
     parser.add_argument("-n", "--count", type=positive_int, default=1000, help="number of faces (default 1000)")
     parser.add_argument("--size", type=edge_length, default=256, help="edge of the images, pixels (default 256)")
     parser.add_argument(

@@ -12,11 +12,12 @@ import argparse
 from pathlib import Path
 
 from trackertraincode.cli import (
+    LISTS,
+    OutputFile,
     add_device_option,
     add_overwrite_option,
     add_workers_option,
     crop_factor,
-    output_file,
     positive_int,
 )
 from trackertraincode.files import check_outputs
@@ -36,8 +37,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="MODEL",
         help=".ckpt and .onnx files, mixed (default: the model in the box)",
     )
-    parser.add_argument("--report", type=output_file, required=True, metavar="PAGE", help="HTML page to write")
-    parser.add_argument("--list", type=output_file, metavar="TEXT", help="file to write the shown rows' numbers to")
+    parser.add_argument("--report", type=OutputFile(".html"), required=True, metavar="PAGE", help="HTML page to write")
+    parser.add_argument(
+        "--list", type=OutputFile(*LISTS), metavar="TEXT", help="file to write the shown rows' numbers to"
+    )
     parser.add_argument("--count", type=positive_int, default=50, metavar="N", help="rows to show (default 50)")
     parser.add_argument("--order", choices=orders, default=orders[0], help=f"what ranks rows (default {orders[0]})")
     parser.add_argument(

@@ -7,7 +7,7 @@ ttc stability a.onnx b.ckpt --data aflw2k.h5 --count 120 --report felt.html
 import argparse
 from pathlib import Path
 
-from trackertraincode.cli import add_device_option, add_overwrite_option, output_file, positive_int
+from trackertraincode.cli import OutputFile, add_device_option, add_overwrite_option, positive_int
 from trackertraincode.files import check_outputs
 from trackertraincode.light import names_in
 from trackertraincode.pretrained import DEFAULT, pose_network
@@ -32,8 +32,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default="training",
         help="grey levels (default training)",
     )
-    parser.add_argument("--json", type=output_file, metavar="FILE", help="write the score cards as JSON")
-    parser.add_argument("--report", type=output_file, metavar="FILE", help="write table and curves as HTML")
+    parser.add_argument("--json", type=OutputFile(".json"), metavar="FILE", help="write the score cards as JSON")
+    parser.add_argument("--report", type=OutputFile(".html"), metavar="FILE", help="write table and curves as HTML")
     add_device_option(parser)
     add_overwrite_option(parser)
 

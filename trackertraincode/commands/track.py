@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from trackertraincode.cli import (
+    IMAGES,
+    OutputFile,
     add_overwrite_option,
     edge_length,
     field_of_view,
     finite_number,
     number_where,
-    output_file,
     positive_int,
 )
 from trackertraincode.errors import UserError
@@ -53,10 +54,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="face localizer, .onnx, or mtcnn, a slow one for large images (default: that of this package)",
     )
     parser.add_argument(
-        "--output", type=output_file, help="annotated video (.mp4, .avi), image (.jpg, .png), or folder of images"
+        "--output",
+        type=OutputFile(*names_in("tracking.video", "VIDEOS"), *IMAGES),
+        help="annotated video (.mp4, .avi), image (.jpg, .png), or folder of images",
     )
-    parser.add_argument("--json", type=output_file, help="poses as JSON")
-    parser.add_argument("--csv", type=output_file, help="poses as CSV")
+    parser.add_argument("--json", type=OutputFile(".json"), help="poses as JSON")
+    parser.add_argument("--csv", type=OutputFile(".csv"), help="poses as CSV")
     parser.add_argument(
         "--udp", type=udp_address, metavar="HOST:PORT", help="send poses to OpenTrack, which listens at port 4242"
     )

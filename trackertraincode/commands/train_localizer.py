@@ -8,12 +8,12 @@ import argparse
 from pathlib import Path
 
 from trackertraincode.cli import (
+    OutputFile,
     add_device_option,
     add_overwrite_option,
     add_workers_option,
     finite_number,
     non_negative_int,
-    output_file,
     output_folder,
     positive_int,
 )
@@ -48,7 +48,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--outdir", type=output_folder, metavar="DIR", help="new folder of the run (default: runs/DATE-localizer)"
     )
-    parser.add_argument("--export", type=output_file, metavar="FILE", help="write the ONNX file for OpenTrack")
+    parser.add_argument("--export", type=OutputFile(".onnx"), metavar="FILE", help="write the ONNX file for OpenTrack")
     parser.add_argument(
         "--compare",
         type=Path,

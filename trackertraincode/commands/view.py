@@ -7,13 +7,15 @@ ttc view $DATADIR/aflw2k.h5 faces.png --rows 0-11 --whole
 import argparse
 from pathlib import Path
 
-from trackertraincode.cli import add_overwrite_option, edge_length, non_negative_int, output_file, positive_int
+from trackertraincode.cli import IMAGES, OutputFile, add_overwrite_option, edge_length, non_negative_int, positive_int
 from trackertraincode.files import check_outputs
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, metavar="FILE", help="sample file, .h5")
-    parser.add_argument("output", type=output_file, metavar="IMAGE", help="contact sheet to write, .png or .jpg")
+    parser.add_argument(
+        "output", type=OutputFile(*IMAGES), metavar="IMAGE", help="contact sheet to write, .png or .jpg"
+    )
     parser.add_argument("--rows", metavar="LIST", help="such as 3,7,10-19, or a file of row numbers (default: random)")
     parser.add_argument("--count", type=positive_int, default=24, help="number of random rows (default 24)")
     parser.add_argument("--seed", type=non_negative_int, default=0, help="of the random rows (default 0)")
