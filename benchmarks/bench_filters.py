@@ -22,7 +22,7 @@ from sequences import FPS, MOTIONS, render_motion
 from tabulate import tabulate
 from tqdm import tqdm
 
-from trackertraincode.cli import output_file, positive_int, run_main
+from trackertraincode.cli import CHARTS, OutputFile, positive_int, run_main
 from trackertraincode.sample.images import decode
 from trackertraincode.tracking.filters import FILTERS, Filter, Kalman, OneEuro, Pose
 from trackertraincode.tracking.networks import PoseModel
@@ -214,7 +214,7 @@ def main() -> int:
     parser.add_argument("--model", type=Path, default=SHARED / "opentrack" / "head-pose-0.4-small-int8.onnx")
     parser.add_argument("--frames", type=positive_int, default=180, help="of each sequence")
     parser.add_argument("--persons", type=positive_int, default=2)
-    parser.add_argument("--plot", type=output_file)
+    parser.add_argument("--plot", type=OutputFile(*CHARTS))
     options = parser.parse_args()
     model = PoseModel(options.model)
     people: list[dict[str, Track]] = [{} for _ in range(options.persons)]

@@ -14,7 +14,7 @@ import numpy as np
 from tabulate import tabulate
 
 from trackertraincode.augmentation.warp import cut_and_resize
-from trackertraincode.cli import output_file, positive_int, run_main
+from trackertraincode.cli import CHARTS, OutputFile, positive_int, run_main
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.facemodel.load import head_for_rendering
 from trackertraincode.files import whole_file
@@ -73,7 +73,7 @@ def main() -> None:
     parser.add_argument("-n", type=positive_int, default=160, help="faces of either kind")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--head", choices=("auto", "anny", "embedded"), default="auto")
-    parser.add_argument("--sheet", type=output_file, help="image of all crops: real ones above, rendered ones below")
+    parser.add_argument("--sheet", type=OutputFile(*CHARTS), help="image of all crops: real ones above, rendered ones below")
     options = parser.parse_args()
     head = head_for_rendering(options.head)
     crops = {
