@@ -44,9 +44,13 @@ bench: setup
 web: setup web-page
 	$(BIN)/python -m trackertraincode web
 
-web-page:
+web-page: web/node_modules/.ready
+	cd web && npm run --silent build
+
+web/node_modules/.ready: web/package-lock.json
 	@command -v npm >/dev/null || { echo "Node.js 20 or newer is needed, with npm: https://nodejs.org"; exit 1; }
-	cd web && npm ci --silent && npm run --silent build
+	cd web && npm ci --silent
+	@touch $@
 
 web-test: setup web-page
 	cd web && PATH="$(abspath $(BIN)):$$PATH" npm test

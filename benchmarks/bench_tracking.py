@@ -2,8 +2,8 @@
 
     python benchmarks/bench_tracking.py [--model model.onnx --localizer localizer.onnx] [--runs 200] [--memory MINUTES]
 
-Stages: processor time of one thread, median and 99 %. Video: wall-clock time, one frame after the other and with reading,
-looking, estimating and drawing at the same time, as `ttc track` does. Camera: frames that come at 60 per second, and how
+Stages: processor time of one thread, median and 99 %. Video: wall-clock time, one frame after the other and with steps
+at the same time, as `ttc track` does. Camera: frames that come at 60 per second, and how
 long each takes from there to its pose. The default models are OpenTrack's released ones of the shared samples, where they
 are; else small untrained networks are exported. The localizer runs in few frames of a video; its time isn't part of
 `update`. --memory: also track a looped video of that length, and print how much memory is in use in between.
@@ -15,6 +15,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ from trackertraincode.tracking.view import look_at
 
 SIZES = ((640, 480), (1280, 720), (1920, 1080))
 CAMERA_FPS = 60.0
+ROUNDS = 5
 SHARED = Path(os.environ.get("TRACKERTRAINCODE_SHARED_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 
 
@@ -142,29 +144,40 @@ def from_camera(frames: list[Frame]) -> Iterator[tuple[float, Frame]]:
         yield time.perf_counter(), frame._replace(time=index / CAMERA_FPS)
 
 
-def throughput(video: Path, model: Path, localizer: Path) -> list[list[object]]:
-    rows: list[list[object]] = []
-    for name, drawn in (("video", False), ("video, drawn", True)):
-        for overlap in (False, True):
-            steps = Steps(model, localizer)
-            chosen = [steps.prepare, steps.follow, *([steps.draw] if drawn else [])]
-            wall, used = time.perf_counter(), time.process_time()
-            items: Iterator[Any] = with_start(iter_frames(str(video)))
-            if overlap:
-                items = overlapped(items, *chosen)
-            else:
-                for step in chosen:
-                    items = map(step, items)
-            count = sum(1 for _ in items)
-            wall, used = time.perf_counter() - wall, time.process_time() - used
-            how = f"{name}, {'overlapped' if overlap else 'one after the other'}"
-            rows.append([how, f"{count / wall:.0f}", f"{1000 * used / count:.2f}", summary(steps.latencies)])
-    steps, frames = Steps(model, localizer), list(iter_frames(str(video)))
+def video_run(video: Path, files: tuple[Path, Path], *, drawn: bool, overlap: bool) -> list[object]:
+    """Frames per second, processor time and latencies of one pass; drawn: and written, to a video beside the other one."""
+    steps = Steps(*files)
     wall, used = time.perf_counter(), time.process_time()
+    seen: Iterator[Any] = map(steps.prepare, with_start(iter_frames(str(video))))
+    if overlap:
+        seen = overlapped(seen, *([steps.follow] if drawn else []))
+    items = seen if overlap and drawn else map(steps.follow, seen)
+    with AnnotatedOutput(video.with_name("drawn.mp4")) if drawn else nullcontext() as output:
+        for item in items:
+            if output is not None:
+                output.write(steps.draw(item)[0])
+    wall, used, count = time.perf_counter() - wall, time.process_time() - used, len(steps.latencies)
+    return [count / wall, 1000 * used / count, summary(steps.latencies)]
+
+
+def throughput(video: Path, model: Path, localizer: Path) -> list[list[object]]:
+    """The fastest of some rounds of each way, which take turns: other programs' work disturbs it least."""
+    ways = [(drawn, overlap) for drawn in (False, True) for overlap in (False, True)]
+    best: dict[tuple[bool, bool], list[object]] = {}
+    for _ in range(ROUNDS):
+        for drawn, overlap in ways:
+            run = video_run(video, (model, localizer), drawn=drawn, overlap=overlap)
+            best[drawn, overlap] = max(best.get((drawn, overlap), run), run)
+    rows: list[list[object]] = []
+    for (drawn, overlap), (rate, used, latencies) in best.items():
+        name = f"video{', drawn and written' if drawn else ''}, {'overlapped' if overlap else 'one after the other'}"
+        rows.append([name, f"{rate:.0f}", f"{used:.2f}", latencies])
+    steps, frames = Steps(model, localizer), list(iter_frames(str(video)))
+    begin, start = time.perf_counter(), time.process_time()
     count = sum(1 for _ in overlapped(from_camera(frames), steps.prepare, steps.follow, newest=True))
-    wall, used = time.perf_counter() - wall, time.process_time() - used
+    wall, cpu = time.perf_counter() - begin, time.process_time() - start
     rows.append(
-        ["camera of 60 per second", f"{count / wall:.0f}", f"{1000 * used / count:.2f}", summary(steps.latencies)]
+        ["camera of 60 per second", f"{count / wall:.0f}", f"{1000 * cpu / count:.2f}", summary(steps.latencies)]
     )
     return rows
 

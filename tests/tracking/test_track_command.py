@@ -1,6 +1,7 @@
 """`ttc track`: checks all it will write before it begins, and loses nothing of what it did."""
 
 import csv
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -168,3 +169,13 @@ def test_a_lens_and_a_field_of_view_exclude_each_other(track: Track) -> None:
     with pytest.raises(SystemExit) as stopped:
         track("0", "--lens", "a.yml", "--fov", "60")
     assert stopped.value.code == 2
+
+
+def test_the_progress_bar_tells_the_pose(track: Track, sources: Path, capsys: pytest.CaptureFixture) -> None:
+    assert track(sources / "v.avi") == 0
+    assert re.search(r"10 frames .*, pitch -?0\.0, yaw -?0\.0, roll -?0\.0", capsys.readouterr().err)
+
+
+def test_a_camera_that_is_not_there_is_named(track: Track) -> None:
+    with pytest.raises(UserError, match=r"^97: there is no camera of this number, or another program has it"):
+        track("97")

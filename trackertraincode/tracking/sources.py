@@ -102,6 +102,10 @@ def _video_frames(video: str | int, name: str, tell: Callable[[str], None], mode
     with quiet_opencv():
         capture = cv2.VideoCapture(video)
     if not capture.isOpened():
+        if name.isdigit():
+            raise UserError(
+                f"{name}: there is no camera of this number, or another program has it; close that, or give another one."
+            )
         raise UserError(
             f"{name}: can't be opened as a video; give an image, a video, a camera number or a stream's address."
         )
