@@ -54,7 +54,7 @@ def faces() -> list[tuple[bytes, float]]:
     found = []
     for yaw in (-25.0, 0.0, 25.0):
         sample = render_scene(replace(scene, pitch_yaw_roll=(0.0, float(np.radians(yaw)), 0.0)), 320, 240)
-        found.append((sample.image, quat_to_aflw_deg(sample.rotation)[1]))
+        found.append((bytes(sample.image), quat_to_aflw_deg(sample.rotation)[1]))
     return found
 
 
@@ -99,7 +99,7 @@ def test_one_command_makes_them_from_nothing_and_goes_on(monkeypatch: pytest.Mon
     done: list[str] = []
 
     def write_what_is_named(_: Commands, *words: object) -> None:
-        module, options, _ = parse([str(word) for word in words])
+        module, options = parse([str(word) for word in words])[:2]
         done.append(module.__name__.split(".")[-1])
         for name in ("destination", "output", "export"):
             if path := getattr(options, name, None):

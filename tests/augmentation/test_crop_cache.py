@@ -109,7 +109,12 @@ def test_crops_go_to_other_processes(member: Member, ram: bool) -> None:
 
 def test_it_is_made_once_and_anew_when_the_data_change(member: Member, monkeypatch: pytest.MonkeyPatch) -> None:
     made, build = [], cache_files.build
-    monkeypatch.setattr(cache_files, "build", lambda *a: made.append(a[2].name) or build(*a))
+
+    def note(*arguments: Any) -> None:
+        made.append(arguments[2].name)
+        build(*arguments)
+
+    monkeypatch.setattr(cache_files, "build", note)
     for _ in range(2):
         caches_of(member)
     assert len(made) == 1

@@ -226,9 +226,12 @@ def test_full_shared_memory_is_said_instead_of_waiting_for_ever(
 def test_each_process_reads_its_own_images_only(member: Member, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[int] = []
     images = Hdf5PoseDataset.images
-    monkeypatch.setattr(
-        Hdf5PoseDataset, "images", lambda self, rows: (read.extend(np.asarray(rows).tolist()), images(self, rows))[1]
-    )
+
+    def note(self: Hdf5PoseDataset, rows: np.ndarray) -> list[bytes]:
+        read.extend(np.asarray(rows).tolist())
+        return images(self, rows)
+
+    monkeypatch.setattr(Hdf5PoseDataset, "images", note)
     parts = []
     for rank, processes in ((0, 2), (1, 2), (0, 1)):
         batches = TrainBatches(

@@ -7,6 +7,7 @@ import tarfile
 import unicodedata
 import zipfile
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from archive_damage import Members, convert, write_folder, write_zip
@@ -18,7 +19,7 @@ from trackertraincode.errors import ArchiveError
 MEMBERS: Members = {"a/Ünï.jpg": b"one", "a/b.TXT": b"two", "c.txt": b"three"}
 
 
-def write_tar(path: Path, members: Members, mode: str = "w") -> Path:
+def write_tar(path: Path, members: Members, mode: Literal["w", "w:gz", "w:bz2", "w:xz"] = "w") -> Path:
     with tarfile.open(path, mode) as file:
         for name, data in members.items():
             info = tarfile.TarInfo(name)

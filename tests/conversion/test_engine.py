@@ -60,6 +60,12 @@ def test_order_is_that_of_the_items(tmp_path: Path, workers: int) -> None:
     assert not (tmp_path / "out.h5.parts").exists()
 
 
+def note(seen: list[int], n: int) -> list[Sample]:
+    """As `make`, and remembers what was asked for."""
+    seen.append(n)
+    return make(n)
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_count_limits_samples(tmp_path: Path, workers: int) -> None:
     run_converter(options(tmp_path, workers=workers, count=7), "test", Source(items=range(100), convert=make))
@@ -71,10 +77,8 @@ def test_an_interrupted_run_goes_on_where_it_was(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         run_converter(options(tmp_path), "test", interrupted)
     assert not (tmp_path / "out.h5").exists()
-    seen = []
-    run_converter(
-        options(tmp_path, resume=True), "test", Source(items=range(100), convert=lambda n: seen.append(n) or make(n))
-    )
+    seen: list[int] = []
+    run_converter(options(tmp_path, resume=True), "test", Source(items=range(100), convert=partial(note, seen)))
     assert widths(tmp_path / "out.h5") == list(range(100))
     assert seen[0] == 48
 
@@ -157,10 +161,8 @@ def test_a_damaged_part_is_made_again(tmp_path: Path) -> None:
     damaged = bytearray(second.read_bytes())
     damaged[200] ^= 1
     second.write_bytes(damaged)
-    seen = []
-    run_converter(
-        options(tmp_path, resume=True), "test", Source(items=range(100), convert=lambda n: seen.append(n) or make(n))
-    )
+    seen: list[int] = []
+    run_converter(options(tmp_path, resume=True), "test", Source(items=range(100), convert=partial(note, seen)))
     assert seen == [*range(16, 32), *range(64, 100)]
     assert widths(tmp_path / "out.h5") == list(range(100))
 

@@ -23,7 +23,7 @@ def add_face(members: Members, split: str, name: str, image: bytes, points: np.n
     lines = ["106", *(f"{x:.2f} {y:.2f}" for x, y in points)]
     height, width = decode(image).shape
     classes = np.zeros((height, width), np.uint8)
-    x0, y0, x1, y1 = (*points.min(0).astype(int), *points.max(0).astype(int))
+    (x0, y0), (x1, y1) = points.min(0).astype(int), points.max(0).astype(int)
     classes[y0 : y1 + 1, x0 : x1 + 1] = 1
     classes[(y0 + y1) // 2 : y1, (x0 + x1) // 2 : x1] = 6
     members[f"LaPa/{split}/images/{name}.jpg"] = image
@@ -190,7 +190,7 @@ def test_a_damaged_member_is_named(
 def test_archives_without_a_part_say_which(small: Members, tmp_path: Path, keep, arguments, message: str) -> None:
     source = write_zip(tmp_path / "a.zip", {name: data for name, data in small.items() if keep(name)})
     with pytest.raises(ArchiveError, match=message):
-        make_source(source, *arguments, mtcnn=False, segmentation=True)
+        make_source(source, arguments[0], arguments[1], mtcnn=False, segmentation=True)
 
 
 def test_damaged_archives(small: Members, tmp_path: Path) -> None:

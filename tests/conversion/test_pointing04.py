@@ -21,14 +21,14 @@ POSES = ((1, 1, -90, 0), (1, 1, 0, 15), (1, 2, 30, -75), (2, 1, -15, 90), (2, 1,
 @pytest.fixture(scope="module")
 def members() -> Members:
     """Synthetic faces in the poses of their names."""
-    found = {}
+    found: Members = {}
     for index, (person, series, tilt, pan) in enumerate(POSES):
         scene = FaceScene.draw(np.random.default_rng(index))
         sample = render_scene(replace(scene, pitch_yaw_roll=(np.radians(tilt), np.radians(pan), 0.0)), 96)
         x0, y0, x1, y1 = (round(float(v)) for v in sample.face_box)
         name = f"person{person:02d}{series}{index:02d}{tilt:+d}{pan:+d}"
         text = f"{name}.jpg\nFace\n{(x0 + x1) / 2:g}\n{(y0 + y1) / 2:g}\n{x1 - x0}\n{y1 - y0}\n"
-        found[f"Person{person:02d}/{name}.jpg"] = sample.image
+        found[f"Person{person:02d}/{name}.jpg"] = bytes(sample.image)
         found[f"Person{person:02d}/{name}.txt"] = text.encode()
     return found
 

@@ -46,7 +46,7 @@ class Videos:
         self.points: dict[str, list[np.ndarray]] = {}
         for number in ("401", "001"):  # in another order than the file's
             images = sorted((folder / number / "imgs").glob("*.jpg"))
-            self.frames[number] = [cv2.imread(str(p)) for p in images]
+            self.frames[number] = [decode(p.read_bytes(), color=True)[..., ::-1] for p in images]
             annotations = sorted((folder / number / "annot").glob("*.pts"))
             self.points[number] = [read_points(p) for p in annotations]
             self.members[f"{TOP}/{number}/vid.avi"] = write_video(work / f"{number}.avi", self.frames[number])

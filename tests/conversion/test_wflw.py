@@ -98,11 +98,11 @@ def similarity(original: np.ndarray, crop: np.ndarray, points: np.ndarray, moved
     scale = np.linalg.norm(points[36] - points[45]) / np.linalg.norm(moved[36] - moved[45])
     if scale > 1.5:
         original = cv2.blur(original, (round(scale), round(scale)))
-    values = [
+    one, other = (
         cv2.remap(i, p[:, 0].astype(np.float32), p[:, 1].astype(np.float32), cv2.INTER_LINEAR).ravel()
         for i, p in ((original, points), (crop, moved))
-    ]
-    return float(np.corrcoef(*values)[0, 1])
+    )
+    return float(np.corrcoef(one, other)[0, 1])
 
 
 def test_narrow_boxes_are_left_out_and_counted(real: tuple[Members, list[Face]], tmp_path: Path, capsys) -> None:

@@ -33,7 +33,7 @@ def test_index_slice_batch_and_stream_agree(full_sample: Callable, write_file: C
         (dataset.samples([8, 0, 8]), [8, 0, 8]),
         (dataset.__getitems__([3, 1]), [3, 1]),
         (list(dataset.stream([5, 0, 5])), [5, 0, 5]),
-        ([dataset[-1], dataset[np.int64(3)]], [8, 3]),
+        ([dataset[-1], dataset[np.int64(3)]], [8, 3]),  # type: ignore[call-overload]
     ):
         assert len(many) == len(rows)
         for sample, row in zip(many, rows):

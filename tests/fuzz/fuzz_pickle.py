@@ -10,12 +10,13 @@ from harness import main, mutated
 from trackertraincode.facemodel.bfm import load_bfm
 
 NAME = "x.pkl"
+NAMES = ["a", ("b", 2**70, None, 1.5)]
 CONTENT = {
     "u": np.zeros((9, 1), np.float32), "w_shp": np.ones((3, 40), np.float32), "keypoints": np.arange(204),
-    "names": ["a", ("b", 2**70, None, 1.5)], 3: b"\xff", "one": np.float64(2),
+    "names": NAMES, 3: b"\xff", "one": np.float64(2),
 }  # fmt: skip
 SEEDS = [pickle.dumps(CONTENT, protocol=protocol) for protocol in range(6)]
-SEEDS += [pickle.dumps(list(CONTENT["names"]) * 50, protocol=protocol) for protocol in (0, 2, 4)]
+SEEDS += [pickle.dumps(NAMES * 50, protocol=protocol) for protocol in (0, 2, 4)]
 OPCODES = [opcode.code.encode("latin1") for opcode in pickletools.opcodes]
 GLOBALS = (b"cnumpy\ndtype\n", b"cnumpy.core.multiarray\n_reconstruct\n", b"cnumpy\nndarray\n", b"c_codecs\nencode\n",
            b"cbuiltins\neval\n", b"cnumpy.core.numeric\n_frombuffer\n")  # fmt: skip

@@ -42,7 +42,8 @@ def make(rng: np.random.Generator) -> bytes:
 
 
 def read(path: Path) -> None:
-    last, notes = -1.0, []
+    last = -1.0
+    notes: list[str] = []
     for frame in islice(iter_frames(str(path), notes.append), FRAMES):
         assert frame.image.ndim == 3
         assert frame.time is not None

@@ -38,7 +38,7 @@ def server() -> PageServer:
         (folder / "page" / name).write_text(name)
     (folder / "m.onnx").write_bytes(b"model")
     made = open_server("127.0.0.1", None, page_files(folder / "page", [folder / "m.onnx"]))
-    made.RequestHandlerClass.timeout = 0.2
+    made.RequestHandlerClass.timeout = 0.2  # type: ignore[attr-defined]
     threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
     return made
 

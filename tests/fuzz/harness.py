@@ -165,7 +165,7 @@ def mutated(data: bytes, rng: np.random.Generator, others: Sequence[bytes] = ())
         elif kind == 6:
             values[place:place] = values[place : place + length * 4]
         elif kind == 7 and others:
-            other = others[rng.integers(len(others))]
+            other = others[int(rng.integers(len(others)))]
             start = int(rng.integers(len(other) + 1))
             values[place : place + length * 4] = other[start : start + length * 4]
         elif kind == 8 and rng.random() < 0.2:

@@ -18,7 +18,10 @@ from trackertraincode.sample.sample import Sample
 
 def angles(one: list[Sample], other: list[Sample]) -> np.ndarray:
     """(B,) degrees between the rotations of samples."""
-    pair = (torch.from_numpy(np.stack([s.rotation for s in side])).double() for side in (one, other))
+    pair = (
+        torch.from_numpy(np.stack([s.rotation for s in side if s.rotation is not None])).double()
+        for side in (one, other)
+    )
     return torch.rad2deg(quat_geodesic_angle(*pair)).numpy()
 
 

@@ -61,7 +61,10 @@ def unlabelled(rendered: list[Sample], tmp_path: Path) -> Path:
 
 def angles(found: list[Sample], truth: list[Sample]) -> np.ndarray:
     """(B,) degrees."""
-    pair = (torch.from_numpy(np.stack([s.rotation for s in side])).double() for side in (found, truth))
+    pair = (
+        torch.from_numpy(np.stack([s.rotation for s in side if s.rotation is not None])).double()
+        for side in (found, truth)
+    )
     return torch.rad2deg(quat_geodesic_angle(*pair)).numpy()
 
 

@@ -19,6 +19,7 @@ def test_faces_are_inside_and_both_kinds_occur() -> None:
     assert {s.has_face for s in scenes} == {True, False}
     for scene in scenes:
         height, width = decode(scene.image).shape
+        assert scene.face_box is not None
         x0, y0, x1, y1 = scene.face_box
         assert (width, height) == SIZE
         assert 0 <= x0 < x1 <= width

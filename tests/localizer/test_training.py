@@ -74,8 +74,8 @@ def test_a_tiny_run_learns_and_exports_what_opentrack_loads(tmp_path: Path, writ
     assert 0 <= LocalizerModel(exported)(frame).score <= 1
     dataset = open_images(data)
     batches = LocalizerBatches(dataset, np.arange(8), 8)
-    outputs = [evaluate_localizer(load_predict(path), [batches[0]])[0] for path in (other, exported)]
-    assert torch.allclose(*outputs, atol=1e-4)
+    one, two = (evaluate_localizer(load_predict(path), [batches[0]])[0] for path in (other, exported))
+    assert torch.allclose(one, two, atol=1e-4)
     with pytest.raises(ConfigError, match=r"run: is not empty; choose another --outdir"):
         train_localizer(run)
 

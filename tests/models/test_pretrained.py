@@ -1,6 +1,7 @@
 """Weights of others: each network computes what it computed where it comes from."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def norm(weights: Weights, name: str, x: Tensor, epsilon: float = 1e-5) -> Tenso
 
 def published_repvgg() -> Weights:
     torch.manual_seed(1)
-    names = [
+    names: list[tuple[str, str | Callable[[re.Match], str]]] = [
         (r"^stem\.", "stage0."), (r"^stages\.(\d)\.", lambda m: f"stage{int(m[1]) + 1}."),
         (r"\.identity\.", ".rbr_identity."), (r"\.conv_kxk\.", ".rbr_dense."), (r"\.conv_1x1\.", ".rbr_1x1."),
     ]  # fmt: skip

@@ -152,7 +152,11 @@ def test_who_leaves_and_comes_back_has_the_same_number(world: World) -> None:
 def test_two_who_left_are_told_apart_by_where_they_left_and_by_their_size(world: World) -> None:
     for first, second in ((Head(100, 240), Head(540, 240)), (Head(300, 140, 30), Head(320, 330, 60))):
         there = [first, second]
-        found = follow(world, lambda i, there=there: there if i < 20 or i >= 60 else [], 90)
+
+        def places(index: int, there: list[Head] = there) -> list[Head]:
+            return there if index < 20 or index >= 60 else []
+
+        found = follow(world, places, 90)
         assert found[40] == {}
         for head in there:
             assert number_at(found[10], head) == number_at(found[89], head)

@@ -126,12 +126,14 @@ def test_headers_keep_everything_on_this_machine(page: Path) -> None:
 
 def test_only_this_machine_is_served_by_default(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
+
+    def stop(host: str, port: int | None, _: object) -> None:
+        asked.append((host, port))
+        raise UserError("enough")
+
     monkeypatch.setattr(module, "PAGE", page)
     monkeypatch.setattr(module, "check_built", lambda: None)
-    monkeypatch.setattr(module, "open_server", lambda host, port, files: asked.append((host, port)) or stop())
-
-    def stop() -> None:
-        raise UserError("enough")
+    monkeypatch.setattr(module, "open_server", stop)
 
     with pytest.raises(UserError, match="enough"):
         run(["web"])

@@ -21,7 +21,9 @@ def test_each_device_keeps_its_share_of_the_rows(faces: Path, tmp_path: Path, mo
             face_model="embedded-v1", batchsize=16, seed=3, processes=1,
         )  # fmt: skip
         device = SimpleNamespace(root_device=torch.device("cpu"))
-        data.trainer = SimpleNamespace(global_rank=rank, world_size=2, global_step=0, strategy=device)
+        data.trainer = SimpleNamespace(  # type: ignore[assignment]
+            global_rank=rank, world_size=2, global_step=0, strategy=device
+        )
         batches = list(data.train_dataloader())
         assert [len(batch) for batch in batches] == [8] * 4
         assert data.transfer_batch_to_device(batches[0], torch.device("cpu"), 0) is batches[0]

@@ -142,8 +142,8 @@ def move_fakes(module: nn.Module, device: str) -> None:
     for part in module.modules():
         for name, value in part._parameters.items():
             part._parameters[name] = None if value is None else nn.Parameter(torch.empty(value.shape, device=device))
-        for name, value in part._buffers.items():
-            part._buffers[name] = torch.empty(value.shape, device=device, dtype=value.dtype)
+        for name, held in part._buffers.items():
+            part._buffers[name] = None if held is None else torch.empty(held.shape, device=device, dtype=held.dtype)
 
 
 @pytest.mark.parametrize("precision", ["32", "bf16", "fp16"])

@@ -13,12 +13,12 @@ from trackertraincode.augmentation import batches as batches_module
 from trackertraincode.errors import CatalogError, ConfigError
 from trackertraincode.evaluation.predictor import load_predictor
 from trackertraincode.models.checkpoint import load_network
+from trackertraincode.training import module
 from trackertraincode.training import run as run_module
 from trackertraincode.training.callbacks.averaging import StochasticWeightAverage
 from trackertraincode.training.callbacks.checkpoints import without_folders
 from trackertraincode.training.callbacks.guard import TrainingDiverged
 from trackertraincode.training.callbacks.records import read_metrics
-from trackertraincode.training.objective import Objective
 from trackertraincode.training.options import read_toml
 
 Run = Callable[..., Path]
@@ -154,7 +154,7 @@ def test_crops_made_on_the_device_have_no_extras_of_the_cpu(run: Run) -> None:
 def test_one_budget_gives_one_curve_however_it_is_cut_into_epochs(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Learning rates, the ramp of the likelihoods, and after which steps weights are averaged."""
     seen: list[tuple] = []
-    step, ramp = run_module.PoseTraining.training_step, Objective.ramp
+    step = run_module.PoseTraining.training_step
     average = StochasticWeightAverage.add
 
     def note(name: str, function: Callable, values: Callable) -> Callable:
@@ -169,7 +169,7 @@ def test_one_budget_gives_one_curve_however_it_is_cut_into_epochs(run: Run, monk
         "training_step",
         note("lr", step, lambda self, *_: [group["lr"] for group in self.trainer.optimizers[0].param_groups]),
     )
-    monkeypatch.setattr(Objective, "ramp", note("ramp", ramp, lambda self, period: [period]))
+    monkeypatch.setattr(module, "rampup", note("ramp", module.rampup, lambda period, _: [period]))
     monkeypatch.setattr(StochasticWeightAverage, "add", note("swa", average, lambda self, module: []))
     curves = []
     for epochs, samples in ((2, 96), (3, 64), (12, 16)):

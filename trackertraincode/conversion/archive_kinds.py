@@ -75,10 +75,9 @@ def why_unreadable(path: Path, start: bytes, error: Exception) -> str:
     kind = "tar" if is_tar_header(start) else "zip"
     if kind == "tar" or start.startswith(b"PK") or not start.strip(b"\0"):
         return f"not a complete {kind} file ({error}); download it again"
-    begins = start[:30].decode("ascii", "backslashreplace")
     return (
         "not a complete zip file, nor another archive that is read (.tar, .tgz, .tar.bz2, .tar.xz): "
-        f"begins with '{begins}'"
+        f"begins with {str(start[:30])[1:]}"
     )
 
 
