@@ -67,7 +67,7 @@ def try_once(name: str, which: str, moment: float, folder: Path, undisturbed: Re
     wrong = ended.code not in (-number, 128 + number) and not finished
     kept = temporary(outputs)
     if which == "KILL":
-        kept = [path for path in kept if not any(part.endswith((".tmp", ".parts")) for part in Path(path).parts)]
+        kept = []  # nobody was left to remove it; the next run does
     elif "--resume" in ended.stdout:
         kept = [path for path in kept if ".parts" not in path]
     return [

@@ -113,17 +113,25 @@ def test_a_file_with_a_hole_is_not_whole(whole: bytes, hole: bytes) -> None:
         images.check_image(whole[:half] + hole + whole[half + 500 :])
 
 
-def test_an_image_of_too_many_pixels_is_refused_everywhere() -> None:
+@pytest.mark.parametrize(
+    ("edge", "reason"),
+    [(60_000, "more than 1073741824"), (2**31 - 1, "more than 1073741824"), (30_000, r"in [\d,]+ bytes")],
+)
+def test_an_image_of_too_many_pixels_is_refused_everywhere(
+    edge: int, reason: str, capfd: pytest.CaptureFixture
+) -> None:
+    """Too many to decode, or for a file of so few bytes."""
     jpeg = bytearray(images.encode_jpeg(IMAGE))
     frame = jpeg.index(b"\xff\xc0")
-    jpeg[frame + 5 : frame + 9] = struct.pack(">HH", 60_000, 60_000)
-    header = b"IHDR" + struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)
+    jpeg[frame + 5 : frame + 9] = struct.pack(">HH", min(edge, 60_000), min(edge, 60_000))
+    header = b"IHDR" + struct.pack(">IIBBBBB", edge, edge, 8, 0, 0, 0, 0)
     png = bytearray(images.encode_png(IMAGE))
     png[12:33] = header + struct.pack(">I", zlib.crc32(header))
     for function in (images.check_image, images.decode, images.decode_labels):
         for data in (bytes(jpeg), bytes(png)):
-            with pytest.raises(images.ImageDecodeError, match="60000 × 60000 pixels, more than 1073741824; refused"):
+            with pytest.raises(images.ImageDecodeError, match=rf"\d+ × \d+ pixels,? {reason}; refused"):
                 function(data)
+    assert capfd.readouterr().err == ""  # where the decoders say more
 
 
 @pytest.mark.parametrize(("bits", "shift"), [(8, 0), (10, 2), (12, 4), (14, 6), (16, 8)])

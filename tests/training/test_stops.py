@@ -129,6 +129,16 @@ def test_other_data_is_not_trained_on_by_resuming(run: Run, faces: Path, tmp_pat
         run(**options, resume=True)
 
 
+def test_a_run_that_was_killed_after_its_last_epoch_gets_what_is_missing(run: Run) -> None:
+    options = {"epochs": 1, "onnx": True, "save_plot": "train.png"}
+    folder = run(**options)
+    missing = [folder / name for name in ("train.png", "last.onnx")]
+    for path in missing:
+        path.unlink()
+    run(**options, resume=True)
+    assert all(path.is_file() for path in missing)
+
+
 def test_damaged_checkpoints_are_not_resumed(run: Run) -> None:
     path = run(epochs=1) / "resume.ckpt"
     whole = path.read_bytes()

@@ -11,6 +11,7 @@ import simplejpeg
 from trackertraincode.errors import UserError
 
 MAX_PIXELS = 2**30  # OpenCV's own limit; headers of a few bytes can claim more
+LARGE, MAX_RATIO = 2**26, 64  # pixels of which cameras' images have bytes for, and pixels per byte above that
 _DAMAGE = ("Corrupt JPEG data", "Inconsistent progression", "Bogus")  # libjpeg's words where pixels are guessed
 IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".jpe", ".jfif")
 ALSO_DECODED = (".webp", ".bmp", ".tif", ".tiff")  # by OpenCV; files of samples don't hold them
@@ -84,13 +85,13 @@ def decode(
 
 
 def _decode(buffer: np.ndarray, flags: int) -> np.ndarray | None:
-    """OpenCV's decoder, None for what isn't readable. Raises ImageDecodeError for an image above MAX_PIXELS."""
+    """OpenCV's decoder, None for what isn't readable. Raises ImageDecodeError for an image that is too large."""
     if sniff(buffer) == "png" and not _chunks_fit(buffer):
         return None
+    _check_pixels(_claimed_size(buffer), buffer.size)
     try:
         return cv2.imdecode(buffer, flags) if buffer.size else None
     except cv2.error as error:
-        _check_pixels(image_size(buffer))
         raise ImageDecodeError(f"{buffer.size} bytes, can't be decoded ({error.err})") from None
 
 
@@ -144,7 +145,7 @@ def check_image(data: bytes | np.ndarray) -> Size:
     """
     data = bytes(data)
     size = image_size(data)
-    _check_pixels(size)
+    _check_pixels(size, len(data))
     if sniff(data) == "png":
         if not _chunks_fit(data):
             raise ImageDecodeError(f"{len(data)} bytes of PNG, cut off before the end")
@@ -178,9 +179,13 @@ def _png_chunks(png: bytes | np.ndarray) -> Iterator[tuple[bytes, int]]:
         position += 12 + int.from_bytes(bytes(png[position : position + 4]), "big")
 
 
-def _check_pixels(size: Size) -> None:
-    if size.width * size.height > MAX_PIXELS:
+def _check_pixels(size: Size, bytes_: int) -> None:
+    """Raise ImageDecodeError for more pixels than can be decoded, and for so many that the file unpacks to a thousandfold."""
+    pixels = size.width * size.height
+    if pixels > MAX_PIXELS:
         raise ImageDecodeError(f"an image of {size.width} × {size.height} pixels, more than {MAX_PIXELS}; refused")
+    if pixels > max(LARGE, MAX_RATIO * bytes_):
+        raise ImageDecodeError(f"an image of {size.width} × {size.height} pixels in {bytes_:,} bytes; refused")
 
 
 def image_size(data: bytes | np.ndarray) -> Size:
@@ -196,6 +201,14 @@ def image_size(data: bytes | np.ndarray) -> Size:
             height, width = struct.unpack(">HH", data[start + 1 : start + 5])
             return Size(width, height)
     raise ImageDecodeError(f"{len(data)} bytes of JPEG without a frame header")
+
+
+def _claimed_size(data: np.ndarray) -> Size:
+    """What a header says; 0 × 0 without one."""
+    try:
+        return image_size(data)
+    except ImageDecodeError:
+        return Size(0, 0)
 
 
 def _other_kind(data: bytes | np.ndarray) -> str:

@@ -69,14 +69,15 @@ class Recorder(L.Callback):
             if isinstance(trainer.logger, TensorBoardLogger):
                 trainer.logger.log_metrics(record, step=int(record["samples"]))
 
-    def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+    def on_fit_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        """The curves; also when a run that was killed after its last epoch goes on, and nothing is left to train."""
         if self._plot and self._rows and trainer.is_global_zero:
             plot_metrics(self._rows, self.outdir / self._plot)
 
     def on_exception(self, trainer: L.Trainer, pl_module: Any, exception: BaseException) -> None:
         """The curves also of a run that diverged, which is how --find-lr usually ends."""
         if isinstance(exception, TrainingDiverged):
-            self.on_train_end(trainer, pl_module)
+            self.on_fit_end(trainer, pl_module)
 
 
 def wait_for(device: torch.device) -> None:
