@@ -18,7 +18,8 @@ def option(default: Any, help: str, **metadata: Any) -> Any:
 
     Limits: `choices`, `above` (exclusive), `least`, `most` (inclusive). On the command line: `metavar`, `short`; `key`, where
     the published option has another name; `values` {True: …, False: …}, where it is a switch between two values; `switch`
-    {True: …, False: …}, what --x alone and --no-x mean where a value may follow; `off`, another name of --no-x.
+    {True: …, False: …}, what --x alone and --no-x mean where a value may follow; `off`, another name of --no-x; `words`
+    {"auto": 0}, words that stand for a number, which need not be within the limits.
     """
     return dataclasses.field(default=default, metadata={"help": help, **metadata})
 
@@ -73,6 +74,8 @@ def _check(item: dataclasses.Field, value: Any) -> None:
     choices = limits.get("choices")
     if choices is not None and value not in choices:
         raise ConfigError(f"{name}={value!r}: choose one of {', '.join(closest_first(str(value), choices))}.")
+    if value in limits.get("words", {}).values():
+        return
     for number in value if isinstance(value, tuple) else (value,):
         if not isinstance(number, (int, float)):
             continue

@@ -11,6 +11,7 @@ from trackertraincode.commands import parse
 from trackertraincode.errors import ConfigError
 from trackertraincode.losses.objective import make_terms
 from trackertraincode.training.config import TrainConfig
+from trackertraincode.training.optimisation import AUTO_BATCH
 from trackertraincode.training.options import RECIPES, TrainRequest, read_options, read_recipe, read_toml, write_toml
 from trackertraincode.training.schedule import cosine, in_swa_phase, period_of, rampup, steps
 
@@ -55,6 +56,27 @@ def test_resolved_options_come_back_from_their_file(tmp_path: Path) -> None:
     config = parse_options([*PUBLISHED.split(), "--catalog", 'odd "name".toml']).config
     write_toml(config, tmp_path / "config.toml")
     assert TrainConfig.of(**read_toml(tmp_path / "config.toml")) == config
+
+
+@pytest.mark.parametrize(
+    ("words", "batchsize", "channels_last"),
+    [
+        ([], 64, "auto"),
+        (["--batchsize", "auto", "--channels-last"], AUTO_BATCH, "yes"),
+        (["-b", "96", "--no-channels-last"], 96, "no"),
+        (["--channels-last", "auto"], 64, "auto"),
+    ],
+)
+def test_words_stand_for_numbers_and_switches(
+    words: list[str], batchsize: int, channels_last: str, tmp_path: Path
+) -> None:
+    config = parse_options(words).config
+    assert (config.optimisation.batchsize, config.machine.channels_last) == (batchsize, channels_last)
+    write_toml(config, tmp_path / "config.toml")
+    assert TrainConfig.of(**read_toml(tmp_path / "config.toml")) == config
+    old = tmp_path / "old.toml"
+    old.write_text("channels_last = false\nbatchsize = 'auto'")
+    assert read_toml(old) == {"channels_last": "no", "batchsize": AUTO_BATCH}
 
 
 TABLES = """
@@ -127,6 +149,9 @@ def test_resume_takes_the_options_of_the_run(tmp_path: Path) -> None:
         (["--rampup-nll-losses"], "add --with-nll-loss"),
         (["--resume"], "--resume needs --outdir"),
         (["--batchsize", "10", "--devices", "4", "--outdir", "x"], "can't be split evenly over 4"),
+        (["--batchsize", "1"], "batchsize=1: expected a number at least 2"),
+        (["--batchsize", "auto", "--devices", "2", "--outdir", "x"], "batchsize=auto is measured on one device"),
+        (["--channels-last", "perhaps"], "channels_last='perhaps': choose one of"),
         (["--extra", "cutuot"], "extra 'cutuot' is unknown; choose among cutout"),
         (["--best", "nothing"], "best='nothing': choose one of"),
     ],

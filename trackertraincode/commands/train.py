@@ -6,7 +6,9 @@ ttc train --resume --outdir runs/sixd
 """
 
 import argparse
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import trackertraincode.training
 from trackertraincode.cli import output_folder, whole_number
@@ -45,16 +47,22 @@ def _add(group: argparse._ArgumentGroup, option: Option) -> None:
     if "switch" in metadata:
         on, off = metadata["switch"][True], metadata["switch"][False]
         group.add_argument(flag, nargs="?", const=on, metavar=metadata["metavar"], help=text)
-        group.add_argument(
-            f"--no-{flag[2:]}", metadata["off"], action="store_const", const=off, dest=option.field, help="not at all"
-        )
+        names = [f"--no-{flag[2:]}", *([metadata["off"]] if "off" in metadata else [])]
+        group.add_argument(*names, action="store_const", const=off, dest=option.field, help="not at all")
         return
     metavar = metadata.get("metavar", {int: "N", float: "X"}.get(kind))
     if "choices" in metadata:
         metavar = "{" + ",".join(metadata["choices"]) + "}"
     short = [metadata["short"]] if "short" in metadata else []
     kind = {int: whole_number}.get(kind, output_folder if metavar == "DIR" else kind)
+    if "words" in metadata:
+        kind = _word_or(kind, metadata["words"])
     group.add_argument(*short, flag, type=kind, metavar=metavar, help=text)
+
+
+def _word_or(kind: Callable[[str], Any], words: Mapping[str, Any]) -> Callable[[str], Any]:
+    """argparse type: one of the words, or what `kind` makes of others."""
+    return lambda text: words[text] if text in words else kind(text)
 
 
 def run(options: argparse.Namespace) -> int:

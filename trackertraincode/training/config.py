@@ -20,7 +20,7 @@ from trackertraincode.models.pose_network import NetworkConfig
 from trackertraincode.options import is_option, key_of, kinds_of
 from trackertraincode.training.data import DataOptions
 from trackertraincode.training.objective import LossOptions
-from trackertraincode.training.optimisation import OptimisationOptions
+from trackertraincode.training.optimisation import AUTO_BATCH, OptimisationOptions
 from trackertraincode.training.outdir import OutputOptions
 from trackertraincode.training.trainer import MachineOptions
 
@@ -45,6 +45,8 @@ class TrainConfig:
             raise ConfigError(
                 f"devices={machine.devices}, nodes={machine.nodes}: several processes need --outdir in common."
             )
+        if machine.world_size > 1 and batchsize == AUTO_BATCH:
+            raise ConfigError("batchsize=auto is measured on one device; give a number for several.")
         if batchsize % machine.world_size:
             raise ConfigError(
                 f"batchsize={batchsize} can't be split evenly over {machine.world_size} processes; choose a multiple."
@@ -75,14 +77,18 @@ class Item(NamedTuple):
     kind: Any  # type of its values besides None, as published; of a table: its values' types by name
 
     def inside(self, published: Any) -> Any:
-        """A published value -> that of the field, which differs where a switch chooses between two values."""
+        """A published value -> that of the field, which differs where a switch chooses, and where words stand for numbers."""
         values = self.field.metadata.get("values", self.field.metadata.get("switch"))
-        return values[published] if values and isinstance(published, bool) else published
+        if values and isinstance(published, bool):
+            return values[published]
+        words = self.field.metadata.get("words", {})
+        return words.get(published, published) if isinstance(published, str) else published
 
     def value(self, config: TrainConfig) -> Any:
         """As published."""
         value = getattr(getattr(config, self.group), self.field.name)
-        return next((k for k, v in self.field.metadata.get("values", {}).items() if v == value), value)
+        words = {**self.field.metadata.get("values", {}), **self.field.metadata.get("words", {})}
+        return next((k for k, v in words.items() if v == value), value)
 
 
 @cache

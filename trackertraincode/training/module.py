@@ -23,7 +23,7 @@ from trackertraincode.training.distributed import freeze_unused
 from trackertraincode.training.objective import Objective
 from trackertraincode.training.optimisation import OptimisationOptions, make_optimizer
 from trackertraincode.training.schedule import PERIODS, period_of, rampup
-from trackertraincode.training.trainer import MachineOptions
+from trackertraincode.training.trainer import MachineOptions, wants_channels_last
 from trackertraincode.training.validation import ValidationErrors
 
 
@@ -50,6 +50,7 @@ class PoseTraining(L.LightningModule):
         self._losses = torch.compile(losses) if machine.compile else losses
         self.register_buffer("_ramp", torch.ones(()), persistent=False)
         self._options, self._machine = options, machine
+        self._channels_last = wants_channels_last(machine, network)
         self._sums: dict[str, Tensor] = {}
         self._steps = 0
         self._errors = ValidationErrors()
@@ -124,7 +125,7 @@ class PoseTraining(L.LightningModule):
     def _compute(self, batch: Batch, step: int) -> tuple[Prediction, Tensor, dict[str, Tensor]]:
         """For network input. The ramp's factor is set on the device: a number would be compiled anew at each change."""
         image = batch.image
-        if self._machine.channels_last:
+        if self._channels_last:
             image = image.contiguous(memory_format=torch.channels_last)
         ramp = self._ramp.fill_(rampup(period_of(step, self.steps), PERIODS))
         return self._losses(replace(batch, image=image), ramp)

@@ -15,6 +15,7 @@ from trackertraincode.training.config import TrainConfig
 from trackertraincode.training.data import Members
 from trackertraincode.training.distributed import say
 from trackertraincode.training.module import seed_of
+from trackertraincode.training.trainer import wants_channels_last
 
 FROM_TIMM, FROM_NOTHING = "timm", "none"  # values of --pretrained besides files
 
@@ -36,7 +37,7 @@ def make_network(config: TrainConfig, members: Members) -> PoseNetwork:
     )
     if pretrained not in (None, FROM_TIMM, FROM_NOTHING):
         _take_weights(network, Path(pretrained))
-    if config.machine.channels_last:
+    if wants_channels_last(config.machine, network):
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network
 

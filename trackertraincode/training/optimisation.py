@@ -12,6 +12,7 @@ from trackertraincode.options import check, option
 from trackertraincode.training.schedule import PERIODS, SCHEDULES, rising
 
 REFERENCE_BATCH = 64  # learning rates are for this many samples, which matters with `scale_lr`
+AUTO_BATCH = 0  # a batch size that `batchsize` is to choose
 UNCERTAINTY_LR, TRANSFORMER_LR = 0.1, 0.01  # factors of the learning rate (published recipe)
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 
@@ -21,13 +22,20 @@ class OptimisationOptions:
     """Raises ConfigError where a value can't be."""
 
     epochs: int = option(1500, "how long to train", least=1, short="-e")
-    batchsize: int = option(64, "samples per step, over all devices", least=2, short="-b")
+    batchsize: int = option(
+        64,
+        "samples per step, over all devices; auto: on one CUDA device, the largest power of two that fits in its memory and "
+        "is faster per sample than the one before, elsewhere 64",
+        least=2, short="-b", metavar="N|auto", words={"auto": 0},
+    )  # fmt: skip
     pretrained: str | None = option(
         None, "start from a checkpoint (ours, OpNet's), a .pth of RepVGG or EfficientNet-Lite, or timm's weights",
         metavar="FILE|timm|none",
     )  # fmt: skip
     lr: float = option(1e-3, "peak learning rate", above=0.0)
-    scale_lr: bool = option(False, "multiply the learning rate by batchsize / 64")
+    scale_lr: bool = option(
+        False, "multiply the learning rate by batchsize / 64; else it is --lr, whatever the batch size"
+    )
     optimizer: str = option("adam", "optimiser", choices=tuple(OPTIMIZERS))
     weight_decay: float = option(0.01, "of adamw and of transformer layers", least=0.0)
     schedule: str = option(

@@ -76,7 +76,7 @@ def read_toml(path: Path) -> dict[str, Any]:
                 raise ConfigError(
                     f"{path}: option {key!r} is {value!r}, expected a table [{item.field.metadata['table']}]."
                 )
-            switched = item.inside(value) if "switch" in item.field.metadata else value
+            switched = item.inside(value) if item.field.metadata.keys() & {"switch", "words"} else value
             values[key] = _convert(f"{path}: option {key!r}", switched, item.kind)
     return values
 

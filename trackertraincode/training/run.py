@@ -14,6 +14,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from trackertraincode.augmentation.extras import PLUGIN_BRIGHTNESS
 from trackertraincode.losses.shape_prior import prior_path
 from trackertraincode.models.pose_network import PoseNetwork
+from trackertraincode.training.batchsize import choose_batchsize
 from trackertraincode.training.callbacks.averaging import (
     ExponentialMovingAverage,
     StochasticWeightAverage,
@@ -35,6 +36,7 @@ from trackertraincode.training.finish import finish
 from trackertraincode.training.module import PoseTraining
 from trackertraincode.training.network import make_network
 from trackertraincode.training.objective import make_objective
+from trackertraincode.training.optimisation import AUTO_BATCH
 from trackertraincode.training.options import TrainRequest, write_toml
 from trackertraincode.training.outdir import CONFIG_FILE, ENVIRONMENT_FILE, RESUME_FILE, claimed
 from trackertraincode.training.pace import validation_pace
@@ -50,6 +52,8 @@ def train(request: TrainRequest) -> Path:
         L.seed_everything(config.machine.seed, verbose=False)
         members = open_members(config.data)
         network = make_network(config, members)
+        if config.optimisation.batchsize == AUTO_BATCH:
+            config = choose_batchsize(config, make_module(config, network))
         data = make_data(config, members, network)
         module = make_module(config, network)
         averages = make_averages(config, network)
