@@ -107,7 +107,8 @@ def test_what_no_browser_asks_is_refused(request_line: str, status: int, page: P
     with serving(open_server("127.0.0.1", None, page_files(page, []))) as server:
         with socket.create_connection(server.server_address[:2], timeout=10) as connection:
             connection.sendall(f"{request_line}\r\nConnection: close\r\n\r\n".encode())
-            assert f" {status} ".encode() in connection.recv(200)
+            answer = connection.recv(200)  # without a first line where the version is that of no browser
+            assert f" {status} ".encode() in answer or f"Error code: {status}".encode() in answer
         assert get(server, "/page.js")[1] == b"1"
 
 
