@@ -10,7 +10,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from trackertraincode.cli import positive_int, run_main
+from trackertraincode.arguments import positive_int
+from trackertraincode.cli import run_main
 from trackertraincode.conversion import aflw2k, w300lp
 from trackertraincode.conversion.archive import Archive
 from trackertraincode.conversion.run import ConvertOptions, Source, run_converter

@@ -17,8 +17,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from trackertraincode.arguments import positive_int
 from trackertraincode.augmentation.warp import cut_and_resize
-from trackertraincode.cli import positive_int, run_main
+from trackertraincode.cli import run_main
 from trackertraincode.conversion.synthetic import write_faces
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.evaluation.crops import BATCH, PREPROCESSING

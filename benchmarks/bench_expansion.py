@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from trackertraincode.cli import add_face_model_option, run_main
+from trackertraincode.arguments import add_face_model_option
+from trackertraincode.cli import run_main
 from trackertraincode.datasets.dshdf5pose import PoseWriter
 from trackertraincode.expansion.expand import Row, Settings, expand_row
 from trackertraincode.facemodel.embedded import NAME as FACE_MODEL

@@ -22,7 +22,8 @@ from sequences import FPS, MOTIONS, render_motion
 from tabulate import tabulate
 from tqdm import tqdm
 
-from trackertraincode.cli import CHARTS, OutputFile, positive_int, run_main
+from trackertraincode.arguments import CHARTS, OutputFile, positive_int
+from trackertraincode.cli import run_main
 from trackertraincode.sample.images import decode
 from trackertraincode.tracking.filters import FILTERS, Filter, Kalman, OneEuro, Pose
 from trackertraincode.tracking.networks import PoseModel

@@ -21,7 +21,8 @@ import numpy as np
 from scipy.io import loadmat
 from tabulate import tabulate
 
-from trackertraincode.cli import positive_int, run_main
+from trackertraincode.arguments import positive_int
+from trackertraincode.cli import run_main
 from trackertraincode.pretrained import DEFAULT, pose_network
 from trackertraincode.rendering.scene import FaceScene, render_scene
 from trackertraincode.sample.images import decode

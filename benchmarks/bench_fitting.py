@@ -16,7 +16,8 @@ from scipy.optimize import least_squares
 from tabulate import tabulate
 from torch import Tensor
 
-from trackertraincode.cli import FACE_MODEL, positive_int, run_main
+from trackertraincode.arguments import FACE_MODEL, positive_int
+from trackertraincode.cli import run_main
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.facemodel.embedded import embedded_head
 from trackertraincode.facemodel.load import load_head_model

@@ -18,7 +18,8 @@ import torch
 from tabulate import tabulate
 from torch import Tensor
 
-from trackertraincode.cli import positive_int, run_main
+from trackertraincode.arguments import positive_int
+from trackertraincode.cli import run_main
 from trackertraincode.errors import ModelFileError
 from trackertraincode.evaluation.evaluate import EvaluationOptions, evaluate
 from trackertraincode.evaluation.predictor import load_predictor

@@ -25,7 +25,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from trackertraincode.cli import non_negative_int, positive_int, run_main
+from trackertraincode.arguments import non_negative_int, positive_int
+from trackertraincode.cli import run_main
 from trackertraincode.conversion.archive import open_archive
 from trackertraincode.conversion.run import ConvertOptions, run_converter
 from trackertraincode.conversion.synface import make_source

@@ -24,7 +24,8 @@ import numpy as np
 from sequences import render_motion
 from tabulate import tabulate
 
-from trackertraincode.cli import finite_number, positive_int, run_main
+from trackertraincode.arguments import finite_number, positive_int
+from trackertraincode.cli import run_main
 from trackertraincode.sample.images import decode
 from trackertraincode.tracking import opentrack_client as client
 from trackertraincode.tracking.calm import CalmPose

@@ -13,8 +13,9 @@ import cv2
 import numpy as np
 from tabulate import tabulate
 
+from trackertraincode.arguments import CHARTS, OutputFile, positive_int
 from trackertraincode.augmentation.warp import cut_and_resize
-from trackertraincode.cli import CHARTS, OutputFile, positive_int, run_main
+from trackertraincode.cli import run_main
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.facemodel.load import head_for_rendering
 from trackertraincode.files import whole_file

@@ -17,7 +17,8 @@ from trackertraincode.pretrained import pose_network
 from trackertraincode.training.config import TrainConfig, items
 
 OURS = {
-    "trackertraincode", "trackertraincode.cli", "trackertraincode.cluster", "trackertraincode.cluster.client",
+    "trackertraincode", "trackertraincode.arguments", "trackertraincode.cli",
+    "trackertraincode.cluster", "trackertraincode.cluster.client",
     "trackertraincode.cluster.worker", "trackertraincode.commands", "trackertraincode.conversion",
     "trackertraincode.conversion.converters", "trackertraincode.errors",
     "trackertraincode.files", "trackertraincode.light", "trackertraincode.options",

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from trackertraincode.cli import KINDS, OutputFile, output_folder, run_main
+from trackertraincode.arguments import KINDS, OutputFile, output_folder
+from trackertraincode.cli import run_main
 from trackertraincode.commands import COMMANDS, Parser, run
 from trackertraincode.datasets.dshdf5pose import PoseWriter
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from trackertraincode.cli import LISTS, OutputFile, add_face_model_option, add_workers_option
+from trackertraincode.arguments import LISTS, OutputFile, add_face_model_option, add_workers_option
 from trackertraincode.errors import UsageError
 from trackertraincode.files import check_outputs, whole_file
 from trackertraincode.workers import choose_workers

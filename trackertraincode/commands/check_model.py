@@ -8,7 +8,7 @@ import argparse
 from collections.abc import Iterable
 from pathlib import Path
 
-from trackertraincode.cli import field_of_view
+from trackertraincode.arguments import field_of_view
 from trackertraincode.errors import ConfigError, SampleFormatError, UsageError
 
 

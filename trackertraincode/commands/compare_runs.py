@@ -8,7 +8,7 @@ Several backbone families give one image each besides: compare-resnet.png, compa
 import argparse
 from pathlib import Path
 
-from trackertraincode.cli import CHARTS, OutputFile, add_overwrite_option
+from trackertraincode.arguments import CHARTS, OutputFile, add_overwrite_option
 from trackertraincode.files import check_outputs
 from trackertraincode.light import names_in
 

@@ -10,7 +10,7 @@ import argparse
 from importlib import import_module
 from pathlib import Path
 
-from trackertraincode.cli import SAMPLES, OutputFile, add_engine_options
+from trackertraincode.arguments import SAMPLES, OutputFile, add_engine_options
 from trackertraincode.conversion.converters import CONVERTERS
 from trackertraincode.files import check_outputs
 

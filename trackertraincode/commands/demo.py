@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import trackertraincode
-from trackertraincode.cli import output_folder, positive_int
+from trackertraincode.arguments import output_folder, positive_int
 from trackertraincode.errors import UserError
 from trackertraincode.files import check_outputs
 from trackertraincode.workers import default_workers, run_program

@@ -11,13 +11,14 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trackertraincode.cli import (
+from trackertraincode.arguments import (
     OutputFile,
+    add_crop_factor_option,
     add_device_option,
     add_face_model_option,
     add_overwrite_option,
+    add_preprocess_option,
     add_workers_option,
-    crop_factor,
     output_folder,
 )
 from trackertraincode.files import check_outputs
@@ -72,7 +73,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="for the pages without a display",
     )
-    parser.add_argument("--roi-expansion", type=crop_factor, metavar="X", help="crop factor instead of the protocol's")
+    add_crop_factor_option(parser, None)
     parser.add_argument("--comprehensive-roi", action="store_true", help=f"crop factors {COMPREHENSIVE}, a row each")
     parser.add_argument(
         "--alignment-scheme", choices=names_in("evaluation.alignment", "SCHEMES"), help="instead of the protocol's"
@@ -84,12 +85,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         const="perspective",
         help="the same as --alignment-scheme perspective",
     )
-    parser.add_argument(
-        "--preprocess",
-        choices=names_in("evaluation.crops", "PREPROCESSING"),
-        default="training",
-        help="grey levels (default training)",
-    )
+    add_preprocess_option(parser)
     parser.add_argument("--ensemble", action="store_true", help="one row for the mean of all models")
     add_overwrite_option(parser)
 

@@ -10,7 +10,7 @@ light from the side. Original and copies form one sequence, so that validation n
 import argparse
 from pathlib import Path
 
-from trackertraincode.cli import (
+from trackertraincode.arguments import (
     SAMPLES,
     OutputFile,
     add_engine_options,

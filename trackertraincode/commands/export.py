@@ -9,7 +9,7 @@ ttc export runs/a/swa.ckpt --fp16                               runs/a/swa_fp16.
 import argparse
 from pathlib import Path
 
-from trackertraincode.cli import OutputFile, add_overwrite_option
+from trackertraincode.arguments import OutputFile, add_overwrite_option
 from trackertraincode.errors import UsageError
 from trackertraincode.files import check_outputs
 

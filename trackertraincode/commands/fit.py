@@ -10,7 +10,7 @@ fit_residual is the mean distance between landmarks and fitted head in millimetr
 import argparse
 from pathlib import Path
 
-from trackertraincode.cli import SAMPLES, OutputFile, add_engine_options, add_face_model_option
+from trackertraincode.arguments import SAMPLES, OutputFile, add_engine_options, add_face_model_option
 from trackertraincode.files import check_outputs
 from trackertraincode.light import defaults_in, names_in
 

@@ -6,7 +6,7 @@ ttc fit-shape-prior $DATADIR/300wlp.h5          writes $DATADIR/shape_prior_bfm_
 import argparse
 from pathlib import Path
 
-from trackertraincode.cli import OutputFile, add_overwrite_option, positive_int
+from trackertraincode.arguments import OutputFile, add_overwrite_option, positive_int
 from trackertraincode.errors import ConfigError, SampleFormatError
 from trackertraincode.files import check_outputs, data_dir, whole_file
 

@@ -6,7 +6,7 @@ ttc info $DATADIR/300wlp.h5 $DATADIR/aflw2k.h5 --histogram poses.png
 import argparse
 from pathlib import Path
 
-from trackertraincode.cli import CHARTS, OutputFile
+from trackertraincode.arguments import CHARTS, OutputFile
 from trackertraincode.files import check_outputs
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from trackertraincode.cli import SAMPLES, OutputFile, add_overwrite_option
+from trackertraincode.arguments import SAMPLES, OutputFile, add_overwrite_option
 from trackertraincode.files import check_outputs
 
 

@@ -11,7 +11,15 @@ by rotation_spread and rotation_uncertainty (degrees), and by those of head and 
 import argparse
 from pathlib import Path
 
-from trackertraincode.cli import SAMPLES, OutputFile, add_device_option, add_engine_options, crop_factor, degrees
+from trackertraincode.arguments import (
+    MODELS,
+    SAMPLES,
+    OutputFile,
+    add_crop_factor_option,
+    add_device_option,
+    add_engine_options,
+    degrees,
+)
 from trackertraincode.errors import UsageError, UserError
 from trackertraincode.files import check_outputs
 from trackertraincode.light import names_in
@@ -19,27 +27,13 @@ from trackertraincode.light import names_in
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, metavar="FILE", help="sample file with face boxes, .h5")
-    parser.add_argument(
-        "-c",
-        "--model",
-        type=Path,
-        nargs="+",
-        required=True,
-        metavar="MODEL",
-        help='.ckpt and .onnx files, mixed; "default" is the one in the box',
-    )
+    parser.add_argument("-c", "--model", nargs="+", required=True, **MODELS)
     parser.add_argument(
         "--output", type=OutputFile(*SAMPLES), metavar="OUT", help="sample file to write (default: FILE itself)"
     )
     parser.add_argument("--filter", type=degrees, metavar="DEG", help="leave out rows whose rotation_spread is larger")
     parser.add_argument("--replace", action="store_true", help="replace labels that are there, too")
-    parser.add_argument(
-        "--roi-expansion",
-        type=crop_factor,
-        default=names_in("labelling.answers", "FACTOR"),
-        metavar="X",
-        help="crop edge / longer box side (default 1.1)",
-    )
+    add_crop_factor_option(parser, names_in("labelling.answers", "FACTOR"))
     add_device_option(parser)
     add_engine_options(parser)
 

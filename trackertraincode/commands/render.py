@@ -6,7 +6,7 @@ ttc render 300W-LP.zip -n 2000 --format 300wlp
 
 import argparse
 
-from trackertraincode.cli import (
+from trackertraincode.arguments import (
     SAMPLES,
     OutputFile,
     add_overwrite_option,

@@ -11,13 +11,14 @@ Disagreement is the angle between rotations, the mean distance of landmarks, tha
 import argparse
 from pathlib import Path
 
-from trackertraincode.cli import (
+from trackertraincode.arguments import (
     LISTS,
+    MODELS,
     OutputFile,
+    add_crop_factor_option,
     add_device_option,
     add_overwrite_option,
     add_workers_option,
-    crop_factor,
     positive_int,
 )
 from trackertraincode.files import check_outputs
@@ -29,27 +30,14 @@ from trackertraincode.workers import choose_workers
 def add_options(parser: argparse.ArgumentParser) -> None:
     orders = names_in("labelling.review", "ORDERS")
     parser.add_argument("file", type=Path, metavar="FILE", help="sample file with labels and face boxes, .h5")
-    parser.add_argument(
-        "--model",
-        type=Path,
-        nargs="+",
-        default=[Path(DEFAULT)],
-        metavar="MODEL",
-        help=".ckpt and .onnx files, mixed (default: the model in the box)",
-    )
+    parser.add_argument("--model", nargs="+", default=[Path(DEFAULT)], **MODELS)
     parser.add_argument("--report", type=OutputFile(".html"), required=True, metavar="PAGE", help="HTML page to write")
     parser.add_argument(
         "--list", type=OutputFile(*LISTS), metavar="TEXT", help="file to write the shown rows' numbers to"
     )
     parser.add_argument("--count", type=positive_int, default=50, metavar="N", help="rows to show (default 50)")
     parser.add_argument("--order", choices=orders, default=orders[0], help=f"what ranks rows (default {orders[0]})")
-    parser.add_argument(
-        "--roi-expansion",
-        type=crop_factor,
-        default=names_in("labelling.answers", "FACTOR"),
-        metavar="X",
-        help="crop edge / longer box side (default 1.1)",
-    )
+    add_crop_factor_option(parser, names_in("labelling.answers", "FACTOR"))
     add_device_option(parser)
     add_workers_option(parser)
     add_overwrite_option(parser)

@@ -7,31 +7,25 @@ ttc stability a.onnx b.ckpt --data aflw2k.h5 --count 120 --report felt.html
 import argparse
 from pathlib import Path
 
-from trackertraincode.cli import OutputFile, add_device_option, add_overwrite_option, positive_int
+from trackertraincode.arguments import (
+    MODELS,
+    OutputFile,
+    add_device_option,
+    add_overwrite_option,
+    add_preprocess_option,
+    positive_int,
+)
 from trackertraincode.files import check_outputs
-from trackertraincode.light import names_in
 from trackertraincode.pretrained import DEFAULT, pose_network
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "models",
-        type=Path,
-        nargs="*",
-        default=[Path(DEFAULT)],
-        metavar="MODEL",
-        help=".ckpt, .onnx, or default, the model of this package (default: this one)",
-    )
+    parser.add_argument("models", nargs="*", default=[Path(DEFAULT)], **MODELS)
     parser.add_argument("--data", type=Path, metavar="FILE", help="sample file with poses (default: rendered faces)")
     parser.add_argument(
         "--count", type=positive_int, default=120, help="faces, evenly spread over the file (default 120)"
     )
-    parser.add_argument(
-        "--preprocess",
-        choices=names_in("evaluation.crops", "PREPROCESSING"),
-        default="training",
-        help="grey levels (default training)",
-    )
+    add_preprocess_option(parser)
     parser.add_argument("--json", type=OutputFile(".json"), metavar="FILE", help="write the score cards as JSON")
     parser.add_argument("--report", type=OutputFile(".html"), metavar="FILE", help="write table and curves as HTML")
     add_device_option(parser)

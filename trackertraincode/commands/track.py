@@ -18,13 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from trackertraincode.cli import (
+from trackertraincode.arguments import (
     IMAGES,
     OutputFile,
     add_overwrite_option,
     edge_length,
     field_of_view,
-    finite_number,
     number_where,
     positive_int,
 )
@@ -83,7 +82,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--dead-zone",
-        type=degrees,
+        type=dead_zone,
         default=0.0,
         metavar="DEGREES",
         help="turns and moves that aren't followed (default: 0)",
@@ -244,12 +243,9 @@ def image_size(text: str) -> tuple[int, int]:
 
 def frame_rate(text: str) -> float:
     """argparse type: frames per second that a camera can have."""
-    value = finite_number(text)
-    if not 0.0 < value <= 1000.0:
-        raise argparse.ArgumentTypeError(f"{text}: expected more than 0 and at most 1000 frames per second")
-    return value
+    return number_where(text, lambda value: 0.0 < value <= 1000.0, "more than 0 and at most 1000 frames per second")
 
 
-def degrees(text: str) -> float:
+def dead_zone(text: str) -> float:
     """argparse type: an angle of a turn, not negative; degrees."""
     return number_where(text, lambda value: 0.0 <= value < 180.0, "degrees, 0 or more and less than 180")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import trackertraincode.training
-from trackertraincode.cli import output_folder, whole_number
+from trackertraincode.arguments import output_folder, whole_number
 from trackertraincode.light import Option, groups_in, names_in
 
 

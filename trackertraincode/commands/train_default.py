@@ -9,7 +9,7 @@ import argparse
 import hashlib
 from pathlib import Path
 
-from trackertraincode.cli import output_folder, positive_int
+from trackertraincode.arguments import output_folder, positive_int
 from trackertraincode.commands.demo import Commands
 from trackertraincode.files import check_outputs, whole_file
 from trackertraincode.pretrained import LOCALIZER_FILE, POSE_FILE, SUMS_FILE

@@ -7,7 +7,7 @@ ttc train-localizer --outdir runs/synthetic       on rendered scenes
 import argparse
 from pathlib import Path
 
-from trackertraincode.cli import (
+from trackertraincode.arguments import (
     OutputFile,
     add_device_option,
     add_overwrite_option,

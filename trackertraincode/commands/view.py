@@ -7,7 +7,14 @@ ttc view $DATADIR/aflw2k.h5 faces.png --rows 0-11 --whole
 import argparse
 from pathlib import Path
 
-from trackertraincode.cli import IMAGES, OutputFile, add_overwrite_option, edge_length, non_negative_int, positive_int
+from trackertraincode.arguments import (
+    IMAGES,
+    OutputFile,
+    add_overwrite_option,
+    edge_length,
+    non_negative_int,
+    positive_int,
+)
 from trackertraincode.files import check_outputs
 
 

@@ -8,7 +8,7 @@ import argparse
 import contextlib
 from pathlib import Path
 
-from trackertraincode.cli import port_number
+from trackertraincode.arguments import port_number
 from trackertraincode.pretrained import DEFAULT, localizer, pose_network
 
 

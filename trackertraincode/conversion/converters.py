@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trackertraincode.cli import FACE_MODEL, non_negative_int, positive_int, share
+from trackertraincode.arguments import FACE_MODEL, non_negative_int, positive_int, share
 from trackertraincode.light import names_in
 
 Option = tuple[tuple[str, ...], dict[str, Any]]  # arguments of argparse's add_argument

@@ -1,0 +1,211 @@
+"""Options that several commands have, and types of values of the command line.
+
+A type raises ArgumentTypeError, which says what is expected instead.
+"""
+
+import argparse
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from trackertraincode.light import names_in
+
+IMAGES, CHARTS = (".png", ".jpg", ".jpeg"), (".png", ".pdf", ".svg", ".jpg", ".jpeg")  # suffixes of what is drawn
+SAMPLES, LISTS = (".h5", ".hdf5"), (".txt", ".csv")
+KINDS = {  # suffixes of files that are no other kind of file's
+    *IMAGES, *CHARTS, *SAMPLES, *LISTS, ".zip", ".tar", ".tgz", ".npz", ".mat", ".pkl", ".ckpt", ".pth", ".onnx", ".toml",
+    ".avi", ".mp4", ".mkv", ".mov", ".json", ".html",
+}  # fmt: skip
+LARGEST = 2**31 - 1  # of whole numbers on the command line
+
+
+def add_workers_option(parser: argparse.ArgumentParser) -> None:
+    """--workers or --scheduler, of commands that work through `workers.map_in_order`."""
+    who = parser.add_mutually_exclusive_group()
+    who.add_argument(
+        "--workers",
+        type=worker_count,
+        default=None,
+        metavar="N",
+        help="worker processes; 0 works in this process (default: NUM_WORKERS, else the cores, 8 at most)",
+    )
+    who.add_argument(
+        "--scheduler",
+        metavar="ADDRESS|FILE",
+        help="work by the dask workers of tcp://HOST:8786, or of the file that the scheduler wrote",
+    )
+
+
+FACE_MODEL: dict[str, Any] = {
+    "type": Path,
+    "metavar": "FILE",
+    "help": "bfm_noneck_v3.pkl (default: $DATADIR/bfm_noneck_v3.pkl where it exists, else the embedded head)",
+}
+
+
+def add_face_model_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--face-model", **FACE_MODEL)
+
+
+MODELS: dict[str, Any] = {
+    "type": Path,
+    "metavar": "MODEL",
+    "help": '.ckpt and .onnx files, mixed; "default" is the one of this package',
+}
+
+
+def add_crop_factor_option(parser: argparse.ArgumentParser, default: float | None) -> None:
+    """default: None where a protocol has one of its own."""
+    told = "the protocol's" if default is None else f"{default:g}"
+    parser.add_argument(
+        "--roi-expansion",
+        type=crop_factor,
+        default=default,
+        metavar="X",
+        help=f"crop edge / longer side of the face box (default: {told})",
+    )
+
+
+def add_preprocess_option(parser: argparse.ArgumentParser) -> None:
+    choices = names_in("evaluation.crops", "PREPROCESSING")
+    parser.add_argument("--preprocess", choices=choices, default="training", help="grey levels (default: training)")
+
+
+def add_device_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="where to compute")
+
+
+def add_overwrite_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--overwrite", action="store_true", help="replace a file that isn't what its name says")
+
+
+def add_shards_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--resume", action="store_true", help="go on with an interrupted run of the same command")
+    parser.add_argument(
+        "--shards",
+        type=shard_count,
+        metavar="N",
+        help="write N files NAME-00000-of-0000N.h5 at once instead of one; a sequence or person is in one of them",
+    )
+
+
+def add_engine_options(parser: argparse.ArgumentParser) -> None:
+    """Of all commands that make a sample file item by item: the fields of `conversion.run.ConvertOptions`."""
+    parser.add_argument("-n", "--count", type=positive_int, metavar="N", help="only the first N samples")
+    add_workers_option(parser)
+    add_shards_options(parser)
+    parser.add_argument("--strict", action="store_true", help="stop at the first sample that can't be used")
+    parser.add_argument("--skipped", type=OutputFile(*LISTS), metavar="FILE", help="list all that is skipped, and why")
+    add_overwrite_option(parser)
+
+
+class OutputFile:
+    """argparse type: a file that is written. Raises ArgumentTypeError for a name like that of another kind of file."""
+
+    def __init__(self, *suffixes: str) -> None:
+        """suffixes: of names that it may have, the usual one first. Others that no file of ours has are fine, too."""
+        self.suffixes = suffixes
+
+    def __call__(self, text: str) -> Path:
+        path = Path(text)
+        if path.suffix.lower() in KINDS and path.suffix.lower() not in self.suffixes:
+            raise argparse.ArgumentTypeError(
+                f"{text}: isn't a {path.suffix.lower()} file when it is written here; end its name with "
+                f"{' or '.join(self.suffixes)}"
+            )
+        return path
+
+
+def output_folder(text: str) -> Path:
+    """argparse type: a folder that is written to."""
+    return Path(text)
+
+
+def non_negative_int(text: str) -> int:
+    """argparse type: a whole number >= 0."""
+    return _whole_number(text, 0)
+
+
+def positive_int(text: str) -> int:
+    """argparse type: a whole number > 0."""
+    return _whole_number(text, 1)
+
+
+def worker_count(text: str) -> int:
+    """argparse type: a number of processes."""
+    return _whole_number(text, 0, 1024)
+
+
+def shard_count(text: str) -> int:
+    """argparse type: a number of files."""
+    return _whole_number(text, 1, 99_999)
+
+
+def edge_length(text: str) -> int:
+    """argparse type: pixels of an image that is drawn."""
+    return _whole_number(text, 1, 16384)
+
+
+def port_number(text: str) -> int:
+    """argparse type: a port of a server."""
+    return _whole_number(text, 1, 65535)
+
+
+def whole_number(text: str) -> int:
+    """argparse type: a whole number of a usual size."""
+    return _whole_number(text, -LARGEST)
+
+
+def _whole_number(text: str, least: int, most: int = LARGEST) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = least - 1
+    if not least <= value <= most:
+        raise argparse.ArgumentTypeError(f"{text[:20]!r}: expected a whole number from {least} to {most}")
+    return value
+
+
+def finite_number(text: str) -> float:
+    """argparse type: neither NaN nor infinite."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"{text[:20]!r}: expected a number")
+    return value
+
+
+def number_where(text: str, holds: Callable[[float], bool], expected: str) -> float:
+    """A number for which something holds, for argparse types; raises as they do where it doesn't, saying what is expected."""
+    value = float(text)
+    if not holds(value):
+        raise argparse.ArgumentTypeError(f"{text}: expected {expected}")
+    return value
+
+
+def share(text: str) -> float:
+    """argparse type: 0 or more, less than 1."""
+    return number_where(text, lambda value: 0.0 <= value < 1.0, "0 or more and less than 1")
+
+
+def probability(text: str) -> float:
+    """argparse type: from 0 to 1."""
+    return number_where(text, lambda value: 0.0 <= value <= 1.0, "a number from 0 to 1")
+
+
+def degrees(text: str) -> float:
+    """argparse type: an angle, at least a tenth of a degree, at most 90."""
+    return number_where(text, lambda value: 0.1 <= value <= 90.0, "degrees from 0.1 to 90")
+
+
+def crop_factor(text: str) -> float:
+    """argparse type: edge of a crop / longer side of the face box."""
+    return number_where(text, lambda value: 0.1 <= value <= 10.0, "a factor from 0.1 to 10")
+
+
+def field_of_view(text: str) -> float:
+    """argparse type: degrees that a camera can have."""
+    return number_where(text, lambda value: 0.0 < value < 180.0, "degrees, more than 0 and less than 180")
