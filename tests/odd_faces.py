@@ -81,7 +81,7 @@ ODD: dict[str, tuple[Callable[[Sample], Sample], bool, bool]] = {  # -> row, whe
     "off the face": (lambda s: bare(s, landmarks_2d=s.landmarks_2d + 300.0), False, True),
     "with a gap": (_with_gap, False, False),
     "in one place": (lambda s: bare(s, landmarks_2d=np.full((68, 2), 50.0)), False, True),
-    "left and right swapped": (lambda s: bare(s, landmarks_2d=s.landmarks_2d[FLIP_ORDER.numpy()]), False, True),
+    "left and right swapped": (lambda s: bare(s, landmarks_2d=s.landmarks_2d[FLIP_ORDER]), False, True),
     "in no order": (lambda s: bare(s, landmarks_2d=_shuffled(s.landmarks_2d)), False, True),
     "no box": (lambda s: bare(s, face_box=None), True, False),
     "a box far outside": (lambda s: bare(s, face_box=s.face_box + np.float32(1e4)), False, False),

@@ -32,6 +32,7 @@ RANK = {
     "models": 4,
     "losses": 4,
     "fitting": 4,
+    "drawing": 2,
     "visualize": 4,
     "localizer": 4.5,
     "expansion": 4.5,

@@ -7,14 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from trackertraincode.drawing import AXIS_COLORS, BOX_COLOR, HEAD_COLOR, LANDMARKS_2D_COLOR
 from trackertraincode.errors import UserError
 from trackertraincode.sample.images import decode
 from trackertraincode.sample.sample import Prediction, Sample, make_batch
 from trackertraincode.visualize import (
-    AXIS_COLORS,
-    BOX_COLOR,
-    HEAD_COLOR,
-    LANDMARKS_2D_COLOR,
     PREDICTED_COLOR,
     TRUE_COLOR,
     contact_sheet,

@@ -15,41 +15,31 @@ import cv2
 import numpy as np
 import torch
 
+from trackertraincode.drawing import (
+    AXIS_COLORS,
+    Color,
+    as_rgb,
+    draw_axes,
+    draw_box_and_head,
+    draw_labels,
+    draw_points,
+    draw_text,
+    line_width,
+    put,
+)
 from trackertraincode.errors import UserError
-from trackertraincode.facemodel import landmarks68 as ibug
 from trackertraincode.files import whole_file
 from trackertraincode.geometry import affine2d
 from trackertraincode.geometry.boxes import square_crop_box
-from trackertraincode.geometry.camera import project_weak_perspective
 from trackertraincode.sample.fields import Kind
 from trackertraincode.sample.images import encode_jpeg, encode_png
 from trackertraincode.sample.moving import move
 from trackertraincode.sample.sample import LABELS, Batch, Prediction, Sample
 
 Labels = Mapping[str, Any]
-Color = tuple[int, int, int]
 
-AXIS_COLORS: tuple[Color, ...] = ((255, 60, 60), (60, 220, 60), (80, 120, 255))  # x right, y down, z into the screen
-BOX_COLOR: Color = (255, 235, 60)
-HEAD_COLOR: Color = (60, 230, 230)
-LANDMARKS_2D_COLOR: Color = (255, 255, 255)
 TRUE_COLOR: Color = (60, 230, 60)
 PREDICTED_COLOR: Color = (255, 150, 30)
-
-GROUPS: tuple[tuple[range, bool, Color], ...] = (  # points that are joined, whether the last meets the first
-    (ibug.JAW, False, (120, 190, 255)),
-    (ibug.RIGHT_BROW, False, (255, 170, 70)),
-    (ibug.LEFT_BROW, False, (255, 170, 70)),
-    (ibug.NOSE_BRIDGE, False, (190, 255, 110)),
-    (ibug.NOSE_BASE, False, (190, 255, 110)),
-    (ibug.RIGHT_EYE, True, (255, 120, 255)),
-    (ibug.LEFT_EYE, True, (255, 120, 255)),
-    (ibug.OUTER_LIP, True, (255, 110, 110)),
-    (ibug.INNER_LIP, True, (255, 180, 180)),
-)
-
-_SHIFT = 4  # binary digits behind the point that OpenCV draws with
-_FAR = 30_000  # pixels; OpenCV's fixed point numbers overflow beyond
 
 
 def draw_sample(image: np.ndarray, labels: Sample | Labels, *, edge: int | None = None) -> np.ndarray:
@@ -57,11 +47,7 @@ def draw_sample(image: np.ndarray, labels: Sample | Labels, *, edge: int | None 
 
     edge: scale the image so that its longer side has this many pixels, before anything is drawn.
     """
-    canvas, values = _prepare(image, labels, edge)
-    _draw_box_and_head(canvas, values, BOX_COLOR, HEAD_COLOR)
-    _draw_points(canvas, values, None)
-    _draw_axes(canvas, values, AXIS_COLORS, _line_width(canvas) + 1)
-    return canvas
+    return draw_labels(*_prepare(image, labels, edge))
 
 
 def draw_prediction(
@@ -76,10 +62,10 @@ def draw_prediction(
         if labels is None:
             continue
         values = _prepare(image, labels, edge)[1]
-        _draw_box_and_head(canvas, values, color, color)
-        _draw_points(canvas, values, color)
+        draw_box_and_head(canvas, values, color, color)
+        draw_points(canvas, values, color)
         is_truth = color is TRUE_COLOR
-        _draw_axes(canvas, values, (color,) * 3 if is_truth else AXIS_COLORS, _line_width(canvas) + (not is_truth))
+        draw_axes(canvas, values, (color,) * 3 if is_truth else AXIS_COLORS, line_width(canvas) + (not is_truth))
     return canvas
 
 
@@ -99,23 +85,12 @@ def draw_batch(batch: Batch, predicted: Prediction, *, edge: int = 256) -> list[
 
 def draw_segmentation(image: np.ndarray, classes: np.ndarray, opacity: float = 0.5) -> np.ndarray:
     """A copy (H, W, 3) with the label image (H, W) over it, each class in its own colour; class 0 stays clear."""
-    canvas = _as_rgb(image)
+    canvas = as_rgb(image)
     hues = (np.arange(256) * 67 % 180).astype(np.uint8)  # neighbouring numbers get distant colours
     hsv = np.stack([hues, np.full_like(hues, 200), np.full_like(hues, 255)], axis=-1)
     table = cv2.cvtColor(hsv[None], cv2.COLOR_HSV2RGB)
     mixed = cv2.addWeighted(canvas, 1.0 - opacity, table[0][classes], opacity, 0.0)
     return np.where((classes > 0)[..., None], mixed, canvas)
-
-
-def draw_text(image: np.ndarray, lines: Sequence[str], size: float = 0.5) -> np.ndarray:
-    """A copy (H, W, 3) with lines of text at the top left, white with a dark edge. size: OpenCV's font scale."""
-    canvas = _as_rgb(image)
-    for row, line in enumerate(lines):
-        place = (round(12 * size), round((28 + 36 * row) * size) + 4)
-        for dx, dy in ((-1, 0), (1, 0), (0, -1), (0, 1)):  # thicker letters would be wider, too
-            _put(canvas, line, (place[0] + dx, place[1] + dy), size, (0, 0, 0))
-        _put(canvas, line, place, size, (255, 255, 255))
-    return canvas
 
 
 def contact_sheet(images: Sequence[np.ndarray], columns: int, *, gap: int = 4) -> np.ndarray:
@@ -132,7 +107,7 @@ def contact_sheet(images: Sequence[np.ndarray], columns: int, *, gap: int = 4) -
     sheet = np.full((rows * height + gap, columns * width + gap, 3), 24, np.uint8)
     for index, image in enumerate(images):
         top, left = (index // columns) * height + gap, (index % columns) * width + gap
-        sheet[top : top + image.shape[0], left : left + image.shape[1]] = _as_rgb(image)
+        sheet[top : top + image.shape[0], left : left + image.shape[1]] = as_rgb(image)
     return sheet
 
 
@@ -187,12 +162,8 @@ def _histogram(name: str, values: np.ndarray, bins: int, size: tuple[int, int]) 
         if bar:
             cv2.rectangle(canvas, (int(left), bottom - bar), (int(right) - 2, bottom), (90, 170, 255), -1)
     for value, place in ((edges[0], 8), (edges[-1], width - 64)):
-        _put(canvas, f"{value:.1f}", (place, height - 6), 0.42, (220, 220, 220))
+        put(canvas, f"{value:.1f}", (place, height - 6), 0.42, (220, 220, 220))
     return draw_text(canvas, [f"{name}", f"n {len(values)}  mean {values.mean():.1f}  std {values.std():.1f}"], 0.45)
-
-
-def _put(canvas: np.ndarray, text: str, place: tuple[int, int], size: float, color: Color) -> None:
-    cv2.putText(canvas, text, place, cv2.FONT_HERSHEY_SIMPLEX, size, color, 1, cv2.LINE_AA)
 
 
 def _known(labels: Sample | Labels) -> dict[str, np.ndarray]:
@@ -214,7 +185,7 @@ def _prepare(image: np.ndarray, labels: Sample | Labels, edge: int | None) -> tu
     """An RGB copy (H, W, 3) of the wanted size, and the labels in its pixels."""
     known = _known(labels)
     if edge is None:
-        return _as_rgb(image), known
+        return as_rgb(image), known
     height, width = image.shape[:2]
     factor = edge / max(width, height)
     new_width, new_height = max(1, round(width * factor)), max(1, round(height * factor))
@@ -222,14 +193,9 @@ def _prepare(image: np.ndarray, labels: Sample | Labels, edge: int | None) -> tu
     return _warp(image, affine, new_width, new_height), _move(known, affine)
 
 
-def _as_rgb(image: np.ndarray) -> np.ndarray:
-    """(H, W) or (H, W, 3) -> a copy (H, W, 3)."""
-    return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if image.ndim == 2 else image.copy()
-
-
 def _warp(image: np.ndarray, affine: torch.Tensor, width: int, height: int) -> np.ndarray:
     """An RGB copy (height, width, 3) under a map (2, 3); shrinking averages."""
-    source = _as_rgb(image)
+    source = as_rgb(image)
     shrink = int(1.0 / float(affine2d.scale_of(affine)))
     if shrink > 1:
         size = (max(1, source.shape[1] // shrink), max(1, source.shape[0] // shrink))
@@ -242,48 +208,3 @@ def _move(known: dict[str, np.ndarray], affine: torch.Tensor) -> dict[str, np.nd
     """Labels under a map (2, 3) of pixels."""
     moved = move({name: torch.from_numpy(value) for name, value in known.items()}, affine)
     return {name: value.numpy() for name, value in moved.items()}
-
-
-def _line_width(canvas: np.ndarray) -> int:
-    return max(1, round(max(canvas.shape[:2]) / 400))
-
-
-def _fixed(points: np.ndarray) -> np.ndarray:
-    """Points (..., 2 or more) as OpenCV draws them: pixel centres from 0, fixed point numbers."""
-    centres = points[..., :2] - affine2d.HALF_PIXEL
-    return np.round(np.clip(centres, -_FAR, _FAR) * (1 << _SHIFT)).astype(np.int32)
-
-
-def _draw_box_and_head(canvas: np.ndarray, values: dict[str, np.ndarray], box_color: Color, head_color: Color) -> None:
-    width = _line_width(canvas)
-    if "face_box" in values:
-        (x0, y0), (x1, y1) = _fixed(values["face_box"].reshape(2, 2)).tolist()
-        cv2.rectangle(canvas, (x0, y0), (x1, y1), box_color, width, cv2.LINE_AA, _SHIFT)
-    if "head" in values:
-        x, y = _fixed(values["head"]).tolist()
-        radius = int(np.clip(values["head"][2], 0, _FAR) * (1 << _SHIFT))
-        cv2.circle(canvas, (x, y), radius, head_color, width, cv2.LINE_AA, _SHIFT)
-
-
-def _draw_axes(canvas: np.ndarray, values: dict[str, np.ndarray], colors: Sequence[Color], width: int) -> None:
-    """From the head centre, one head radius long; the one that points at the viewer comes last."""
-    if "rotation" not in values or "head" not in values:
-        return
-    rotation, head = torch.from_numpy(values["rotation"]), torch.from_numpy(values["head"])
-    tips = project_weak_perspective(torch.eye(3), rotation, head).numpy()
-    start = _fixed(values["head"]).tolist()
-    for axis in np.argsort(-tips[:, 2]):
-        cv2.line(canvas, start, _fixed(tips[axis]).tolist(), colors[axis], width, cv2.LINE_AA, _SHIFT)
-
-
-def _draw_points(canvas: np.ndarray, values: dict[str, np.ndarray], color: Color | None) -> None:
-    """Landmarks, all in one colour or (None) each group in its own."""
-    width = _line_width(canvas)
-    if "landmarks_2d" in values:
-        for x, y in _fixed(values["landmarks_2d"]).tolist():
-            radius = (1 + width) << (_SHIFT - 1)
-            cv2.circle(canvas, (x, y), radius, color or LANDMARKS_2D_COLOR, -1, cv2.LINE_AA, _SHIFT)
-    if "landmarks" in values:
-        points = _fixed(values["landmarks"])
-        for group, closed, own in GROUPS:
-            cv2.polylines(canvas, [points[list(group)]], closed, color or own, width, cv2.LINE_AA, _SHIFT)

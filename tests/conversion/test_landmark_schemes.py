@@ -52,7 +52,7 @@ def test_real_faces_look_like_their_mirror_images(shared_data: Path, name: str) 
     """Right and left are where iBUG's order says: a similarity maps the mirrored face onto the face."""
     for points in [points for _, points in annotations(shared_data, name)]:
         face = SCHEMES[name][1](points)
-        mirrored = (face * [-1, 1])[FLIP_ORDER.numpy()]
+        mirrored = (face * [-1, 1])[FLIP_ORDER]
         residual = procrustes(mirrored, face)
         scrambled = procrustes(mirrored[::-1], face)
         assert residual < 0.35  # heads are turned

@@ -77,7 +77,7 @@ def test_people_differ_about_as_much_as_bfm_coefficients_of_real_faces(head: Hea
 
 
 def test_landmarks_and_modes_are_symmetric_and_modes_do_not_move_the_pose(head: HeadModel) -> None:
-    k, modes, flip = head.keypoint_mean.astype(float), head.keypoint_basis[:40].astype(float), FLIP_ORDER.numpy()
+    k, modes, flip = head.keypoint_mean.astype(float), head.keypoint_basis[:40].astype(float), FLIP_ORDER
     assert np.allclose(k[flip] * MIRROR, k, atol=1e-5)
     assert np.allclose(modes[:, flip] * MIRROR, modes, atol=1e-4)
     assert np.abs(modes.sum(1)).max() < 1e-3
@@ -87,7 +87,7 @@ def test_landmarks_and_modes_are_symmetric_and_modes_do_not_move_the_pose(head: 
 
 def test_mirroring_swaps_the_eyes_that_close(head: HeadModel) -> None:
     left, right = (head.keypoints68(expression(**{f"close_{side}_eye": 1.0})) for side in ("left", "right"))
-    assert np.allclose(left[FLIP_ORDER.numpy()] * MIRROR, right, atol=0.01)
+    assert np.allclose(left[FLIP_ORDER] * MIRROR, right, atol=0.01)
     rest = head.keypoint_mean
     for upper, lower in ((43, 47), (44, 46)):
         assert abs(left[upper, 1] - left[lower, 1]) < 0.2 * abs(rest[upper, 1] - rest[lower, 1])

@@ -25,6 +25,7 @@ print(json.dumps([name for name, file in files.items() if file and "site-package
 def test_tracking_an_image_needs_few_packages(pose_model: Path, localizer: Path, tmp_path: Path) -> None:
     (tmp_path / "image.png").write_bytes(encode_png(np.zeros((48, 64), np.uint8)))
     words = [tmp_path / "image.png", "--model", pose_model, "--localizer", localizer, "--csv", tmp_path / "rows.csv"]
+    words += ["--output", tmp_path / "drawn.png"]
     command = [sys.executable, "-c", PROGRAM, *map(str, words)]
     answer = subprocess.run(command, capture_output=True, text=True, check=True)
     assert set(json.loads(answer.stdout.splitlines()[-1])) <= MAY_IMPORT

@@ -11,8 +11,16 @@ from PIL import Image
 from trackertraincode.errors import UserError
 from trackertraincode.sample.images import encode_png
 from trackertraincode.tracking import video
+from trackertraincode.tracking.camera import PluginCamera
+from trackertraincode.tracking.pose import HeadPose
 from trackertraincode.tracking.sources import Frame, is_camera, iter_frames
-from trackertraincode.tracking.video import AnnotatedOutput, check_display, check_image_folder, writable_rate
+from trackertraincode.tracking.video import (
+    AnnotatedOutput,
+    check_display,
+    check_image_folder,
+    draw_heads,
+    writable_rate,
+)
 
 
 @pytest.fixture
@@ -87,9 +95,15 @@ def test_devices_and_addresses_are_cameras_and_files_are_not(tmp_path: Path, mon
         assert is_camera("/dev/null")
 
 
-@pytest.mark.parametrize("source", ["rtsp://127.0.0.1:1/none", "99"])
-def test_a_camera_that_cannot_be_opened_is_named(source: str) -> None:
-    with pytest.raises(UserError, match=f"{source}: can't be opened"):
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("rtsp://127.0.0.1:1/none", "can't be opened"),
+        ("99", "there is no camera of this number, or another program has"),
+    ],
+)
+def test_a_camera_that_cannot_be_opened_is_named(source: str, reason: str) -> None:
+    with pytest.raises(UserError, match=f"{source}: {reason}"):
         next(iter_frames(source))
 
 
@@ -161,3 +175,15 @@ def test_without_a_display_showing_is_refused(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(video.sys, "executable", "false")  # a process that fails, as OpenCV's does there
     with pytest.raises(UserError, match=r"--show needs a display.*--output"):
         check_display()
+
+
+def test_each_of_several_heads_has_its_number_also_when_one_is_left() -> None:
+    image, camera, straight = np.zeros((240, 320, 3), np.uint8), PluginCamera(320, 240, 1.0), np.array([0.0, 0, 0, 1])
+    heads = {
+        number: HeadPose(straight, np.array([x, 180, 30.0]), np.array([x - 30.0, 150, x + 30, 210]), camera)
+        for number, x in ((1, 80), (2, 240))
+    }
+    for shown in (heads, {2: heads[2]}):
+        changed = (draw_heads(image, shown) != draw_heads(image, shown, numbered=True)).any((0, 2))
+        assert [changed[50:80].any(), changed[210:240].any()] == [1 in shown, True]
+        assert not changed[80:210].any()

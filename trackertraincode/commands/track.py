@@ -197,7 +197,9 @@ def _track(options: argparse.Namespace, tracker: "HeadPoseTracker | SeveralHeads
             count, faces = count + 1, faces + bool(heads)
             bar.set_postfix_str(_in_words(heads), refresh=False)
             if drawn:
-                frame = frame._replace(image=video.draw_heads(frame.image, heads, fps))
+                frame = frame._replace(
+                    image=video.draw_heads(frame.image, heads, fps, numbered=options.faces is not None)
+                )
             if output is not None:
                 output.write(frame)
             if options.show:

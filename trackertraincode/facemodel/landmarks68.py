@@ -1,7 +1,6 @@
 """The 68 iBUG 300W landmarks: groups and mirror order. "Right" is the subject's right, the image's left."""
 
 import numpy as np
-import torch
 
 JAW = range(17)
 RIGHT_BROW = range(17, 22)
@@ -26,14 +25,14 @@ _MIRROR_PAIRS = [
 ]
 
 
-def _flip_order() -> torch.Tensor:
+def _flip_order() -> np.ndarray:
     order = list(range(COUNT))
     for a, b in _MIRROR_PAIRS:
         order[a], order[b] = b, a
-    return torch.tensor(order)
+    return np.array(order)
 
 
-FLIP_ORDER = _flip_order()  # (68,) long: row i of a mirrored image is row FLIP_ORDER[i] of the original
+FLIP_ORDER = _flip_order()  # (68,) int64: row i of a mirrored image is row FLIP_ORDER[i] of the original
 
 
 def centered_depth(points: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from trackertraincode.drawing import draw_labels, draw_text
 from trackertraincode.errors import UserError
 from trackertraincode.files import whole_file
 from trackertraincode.sample.images import encode_jpeg, encode_png
@@ -25,8 +26,6 @@ LARGEST_TIMEBASE = 65_535  # of MPEG-4: a frame rate is a fraction with whole nu
 
 def draw_pose(image: np.ndarray, pose: HeadPose | None, fps: float | None = None) -> np.ndarray:
     """A copy of the (H, W, 3) RGB image with axes, box, landmarks, angles, their uncertainty and the frame rate."""
-    from trackertraincode.visualize import draw_sample, draw_text  # imports torch
-
     lines = [] if fps is None else [f"{fps:.0f} fps"]
     if pose is None:
         return draw_text(image, [*lines, "no face"])
@@ -34,24 +33,28 @@ def draw_pose(image: np.ndarray, pose: HeadPose | None, fps: float | None = None
     for index, (word, angle) in enumerate(zip(("pitch", "yaw", "roll"), pose.pitch_yaw_roll_deg)):
         spread = "" if std is None else f" +- {std[index]:.1f}"
         lines.append(f"{word} {angle:6.1f}{spread}")
-    return draw_text(draw_sample(image, _labels(pose)), lines)
+    return draw_text(draw_labels(image, _labels(pose)), lines)
 
 
-def draw_heads(image: np.ndarray, heads: dict[int, HeadPose], fps: float | None = None) -> np.ndarray:
-    """As `draw_pose`, for any number of heads; where there are several, each has its number and no angles."""
-    from trackertraincode.visualize import draw_sample, draw_text  # imports torch
-
+def draw_heads(
+    image: np.ndarray, heads: dict[int, HeadPose], fps: float | None = None, *, numbered: bool = False
+) -> np.ndarray:
+    """As `draw_pose`, for any number of heads; angles are those of one alone. numbered: each has its number."""
     if len(heads) < 2:
-        return draw_pose(image, next(iter(heads.values()), None), fps)
-    for number, pose in heads.items():
-        image = draw_sample(image, _labels(pose))
+        drawn = draw_pose(image, next(iter(heads.values()), None), fps)
+    else:
+        drawn = draw_text(image, [] if fps is None else [f"{fps:.0f} fps"])
+        for pose in heads.values():
+            drawn = draw_labels(drawn, _labels(pose))
+    for number, pose in heads.items() if numbered else ():
         place = round(float(pose.box[0])) + 3, round(float(pose.box[1])) - 5
-        cv2.putText(image, str(number), place, cv2.FONT_HERSHEY_SIMPLEX, 0.7, (255, 255, 255), 2, cv2.LINE_AA)
-    return draw_text(image, [] if fps is None else [f"{fps:.0f} fps"])
+        cv2.putText(drawn, str(number), place, cv2.FONT_HERSHEY_SIMPLEX, 0.7, (255, 255, 255), 2, cv2.LINE_AA)
+    return drawn
 
 
-def _labels(pose: HeadPose) -> dict[str, np.ndarray | None]:
-    return {"rotation": pose.rotation, "head": pose.head, "face_box": pose.box, "landmarks": pose.landmarks}
+def _labels(pose: HeadPose) -> dict[str, np.ndarray]:
+    known = {"rotation": pose.rotation, "head": pose.head, "face_box": pose.box}
+    return known if pose.landmarks is None else {**known, "landmarks": pose.landmarks}
 
 
 class AnnotatedOutput:

@@ -22,11 +22,11 @@ const GROUPS: readonly [from: number, to: number, closed: boolean, colour: strin
 
 type Context = OffscreenCanvasRenderingContext2D;
 
-/** Where there are several heads, each has its number. */
-export function drawHeads(context: Context, heads: Heads, drawn: Drawn): void {
+/** numbered: each has its number. */
+export function drawHeads(context: Context, heads: Heads, drawn: Drawn, numbered: boolean): void {
   for (const [number, pose] of heads) {
     drawPose(context, pose, drawn);
-    if (heads.length > 1) drawNumber(context, pose, number);
+    if (numbered) drawNumber(context, pose, number);
   }
 }
 

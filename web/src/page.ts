@@ -161,7 +161,7 @@ function showPose(heads: Heads): void {
   const put = (id: string, text: string) => (element(id).textContent = text);
   const [first, pose] = heads[0] ?? [0, null];
   const [degrees, deviations] = pose ? [degreesOf(pose), deviationsOf(pose)] : [];
-  put("pose-title", heads.length > 1 ? `Pose of head ${first}, one of ${heads.length}` : "Pose");
+  put("pose-title", how.heads > 1 && pose ? `Pose of head ${first}, one of ${heads.length}` : "Pose");
   ["pitch", "yaw", "roll"].forEach((row, n) => {
     put(row, degrees ? number(degrees[n], 1) : "–");
     put(`${row}-deviation`, deviations ? deviations[n].toFixed(1) : "–");

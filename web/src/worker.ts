@@ -19,7 +19,7 @@ let provider: Provider | "faster" = "wasm";
 let network: OnnxPoseNetwork | null = null;
 let localizer: OnnxLocalizer | null = null;
 let follower: Follower | null = null; // of the source that is seen
-let last: { bitmap: ImageBitmap; heads: Heads } | null = null;
+let last: { bitmap: ImageBitmap; heads: Heads; numbered: boolean } | null = null;
 
 function context(canvas: OffscreenCanvas, settings?: CanvasRenderingContext2DSettings): OffscreenCanvasRenderingContext2D {
   const found = canvas.getContext("2d", settings);
@@ -55,7 +55,7 @@ const calls: { [C in Call]: (given: Calls[C]["given"]) => Promise<Calls[C]["answ
 
   async frame({ bitmap, seconds, diagonalFov, how, drawn }) {
     last?.bitmap.close();
-    last = { bitmap, heads: [] };
+    last = { bitmap, heads: [], numbered: how.heads > 1 };
     try {
       last.heads = await followerOf(how, seconds === null).next(viewOf(bitmap, seconds === null, diagonalFov), seconds);
       return { heads: last.heads };
@@ -121,13 +121,13 @@ function pixelsOf(bitmap: ImageBitmap, part: { x: number; y: number; width: numb
 function show(drawn: Drawn): void {
   if (!last) return;
   const { canvas } = shown;
-  const { bitmap, heads } = last;
+  const { bitmap, heads, numbered } = last;
   if (canvas.width !== bitmap.width || canvas.height !== bitmap.height) {
     canvas.width = bitmap.width;
     canvas.height = bitmap.height;
   }
   shown.drawImage(bitmap, 0, 0);
-  drawHeads(shown, heads, drawn);
+  drawHeads(shown, heads, drawn, numbered);
 }
 
 /** One call after the other. */

@@ -7,6 +7,7 @@ import { launch, MATERIAL, open, PYTHON, serve } from "./browser.mjs";
 
 const SECONDS = Number(process.argv[2] ?? 60);
 const LOOKS = 20; // at the memory
+const ROWS = 1000; // recorded, for the latency
 
 /** MB that Chromium's processes have for themselves, without garbage (Linux). */
 async function memory(browser, page) {
@@ -32,12 +33,13 @@ const browser = await launch({ y4m: file("camera.y4m"), args: ["--js-flags=--exp
 const { page } = await open(browser, server.url, { permissions: ["camera"] });
 await page.click("#camera");
 await page.waitForSelector("#record:enabled");
-await page.click("#record");
 const used = [];
 for (let look = 0; look < LOOKS; look++) {
   await page.waitForTimeout((1000 * SECONDS) / LOOKS);
   used.push(await memory(browser, page));
 }
+await page.click("#record"); // not before: a recorder's rows take memory
+await page.waitForFunction((count) => Number.parseInt(document.getElementById("recorded").textContent) >= count, ROWS, { timeout: 0 });
 await page.click("#record");
 const [download] = await Promise.all([page.waitForEvent("download"), page.click("#save")]);
 await download.saveAs(file("camera.csv"));
