@@ -29,6 +29,8 @@ from trackertraincode.workers import map_in_order
 
 CORES = 16  # per node of the table
 EMPTY = 1000  # tasks
+HEADINGS = ("", "faces/s", "their processor time, ms per face", "scheduler and client, % of a core",
+            "empty tasks/s, in order", "scheduler's limit, tasks/s")  # fmt: skip
 
 
 def main() -> None:
@@ -42,22 +44,30 @@ def main() -> None:
         faces = Path(folder) / "faces.h5"
         alone = seconds(partial(render, faces, request, 0), time.process_time)
         size = faces.stat().st_size / options.faces
-        rows: list[list[Any]] = [["this process, of its own time", options.faces / alone, "", ""]]
+        own = 1e3 * alone / options.faces
+        rows: list[list[Any]] = [["this process alone", options.faces / alone, own, "", "", ""]]
         for workers in options.workers:
             with LocalCluster(
                 workers, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0"
             ) as local:
                 address = local.scheduler_address
                 warm(address, workers)
-                some = seconds(partial(render, faces, request, None, address))
-                rows.append([f"{workers} workers", options.faces / some, *empty_tasks(address)])
-        print(
-            tabulate(rows, ("", "faces/s", "empty tasks/s, in order", "scheduler's limit, tasks/s"), floatfmt=".0f"),
-            "\n",
-        )
-        print_forecast(alone / options.faces, size, max(row[3] for row in rows[1:]))
+                before, start = processor_times(address), time.perf_counter()
+                render(faces, request, None, address)
+                wall = time.perf_counter() - start
+                there, here = processor_times(address) - before
+                times = 1e3 * there / options.faces, 100 * here / wall
+                rows.append([f"{workers} workers", options.faces / wall, *times, *empty_tasks(address)])
+        print(tabulate(rows, HEADINGS, floatfmt=(".0f", ".0f", ".1f", ".0f", ".0f", ".0f")), "\n")
+        print_forecast(alone / options.faces, size, max(row[-1] for row in rows[1:]))
         if options.open:
             print_opening(Path(folder), options.open)
+
+
+def processor_times(address: str) -> np.ndarray:
+    """(2,) seconds: of all workers, and of this process, where scheduler and client are."""
+    with Client(address) as client:
+        return np.array([sum(client.run(time.process_time).values()), time.process_time()])
 
 
 def empty_tasks(address: str) -> tuple[float, float]:

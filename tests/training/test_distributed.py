@@ -121,23 +121,58 @@ def test_several_processes_need_a_common_folder() -> None:
 LAUNCHERS = {  # the variables that each sets for the third of four processes, two on each of two machines
     "torchrun": {"TORCHELASTIC_RUN_ID": "x", "RANK": "2", "LOCAL_RANK": "0", "GROUP_RANK": "1", "WORLD_SIZE": "4"},
     "srun": {"SLURM_NTASKS": "4", "SLURM_NTASKS_PER_NODE": "2", "SLURM_JOB_NAME": "x", "SLURM_PROCID": "2",
-             "SLURM_LOCALID": "0", "SLURM_NODEID": "1"},
+             "SLURM_LOCALID": "0", "SLURM_NODEID": "1", "SLURM_STEP_ID": "0"},
     "by hand": {"NODE_RANK": "1"},
     "Lightning": {"NODE_RANK": "1", "LOCAL_RANK": "0"},
 }  # fmt: skip
 
 
+@pytest.fixture
+def launched(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """launched(launcher): this process is the one that it started."""
+
+    def launch(launcher: str) -> None:
+        for name in {name for variables in LAUNCHERS.values() for name in variables}:
+            monkeypatch.delenv(name, raising=False)
+        for name, value in LAUNCHERS[launcher].items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(rank_zero_only, "rank", 0)
+
+    return launch
+
+
 @pytest.mark.parametrize("launcher", LAUNCHERS)
 def test_the_first_process_of_the_second_node_is_not_the_first_of_all(
-    launcher: str, monkeypatch: pytest.MonkeyPatch
+    launcher: str, launched: Callable[[str], None]
 ) -> None:
-    for name in {name for variables in LAUNCHERS.values() for name in variables}:
-        monkeypatch.delenv(name, raising=False)
-    for name, value in LAUNCHERS[launcher].items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(rank_zero_only, "rank", 0)
+    launched(launcher)
     assert (global_rank(4, 2), rank_zero_only.rank) == (2, 2)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("launcher", ["torchrun", "srun"])
+def test_processes_that_would_not_train_together_are_one_line(launcher: str, launched: Callable[[str], None]) -> None:
+    """Each of them would be the first of its own training, or wait for others in vain."""
+    launched(launcher)
+    with pytest.raises(ConfigError, match=rf"{launcher} started 4 processes of --nodes 1 × --devices 1; give both"):
+        global_rank(1, 1)
+
+
+@pytest.mark.parametrize("launcher", ["by hand", "Lightning"])
+def test_a_process_alone_is_the_first(launcher: str, launched: Callable[[str], None]) -> None:
+    launched(launcher)
     assert global_rank(1, 1) == 0
+
+
+def test_a_batch_script_of_slurm_starts_one_process(
+    launched: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without srun, Lightning would wait for the others, which nobody starts."""
+    launched("srun")
+    monkeypatch.delenv("SLURM_STEP_ID")
+    monkeypatch.setenv("SLURM_PROCID", "0")
+    assert global_rank(1, 1) == 0
+    with pytest.raises(ConfigError, match="SLURM started 1 process of --nodes 2 × --devices 2; put srun before"):
+        global_rank(4, 2)
 
 
 def test_tasks_of_slurm_that_lightning_cannot_use_are_one_line(

@@ -41,8 +41,15 @@ def say(text: str) -> None:
 def global_rank(processes: int, per_node: int) -> int:
     """The number of this process among all, whoever launched it: torchrun, SLURM, Lightning or the user with NODE_RANK.
 
-    per_node: processes of one machine. From then on, `say` knows it too.
+    per_node: processes of one machine. From then on, `say` knows it too. Raises ConfigError where the launcher started
+    another number of processes: they would train side by side, or wait for those that never come.
     """
+    launcher, started = _launched()
+    if started not in (None, processes):
+        raise ConfigError(
+            f"{launcher} started {started} process{'es' * (started != 1)} of --nodes {processes // per_node} × --devices "
+            f"{per_node}; {'put srun before the command' if launcher == 'SLURM' else 'give both the same numbers'}."
+        )
     rank_zero_only.rank = rank = _global_rank(processes, per_node)  # type: ignore[attr-defined]
     return rank
 
@@ -54,6 +61,17 @@ def _global_rank(processes: int, per_node: int) -> int:
         return int(os.environ["RANK" if TorchElasticEnvironment.detect() else "SLURM_PROCID"])
     environment = LightningEnvironment()
     return environment.node_rank() * per_node + environment.local_rank()
+
+
+def _launched() -> tuple[str, int | None]:
+    """What started this process, and how many like it; None where Lightning starts the others, or the user does."""
+    if TorchElasticEnvironment.detect():
+        return "torchrun", int(os.environ["WORLD_SIZE"])
+    if not SLURMEnvironment.detect():
+        return "", None
+    if "SLURM_STEP_ID" not in os.environ:  # by a batch script, which SLURM runs once
+        return "SLURM", 1
+    return "srun", int(os.environ.get("SLURM_STEP_NUM_TASKS", os.environ["SLURM_NTASKS"]))
 
 
 def make_strategy(processes: int) -> Strategy | str:
