@@ -14,7 +14,7 @@ from trackertraincode.augmentation.crop import (
     crop_squares,
     draw_geometry,
 )
-from trackertraincode.augmentation.warp import cut_and_resize, warp_array, warp_crop
+from trackertraincode.augmentation.warp import cut_and_resize, warp_crop
 from trackertraincode.geometry import affine2d
 from trackertraincode.geometry.boxes import square_crop_box
 from trackertraincode.sample.images import encode_jpeg, encode_png
@@ -75,7 +75,7 @@ def test_outside_of_the_image_is_black() -> None:
     white = np.full((50, 50), 255, np.uint8)
     crop = cut_and_resize(white, np.array([-25, -25, 25, 25]), 10)
     assert (crop[:5].max(), crop[5:, 5:].min()) == (0, 255)
-    far = warp_array(white, affine2d.translation(torch.tensor([500.0, 0.0])), 10, supersample=False)
+    far = warp_crop(encode_png(white), affine2d.translation(torch.tensor([500.0, 0.0])), 10)
     assert far.max() == 0
 
 

@@ -31,7 +31,7 @@ class Geometry:
     looseness: Tensor | None = None  # (B,) 6DRepNet's k
 
     def select(self, rows: slice | np.ndarray) -> "Geometry":
-        """Some of the B crops."""
+        """Some of the B crops. rows: (n,) numbers, (B,) bool, or a slice."""
         return replace(self, **{name: value[rows] for name, value in vars(self).items() if value is not None})
 
 

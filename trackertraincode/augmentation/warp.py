@@ -45,19 +45,10 @@ def warp_crop(data: bytes, affine: torch.Tensor, size: int, *, color: bool = Fal
 
 def warp_planned(data: bytes, warp: Warp, size: int, *, color: bool = False) -> np.ndarray:
     """`warp_crop` by one of `plan_warps`."""
-    return _warp(decode(data, color=color, reduce=warp.reduce), warp.matrix, size, warp.doubled)
-
-
-def warp_array(image: np.ndarray, affine: torch.Tensor, size: int, *, supersample: bool) -> np.ndarray:
-    """(H, W[, 3]) uint8 -> (size, size[, 3]) uint8 by a map to crop pixels."""
-    matrix = affine2d.to_cv2(affine.to(torch.float64) * (2.0 if supersample else 1.0))
-    return _warp(image, matrix, size, supersample)
-
-
-def _warp(image: np.ndarray, matrix: np.ndarray, size: int, doubled: bool) -> np.ndarray:
-    if not doubled:
-        return cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR)
-    large = cv2.warpAffine(image, matrix, (2 * size, 2 * size), flags=cv2.INTER_LINEAR)
+    image = decode(data, color=color, reduce=warp.reduce)
+    if not warp.doubled:
+        return cv2.warpAffine(image, warp.matrix, (size, size), flags=cv2.INTER_LINEAR)
+    large = cv2.warpAffine(image, warp.matrix, (2 * size, 2 * size), flags=cv2.INTER_LINEAR)
     return cv2.resize(large, (size, size), interpolation=cv2.INTER_AREA)
 
 

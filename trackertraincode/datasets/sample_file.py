@@ -271,7 +271,7 @@ def bad_quaternions(values: np.ndarray) -> np.ndarray:
 
 
 def is_absent(attribute: str, value: np.ndarray) -> bool:
-    """Whether one row of a label, of the shape that it has, says that this sample lacks it."""
+    """Whether one row (...) of a label says that this sample lacks it."""
     return bool(absent_rows(attribute, value[None])[0])
 
 

@@ -87,7 +87,7 @@ class EvaluationCrops(Dataset):
         return -(-len(self._rows) // BATCH)
 
     def part(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Rows and rectangles of a batch."""
+        """(B,) rows and (B, 4) rectangles of a batch."""
         part = slice(index * BATCH, (index + 1) * BATCH)
         return self._rows[part], self._rectangles[part]
 

@@ -54,7 +54,7 @@ def build_mesh() -> Mesh:
 
 @cache
 def contour_curves() -> dict[str, np.ndarray]:
-    """`curves_through` the mean head's landmarks."""
+    """(n, 3) each: `curves_through` the mean head's landmarks."""
     return curves_through(anatomy.keypoint_positions())
 
 

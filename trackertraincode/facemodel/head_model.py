@@ -40,12 +40,9 @@ class HeadModel:
         """(10, V, 3)."""
         return self.basis[SHAPE_COUNT:]
 
-    def deform(self, coefficients: np.ndarray, vertex_ids: np.ndarray | None = None) -> np.ndarray:
-        """(..., 50) -> (..., V, 3) float32, or the chosen vertices only."""
-        mean, basis = self.vertices, self.basis
-        if vertex_ids is not None:
-            mean, basis = mean[vertex_ids], basis[:, vertex_ids]
-        return _combine(mean, basis, coefficients)
+    def deform(self, coefficients: np.ndarray) -> np.ndarray:
+        """(..., 50) -> (..., V, 3) float32."""
+        return _combine(self.vertices, self.basis, coefficients)
 
     def keypoints68(self, coefficients: np.ndarray) -> np.ndarray:
         """(..., 50) -> (..., 68, 3) float32."""
@@ -91,7 +88,7 @@ def _combine(mean: np.ndarray, basis: np.ndarray, coefficients: np.ndarray) -> n
 
 
 def hull_vertices(model: HeadModel, draws: int = 12) -> np.ndarray:
-    """Ids of the face vertices that can bound the face from some side.
+    """(K,) ids of the face vertices that can bound the face from some side.
 
     For the mean and for strongly deformed heads (2.5 standard deviations), the convex hulls' vertices are collected.
     The box of any view is decided by convex hull vertices, so nothing but unusual deformations can leave the set; the

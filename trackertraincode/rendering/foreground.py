@@ -100,7 +100,7 @@ OCCLUDERS: dict[str, Paint] = {
 
 
 def draw_reflections(parts: list[Part], person: Person, center: np.ndarray, radius: float, image: np.ndarray) -> None:
-    """Bright bands across the lenses, where these face the viewer."""
+    """Bright bands across lenses that face the viewer, drawn into the image (H, W, 3) in [0, 1]. center: (2,) pixels."""
     frame = next(part for part in parts if part.name == "frame")
     for start in rim_starts():
         rim = frame.points[start : start + RIM_VERTICES]

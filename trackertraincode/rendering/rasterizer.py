@@ -18,16 +18,6 @@ class Surface:
     colors: np.ndarray  # (V, 3) float32 in [0, 1]
 
 
-def join_surfaces(surfaces: list[Surface]) -> Surface:
-    """All of them as one, so that they hide each other."""
-    starts = np.cumsum([0, *(len(s.points) for s in surfaces[:-1])])
-    return Surface(
-        np.concatenate([s.points for s in surfaces]),
-        np.concatenate([s.triangles + start for s, start in zip(surfaces, starts)]),
-        np.concatenate([s.colors for s in surfaces]),
-    )
-
-
 def front_faces(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     """(V, 3), (T, 3) -> (N, 3): those wound towards the viewer: all that shows of a closed mesh, in half the time."""
     x, y = np.ascontiguousarray(points[:, :2].T, np.float32)
