@@ -300,6 +300,7 @@ GOOD = "a.jpg,1,1,9,9,1,2,3,5,5,4,0,s"
         ("a.jpg,1,1,9,9,1,,3,5,5,4,0,s", r"my\.csv: line 3, column 'yaw' is empty"),
         ("a.jpg,1,1,9,9,1,361,3,5,5,4,0,s", r"my\.csv: line 3, column 'yaw' has '361', expected -360 to 360"),
         ("a.jpg,,,,,1,2,3,5,5,4,0,s", r"my\.csv: line 3, column 'x0' is empty"),
+        ("a.jpg,1,1,1e300,9,1,2,3,5,5,4,0,s", r"face_box holds 1e\+300; no image has so many pixels"),
         ("a.jpg,9,1,1,9,1,2,3,5,5,4,0,s", r"my\.csv: line 3, column 'x1': box .* is empty"),
         ("a.jpg,99,1,199,9,1,2,3,5,5,4,0,s", r"line 3, columns 'x0' to 'y1': box .* outside of a\.jpg, .* 80 × 60"),
         ("a.jpg,1,1,9,9,1,2,3,5,5,-4,0,s", r"my\.csv: line 3, column 'head_size' has '-4', expected a radius above"),

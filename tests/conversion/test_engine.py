@@ -286,10 +286,10 @@ def test_a_second_process_on_the_same_destination_is_told(tmp_path: Path, resume
 def test_a_destination_that_is_the_source_is_refused_before_anything(tmp_path: Path, name: str) -> None:
     source = tmp_path / "a.zip"
     source.write_bytes(b"mine")
-    (tmp_path / "link.h5").symlink_to(source)
-    for destination in (source, tmp_path / "link.h5"):
-        output = run_script(f"dsprocess_{name}.py", source, destination, expect=1)
-        assert "is also an input, which would be destroyed" in output
+    link = tmp_path / "link.h5"
+    link.symlink_to(source)
+    assert "is also an input, which would be destroyed" in run_script(f"dsprocess_{name}.py", source, link, expect=1)
+    assert "isn't a .zip file when it is written" in run_script(f"dsprocess_{name}.py", source, source, expect=2)
     (tmp_path / "a.h5").write_bytes(b"a letter")
     assert "exists and isn't a .h5 file" in run_script(f"dsprocess_{name}.py", source, tmp_path / "a.h5", expect=1)
     assert source.read_bytes() == b"mine"

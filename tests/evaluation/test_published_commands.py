@@ -78,13 +78,15 @@ def test_rows_that_are_done_are_kept_when_a_later_one_fails(folder: Path, tmp_pa
     assert [row["protocol"] for row in json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))] == ["biwi"]
 
 
-@pytest.mark.parametrize("option", ["--json", "--csv", "--predictions", "--report"])
+@pytest.mark.parametrize(
+    ("option", "suffix"), [("--json", ".json"), ("--csv", ".csv"), ("--predictions", ".csv"), ("--report", ".html")]
+)
 @pytest.mark.parametrize("victim", ["model.ckpt", "biwi-v3.h5"])
-def test_results_never_replace_model_or_data(option: str, victim: str, folder: Path) -> None:
-    before = (folder / victim).read_bytes()
-    text = run_script(
-        "evaluate_pose_network.py", "--ds", "biwi", folder / "model.ckpt", option, folder / victim, expect=1,
-        DATADIR=str(folder),
-    )  # fmt: skip
-    assert f"{victim}: is also an input" in text
+def test_results_never_replace_model_or_data(
+    option: str, suffix: str, victim: str, folder: Path, tmp_path: Path
+) -> None:
+    before, link = (folder / victim).read_bytes(), tmp_path / f"link{suffix}"
+    link.symlink_to(folder / victim)
+    words = ("evaluate_pose_network.py", "--ds", "biwi", folder / "model.ckpt", option)
+    assert f"{link.name}: is also an input" in run_script(*words, link, expect=1, DATADIR=str(folder))
     assert (folder / victim).read_bytes() == before

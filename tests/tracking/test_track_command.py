@@ -49,15 +49,17 @@ def contents(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize(
     "words",
     [("images", "--output", "images"), ("v.avi", "--output", "v.avi"), ("p.png", "--output", "p.png"),
-     ("p.png", "--output", "."), ("images", "--output", "link")],
+     ("p.png", "--output", "."), ("p.png", "--csv", "link.csv"), ("images", "--output", "link"),
+     ("p.png", "--csv", "same", "--json", "same"), ("p.png", "--output", "same", "--json", "same")],
 )  # fmt: skip
-def test_no_output_destroys_an_input(
+def test_no_output_destroys_an_input_or_another_output(
     track: Track, sources: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
 ) -> None:
     monkeypatch.chdir(sources)
     (sources / "link").symlink_to("images")
+    (sources / "link.csv").symlink_to("p.png")
     before = contents(sources)
-    with pytest.raises(UserError, match="is also an input"):
+    with pytest.raises(UserError, match=r"is also an input|two outputs have this name"):
         track(*words)
     assert contents(sources) == before
 
@@ -75,6 +77,12 @@ def test_names_of_other_kinds_of_files_are_wrong_usage(
     assert stopped.value.code == 2
     assert f"end its name with .{words[0][2:]}" in capsys.readouterr().err
     assert contents(sources) == before
+
+
+def test_a_model_is_not_replaced(track: Track, sources: Path, pose_model: Path) -> None:
+    (sources / "link.json").symlink_to(pose_model)
+    with pytest.raises(UserError, match="is also an input"):
+        track(sources / "p.png", "--json", sources / "link.json")
 
 
 def test_two_images_are_not_drawn_into_one(track: Track, sources: Path) -> None:

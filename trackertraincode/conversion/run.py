@@ -34,6 +34,7 @@ from trackertraincode.workers import Workers, choose_workers, map_in_order
 Item = TypeVar("Item")
 
 MOST_TASKS = 100_000  # of large sources: a scheduler takes a hundred per second, and each has a file in the journal
+LARGEST = 1e6  # of a label: pixels of an edge, and more than enough for what isn't counted in pixels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,7 +251,7 @@ class Task:
 
 
 def check_labels(sample: Sample) -> None:
-    """Raise ArchiveError for labels that can't be: not finite, no size, a box whose edges are swapped.
+    """Raise ArchiveError for labels that can't be: not finite, far too large, no size, a box whose edges are swapped.
 
     A negative head size stays: AFLW2000-3D has one, and rows are counted; evaluation leaves it out.
     """
@@ -258,6 +259,9 @@ def check_labels(sample: Sample) -> None:
         value = getattr(sample, attribute)
         if value is not None and not np.isfinite(value[..., :2] if attribute == "landmarks" else value).all():
             raise ArchiveError(f"{sample.name}: {attribute} holds NaN or infinite numbers.")
+        if value is not None and (np.abs(value) > LARGEST).any():
+            largest = np.nanmax(np.abs(value))
+            raise ArchiveError(f"{sample.name}: {attribute} holds {largest:.3g}; no image has so many pixels.")
     if sample.head is not None and sample.head[2] == 0:
         raise ArchiveError(f"{sample.name}: head size is 0.")
     if sample.face_box is not None:
