@@ -20,6 +20,13 @@ async function memory(browser, page) {
   return processInfo.reduce((sum, { id }) => sum + privateMb(id), 0);
 }
 
+/** MB of JavaScript's objects in the page and its worker; takes up to a minute. */
+const objects = (page) =>
+  page.evaluate(async () => {
+    const { breakdown } = await performance.measureUserAgentSpecificMemory();
+    return breakdown.reduce((sum, { types, bytes }) => sum + (types.includes("JavaScript") ? bytes : 0), 0) / 1e6;
+  });
+
 const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
 
 /** The value that this share of the sorted values doesn't exceed. */
@@ -33,11 +40,13 @@ const browser = await launch({ y4m: file("camera.y4m"), args: ["--js-flags=--exp
 const { page } = await open(browser, server.url, { permissions: ["camera"] });
 await page.click("#camera");
 await page.waitForSelector("#record:enabled");
+const before = await objects(page);
 const used = [];
 for (let look = 0; look < LOOKS; look++) {
   await page.waitForTimeout((1000 * SECONDS) / LOOKS);
   used.push(await memory(browser, page));
 }
+const after = await objects(page);
 await page.click("#record"); // not before: a recorder's rows take memory
 await page.waitForFunction((count) => Number.parseInt(document.getElementById("recorded").textContent) >= count, ROWS, { timeout: 0 });
 await page.click("#record");
@@ -54,6 +63,7 @@ const fps = (frames.at(-1) - frames[0]) / (times.at(-1) - times[0]);
 console.log(backend);
 const part = LOOKS / 4;
 console.log(`memory: ${mean(used.slice(part, 2 * part)).toFixed(0)} MB in the second quarter, ${mean(used.slice(-part)).toFixed(0)} MB in the last (${used.map((value) => value.toFixed(0)).join(" ")})`);
+console.log(`JavaScript's objects: ${before.toFixed(1)} MB at first, ${after.toFixed(1)} MB at the end`);
 console.log(`browser: median ${quantile(latencies, 0.5)} ms, 99 % ${quantile(latencies, 0.99)} ms, ${rows.length} frames, ${fps.toFixed(1)} per second`);
 process.stdout.write(execFileSync(PYTHON, [MATERIAL, "latency", folder]));
 rmSync(folder, { recursive: true });
