@@ -1,0 +1,204 @@
+"""Training on a real GPU; skipped where there is none. `test_devices` shows on a CPU what can be shown there."""
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import pytest
+import torch
+
+from trackertraincode.augmentation.cache_files import open_caches
+from trackertraincode.augmentation.crop_cache import Kept
+from trackertraincode.augmentation.device_batches import DeviceBatches, DeviceFaces
+from trackertraincode.augmentation.loader import TrainBatches
+from trackertraincode.augmentation.presets import AugmentationOptions
+from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
+from trackertraincode.datasets.mixing import Member
+from trackertraincode.evaluation.predictor import load_predictor
+from trackertraincode.sample.sample import LABELS
+from trackertraincode.training import run as run_module
+from trackertraincode.training.callbacks.guard import TrainingDiverged
+from trackertraincode.training.callbacks.records import read_metrics
+from trackertraincode.training.module import PoseTraining
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+GPU = torch.device("cuda", 0)
+
+
+@contextmanager
+def never_waiting() -> Iterator[None]:
+    """Raises where the host waits for the device."""
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+class NoWaiting(L.Callback):
+    """From the third step of an epoch to its last; validation from its second batch on."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if 2 <= batch_idx < trainer.num_training_batches - 2:
+            torch.cuda.set_sync_debug_mode("error")
+            self.steps += 1
+        else:
+            torch.cuda.set_sync_debug_mode("default")
+
+    def on_validation_batch_end(
+        self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        if batch_idx < trainer.num_val_batches[0] - 2:  # type: ignore[operator]
+            torch.cuda.set_sync_debug_mode("error")
+            self.steps += 1
+        else:
+            torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"with_nll_loss": True, "with_swa": True, "ema": 0.9},
+        {"precision": "bf16", "cache": "device", "augmentation": "tables", "with_nll_loss": True},
+        {"precision": "bf16", "cache": "device"},
+        {"enable_6drot": True, "rgb": True, "cache": "ram", "augmentation": "tables", "extra": "plugin_brightness"},
+        {"ds_offsets": True, "cache": "device", "augmentation": "none", "compile": True},
+    ],
+    ids=lambda options: "+".join(options),
+)
+def test_no_step_waits_for_the_device(
+    run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
+) -> None:
+    watch, plain = NoWaiting(), run_module.make_callbacks
+    monkeypatch.setattr(run_module, "make_callbacks", lambda *a: [*plain(*a), watch])
+    try:
+        run(device="cuda", samples_per_epoch=16 * 12, batchsize=16, val_fraction=0.5, **options)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert watch.steps > 20
+
+
+@pytest.mark.parametrize("precision", ["32", "bf16", "fp16"])
+@pytest.mark.parametrize("cache", ["none", "ram", "device"])
+def test_a_run_ends_with_files_that_work(run: Callable[..., Path], precision: str, cache: str) -> None:
+    """Averages included, whose tensors stay on the device when Lightning has taken the network away."""
+    folder = run(device="cuda", precision=precision, cache=cache, with_nll_loss=True, with_swa=True, ema=0.9, onnx=True)
+    images = torch.rand(4, 1, 33, 33) - 0.5
+    for name in ("last", "best", "swa", "ema"):
+        for device in ("cpu", "cuda"):
+            answers = [load_predictor(folder / f"{name}{kind}", device).predict(images) for kind in (".ckpt", ".onnx")]
+            torch.testing.assert_close(answers[0].rotation, answers[1].rotation, rtol=0, atol=0.01)
+    rows = read_metrics(folder / "metrics.csv")
+    assert all(math.isfinite(row["train/loss"]) and math.isfinite(row["val/loss"]) for row in rows)
+
+
+@pytest.mark.parametrize("augmentation", ["tables", "kornia"])
+def test_it_learns_as_on_a_cpu(run: Callable[..., Path], augmentation: str) -> None:
+    options = {"samples_per_epoch": 512, "epochs": 4, "augmentation": augmentation, "lr": 3e-3}
+    losses = {
+        device: read_metrics(run(device, device=device, **options) / "metrics.csv")[-1]["val/loss"]
+        for device in ("cpu", "cuda")
+    }
+    assert losses["cuda"] < 1.25 * losses["cpu"]
+    assert losses["cpu"] < 1.25 * losses["cuda"]
+
+
+def test_the_first_steps_equal_those_of_a_cpu(run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Same seed, same rows, same maps and tables; noise is left out, which each device draws for itself."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    options = {"augmentation": "none", "samples_per_epoch": 32, "epochs": 1}
+    first, second = (
+        read_metrics(run(device, device=device, **options) / "metrics.csv")[0] for device in ("cpu", "cuda")
+    )
+    assert second["train/loss"] == pytest.approx(first["train/loss"], rel=1e-3)
+
+
+class Stopped(Exception):
+    """What stops a run."""
+
+
+class Stop(L.Callback):
+    """In the third epoch."""
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+        if trainer.current_epoch == 2:
+            raise Stopped
+
+
+def test_a_stopped_run_goes_on(run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    options: dict[str, Any] = {"device": "cuda", "augmentation": "none", "with_swa": True, "ema": 0.9, "epochs": 4}
+    whole = read_metrics(run("whole", **options) / "metrics.csv")
+    plain = run_module.make_callbacks
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module, "make_callbacks", lambda *a: [*plain(*a), Stop()])
+        with pytest.raises(Stopped):
+            run("cut", **options)
+    rows = read_metrics(run("cut", resume=True, **options) / "metrics.csv")
+    assert [row["train/loss"] for row in rows] == pytest.approx([row["train/loss"] for row in whole], rel=0.01)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    step = PoseTraining.training_step
+
+    def broken(self: PoseTraining, batch: Any, batch_idx: int) -> Any:
+        result: dict[str, Any] = step(self, batch, batch_idx)
+        return result | {"loss": result["loss"] * (float("nan") if batch_idx == 3 else 1.0)}
+
+    monkeypatch.setattr(PoseTraining, "training_step", broken)
+    with pytest.raises(TrainingDiverged, match="epoch 1, step 4: the loss is not finite"):
+        run(device="cuda", samples_per_epoch=16 * 30)
+
+
+@pytest.mark.parametrize("color", [False, True])
+def test_batches_of_the_device_equal_those_of_the_host(faces: Path, color: bool) -> None:
+    dataset = Hdf5PoseDataset(faces / "300wlp.h5")
+    member = Member("faces", dataset, np.arange(len(dataset)), 1.0, tuple(LABELS))
+    preset = AugmentationOptions(augmentation="none").training_preset(size=65, color=color, tables=False)
+    caches = open_caches([member], Kept.of(preset, "full"), None, 0, ram=True)
+    batches = TrainBatches(
+        [member], preset, batchsize=32, samples_per_epoch=320, seed=3, face_model=dataset.face_model, caches=caches
+    )
+    here, there = (
+        list(DeviceBatches(batches, DeviceFaces([member], caches, preset, dataset.face_model, device), lambda: 0))
+        for device in (torch.device("cpu"), GPU)
+    )
+    for first, second in zip(here, there, strict=True):
+        assert (first.image - second.image.cpu()).abs().max() <= 1.0  # where rounding meets a half
+        assert (first.image - second.image.cpu()).abs().mean() < 1e-3
+        for name, values in first.labels.items():
+            torch.testing.assert_close(second.labels[name].cpu(), values, equal_nan=True, rtol=1e-4, atol=1e-5)
+
+
+def test_making_batches_never_waits(faces: Path) -> None:
+    dataset = Hdf5PoseDataset(faces / "300wlp.h5")
+    member = Member("faces", dataset, np.arange(len(dataset)), 1.0, tuple(LABELS))
+    preset = AugmentationOptions().training_preset(size=65, tables=True, deferred=True)
+    caches = open_caches([member], Kept.of(preset, "full"), None, 0, ram=True)
+    batches = TrainBatches(
+        [member], preset, batchsize=32, samples_per_epoch=3200, seed=3, face_model=dataset.face_model, caches=caches
+    )
+    made = iter(DeviceBatches(batches, DeviceFaces([member], caches, preset, dataset.face_model, GPU), lambda: 0))
+    for _ in range(3):
+        next(made)
+    with never_waiting():
+        count = sum(1 for _ in made)
+    assert count == 97
+
+
+@pytest.mark.parametrize("sixd", [False, True])
+def test_networks_answer_alike_on_both_devices(
+    run: Callable[..., Path], sixd: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    path = run(device="cuda", enable_6drot=sixd, with_nll_loss=True) / "last.ckpt"
+    images = torch.rand(4, 1, 33, 33) - 0.5
+    here, there = (load_predictor(path, device).predict(images) for device in ("cpu", "cuda"))
+    for name, values in vars(here).items():
+        torch.testing.assert_close(getattr(there, name), values, rtol=1e-3, atol=1e-3)
