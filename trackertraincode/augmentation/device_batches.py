@@ -7,6 +7,7 @@ The same rows, maps and tables as of loaders with the same seed; noise is anothe
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,14 +15,14 @@ from torch import Tensor
 
 from trackertraincode.augmentation.batches import Drawn, load_batch, prepare, read_labels, untrained
 from trackertraincode.augmentation.crop import Geometry, centered_geometry, crop_boxes, crop_maps, crop_squares
-from trackertraincode.augmentation.crop_cache import HALVED_BELOW, CropCache, kept_maps
+from trackertraincode.augmentation.crop_cache import HALVED_BELOW, CropCache, halved, kept_maps
 from trackertraincode.augmentation.intensity import apply_tables, tabled_on_device
 from trackertraincode.augmentation.loader import DRAWN_STEPS, TrainBatches
 from trackertraincode.augmentation.presets import Preset
+from trackertraincode.augmentation.replayed import Replayed
 from trackertraincode.datasets.mixing import Member
 from trackertraincode.errors import ConfigError, SampleFormatError
 from trackertraincode.geometry import affine2d
-from trackertraincode.geometry.constants import constant
 from trackertraincode.sample.moving import move
 from trackertraincode.sample.sample import Batch, make_batch
 
@@ -44,6 +45,17 @@ class DrawnThere:
             for values in (drawn.changes.steps, drawn.changes.parameters, drawn.changes.noise_std)
         )
         return cls(replace(drawn.geometry, **numbers), (steps, parameters, noise_std))
+
+    def tensors(self) -> list[Tensor]:
+        """All numbers."""
+        return [value for value in vars(self.geometry).values() if value is not None] + list(self.changes or ())
+
+    def filled(self, numbers: Sequence[Tensor]) -> "DrawnThere":
+        """Others in their places, in the order of `tensors`."""
+        names = [name for name, value in vars(self.geometry).items() if value is not None]
+        geometry = replace(self.geometry, **dict(zip(names, numbers)))
+        changes = tuple(numbers[len(names) :])
+        return DrawnThere(geometry, (changes[0], changes[1], changes[2]) if changes else None)
 
     def select(self, rows: slice) -> "DrawnThere":
         """Some of the faces."""
@@ -72,23 +84,22 @@ class DeviceFaces:
         self._first = np.cumsum([0, *(len(member.rows) for member in members)])
         self._order = [np.argsort(member.rows) for member in members]
         self._rows = [member.rows[order] for member, order in zip(members, self._order)]
-        blobs = {id(cache): cache for cache in caches}
-        begins = dict(zip(blobs, np.cumsum([0, *(len(cache.blob) for cache in blobs.values())]).tolist()))
-        size = sum(len(cache.blob) for cache in blobs.values())
+        levels = _two_levels(members, caches, 3 if preset.color else 1)
+        size = sum(len(blob) for blob in levels.blobs)
         if device.type == "cuda" and size > torch.cuda.mem_get_info(device)[0]:
             raise ConfigError(
                 f"cache=device: the crops take {size / 1e9:.1f} GB, more than the device has free; choose --cache-quality "
                 "small, or --cache ram."
             )
         self._blob = torch.empty(size, dtype=torch.uint8, device=device)
-        for number, cache in blobs.items():
-            self._blob[begins[number] :][: len(cache.blob)] = cache.blob
-        tables = [cache.table[member.rows] for member, cache in zip(members, caches)]
-        offsets = [table["offset"] + begins[id(cache)] for table, cache in zip(tables, caches)]
-        table = np.concatenate(tables)
-        self._offset = torch.from_numpy(np.concatenate(offsets)).to(device)
-        self._size, self._scale, self._corner = (
-            torch.from_numpy(table[name].astype(np.float32)).to(device) for name in ("size", "scale", "corner")
+        begin = 0
+        for blob in levels.blobs:
+            self._blob[begin:][: len(blob)] = blob
+            begin += len(blob)
+        self._offset, self._size = levels.offset.to(device), levels.size.to(device)
+        table = np.concatenate([cache.table[member.rows] for member, cache in zip(members, caches)])
+        self._scale, self._corner = (
+            torch.from_numpy(table[name].astype(np.float32)).to(device) for name in ("scale", "corner")
         )
         labels = read_labels(members, entries, face_model)
         self._boxes = crop_boxes(labels, preset.roi_override).to(device)
@@ -127,42 +138,57 @@ class DeviceFaces:
         """(B,) places, (B, 2, 3) maps of image pixels to crop pixels -> (B, C, S, S) float32, bilinear, black outside."""
         size, channels = self.preset.size, 3 if self.preset.color else 1
         kept = kept_maps(maps, self._corner[places], self._scale[places])
-        halve = affine2d.scale_of(kept) < HALVED_BELOW
-        step = torch.where(halve, 2, 1)[:, None, None]
-        back = affine2d.invert(kept)
+        level = (affine2d.scale_of(kept) < HALVED_BELOW).long()
+        offset, limits = self._offset[places, level][:, None], self._size[places, level]
         middle = torch.arange(size, device=self.device) + affine2d.HALF_PIXEL
-        points = (
-            torch.stack(torch.meshgrid(middle, middle, indexing="xy"), -1).reshape(-1, 2).expand(len(places), -1, 2)
-        )
-        source = affine2d.move_points(back, points) / step - affine2d.HALF_PIXEL
+        points = torch.stack(torch.meshgrid(middle, middle, indexing="xy"), -1).reshape(1, -1, 2)
+        back = affine2d.invert(kept) / (1 + level)[:, None, None]
+        source = affine2d.move_points(back, points.expand(len(places), -1, 2)) - affine2d.HALF_PIXEL
         low = source.floor()
-        share = source - low
-        limits = torch.div(self._size[places], step[:, 0], rounding_mode="floor")[:, None]  # as `halved` cuts
+        share, (x, y) = source - low, low.long().unbind(-1)
+        width, height = limits[:, :1], limits[:, 1:]
+        colors = torch.arange(channels, device=self.device)[:, None]
         result = torch.zeros(len(places), channels, size * size, device=self.device)
         for right in (0, 1):
             for down in (0, 1):
-                corner = low + constant((float(right), float(down)), self.device)
-                inside = ((corner >= 0) & (corner < limits)).all(-1)
+                column, line = x + right, y + down
+                inside = (column >= 0) & (column < width) & (line >= 0) & (line < height)
                 part = torch.where(inside, _factor(share[..., 0], right) * _factor(share[..., 1], down), 0.0)
-                pixels = self._means(places, torch.where(inside[..., None], corner, 0.0).long() * step, step, channels)
-                result += part[:, None] * pixels
+                pixel = offset + torch.where(inside, line * width + column, 0) * channels
+                result += part[:, None] * self._blob[pixel[:, None] + colors]
         return result.reshape(len(places), channels, size, size)
-
-    def _means(self, places: Tensor, corner: Tensor, step: Tensor, channels: int) -> Tensor:
-        """(B, n, 2) pixels, (B, 1, 1) 1 or 2 -> (B, C, n): the pixel, or the mean of 2 × 2 from it on, rounded."""
-        width = self._size[places, 0].long()[:, None]
-        total = torch.zeros(len(places), channels, corner.shape[1], dtype=torch.int32, device=self.device)
-        for right in (0, 1):
-            for down in (0, 1):
-                x, y = corner[..., 0] + right * (step[..., 0] - 1), corner[..., 1] + down * (step[..., 0] - 1)
-                first = self._offset[places][:, None] + (y * width + x) * channels
-                every = first[:, None] + torch.arange(channels, device=self.device)[:, None]
-                total += self._blob[every].int()
-        return (total + 2) // 4
 
 
 def _factor(share: Tensor, other: int) -> Tensor:
     return share if other else 1.0 - share
+
+
+class _Levels(NamedTuple):
+    """Kept crops of n faces and the same at half their size."""
+
+    blobs: list[Tensor]  # one after the other: crops of each cache once, then halved ones
+    offset: Tensor  # (n, 2) int64: where the crop begins in them, and where the halved one
+    size: Tensor  # (n, 2, 2) int64: width and height of both
+
+
+def _two_levels(members: Sequence[Member], caches: Sequence[CropCache], channels: int) -> _Levels:
+    blobs = {id(cache): cache.blob for cache in caches}
+    begins = dict(zip(blobs, np.cumsum([0, *(len(blob) for blob in blobs.values())]).tolist()))
+    tables = [cache.table[member.rows] for member, cache in zip(members, caches)]
+    offset = np.concatenate([table["offset"] + begins[id(cache)] for table, cache in zip(tables, caches)])
+    size = np.concatenate([table["size"] for table in tables]).astype(np.int64)
+    counts = (size // 2).prod(-1) * channels
+    ends = np.cumsum(counts)
+    halves = np.empty(ends[-1], np.uint8)
+    crops = (cache.crop(row) for member, cache in zip(members, caches) for row in member.rows.tolist())
+    for crop, count, end in zip(crops, counts.tolist(), ends.tolist()):
+        halves[end - count : end] = halved(crop).ravel()
+    start = sum(len(blob) for blob in blobs.values()) + ends - counts
+    return _Levels(
+        [*blobs.values(), torch.from_numpy(halves)],
+        torch.from_numpy(np.stack([offset, start], 1)),
+        torch.from_numpy(np.stack([size, size // 2], 1)),
+    )
 
 
 def _check_kept(members: Sequence[Member], caches: Sequence[CropCache], entries: np.ndarray, preset: Preset) -> None:
@@ -179,10 +205,11 @@ def _check_kept(members: Sequence[Member], caches: Sequence[CropCache], entries:
 
 
 class DeviceBatches:
-    """Batches of an epoch, made on the device as they are asked for."""
+    """Batches of an epoch, made on the device as they are asked for; on a GPU, as one recorded piece of work."""
 
     def __init__(self, batches: TrainBatches, faces: DeviceFaces, epoch_now: Callable[[], int]) -> None:
         self._batches, self._faces, self._epoch_now = batches, faces, epoch_now
+        self._make = _recorded(faces.batch) if faces.device.type == "cuda" else faces.batch
 
     def __len__(self) -> int:
         return len(self._batches)
@@ -193,4 +220,23 @@ class DeviceBatches:
         for step in range(len(self)):
             if step % DRAWN_STEPS == 0:
                 drawn = DrawnThere.of(batches.drawn(epoch, step), faces.device)
-            yield faces.batch(places[batches.part(step)], drawn.select(batches.part(step % DRAWN_STEPS)))
+            yield self._make(places[batches.part(step)], drawn.select(batches.part(step % DRAWN_STEPS)))
+
+
+def _recorded(make: Callable[[Tensor, DrawnThere], Batch]) -> Callable[[Tensor, DrawnThere], Batch]:
+    """The same function; its some nine hundred operations are started as one."""
+    made: list[str] = []  # names of what it returns
+
+    def flat(places: Tensor, *numbers: Tensor) -> list[Tensor]:
+        tensors = make(places, like[0].filled(numbers)).tensors()
+        made[:] = tensors
+        return list(tensors.values())
+
+    replayed, like = Replayed(flat), list[DrawnThere]()
+
+    def call(places: Tensor, drawn: DrawnThere) -> Batch:
+        like[:] = [drawn]
+        tensors = replayed(places, *drawn.tensors())
+        return make_batch(**dict(zip(made, tensors)))
+
+    return call
