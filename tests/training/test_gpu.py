@@ -25,7 +25,10 @@ from trackertraincode.training.callbacks.guard import TrainingDiverged
 from trackertraincode.training.callbacks.records import read_metrics
 from trackertraincode.training.module import PoseTraining
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+pytestmark = [
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here"),
+    pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype"),
+]
 GPU = torch.device("cuda", 0)
 
 

@@ -207,9 +207,12 @@ def _check_kept(members: Sequence[Member], caches: Sequence[CropCache], entries:
 class DeviceBatches:
     """Batches of an epoch, made on the device as they are asked for; on a GPU, as one recorded piece of work."""
 
-    def __init__(self, batches: TrainBatches, faces: DeviceFaces, epoch_now: Callable[[], int]) -> None:
+    def __init__(
+        self, batches: TrainBatches, faces: DeviceFaces, epoch_now: Callable[[], int], *, compiled: bool = False
+    ) -> None:
         self._batches, self._faces, self._epoch_now = batches, faces, epoch_now
-        self._make = _recorded(faces.batch) if faces.device.type == "cuda" else faces.batch
+        make = torch.compile(faces.batch) if compiled else faces.batch
+        self._make = _recorded(make) if faces.device.type == "cuda" else make
 
     def __len__(self) -> int:
         return len(self._batches)

@@ -19,6 +19,7 @@ from trackertraincode.geometry.constants import constant
 
 CHOSEN_OPERATIONS = 4
 BLUR_KERNEL, BLUR_SIGMA = 5, 1.5
+BLUR_WEIGHTS = tuple(cv2.getGaussianKernel(BLUR_KERNEL, BLUR_SIGMA, cv2.CV_32F)[:, 0].tolist())
 NOISE_STDS = (4.0, 16.0, 32.0, 64.0)  # grey levels of 255; the k-th with probability 0.25 ** k
 NOISE_PROBABILITY = 0.25
 
@@ -191,8 +192,7 @@ def _looked_up(images: Tensor, tables: Tensor) -> Tensor:
 
 def _smooth(images: Tensor) -> Tensor:
     """(B, C, S, S) -> cv2.GaussianBlur of them."""
-    weights = tuple(cv2.getGaussianKernel(BLUR_KERNEL, BLUR_SIGMA, cv2.CV_32F)[:, 0].tolist())
-    kernel, half = constant(weights, images.device), BLUR_KERNEL // 2
+    kernel, half = constant(BLUR_WEIGHTS, images.device), BLUR_KERNEL // 2
     padded = nn.functional.pad(images.flatten(0, 1)[:, None], (half, half, half, half), mode="reflect")
     rows = nn.functional.conv2d(padded, kernel[None, None, None])
     return nn.functional.conv2d(rows, kernel[None, None, :, None]).reshape(images.shape)

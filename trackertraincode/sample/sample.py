@@ -167,6 +167,14 @@ def make_batch(
     return Batch(image=image, labels=values, dataset=dataset, row=row, weight=weight, intensity=intensity, view=view)
 
 
+def blank_batch(shape: tuple[int, int, int, int], device: torch.device | str) -> Batch:
+    """Black images (B, C, S, S), float32, that look straight ahead; other labels are zeros."""
+    count, zeros = shape[0], torch.zeros(shape[0], dtype=torch.long, device=device)
+    labels = {name: torch.zeros(count, *size, device=device) for name, size in BATCH_LABELS.items()}
+    labels["rotation"][:, 3] = 1.0
+    return make_batch(torch.zeros(shape, device=device), zeros, zeros, torch.ones(count, device=device), **labels)
+
+
 def concatenate(batches: Sequence[Batch]) -> Batch:
     """One batch after the other."""
     parts = [batch.tensors() for batch in batches]

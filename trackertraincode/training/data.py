@@ -119,15 +119,18 @@ class PoseData(L.LightningDataModule):
 
     def __init__(
         self, options: DataOptions, members: Members, *, training: Preset, validation: Preset, face_model: str,
-        batchsize: int, seed: int, processes: int,
+        batchsize: int, seed: int, processes: int, compiled: bool = False,
     ) -> None:  # fmt: skip
-        """training, validation: how crops come about. face_model: the network's. processes: on this machine."""
+        """training, validation: how crops come about. face_model: the network's. processes: on this machine.
+
+        compiled: what makes batches on a device.
+        """
         super().__init__()
         self.members, self.batchsize = members, batchsize
         self.workers = default_workers(processes) if options.workers is None else options.workers
         self._samples_per_epoch, self._seed, self._face_model = options.samples_per_epoch, seed, face_model
         self._training, self._validation = training, validation
-        self._on_device = options.cache == "device"
+        self._on_device, self._compiled = options.cache == "device", compiled
         if self._on_device and training.extras:
             raise ConfigError(
                 f"cache=device: --extra {training.extras[0]} works on the CPU; choose --cache ram instead."
@@ -148,7 +151,7 @@ class PoseData(L.LightningDataModule):
             faces = DeviceFaces(
                 batches.members, self._caches, self._training, self._face_model, trainer.strategy.root_device
             )
-            return DeviceBatches(batches, faces, lambda: trainer.global_step // len(batches))
+            return DeviceBatches(batches, faces, lambda: trainer.global_step // len(batches), compiled=self._compiled)
         return make_loader(
             batches, self.workers, epoch_now=lambda: trainer.global_step // len(batches), pin_memory=self._pinned()
         )

@@ -4,7 +4,6 @@ Batch --augment (device part)--> Batch --network--> Prediction --objective--> lo
                                                         +--ValidationErrors--> means of an epoch
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import lightning as L
@@ -16,14 +15,15 @@ from trackertraincode.augmentation.loader import checked
 from trackertraincode.errors import UserError
 from trackertraincode.models.pose_network import PoseNetwork
 from trackertraincode.sample.packed import PackedBatch
-from trackertraincode.sample.sample import Batch, Prediction
+from trackertraincode.sample.sample import Batch, Prediction, blank_batch
 from trackertraincode.training.callbacks.batch_norm import batch_norms
 from trackertraincode.training.device_augmentation import DeviceAugmentation
 from trackertraincode.training.distributed import freeze_unused
 from trackertraincode.training.objective import Objective
 from trackertraincode.training.optimisation import OptimisationOptions, make_optimizer
+from trackertraincode.training.recorded import Losses, TrainingLosses, recorded
 from trackertraincode.training.schedule import PERIODS, period_of, rampup
-from trackertraincode.training.trainer import MachineOptions, wants_channels_last
+from trackertraincode.training.trainer import AUTOCAST, MachineOptions, wants_channels_last
 from trackertraincode.training.validation import ValidationErrors
 
 
@@ -47,7 +47,9 @@ class PoseTraining(L.LightningModule):
         losses = losses_of(network, objective, half=machine.precision != "32")
         if machine.world_size > 1:
             freeze_unused(network, losses)
-        self._losses = torch.compile(losses) if machine.compile else losses
+        self._losses = losses
+        self._train_losses: Losses = torch.compile(losses) if machine.compile else losses
+        self._recorded: TrainingLosses | None = None
         self.register_buffer("_ramp", torch.ones(()), persistent=False)
         self._options, self._machine = options, machine
         self._channels_last = wants_channels_last(machine, network)
@@ -59,16 +61,36 @@ class PoseTraining(L.LightningModule):
             layer.requires_grad_(False)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        # In mixed precision, Lightning refuses to clip the gradients of fused optimisers, which could unscale them.
-        optimizer = make_optimizer(self.network, self._options, fused=self._machine.precision == "32")
+        optimizer = make_optimizer(self.network, self._options, fused=self._machine.precision != "fp16")
         self._peak_lrs = [group["lr"] for group in optimizer.param_groups]
         return optimizer
+
+    def configure_gradient_clipping(
+        self, optimizer: torch.optim.Optimizer, gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:  # fmt: skip
+        """In any mixed precision, Lightning refuses to clip for fused optimisers, since they could unscale gradients."""
+        if gradient_clip_val:
+            nn.utils.clip_grad_norm_(self.network.parameters(), gradient_clip_val)
+
+    def on_train_start(self) -> None:
+        """On a GPU that trains alone, record network and losses, before threads are busy with batches."""
+        if self.device.type != "cuda" or not self._machine.cuda_graph or self._machine.world_size > 1:
+            return
+        if not self.objective.on_device:
+            return
+        self.network.train()
+        self._freeze_statistics()
+        config = self.network.config
+        shape = (self.batchsize, config.channels, config.input_size, config.input_size)
+        batch = self._formatted(self.augment(blank_batch(shape, self.device), True))
+        half = AUTOCAST[self._machine.precision]
+        self._recorded = recorded(self._train_losses, self.network, batch, self._ramp, half)
 
     def on_train_epoch_start(self) -> None:
         torch.manual_seed(seed_of(self._machine.seed, self.current_epoch, self.global_rank))  # dropout
         self._sums, self._steps, self.validation = {}, 0, {}
-        for layer in batch_norms(self.network) if self._options.freeze_batchnorm else []:
-            layer.eval()
+        self._freeze_statistics()
 
     @property
     def steps(self) -> int:
@@ -81,8 +103,11 @@ class PoseTraining(L.LightningModule):
             group["lr"] = peak * factor
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor | dict[str, Tensor]]:
-        batch = self.augment(batch, True)
-        _, loss, parts = self._compute(batch, self.global_step)
+        batch, ramp = self._formatted(self.augment(batch, True)), self._ramp_at(self.global_step)
+        if self._recorded is not None:
+            loss, parts = self._recorded(batch, ramp)
+        else:
+            _, loss, parts = self._train_losses(batch, ramp)
         parts = {name: value.detach() for name, value in parts.items()}
         for name, value in {"loss": loss.detach(), **parts}.items():
             self._sums[name] = self._sums[name] + value if name in self._sums else value
@@ -94,9 +119,9 @@ class PoseTraining(L.LightningModule):
         return checked(batch)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        batch = self.augment(batch, False)
+        batch = self._formatted(self.augment(batch, False))
         last = max(0, self.global_step - 1)  # the step whose weights are validated
-        prediction, loss, parts = self._compute(batch, last)
+        prediction, loss, parts = self._losses(batch, self._ramp_at(last))
         self._errors.add(prediction, batch, {"loss": loss, **parts})
 
     def on_validation_epoch_start(self) -> None:
@@ -122,18 +147,22 @@ class PoseTraining(L.LightningModule):
             values = self.trainer.strategy.reduce(values, reduce_op="mean")  # type: ignore[assignment]
         return dict(zip(names, values.tolist()))
 
-    def _compute(self, batch: Batch, step: int) -> tuple[Prediction, Tensor, dict[str, Tensor]]:
-        """For network input. The ramp's factor is set on the device: a number would be compiled anew at each change."""
-        image = batch.image
-        if self._channels_last:
-            image = image.contiguous(memory_format=torch.channels_last)
-        ramp = self._ramp.fill_(rampup(period_of(step, self.steps), PERIODS))
-        return self._losses(replace(batch, image=image), ramp)
+    def _formatted(self, batch: Batch) -> Batch:
+        """With the image's numbers in the order that the network computes fastest with."""
+        if not self._channels_last:
+            return batch
+        return replace(batch, image=batch.image.contiguous(memory_format=torch.channels_last))
+
+    def _ramp_at(self, step: int) -> Tensor:
+        """Factor () of ramped losses, set on the device: a number would be compiled anew at each change."""
+        return self._ramp.fill_(rampup(period_of(step, self.steps), PERIODS))
+
+    def _freeze_statistics(self) -> None:
+        for layer in batch_norms(self.network) if self._options.freeze_batchnorm else []:
+            layer.eval()
 
 
-def losses_of(
-    network: nn.Module, objective: Objective, *, half: bool
-) -> Callable[[Batch, Tensor], tuple[Prediction, Tensor, dict[str, Tensor]]]:
+def losses_of(network: nn.Module, objective: Objective, *, half: bool) -> Losses:
     """Network and objective as one function, which compiles to one graph: batch, ramp () -> prediction, loss, its parts.
 
     half: whether the network computes in half precision; losses are computed in float32 all the same.

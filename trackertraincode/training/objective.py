@@ -58,6 +58,11 @@ class Objective(nn.Module):
         self._terms, self.prior = terms, prior
         self._teachers, self._teacher_weight = teachers, teacher_weight
 
+    @property
+    def on_device(self) -> bool:
+        """Whether all of it is computed where the batch is; teachers answer on the CPU."""
+        return self._teachers is None
+
     def forward(
         self, prediction: Prediction, batch: Batch, ramp: Tensor | float = 1.0
     ) -> tuple[Tensor, dict[str, Tensor]]:

@@ -94,6 +94,7 @@ def make_data(config: TrainConfig, members: Members, network: PoseNetwork) -> Po
         batchsize=config.optimisation.batchsize,
         seed=config.machine.seed,
         processes=config.machine.devices,
+        compiled=config.machine.compile,
     )
     if config.machine.device_type == "cpu" and data.workers:
         leave_a_core(config.machine.devices)

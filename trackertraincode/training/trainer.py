@@ -20,9 +20,11 @@ from trackertraincode.workers import usable_cores
 
 _HINTS = (
     ".*does not have many workers.*", ".*LeafSpec.*", ".*smaller than the logging interval.*", ".*on_before_batch_transfer.*",
-    ".*srun.*", ".*broadcast_buffers.*", ".*infer the `batch_size`.*", ".*val_dataloader.*",
+    ".*srun.*", ".*broadcast_buffers.*", ".*infer the `batch_size`.*", ".*val_dataloader.*", ".*GPU available but not.*",
+    ".*TensorFloat32 tensor cores.*", ".*_prims_common.check.*", ".*functools.lru_cache.*",
 )  # fmt: skip
 PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+AUTOCAST = {"32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +35,10 @@ class MachineOptions:
     devices: int = option(1, "devices (on cpu: processes) per node", least=1)
     nodes: int = option(1, "machines", least=1)
     precision: str = option("32", "arithmetic: 32, or mixed with bf16 or fp16", choices=tuple(PRECISIONS))
-    compile: bool = option(False, "compile network and losses (slow start, faster steps)")
+    compile: bool = option(
+        False, "compile network, losses and what makes batches on a device (slow start, faster steps)"
+    )
+    cuda_graph: bool = option(True, "on one CUDA device, record the step once and start it as one piece of work")
     channels_last: str = option(
         "auto",
         "keep the channels of a pixel together in memory: on a CPU, steps of mobilenetv1 and EfficientNets are 1.4 to 1.7 "
