@@ -69,9 +69,8 @@ class NoWaiting(L.Callback):
     "options",
     [
         {"with_nll_loss": True, "with_swa": True, "ema": 0.9},
-        {"precision": "bf16", "cache": "device", "augmentation": "tables", "with_nll_loss": True},
-        {"precision": "bf16", "cache": "device"},
-        {"enable_6drot": True, "rgb": True, "cache": "ram", "augmentation": "tables", "extra": "plugin_brightness"},
+        {"precision": "bf16", "cache": "device", "with_nll_loss": True, "consistency": 1.0},
+        {"enable_6drot": True, "rgb": True, "cache": "ram", "extra": "plugin_brightness", "cuda_graph": False},
         {"ds_offsets": True, "cache": "device", "augmentation": "none", "compile": True},
     ],
     ids=lambda options: "+".join(options),

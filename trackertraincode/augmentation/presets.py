@@ -43,9 +43,9 @@ class AugmentationOptions:
     """What happens to faces on their way to the network. Raises ConfigError where a value can't be."""
 
     augmentation: str = option(
-        "auto",
-        "intensity augmentation: as tables on the CPU or as kornia pipelines on the device; auto takes tables on CPU",
-        choices=("auto", "tables", "kornia", "none"),
+        "tables",
+        "how intensities change: as tables, or as kornia's pipelines, which do the same and make a GPU wait for the host",
+        choices=("tables", "kornia", "none"),
     )
     imgaug: bool = option(True, "--no-imgaug is --augmentation none")
     raug: float = option(30.0, "in-plane rotation of a third of the samples, degrees", least=0.0, most=180.0)
@@ -76,12 +76,10 @@ class AugmentationOptions:
         """Names in `extra`."""
         return tuple(name.strip() for name in self.extra.split("+") if name.strip())
 
-    def intensity(self, device: str) -> str:
-        """Where intensities change, on this type of device: as tables, by kornia, or none."""
-        if not self.imgaug:
-            return "none"
-        automatic = "tables" if device == "cpu" else "kornia"
-        return automatic if self.augmentation == "auto" else self.augmentation
+    @property
+    def intensity(self) -> str:
+        """How intensities change: as tables, by kornia, or none."""
+        return self.augmentation if self.imgaug else "none"
 
     def training_preset(
         self, *, size: int = 129, color: bool = False, tables: bool = True, deferred: bool = False

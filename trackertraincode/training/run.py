@@ -69,7 +69,7 @@ def train(request: TrainRequest) -> Path:
             check_resumable(resume, module)
         if trainer.is_global_zero:
             write_toml(config, outdir / CONFIG_FILE)
-            write_environment(outdir / ENVIRONMENT_FILE, members.files, intensity=_intensity(config))
+            write_environment(outdir / ENVIRONMENT_FILE, members.files, intensity=config.augmentation.intensity)
             describe(config, outdir, members, network)
         with ending_together(trainer):
             with ending_after_a_step():
@@ -83,7 +83,10 @@ def make_data(config: TrainConfig, members: Members, network: PoseNetwork) -> Po
     """Loaders of the crops that the network wants; on CPUs, they get a core of their own."""
     size, color = config.network.input_size, config.network.channels == 3
     training = config.augmentation.training_preset(
-        size=size, color=color, tables=_intensity(config) == "tables", deferred=config.machine.device_type != "cpu"
+        size=size,
+        color=color,
+        tables=config.augmentation.intensity == "tables",
+        deferred=config.machine.device_type != "cpu",
     )
     data = PoseData(
         config.data,
@@ -104,7 +107,7 @@ def make_data(config: TrainConfig, members: Members, network: PoseNetwork) -> Po
 def make_module(config: TrainConfig, network: PoseNetwork) -> PoseTraining:
     """The steps of training."""
     augment = DeviceAugmentation(
-        kornia=_intensity(config) == "kornia",
+        kornia=config.augmentation.intensity == "kornia",
         plugin=PLUGIN_BRIGHTNESS in config.augmentation.extras,
         pairs=config.losses.consistency > 0,
     )
@@ -147,10 +150,6 @@ def describe(config: TrainConfig, outdir: Path, members: Members, network: PoseN
     say("\n".join(members.describe()))
     if network.config.landmarks and prior_path(network.config.face_model) is None:
         say(f"  no shape prior for {network.config.face_model}; scripts/fit_shape_prior.py makes one")
-
-
-def _intensity(config: TrainConfig) -> str:
-    return config.augmentation.intensity(config.machine.device_type)
 
 
 def _file_name(config: TrainConfig) -> str:
