@@ -131,3 +131,31 @@ def test_signals_clean_up_and_have_their_exit_code(tmp_path: Path, name: str, co
     assert errors.count(b"\n") == 1
     assert b"nothing unfinished was left" in errors
     assert list(tmp_path.iterdir()) == []
+
+
+IN_A_DESTRUCTOR = """
+import signal
+from threading import Event
+from trackertraincode.cli import run_main
+
+class Dying:
+    def __del__(self):
+        signal.raise_signal(signal.{name})
+
+def main():
+    Dying()
+    Event().wait(60)
+    print("went on")
+
+run_main(main)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such signals")
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
+def test_a_signal_in_a_destructor_ends_the_program_too(name: str, code: int) -> None:
+    """Python drops what is raised there; destructors of loaders wait for their processes, where signals often arrive."""
+    program = python(IN_A_DESTRUCTOR.format(name=name))
+    output, errors = program.communicate()
+    assert (program.returncode, output) == (code, b"")
+    assert errors.count(b"\n") == 1

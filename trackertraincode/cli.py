@@ -20,6 +20,7 @@ from trackertraincode.workers import start_program
 
 DEBUG = "--debug"  # shows where an error comes from
 ENDING = ("SIGTERM", "SIGHUP")  # signals that end a program, which cleans up before
+AGAIN_SECONDS = 0.05
 UNCHANGED = "nothing unfinished was left under its final name."
 _VISIBLE = {c: f"\\x{c:02x}" for c in (*range(32), *range(127, 160)) if chr(c) not in "\t\n\r"}
 
@@ -29,7 +30,7 @@ class Ended(BaseException):
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
-        self.code = 128 + number
+        self.number, self.code = number, 128 + number
 
 
 class Terminal:
@@ -87,10 +88,22 @@ def _ending_by_signals() -> Iterator[None]:
             signal.signal(other, signal.SIG_IGN)
         raise Ended(number)
 
+    def again(lost: "sys.UnraisableHookArgs") -> None:
+        """What a signal raises inside of a destructor is lost, so the signal comes again a little later."""
+        number = lost.exc_value.number if isinstance(lost.exc_value, Ended) else signal.SIGINT
+        if not isinstance(lost.exc_value, (Ended, KeyboardInterrupt)):
+            report(lost)
+        else:
+            if number in before:
+                signal.signal(number, end)
+            threading.Timer(AGAIN_SECONDS, signal.raise_signal, [number]).start()
+
     before = {number: signal.signal(number, end) for number in numbers if signal.getsignal(number) == signal.SIG_DFL}
+    report, sys.unraisablehook = sys.unraisablehook, again
     try:
         yield
     finally:
+        sys.unraisablehook = report
         for number, handler in before.items():
             signal.signal(number, handler)
 
