@@ -99,11 +99,11 @@ def head_model_for(path: Path, face_model: Path | None) -> tuple[Callable[[], He
     """
     with open_samples(path) as file:
         if not set(COMPARED) <= set(file.fields):
-            return None, f"landmarks aren't compared with the pose, which takes {', '.join(COMPARED)}"
+            return None, f"landmarks aren't compared with the pose: that needs {', '.join(COMPARED)}"
         wanted = file.face_model
     model = OWN_MODELS[wanted] if wanted in OWN_MODELS else partial(_load, face_model)
     if model().name != wanted:
-        return None, f"landmarks aren't compared with the pose, which takes {wanted}: give it as --face-model"
+        return None, f"landmarks aren't compared with the pose: that needs {wanted}, given as --face-model"
     return model, ""
 
 
