@@ -8,8 +8,8 @@ import h5py
 import numpy as np
 import pytest
 
-from trackertraincode.datasets import dshdf5
-from trackertraincode.datasets.dshdf5 import read_images
+from trackertraincode.datasets import dshdf5, hdf5_images
+from trackertraincode.datasets.hdf5_images import read_images
 from trackertraincode.errors import SampleFormatError
 from trackertraincode.sample.images import decode, decode_labels, encode_jpeg, encode_png
 
@@ -117,7 +117,7 @@ def test_array_records_follow_the_formula_of_the_format() -> None:
     values = RNG.normal(100, 40, (5, 3))
     record = np.array([quantise(values)], RECORD)[0]
     step = (values.max() - values.min() + 1) / 256
-    error = values - dshdf5.decode_array_record(Path("a.h5"), "x", 0, record)
+    error = values - hdf5_images.decode_array_record(Path("a.h5"), "x", 0, record)
     assert error.min() > -1e-4
     assert error.max() < step + 1e-4
 

@@ -126,7 +126,7 @@ def test_a_failure_while_closing_leaves_nothing(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("trackertraincode.datasets.dshdf5.RowAppender.flush", full)
+    monkeypatch.setattr("trackertraincode.datasets.hdf5_writing.RowAppender.flush", full)
     with pytest.raises(OSError, match="No space"):
         writer.close()
     assert list(tmp_path.iterdir()) == []

@@ -10,7 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from trackertraincode.datasets import dshdf5
+from trackertraincode.datasets import hdf5_images, hdf5_writing
 from trackertraincode.datasets.sample_file import NO_INDEX
 from trackertraincode.errors import SampleFormatError
 from trackertraincode.files import whole_file
@@ -56,11 +56,11 @@ class PoseWriter:
         self._face_model = face_model
         self._optional = tuple(optional)
         self._compress = compress
-        self._columns: dict[str, dshdf5.RowAppender] = {}
+        self._columns: dict[str, hdf5_writing.RowAppender] = {}
         self._starts: list[int] = []
         self._last_sequence: str | None = None
         with ExitStack() as whole:
-            self._disk = whole.enter_context(dshdf5.PatientFile(whole.enter_context(whole_file(self.path))))
+            self._disk = whole.enter_context(hdf5_writing.PatientFile(whole.enter_context(whole_file(self.path))))
             self._file = whole.enter_context(h5py.File(self._disk, "w"))
             self._file.attrs["format_version"] = FORMAT_VERSION
             self._whole = whole.pop_all()
@@ -106,7 +106,7 @@ class PoseWriter:
             for column in self._columns.values():
                 column.flush()
             if self._starts:
-                dshdf5.write_array(self._file, SEQUENCE_STARTS, [*self._starts, self.count])
+                hdf5_writing.write_array(self._file, SEQUENCE_STARTS, [*self._starts, self.count])
             self._file.attrs["source"] = json.dumps(self._source)
             self._file.close()
             self._disk.check()
@@ -117,11 +117,11 @@ class PoseWriter:
                 continue
             encoded = field.kind in (Kind.IMAGE, Kind.SEGMENTATION)
             dtype = h5py.vlen_dtype(np.uint8) if encoded else np.dtype(field.dtype)
-            column = dshdf5.RowAppender(self._file, name, field.shape, dtype, self._compress)
+            column = hdf5_writing.RowAppender(self._file, name, field.shape, dtype, self._compress)
             if field.category is not None:
                 column.dataset.attrs["category"] = field.category
             if encoded:
-                column.dataset.attrs["storage"] = dshdf5.IMAGE_BUFFER
+                column.dataset.attrs["storage"] = hdf5_images.IMAGE_BUFFER
                 column.dataset.attrs["lossy"] = field.kind is Kind.IMAGE and _is_lossy(sample.image)
             if field.kind is Kind.COEFFICIENTS:
                 if self._face_model is None:

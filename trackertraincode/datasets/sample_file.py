@@ -14,7 +14,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from trackertraincode.datasets import dshdf5
+from trackertraincode.datasets import dshdf5, hdf5_images
 from trackertraincode.datasets.mapped import MappedRows, map_file
 from trackertraincode.errors import SampleFormatError
 from trackertraincode.sample.fields import SEQUENCE_STARTS, Kind
@@ -88,7 +88,7 @@ class SampleFile:
         for attribute in ("image", "segmentation"):
             if attribute in found:
                 dshdf5.check_sizes(self.path, found[attribute])
-                dshdf5.image_storage(found[attribute])  # a damaged attribute says so here, once
+                hdf5_images.image_storage(found[attribute])  # a damaged attribute says so here, once
         return found
 
     def mapped(self, attribute: str) -> MappedRows | None:
@@ -98,7 +98,7 @@ class SampleFile:
             if attribute in LABELS:
                 plain = dataset.dtype.kind in "fiu" and not dshdf5.is_array_buffer(dataset)
             else:
-                plain = dshdf5.image_storage(dataset) == dshdf5.IMAGE_BUFFER
+                plain = hdf5_images.image_storage(dataset) == hdf5_images.IMAGE_BUFFER
             self._mapped[attribute] = dshdf5.map_dataset(self.path, self._bytes, dataset) if plain else None
         return self._mapped[attribute]
 
@@ -168,7 +168,7 @@ class SampleFile:
         """In words: shape and type of a label, storage of images."""
         dataset = self._datasets[attribute]
         if attribute not in LABELS:
-            return dshdf5.image_storage(dataset)
+            return hdf5_images.image_storage(dataset)
         return f"{' × '.join(str(n) for n in LABELS[attribute].shape)} {dataset.dtype}".strip()
 
     def check(self, attribute: str) -> None:
@@ -216,7 +216,7 @@ class SampleFile:
             return np.asarray(dshdf5.read_rows(self.path, dataset, rows)).astype(kind).reshape(len(rows), *field.shape)
         values: np.ndarray = np.zeros((len(rows), *field.shape), kind)
         for place, (row, record) in enumerate(zip(rows, dshdf5.read_rows(self.path, dataset, rows))):
-            value = dshdf5.decode_array_record(self.path, self.name(attribute), int(row), record)
+            value = hdf5_images.decode_array_record(self.path, self.name(attribute), int(row), record)
             if value.shape != field.shape:
                 raise SampleFormatError(
                     f"{self.path}: data set '{self.name(attribute)}', row {row} has shape {value.shape}, expected "
@@ -259,9 +259,11 @@ class SampleFile:
         """
         references = self.mapped(attribute)
         if references is None:
-            return dshdf5.read_images(self.path, self._datasets[attribute], rows)
+            return hdf5_images.read_images(self.path, self._datasets[attribute], rows)
         wanted = np.asarray(rows, dtype=np.int64)
-        return dshdf5.read_stored_images(self.path, self.name(attribute), self._raw, self._bytes, references, wanted)
+        return hdf5_images.read_stored_images(
+            self.path, self.name(attribute), self._raw, self._bytes, references, wanted
+        )
 
 
 def bad_quaternions(values: np.ndarray) -> np.ndarray:

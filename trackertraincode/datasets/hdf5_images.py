@@ -1,0 +1,127 @@
+"""Encoded images in HDF5: one file per row, however it is stored.
+
+varsize_image_buffer   one encoded file per row
+image_filename         paths relative to the HDF5 file's folder, or to a folder named like the file
+varsize_array_buffer   (old files) a record of shape, min, max and quantised bytes
+"""
+
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import h5py
+import numpy as np
+
+from trackertraincode.datasets import heap
+from trackertraincode.datasets.dshdf5 import ARRAY_BUFFER, damage_named, name_of, read_rows, text_attribute
+from trackertraincode.datasets.mapped import MappedRows
+from trackertraincode.errors import SampleFormatError
+from trackertraincode.sample.images import encode_png, sniff
+
+IMAGE_BUFFER = "varsize_image_buffer"
+IMAGE_FILENAME = "image_filename"
+SHOWN = 200  # letters of a wrong name
+EXTENSIONS = ("", ".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
+
+
+def image_storage(dataset: h5py.Dataset) -> str:
+    """The storage kind; where the attribute is missing, the element type decides."""
+    kind = text_attribute(dataset, "storage")
+    if kind:
+        return kind
+    return IMAGE_FILENAME if h5py.check_string_dtype(dataset.dtype) is not None else IMAGE_BUFFER
+
+
+def read_images(path: Path, dataset: h5py.Dataset, rows: Sequence[int] | np.ndarray) -> list[bytes]:
+    """Encoded files of the given rows, in their order.
+
+    Raises SampleFormatError naming file, data set and row when an image is missing or no JPEG or PNG.
+    """
+    kind = image_storage(dataset)
+    indices = np.asarray(rows, dtype=np.int64)
+    name = name_of(dataset)
+    if kind not in (IMAGE_BUFFER, IMAGE_FILENAME, ARRAY_BUFFER):
+        raise SampleFormatError(
+            f"{path}: data set '{name}' has storage '{kind}', expected {IMAGE_BUFFER}, {IMAGE_FILENAME} or "
+            f"{ARRAY_BUFFER}; convert the archive again."
+        )
+    images = []
+    for row, element in zip(indices.tolist(), read_rows(path, dataset, indices)):
+        if kind == IMAGE_FILENAME:
+            images.append(_read_image_file(path, name, row, element))
+        elif kind == ARRAY_BUFFER:
+            images.append(_image_of_record(path, name, row, element))
+        else:
+            images.append(element.tobytes() if isinstance(element, np.ndarray) else b"")
+    return _images_only(path, name, indices, images)
+
+
+def read_stored_images(
+    path: Path, name: str, file: BinaryIO, pages: np.ndarray, references: MappedRows, rows: np.ndarray
+) -> list[bytes]:
+    """`read_images` of a data set of files whose references are mapped, from the file's bytes; several times faster."""
+    with damage_named(path, f"data set '{name}'"):
+        wanted = references[rows].view(heap.REFERENCE)[:, 0]
+        images = heap.read_objects(file, pages, wanted)
+    return _images_only(path, name, rows, images)
+
+
+def _images_only(path: Path, name: str, rows: np.ndarray, images: list[bytes]) -> list[bytes]:
+    for row, data in zip(rows.tolist(), images):
+        if sniff(data) is None:
+            raise SampleFormatError(
+                f"{path}: data set '{name}', row {row} holds {len(data)} bytes that aren't a JPEG or PNG file; "
+                "convert the archive again."
+            )
+    return images
+
+
+def _read_image_file(path: Path, name: str, row: int, element: bytes | str) -> bytes:
+    relative = element.decode(errors="surrogateescape") if isinstance(element, bytes) else element
+    shown = relative[:SHOWN].encode(errors="backslashreplace").decode() + "…" * (len(relative) > SHOWN)
+    parts = Path(relative.replace("\\", "/"))
+    if parts.is_absolute() or ".." in parts.parts:
+        raise SampleFormatError(
+            f"{path}: data set '{name}', row {row} names '{shown}', outside the file's folder; give paths relative "
+            "to it."
+        )
+    for folder in (path.parent, path.with_suffix("")):
+        for extension in EXTENSIONS:
+            candidate = folder / (str(parts) + extension)
+            found = False
+            with contextlib.suppress(ValueError, OSError):  # what can't be a name
+                found = candidate.is_file()
+            if found:
+                return candidate.read_bytes()
+    raise SampleFormatError(
+        f"{path}: data set '{name}', row {row} names '{shown}', which is neither in {path.parent} nor in "
+        f"{path.with_suffix('')}; put the images of this data set there."
+    )
+
+
+def decode_array_record(path: Path, name: str, row: int, record: Any) -> np.ndarray:
+    """One element of an old `varsize_array_buffer`: value = byte / 256 · (max - min + 1) + min, float64.
+
+    A record has four members: shape, min, max and bytes, in this order. Raises SampleFormatError for other records.
+    """
+    try:
+        shape, low, high, buffer = record.item()
+        values = np.asarray(buffer, dtype=np.uint8).astype(np.float64)
+        return (values / 256.0 * (float(high) - float(low) + 1.0) + float(low)).reshape([int(n) for n in shape])
+    except (TypeError, ValueError) as error:
+        raise SampleFormatError(
+            f"{path}: data set '{name}', row {row} isn't a record of shape, min, max and bytes ({error}); convert the "
+            "archive again."
+        ) from error
+
+
+def _image_of_record(path: Path, name: str, row: int, record: Any) -> bytes:
+    values = decode_array_record(path, name, row, record)
+    if not values.size or (values.ndim != 2 and values.shape[2:] != (3,)):
+        raise SampleFormatError(
+            f"{path}: data set '{name}', row {row} has shape {values.shape}, expected (H, W) or (H, W, 3); convert the "
+            "archive again."
+        )
+    whole = np.ceil(values - 1e-6)  # bytes were rounded down by less than one, so this gives integers back exactly
+    return encode_png(np.clip(whole, 0, 255).astype(np.uint8))
