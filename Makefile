@@ -38,7 +38,7 @@ docs: setup
 	$(BIN)/python docs/build.py
 
 bench: setup
-	for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+	$(BIN)/python benchmarks/speed.py --output docs/speed.md
 
 # The page that tracks heads in a browser; needs Node.js 20 or newer. web-test also needs Chromium (CHROMIUM names it).
 web: setup web-page

@@ -87,6 +87,32 @@ def samples_per_second(loader: DataLoader, samples: int) -> float:
     return samples / (time.perf_counter() - start)
 
 
+def open_batches(
+    path: Path, folder: Path, cache: str = "none", quality: str = "full", *, deferred: bool = False, samples: int = 6400,
+    workers: int = 0,
+) -> tuple[TrainBatches, TrainBatches]:  # fmt: skip
+    """Batches of a file, and those of the same without kept crops, which go to `folder`."""
+    dataset = Hdf5PoseDataset(path)
+    member = Member("bench", dataset, np.arange(len(dataset)), 1.0, tuple(LABELS))
+    preset = AugmentationOptions().training_preset(deferred=deferred)
+    caches = []
+    if cache != "none":
+        caches = open_caches([member], Kept.of(preset, quality), folder, workers, ram=cache == "ram")
+    batches, plain = (
+        TrainBatches(
+            [member],
+            preset,
+            batchsize=64,
+            samples_per_epoch=samples,
+            seed=0,
+            face_model=dataset.face_model,
+            caches=used,
+        )
+        for used in (caches, [])
+    )
+    return batches, plain
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path, nargs="?")
@@ -103,22 +129,12 @@ def main() -> int:
         path = options.file or Path(folder) / "faces.h5"
         if options.file is None:
             write_faces(Request(400, 450, 0, "hdf5"), path, options.workers)
-        dataset = Hdf5PoseDataset(path)
-        member = Member("bench", dataset, np.arange(len(dataset)), 1.0, tuple(LABELS))
-        preset = AugmentationOptions().training_preset(deferred=options.deferred)
-        caches = []
-        if options.cache != "none":
-            kept = Kept.of(preset, options.cache_quality)
-            caches = open_caches([member], kept, Path(folder), options.workers, ram=options.cache == "ram")
-        batches, plain = (
-            TrainBatches(
-                [member], preset, batchsize=64, samples_per_epoch=options.samples, seed=0, face_model=dataset.face_model,
-                caches=used,
-            )
-            for used in (caches, [])
+        batches, plain = open_batches(
+            path, Path(folder), options.cache, options.cache_quality, deferred=options.deferred, samples=options.samples,
+            workers=options.workers,
         )  # fmt: skip
         whole, bare = compare(batches, plain)
-        print(f"{path.name}, --cache {options.cache}, one process, batches of 64, {preset.size} pixels")
+        print(f"{path.name}, --cache {options.cache}, one process, batches of 64, {batches.preset.size} pixels")
         print(f"  whole batches: {whole:.0f} µs of processor time per sample")
         print(f"  decoding and warping alone: {bare:.0f} µs; that is {bare / whole:.0%} of whole batches")
         if options.workers:

@@ -1,4 +1,4 @@
-"""What the number of rows costs: processor time of opening a data set, of an epoch's plan and of a batch, and memory.
+"""What the number of rows costs: processor time of opening a data set, of an epoch's plan and of an epoch, and memory.
 
     python benchmarks/bench_scale.py [--rows 1000,100000,10000000] [--folder DIR]
 
@@ -8,11 +8,14 @@ is what it doesn't share with others (RssAnon, on Linux).
 """
 
 import argparse
+import json
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import h5py
 import numpy as np
@@ -76,8 +79,18 @@ def repeat_rows(source: Path, path: Path, count: int) -> None:
             raw.write(references[np.arange(start, min(start + BLOCK, count)) % rows].tobytes())
 
 
-def measure(path: Path) -> str:
-    """One line of the table."""
+class Cost(NamedTuple):
+    """Of a number of rows."""
+
+    rows: int
+    opening: float  # seconds of processor time
+    plan: float  # milliseconds, of an epoch of SAMPLES
+    epoch: float  # seconds, of one process that makes all its batches of 64
+    memory: float  # MB
+
+
+def measure(path: Path) -> Cost:
+    """In this process."""
     before = _memory()
     start = time.process_time()
     spec = DatasetSpec(file=str(path), weight=1.0, labels=("pose", "box"), made_by="bench")
@@ -97,11 +110,24 @@ def measure(path: Path) -> str:
     )
     checked(batches[1, 0])
     start = time.process_time()
-    for step in range(1, 9):
-        checked(batches[1, step])
-    made = (time.process_time() - start) / 8
-    memory = _memory() - before
-    return f"{len(member.dataset):>12,} {opened:>10.3f} {1e3 * planned:>12.1f} {1e3 * made:>10.1f} {memory:>12.0f}"
+    for step in range(len(batches)):
+        checked(batches[2, step])
+    made = time.process_time() - start
+    return Cost(len(member.dataset), opened, 1e3 * planned, made, _memory() - before)
+
+
+def costs(counts: Iterable[int], folder: Path | None) -> Iterator[Cost]:
+    """Of each number of rows, measured in a process of its own."""
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        source = Path(name) / "few.h5"
+        write_few(source)
+        for count in counts:
+            path = Path(name) / f"{count}.h5"
+            repeat_rows(source, path, count)
+            command = [sys.executable, __file__, "--measure", str(path)]
+            answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+            path.unlink()
+            yield Cost(*json.loads(answer))
 
 
 def _memory() -> float:
@@ -118,17 +144,14 @@ def main() -> int:
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure is not None:
-        print(measure(options.measure), flush=True)
+        print(json.dumps(measure(options.measure)), flush=True)
         return 0
-    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        source = Path(folder) / "few.h5"
-        write_few(source)
-        print(f"{'rows':>12} {'opening, s':>10} {'plan, ms':>12} {'batch, ms':>10} {'memory, MB':>12}", flush=True)
-        for count in map(int, options.rows.split(",")):
-            path = Path(folder) / f"{count}.h5"
-            repeat_rows(source, path, count)
-            subprocess.run([sys.executable, __file__, "--measure", str(path)], check=True)
-            path.unlink()
+    print(f"{'rows':>12} {'opening, s':>10} {'plan, ms':>10} {'epoch, s':>10} {'memory, MB':>10}", flush=True)
+    for cost in costs(map(int, options.rows.split(",")), options.folder):
+        print(
+            f"{cost.rows:>12,} {cost.opening:>10.3f} {cost.plan:>10.1f} {cost.epoch:>10.2f} {cost.memory:>10.0f}",
+            flush=True,
+        )
     return 0
 
 

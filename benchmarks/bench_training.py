@@ -11,7 +11,7 @@ Memory is what the tensors of a step need at most, measured by torch.
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -82,6 +82,19 @@ def peak_memory(step: Step) -> int:
     return highest
 
 
+def compare(steps: Mapping[str, Step], rounds: int) -> dict[str, np.ndarray]:
+    """Of each step: (2,) seconds of the clock and of processor time, medians."""
+    for step in steps.values():
+        step()  # allocates the optimiser's state
+    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in steps}
+    for _ in range(rounds):
+        for name, step in steps.items():
+            clock, busy = time.perf_counter(), time.process_time()
+            step()
+            taken[name].append((time.perf_counter() - clock, time.process_time() - busy))
+    return {name: np.median(times, axis=0) for name, times in taken.items()}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backbones", default="mobilenetv1,resnet18")
@@ -91,18 +104,10 @@ def main() -> int:
     options = parser.parse_args()
     for backbone in options.backbones.split(","):
         steps = make_steps(backbone, options.batchsize, options.size)
-        for step in steps.values():
-            step()  # allocates the optimiser's state
-        taken: dict[str, list[tuple[float, float]]] = {name: [] for name in steps}
-        for _ in range(options.rounds):
-            for name, step in steps.items():
-                clock, busy = time.perf_counter(), time.process_time()
-                step()
-                taken[name].append((time.perf_counter() - clock, time.process_time() - busy))
-        seconds = {name: np.median(times, axis=0) for name, times in taken.items()}
+        seconds = compare(steps, options.rounds)
         memory = {name: peak_memory(step) for name, step in steps.items()}
         print(f"{backbone}, batch {options.batchsize}, {options.size} pixels, {torch.get_num_threads()} threads")
-        for name in steps:
+        for name in seconds:
             clock, busy = 1e3 * seconds[name]
             print(
                 f"  {name}: {clock:.1f} ms per step, {busy:.1f} ms of processor time, {memory[name] / MEBIBYTE:.1f} MiB"

@@ -1,0 +1,131 @@
+"""The table of docs/speed.md: what each work costs, beside the least that it could cost, all measured in one run.
+
+    python benchmarks/speed.py [--data aflw2k.h5] [--aflw2k AFLW2000-3D.zip] [--w300lp 300W-LP.zip] [--output docs/speed.md]
+
+Without files, synthetic faces are made. Takes a quarter of an hour; 10 million rows need 0.7 GB of disk.
+"""
+
+import argparse
+import platform
+import tempfile
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import NamedTuple
+
+import bench_conversion
+import bench_loader
+import bench_scale
+import bench_training
+import cv2
+import numpy as np
+import torch
+
+from trackertraincode.cli import run_main
+from trackertraincode.conversion import aflw2k, w300lp
+from trackertraincode.conversion.synthetic import write_faces
+from trackertraincode.files import whole_file
+from trackertraincode.rendering.generate import Request
+from trackertraincode.workers import keep_freed_memory, usable_cores
+
+FACES, EDGE = 1600, 450  # synthetic ones, pixels
+ROWS = (1_000, 100_000, 1_000_000, 10_000_000)
+BATCH, CROP, ROUNDS = 64, 129, 5
+
+
+class Row(NamedTuple):
+    """Microseconds of processor time per sample."""
+
+    work: str
+    before: str  # of the published code
+    now: float
+    floor: float | None
+    floor_is: str
+
+
+def measured(files: argparse.Namespace, folder: Path) -> Iterator[Row]:
+    """All rows but those of large data sets."""
+    data = files.data or folder / "faces.h5"
+    archives = {"aflw2k": files.aflw2k or folder / "aflw2k.zip", "300wlp": files.w300lp or folder / "300wlp.zip"}
+    for layout, path in {"hdf5": data, **archives}.items():
+        if not path.exists():
+            write_faces(Request(FACES, EDGE, 0, layout), path, usable_cores())
+    batches, plain = bench_loader.open_batches(data, folder)
+    whole, bare = bench_loader.compare(batches, plain)
+    yield Row("training batch, all labels and tables", "10,300", whole, bare, "decode and warp")
+    batches, plain = bench_loader.open_batches(data, folder, "disk", deferred=True)
+    cached, _ = bench_loader.compare(batches, plain)
+    yield Row("the same with `--cache disk`, tables left to the device", "", cached, None, "")
+    sources = {
+        "AFLW2000-3D": (archives["aflw2k"], "91,000 to 143,000", aflw2k.make_source(archives["aflw2k"], None)),
+        "300W-LP": (archives["300wlp"], "8,700 to 10,400", w300lp.make_source(archives["300wlp"], None, "both", False)),
+    }
+    for name, (archive, before, source) in sources.items():
+        whole, bare = bench_conversion.compare(name, archive, source, folder)
+        yield Row(f"conversion of {name}", before, whole, bare, "read and decode in colour")
+    for backbone, before in (("mobilenetv1", "30,000 to 36,000"), ("resnet18", "37,500 to 43,700")):
+        seconds = bench_training.compare(bench_training.make_steps(backbone, BATCH, CROP), ROUNDS)
+        ours, bare = (1e6 * seconds[kind][1] / BATCH for kind in ("ours", "bare"))
+        yield Row(f"training step, {backbone}", before, ours, bare, "the same backbone with linear heads")
+
+
+def page(rows: list[Row], costs: list[bench_scale.Cost], of: str) -> str:
+    """In Markdown. of: what was measured on."""
+    lines = [
+        "# Speed",
+        "",
+        f"What `make bench` measured on {date.today()}: one process, one thread, processor time, medians of turns with the "
+        f"floor; {platform.processor() or platform.machine()}, {usable_cores()} cores, Python {platform.python_version()}, "
+        f"torch {torch.__version__}, OpenCV {cv2.__version__}, NumPy {np.__version__}; {of}; start-up is left out. Moments "
+        "differ by a quarter, ratios of one run by a tenth. Before: the published code, once, on the same kind of machine.",
+        "",
+        "| µs per sample | before | now | floor | floor / now | the floor is |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        floor, share = ("", "") if row.floor is None else (f"{row.floor:,.0f}", f"{row.floor / row.now:.0%}")
+        lines.append(f"| {row.work} | {row.before} | {row.now:,.0f} | {floor} | {share} | {row.floor_is} |")
+    lines += [
+        "",
+        "What the size of a data set costs, with labels as they are and tiny images; an epoch is 10,240 samples in batches "
+        "of 64, memory is what a process doesn't share:",
+        "",
+        "| rows | opening, s | plan of an epoch, ms | an epoch, s | memory, MB |",
+        "|---|---|---|---|---|",
+        *(f"| {c.rows:,} | {c.opening:.3f} | {c.plan:.1f} | {c.epoch:.2f} | {c.memory:.0f} |" for c in costs),
+        "",
+        "Each of `benchmarks/bench_*.py` measures one thing more closely; [Results](results.md) has what they found.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="sample file for the loader")
+    parser.add_argument("--aflw2k", type=Path, help="AFLW2000-3D.zip")
+    parser.add_argument("--w300lp", type=Path, help="300W-LP.zip")
+    parser.add_argument("--output", type=Path, default=Path("docs/speed.md"))
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)
+    keep_freed_memory()
+    given = [path.name for path in (options.data, options.aflw2k, options.w300lp) if path is not None]
+    with tempfile.TemporaryDirectory() as folder:
+        rows = []
+        for row in measured(options, Path(folder)):
+            print(row, flush=True)
+            rows.append(row)
+        costs = list(bench_scale.costs(ROWS, Path(folder)))
+    of = (
+        f"synthetic faces of {EDGE} pixels"
+        if not given
+        else f"{', '.join(given)}, else synthetic faces of {EDGE} pixels"
+    )
+    with whole_file(options.output) as temporary:
+        temporary.write_text(page(rows, costs, of), encoding="utf-8")
+    print(f"{options.output}: written")
+    return 0
+
+
+if __name__ == "__main__":
+    run_main(main)
