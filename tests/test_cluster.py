@@ -142,7 +142,10 @@ def test_an_address_where_no_scheduler_answers_is_one_line(tmp_path: Path, monke
     ("probe", "line"),
     [
         ("__import__('no_such_package')", r": can't use trackertraincode .*No module named 'no_such_package'"),
-        ("(('Python', '2.7'),)", r": has Python 2\.7, this program 3\.\d+\.\d+; install the same versions there\."),
+        (
+            "(('Python', '2.7'),)",
+            r": has Python 2\.7, this program 3\.\d+\.\d+; install the same there",
+        ),
     ],
 )
 def test_who_lacks_the_package_or_has_other_versions_is_named(
@@ -160,6 +163,23 @@ def test_who_lacks_the_package_or_has_other_versions_is_named(
     monkeypatch.setattr(client, "versions", lambda: here)
     with pytest.raises(WorkerError, match=rf"{who} tcp://127\.0\.0\.1:\d+{line}"):
         list(map_in_order(neg, [1], Cluster(scheduler)))
+
+
+def test_a_worker_that_began_before_the_package_was_changed_is_another_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "PACKAGE", tmp_path)
+    found = []
+    for text in ("a = 1", "a = 2"):
+        (tmp_path / "a.py").write_text(text)
+        monkeypatch.setattr(worker, "_SOURCE", [])
+        found.append(worker.versions())
+        (tmp_path / "a.py").write_text("a = 3")
+        assert worker.versions() == found[-1]  # what this process may have imported by then
+    with pytest.raises(
+        WorkerError, match=r"has trackertraincode 1\S+\+\w{8}, this program 1\S+\+\w{8}; install the same"
+    ):
+        worker.check_versions("worker", *found)
 
 
 def test_a_file_that_a_worker_does_not_see_is_named(

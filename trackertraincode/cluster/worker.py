@@ -3,6 +3,7 @@
 Expected, of the program --Task, before its first item--> WorkerError, or function(item)
 """
 
+import hashlib
 import os
 import platform
 import socket
@@ -20,6 +21,7 @@ from trackertraincode.errors import WorkerError
 
 APPEARS = 5  # seconds until other machines see a file
 NEW_APPEARS = 40  # of a file that was just made: NFS remembers for 30 that it isn't there
+PACKAGE = Path(__file__).parents[1]
 SAME_TIME = 2.0  # seconds by which machines may tell the time of one file differently
 SAME = (
     "dask",
@@ -136,13 +138,28 @@ def check_versions(name: str, there: Versions, here: Versions) -> None:
     """Raises WorkerError where the worker or scheduler of this name has others than this program."""
     for (package, one), (_, other) in zip(there, here):
         if one != other:
-            raise WorkerError(f"{name}: has {package} {one}, this program {other}; install the same versions there.")
+            raise WorkerError(
+                f"{name}: has {package} {one}, this program {other}; install the same there, and start it again."
+            )
 
 
 def versions() -> Versions:
     """Of what decides over results, and over what workers and clients say to each other."""
-    own = (("trackertraincode", __version__), ("Python", platform.python_version()))
+    own = (("trackertraincode", f"{__version__}+{_source()}"), ("Python", platform.python_version()))
     return own + tuple((name, version_of(name)) for name in SAME)
+
+
+def _source() -> str:
+    """Digest of this package's modules, as they were when this process first asked: a worker may be older than they are."""
+    if not _SOURCE:
+        digest = hashlib.sha256()
+        for path in sorted(PACKAGE.rglob("*.py")):
+            digest.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0" + path.read_bytes())
+        _SOURCE.append(digest.hexdigest()[:8])
+    return _SOURCE[0]
+
+
+_SOURCE: list[str] = []
 
 
 @cache
