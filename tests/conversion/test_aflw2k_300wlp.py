@@ -210,6 +210,11 @@ VICTIM = "AFLW2000/image00002"
     [
         ("mat", lambda d: broken_mat(d, Pose_Para=None), "image00002.mat: no variable 'Pose_Para'"),
         ("mat", lambda d: broken_mat(d, Pose_Para=np.full((1, 7), np.nan)), "'Pose_Para' holds NaN"),
+        (
+            "mat",
+            lambda d: broken_mat(d, Pose_Para=np.full((1, 7), 30.0)),
+            "an angle of 'Pose_Para' is 30, more than a whole",
+        ),
         ("mat", lambda d: broken_mat(d, pt3d_68=np.zeros((3, 67))), r"'pt3d_68' has shape (3, 67), expected (3, 68)"),
         ("mat", lambda d: b"MATLAB 5.0 junk" * 9, "image00002.mat: not a readable .mat file"),
         ("mat", lambda d: d[: len(d) // 2], "image00002.mat: not a readable .mat file"),
