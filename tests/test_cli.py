@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from conftest import PROJECT
-from trackertraincode.cli import run_main
+from trackertraincode.cli import Ended, describe, run_main
 from trackertraincode.errors import UserError
 
 WAITING = """
@@ -136,7 +136,7 @@ def test_signals_clean_up_and_have_their_exit_code(tmp_path: Path, name: str, co
 IN_A_DESTRUCTOR = """
 import signal
 from threading import Event
-from trackertraincode.cli import run_main
+from trackertraincode.cli import Ended, describe, run_main
 
 class Dying:
     def __del__(self):
@@ -159,3 +159,17 @@ def test_a_signal_in_a_destructor_ends_the_program_too(name: str, code: int) -> 
     output, errors = program.communicate()
     assert (program.returncode, output) == (code, b"")
     assert errors.count(b"\n") == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no SIGTERM to catch")
+def test_a_signal_of_which_a_library_makes_another_error_has_its_exit_code(capsys: pytest.CaptureFixture) -> None:
+    def load() -> None:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except BaseException as error:
+            raise ImportError("a compiled module could not be loaded") from error
+
+    with pytest.raises(SystemExit) as stopped:
+        run_main(load, start=lambda: None)
+    assert stopped.value.code == 143
+    assert capsys.readouterr().err == describe(Ended(signal.SIGTERM))[1] + "\n"

@@ -142,6 +142,11 @@ def shard_count(text: str) -> int:
     return _whole_number(text, 1, 99_999)
 
 
+def rendered_edge(text: str) -> int:
+    """argparse type: pixels of a face that is rendered, which takes some hundred bytes for each."""
+    return _whole_number(text, 1, 4096)
+
+
 def edge_length(text: str) -> int:
     """argparse type: pixels of an image that is drawn."""
     return _whole_number(text, 1, 16384)

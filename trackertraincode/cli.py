@@ -83,9 +83,12 @@ def _ending_by_signals() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         numbers = []  # others can't have handlers
 
+    arrived: list[int] = []
+
     def end(number: int, _: object) -> None:
         for other in numbers:
             signal.signal(other, signal.SIG_IGN)
+        arrived.append(number)
         raise Ended(number)
 
     def again(lost: "sys.UnraisableHookArgs") -> None:
@@ -102,6 +105,10 @@ def _ending_by_signals() -> Iterator[None]:
     report, sys.unraisablehook = sys.unraisablehook, again
     try:
         yield
+    except Exception as error:
+        if arrived:  # of which somebody made another error, as compiled modules do that are being imported
+            raise Ended(arrived[0]) from error
+        raise
     finally:
         sys.unraisablehook = report
         for number, handler in before.items():

@@ -12,9 +12,9 @@ from trackertraincode.arguments import (
     add_overwrite_option,
     add_shards_options,
     add_workers_option,
-    edge_length,
     non_negative_int,
     positive_int,
+    rendered_edge,
 )
 from trackertraincode.files import check_outputs
 from trackertraincode.light import names_in
@@ -26,7 +26,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "destination", type=OutputFile(*SAMPLES, ".zip"), help="file to write: .h5, or .zip for archives"
     )
     parser.add_argument("-n", "--count", type=positive_int, default=1000, help="number of faces (default 1000)")
-    parser.add_argument("--size", type=edge_length, default=256, help="edge of the images, pixels (default 256)")
+    parser.add_argument("--size", type=rendered_edge, default=256, help="edge of the images, pixels (default 256)")
     parser.add_argument(
         "--seed", type=non_negative_int, default=0, help="the same seed gives the same faces (default 0)"
     )
