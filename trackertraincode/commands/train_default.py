@@ -20,7 +20,7 @@ SIZE = 192  # edge of the faces' images, pixels
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--outdir", type=output_folder, default=Path("default"), help="where everything is written")
-    parser.add_argument("--faces", type=positive_int, default=16_000, help="faces to render (default 16000)")
+    parser.add_argument("--faces", type=positive_int, default=24_000, help="faces to render (default 24000)")
     parser.add_argument("--epochs", type=positive_int, help="of the pose network (default: the recipe's)")
     parser.add_argument("--scenes", type=positive_int, default=6000, help="of the localizer (default 6000)")
     parser.add_argument("--localizer-epochs", type=positive_int, default=14, help="(default 14)")
@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
     if _is_missing(pose / "swa.onnx"):  # which is written last
         begun = (pose / "resume.ckpt").is_file()
         epochs = ["--epochs", options.epochs] if options.epochs is not None and not begun else []
-        start = ["--resume"] if begun else ["--recipe", "synthetic", *epochs]
+        start = ["--resume"] if begun else ["--recipe", "synthetic", "--seed", 1, "--cache", "disk", *epochs]
         commands.run("train", *start, "--outdir", pose)
     if _is_missing(out / POSE_FILE):
         commands.run("export", pose / "swa.ckpt", "--opentrack", "--output", out / POSE_FILE)
