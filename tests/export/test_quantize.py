@@ -20,13 +20,14 @@ from trackertraincode.evaluation.protocols import Context, landmark_box
 from trackertraincode.export.calibration import CROP_FACTOR, MIN_CROPS, calibration_crops
 from trackertraincode.export.contract import full_faults, opentrack_faults
 from trackertraincode.export.onnx import TINY, export_full, export_opentrack, sample_images
-from trackertraincode.export.parity import LIMITS, Limit, Parity
-from trackertraincode.export.quantize import Quantised, export_fp16, export_int8
+from trackertraincode.export.parity import LIMITS, Limit, Parity, predict
+from trackertraincode.export.quantize import Quantised, export_fp16, export_int8, quantise
 from trackertraincode.facemodel.embedded import embedded_head
 from trackertraincode.models.about import About
 from trackertraincode.models.checkpoint import save_network
 from trackertraincode.models.onnx_model import OnnxPoseModel
 from trackertraincode.models.pose_network import NetworkConfig, PoseNetwork, build_network
+from trackertraincode.pretrained import pose_network
 from trackertraincode.rendering.generate import Request
 from trackertraincode.sample.sample import Sample
 
@@ -124,6 +125,18 @@ def test_answers_that_move_too_far_are_not_written(
 
 def test_not_a_number_is_never_within_limits() -> None:
     assert not Parity(0.0, float("nan"), 0.0, 0.0, 9).within(LIMITS["int8"])
+
+
+def test_the_network_of_this_package_bears_int8(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its fused layers have weights that are a hundred times as large as others of their row."""
+    monkeypatch.setitem(LIMITS, "int8", Limit(np.radians(3.0), 0.03))  # few faces to calibrate with
+    write_faces(Request(100, 96, 5, "hdf5"), tmp_path / "faces.h5", 0)
+    network = OnnxPoseModel(pose_network())
+    crops = calibration_crops(str(tmp_path / "faces.h5"), NetworkConfig(input_size=network.input_size))
+    backbone = network.about["backbone"]
+    _, result = quantise(onnx.load(network.path), crops, predict(network, crops[1::2]), backbone, {})
+    assert result.parity.within(LIMITS["int8"])
+    assert len(result.kept) == 1, "the first layer"
 
 
 @pytest.mark.slow

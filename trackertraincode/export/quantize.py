@@ -1,7 +1,7 @@
 """Smaller numbers inside: static int8 (QDQ, as OpenTrack's released model has it) or float16; float32 outside.
 
-pose_model --_Quantiser-> convolutions in int8, sensitive ones and heads in float32 --parity--> file, or a refusal
-pose_model --halve-----> backbone in float16, heads in float32                     --parity--> file, or a refusal
+pose_model --equalized, rounded, _Quantiser--> convolutions in int8, sensitive ones and heads in float32 --parity--> file
+pose_model --halve--> backbone in float16, heads in float32 --parity--> file, or a refusal
 """
 
 import math
@@ -18,11 +18,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from trackertraincode.errors import ModelFileError
+from trackertraincode.export.equalize import equalized
 from trackertraincode.export.onnx import INPUT_NAME, metadata, pose_model, refuse_faults, save_checked, seal, silence
 from trackertraincode.export.parity import BATCH, LIMITS, Parity, measure_parity
+from trackertraincode.export.rounding import rounded
 from trackertraincode.models.about import About
 from trackertraincode.models.pose_network import PoseNetwork
-from trackertraincode.sample.sample import concatenate_predictions
+from trackertraincode.sample.sample import Prediction, concatenate_predictions
 
 BACKBONE = "backbone"  # nodes with this name are quantised or halved; heads are cheap, and geometry needs float32
 SEARCH_CROPS = 48  # that differences are measured on while layers are tried one by one
@@ -44,6 +46,7 @@ KEPT_IN_FLOAT: dict[
 }
 LAYERS = ("Conv", "MatMul")  # operators with weights
 NON_NEGATIVE = ("Relu", "Clip", "Sigmoid")
+WIDE, NARROW = 127, 64  # largest weights in 8 and in 7 bits, as ONNX Runtime has them
 
 
 @dataclass(frozen=True)
@@ -61,32 +64,46 @@ def export_int8(network: PoseNetwork, path: Path, about: About, crops: Tensor, *
     crops: (n, C, S, S) real ones; every second one gives the ranges of values, the others measure the difference.
     Raises ModelFileError when half the layers in float32 don't suffice; nothing is written then.
     """
-    deployed = network.deployed().to("cpu")
-    model = pose_model(deployed, path, full=full)
-    checks = crops[1::2]
-    units = _units(model, network.config.backbone)
-    quantiser = _Quantiser(model, crops[::2], network.config.backbone)
-    content = metadata(network, about, "int8")
+    deployed, backbone = network.deployed().to("cpu"), network.config.backbone
     with torch.inference_mode():
-        expected = concatenate_predictions([deployed(part) for part in checks.split(BATCH)])
+        expected = concatenate_predictions([deployed(part) for part in crops[1::2].split(BATCH)])
+    model = pose_model(deployed, path, full=full)
+    found, result = quantise(model, crops, expected, backbone, metadata(network, about, "int8"))
+    _write(found, path, result.parity, "int8", full=full)
+    return result
 
-    def attempt(kept: list[list[str]], count: int) -> tuple[Any, Parity]:
+
+def quantise(
+    model: Any, crops: Tensor, expected: Prediction, backbone: str, content: dict[str, Any]
+) -> tuple[Any, Quantised]:
+    """A ModelProto in float32 -> one in int8 with layers in float32 as the limits need them, or with half of them.
+
+    crops: (n, C, S, S); expected: what the model answers to every second one, from the second on. content: metadata.
+    """
+    units, checks = _units(model, backbone), crops[1::2]
+    always = [unit for unit in units if _is_kept(unit[0], backbone)]
+    names = {name for unit in units if unit not in always for name in unit}
+    levels = {n.name: NARROW if _is_narrow(model, n) else WIDE for n in model.graph.node if n.name in names}
+
+    def attempt(quantiser: _Quantiser, kept: list[list[str]], count: int) -> tuple[Any, Parity]:
         quantised = seal(quantiser.quantise([name for unit in units if unit not in kept for name in unit]), content)
         return quantised, measure_parity(
             quantised, checks[:count], expected.select(torch.arange(min(count, len(checks))))
         )
 
-    kept = always = [unit for unit in units if _is_kept(unit[0], network.config.backbone)]
-    found, parity = attempt(kept, len(checks))
+    kept, tried = always, []
+    for source in (equalized(model, crops[::2]), model):  # few networks are better as they are
+        quantiser = _Quantiser(rounded(source, levels, crops[::2]), crops[::2], backbone)
+        tried.append((quantiser, *attempt(quantiser, kept, len(checks))))
+    quantiser, found, parity = min(tried, key=lambda one: one[2].p95_degrees)
     if not parity.within(LIMITS["int8"]):
-        ranked = _by_damage(units, always, lambda others: attempt(others, SEARCH_CROPS)[1])
+        ranked = _by_damage(units, always, lambda others: attempt(quantiser, others, SEARCH_CROPS)[1])
         for more in _growing(int(MAX_KEPT_SHARE * len(units)) - len(always)):
             kept = always + ranked[:more]
-            found, parity = attempt(kept, len(checks))
+            found, parity = attempt(quantiser, kept, len(checks))
             if parity.within(LIMITS["int8"]):
                 break
-    _write(found, path, parity, "int8", full=full)
-    return Quantised(parity, len(units), tuple(unit[0] for unit in kept))
+    return found, Quantised(parity, len(units), tuple(unit[0] for unit in kept))
 
 
 def export_fp16(network: PoseNetwork, path: Path, about: About, crops: Tensor, *, full: bool = False) -> Quantised:
@@ -178,7 +195,7 @@ class _Quantiser:
         signed = {
             node.input[1]: [narrow]
             for node in self._model.graph.node
-            if node.name in names and node.op_type == "Conv" and not _is_non_negative(self._model, node.input[0])
+            if node.name in names and _is_narrow(self._model, node)
         }
         source = onnx.ModelProto()
         source.CopyFrom(self._model)
@@ -227,6 +244,11 @@ def _is_kept(name: str, backbone: str) -> bool:
 
 def _last_fit(table: dict[str, tuple[str, ...]], backbone: str) -> tuple[str, ...]:
     return [value for start, value in table.items() if backbone.startswith(start)][-1]
+
+
+def _is_narrow(model: Any, node: Any) -> bool:
+    """Whether the weights get 7 bits."""
+    return node.op_type == "Conv" and not _is_non_negative(model, node.input[0])
 
 
 def _is_non_negative(model: Any, value: str) -> bool:
