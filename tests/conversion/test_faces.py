@@ -96,7 +96,7 @@ def test_label_images_follow_without_mixing_classes() -> None:
     ("change", "message"),
     [
         ({"box": np.array([300.0, 0.0, 400.0, 90.0])}, r"p\.jpg: face box \[300.0, .* lies outside .* 110 × 100"),
-        ({"image": b"GIF89a"}, r"p\.jpg: 6 bytes, not a JPEG"),
+        ({"image": b"GIF89a"}, r"p\.jpg: 6 bytes, GIF .* not a JPEG"),
         ({"labels": {"segmentation": b"junk"}}, r"p\.jpg: label image: 4 bytes"),
         ({"labels": {"segmentation": np.zeros((9, 8), np.uint8)}}, r"p\.jpg: label image has 8 × 9 pixels"),
     ],

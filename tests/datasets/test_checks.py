@@ -234,7 +234,7 @@ def test_the_model_of_the_file_is_taken(
     assert head_model_for(write_file(faces), None) == (embedded_head, "")
     model, left_out = head_model_for(write_file(faces, face_model="bfm_noneck_v3"), None)
     assert model is None
-    assert "takes bfm_noneck_v3: give it as --face-model" in left_out
+    assert "that needs bfm_noneck_v3, given as --face-model" in left_out
 
 
 def test_real_labels_agree_with_the_face_model_and_bad_ones_do_not(shared_data: Path, tmp_path: Path) -> None:

@@ -39,8 +39,8 @@ def test_labels_of_the_published_tool_are_reproduced(shared_data: Path) -> None:
         quats, coords, points = (file[name][:].astype(np.float64) for name in ("quats", "coords", "pt3d_68"))
         shapes, starts = file["shapeparams"][:], file["sequence_starts"][:]
     assert len(quats) == 37
-    for item, start, end in zip(source.items, starts[:-1], starts[1:]):
-        (original,) = source.convert(item)
+    for read, start, end in zip(source.prepare(source.items), starts[:-1], starts[1:]):
+        (original,) = source.convert(read)
         face = load_face(original, model, model.name)
         for row in range(start, end):
             turn = face.turn_to(angles_of(Rotation.from_quat(quats[row]).as_matrix()))

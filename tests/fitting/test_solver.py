@@ -190,7 +190,7 @@ def test_real_landmarks_give_the_poses_that_they_come_with(shared_data: Path) ->
 
     path = shared_data / "facemodel" / "bfm_noneck_v3.pkl"
     source = make_source(shared_data / "aflw2000" / "AFLW2000-3D.zip", path, False)
-    samples = [source.convert(item)[0] for item in source.items[::40]]
+    samples = [source.convert(read)[0] for read in source.prepare(source.items[::40])]
     points, truth = (torch.from_numpy(np.stack([getattr(s, n) for s in samples])) for n in ("landmarks", "rotation"))
     for model, limit in ((load_bfm(path), 1.5), (embedded_head(), 2.0)):
         fit = LandmarkFitter(model).fit(points[..., :2])
