@@ -61,15 +61,18 @@ class HeadModel:
     @cached_property
     def _hull(self) -> tuple[np.ndarray, np.ndarray]:
         ids = hull_vertices(self)
-        return np.ascontiguousarray(self.vertices[ids]), np.ascontiguousarray(self.basis[:, ids])
+        return self.vertices[ids].astype(np.float64), self.basis[:, ids].astype(np.float64)
 
     def find_hull(self) -> None:
         """Do what `face_hull_points` does first, so that worker processes which are forked from this one needn't."""
         assert self._hull
 
     def face_hull_points(self, coefficients: np.ndarray) -> np.ndarray:
-        """(..., 50) -> (..., K, 3): the deformed face vertices among which the extreme ones of any view are."""
-        return _combine(*self._hull, coefficients)
+        """(..., 50) -> (..., K, 3): the deformed face vertices among which the extreme ones of any view are.
+
+        Summed in float64: in float32, the last bits depend on the number of threads.
+        """
+        return _combine(*self._hull, coefficients).astype(np.float32)
 
 
 def mirror_order(face_model: str) -> np.ndarray:
@@ -81,8 +84,8 @@ def mirror_order(face_model: str) -> np.ndarray:
 
 
 def _combine(mean: np.ndarray, basis: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
-    """mean (N, 3), basis (50, N, 3), coefficients (..., 50) -> (..., N, 3) float32."""
-    weights = np.asarray(coefficients, dtype=np.float32)
+    """mean (N, 3), basis (50, N, 3), coefficients (..., 50) -> (..., N, 3), all of the basis' type."""
+    weights = np.asarray(coefficients, dtype=basis.dtype)
     offsets = weights.reshape(-1, COEFFICIENT_COUNT) @ basis.reshape(COEFFICIENT_COUNT, -1)
     return (offsets + mean.reshape(1, -1)).reshape(*weights.shape[:-1], *mean.shape)
 
