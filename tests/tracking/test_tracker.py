@@ -1,8 +1,11 @@
 """The tracker on real models and images, and its answers to wrong files."""
 
+import errno
 import json
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -13,7 +16,8 @@ import pytest
 from conftest import PROJECT
 from trackertraincode.errors import ModelFileError, UserError
 from trackertraincode.sample.images import decode, encode_png
-from trackertraincode.tracking.rows import NAMES, pose_row, row_writer
+from trackertraincode.tracking import rows
+from trackertraincode.tracking.rows import NAMES, Row, pose_row, row_writer
 from trackertraincode.tracking.sources import Frame, iter_frames
 from trackertraincode.tracking.tracker import HeadPoseTracker
 from trackertraincode.tracking.video import AnnotatedOutput
@@ -150,3 +154,25 @@ def test_frames_without_a_face_keep_their_row(tmp_path: Path) -> None:
     head, row = (tmp_path / "p.csv").read_text().splitlines()
     assert head == ",".join(NAMES)
     assert row.rstrip(",") == "0,0.5,False"
+
+
+def test_rows_that_could_not_be_written_have_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a row that the disk had no room for, a part is there; once a video is given up, there is room for the end."""
+
+    @contextmanager
+    def full(path: Path) -> Iterator[Callable[[Row], None]]:
+        with path.open("w") as file:
+
+            def write(row: Row) -> None:
+                file.write("half of")
+                raise OSError(errno.ENOSPC, "No space left on device")
+
+            yield write
+
+    monkeypatch.setattr(rows, "_csv_sink", full)
+    with (
+        pytest.raises(OSError, match="No space left"),
+        rows.row_writer(json_file=tmp_path / "p.json", csv_file=tmp_path / "p.csv") as write,
+    ):
+        write({"frame": "0", "face": False})
+    assert list(tmp_path.iterdir()) == []

@@ -62,11 +62,13 @@ def pose_row(frame: Frame, pose: HeadPose | None, number: int = 1) -> Row:
 
 @contextmanager
 def row_writer(*, json_file: Path | None, csv_file: Path | None) -> Iterator[Callable[[Row], None]]:
-    """A function that adds a row to each file. An exception, such as Ctrl-C, doesn't cost what was written before it.
+    """A function that adds a row to each file. An exception, such as Ctrl-C, doesn't cost what was written before it,
+    but for an error of writing.
 
     Files are made with their first row, and have their names at the end.
     """
     failed: BaseException | None = None
+    broken = False  # a row was written in part, as on a full disk
     with ExitStack() as stack:
         sinks: list[Callable[[Row], None]] = []
 
@@ -77,14 +79,21 @@ def row_writer(*, json_file: Path | None, csv_file: Path | None) -> Iterator[Cal
                     sinks.append(stack.enter_context(writer(temporary)))
 
         def write(row: Row) -> None:
+            nonlocal broken
             if not sinks:
                 open_files()
-            for sink in sinks:
-                sink(row)
+            try:
+                for sink in sinks:
+                    sink(row)
+            except OSError:
+                broken = True
+                raise
 
         try:
             yield write
         except BaseException as error:
+            if broken:
+                raise
             failed = error
     if failed is not None:
         raise failed
