@@ -145,7 +145,14 @@ class Program:
     """A command that runs in a session of its own."""
 
     def __init__(self, words: list[str], inputs: Path, before: Callable[[], None] | None = None) -> None:
-        """before: called in the new process."""
+        """before: called in the new process, which hears all signals, also where this one runs in the background."""
+
+        def begin() -> None:
+            for number in (signal.SIGINT, signal.SIGHUP):
+                signal.signal(number, signal.SIG_DFL)
+            if before is not None:
+                before()
+
         self._said = [tempfile.TemporaryFile("w+", errors="replace") for _ in range(2)]  # noqa: SIM115 - end with it
         environment = {"PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1", "DATADIR": str(inputs), "TQDM_DISABLE": "1"}
         self.process = subprocess.Popen(
@@ -156,7 +163,7 @@ class Program:
             env=os.environ | environment,
             cwd=inputs,
             start_new_session=True,
-            preexec_fn=before,
+            preexec_fn=begin,
         )
 
     def ends_within(self, seconds: float) -> bool:

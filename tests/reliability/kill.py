@@ -2,7 +2,7 @@
 
 python tests/reliability/kill.py [CASE ...] --folder FOLDER --moments 10 --seed 1
 
-Prints a row per command and signal, and exits with 1 unless all but the first column is zero. Needs Linux.
+Prints a row per command and signal, and exits with 1 unless all but the first two columns are zero. Needs Linux.
 """
 
 import argparse
@@ -16,7 +16,17 @@ from cases import CASES, Ended, Program, Table, contents, final, make_inputs, no
 from reference import Reference, empty, reference
 
 SIGNALS = ("KILL", "TERM", "INT", "HUP")
-COLUMNS = ("in time", "exit code", "not whole", "temporary", "result", "orphans", "traceback", "lines")
+COLUMNS = (
+    "in time",
+    "done all the same",
+    "exit code",
+    "not whole",
+    "temporary",
+    "result",
+    "orphans",
+    "traceback",
+    "lines",
+)
 
 
 def main() -> None:
@@ -72,6 +82,7 @@ def try_once(name: str, which: str, moment: float, folder: Path, undisturbed: Re
         kept = [path for path in kept if ".parts" not in path]
     return [
         ("in time", ""),
+        *([("done all the same", "")] if finished else []),
         *([("exit code", f"{ended.code}: {' | '.join(ended.lines)[-200:]}")] if wrong else []),
         *([("temporary", ", ".join(kept))] if kept else []),
         *([("lines", " | ".join(ended.lines)[-300:])] if len(ended.lines) > 1 else []),
