@@ -70,6 +70,7 @@ def test_a_tiny_run_learns_and_exports_what_opentrack_loads(tmp_path: Path, writ
     assert "train/box" in lines[0]
     assert "val/iou" in lines[0]
     assert opentrack_faults(exported) == []
+    assert not any(tmp_path.name.encode() in path.read_bytes() for path in (exported, other))  # no folders in models
     frame = np.full((240, 320), 40, np.uint8)
     assert 0 <= LocalizerModel(exported)(frame).score <= 1
     dataset = open_images(data)

@@ -12,11 +12,11 @@ from conftest import run_script
 from trackertraincode.augmentation import batches as batches_module
 from trackertraincode.errors import CatalogError, ConfigError
 from trackertraincode.evaluation.predictor import load_predictor
+from trackertraincode.models.about import without_folders
 from trackertraincode.models.checkpoint import load_network
 from trackertraincode.training import module
 from trackertraincode.training import run as run_module
 from trackertraincode.training.callbacks.averaging import StochasticWeightAverage
-from trackertraincode.training.callbacks.checkpoints import without_folders
 from trackertraincode.training.callbacks.guard import TrainingDiverged
 from trackertraincode.training.callbacks.records import read_metrics
 from trackertraincode.training.options import read_toml

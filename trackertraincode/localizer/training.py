@@ -31,7 +31,7 @@ from trackertraincode.localizer.loss import localizer_loss
 from trackertraincode.localizer.model import OnnxLocalizer
 from trackertraincode.localizer.network import Localizer, LocalizerConfig, load_localizer
 from trackertraincode.localizer.scenes import write_scenes
-from trackertraincode.models.about import About
+from trackertraincode.models.about import About, without_folders
 from trackertraincode.models.checkpoint import save_network
 from trackertraincode.options import check, option
 from trackertraincode.training.callbacks.progress import Progress
@@ -171,7 +171,7 @@ def _train(run: LocalizerRun, others: dict[str, Predict]) -> list[dict[str, Any]
     training, held_out = split(dataset, run.val_fraction, run.seed)
     torch.manual_seed(seed_of(run.seed))
     network = Localizer(LocalizerConfig()).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    recipe = {k: str(v) if isinstance(v, Path) else v for k, v in vars(run).items() if k not in NOT_OF_NETWORK}
+    recipe = {key: without_folders(key, value) for key, value in vars(run).items() if key not in NOT_OF_NETWORK}
 
     def save(epoch: int) -> None:
         about = About(recipe=recipe, training_files=[path.name], epoch=epoch)

@@ -1,7 +1,7 @@
 """What checkpoints and ONNX files say about themselves."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from trackertraincode import __version__
@@ -19,6 +19,15 @@ class About:
     regions: dict[str, list[float]] = field(default_factory=dict)  # by field: radii that hold 50, 90, 95 % of errors
     epoch: int = 0
     library: str = __version__
+
+
+def without_folders(key: str, value: Any) -> Any:
+    """An option as models keep it, which travel: names of files, not where they lie on this machine."""
+    if isinstance(value, Path):
+        return value.name
+    if key in ("pretrained", "teachers") and value:
+        return "+".join(PureWindowsPath(name.strip()).name for name in value.split("+"))  # either kind of slash
+    return value
 
 
 def check_about(path: Path, values: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ random number is a function of seed and epoch, with the same result.
 
 import time
 from contextlib import nullcontext
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -19,7 +19,7 @@ from torch import nn
 from trackertraincode.cli import Ended
 from trackertraincode.errors import ModelFileError
 from trackertraincode.files import files_of, whole_file
-from trackertraincode.models.about import About
+from trackertraincode.models.about import About, without_folders
 from trackertraincode.models.checkpoint import save_network
 from trackertraincode.models.pose_network import PoseNetwork
 from trackertraincode.models.weights import read_plain
@@ -52,15 +52,6 @@ class Saver:
             epoch=epoch,
         )
         save_network(self.outdir / f"{name}.ckpt", network, about)
-
-
-def without_folders(key: str, value: Any) -> Any:
-    """An option as models keep it, which travel: names of files, not where they lie on this machine."""
-    if isinstance(value, Path):
-        return value.name
-    if key in ("pretrained", "teachers") and value:
-        return "+".join(PureWindowsPath(name.strip()).name for name in value.split("+"))  # either kind of slash
-    return value
 
 
 class RunCheckpoints(Checkpoint):
