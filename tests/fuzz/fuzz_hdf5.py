@@ -8,11 +8,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 from harness import main, mutated
+from sample_files import read_every_way as read
 
-from trackertraincode.datasets.checks import check_file
-from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset, PoseWriter
-from trackertraincode.datasets.statistics import describe, summarize
-from trackertraincode.errors import SampleFormatError
+from trackertraincode.datasets.dshdf5pose import PoseWriter
 from trackertraincode.sample.images import encode_jpeg, encode_png
 from trackertraincode.sample.sample import Sample
 
@@ -83,33 +81,6 @@ def make(rng: np.random.Generator) -> bytes:
         damaged = mutated(window, rng, SEEDS)[: len(window)].ljust(len(window), b"\0")
         data = data[:start] + damaged + data[start + len(window) :]
     return data
-
-
-def read(path: Path) -> None:
-    """Each way in, whatever the others say."""
-    refusal = None
-    for way in (_stream, _summarise, _check):
-        try:
-            way(path)
-        except SampleFormatError as error:
-            refusal = error
-    if refusal is not None:
-        raise refusal
-
-
-def _stream(path: Path) -> None:
-    with Hdf5PoseDataset(path, labels=()) as dataset:
-        for _ in dataset.stream():
-            pass
-
-
-def _summarise(path: Path) -> None:
-    describe(summarize(path))
-
-
-def _check(path: Path) -> None:
-    for fault in check_file(path):
-        str(fault)
 
 
 if __name__ == "__main__":

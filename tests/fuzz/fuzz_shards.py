@@ -8,12 +8,9 @@ from pathlib import Path
 
 import numpy as np
 from harness import main, mutated
+from sample_files import read_every_way
 
 from trackertraincode.conversion.run import ConvertOptions, Source, run_converter
-from trackertraincode.datasets.checks import check_file
-from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
-from trackertraincode.datasets.statistics import describe, summarize
-from trackertraincode.errors import SampleFormatError
 from trackertraincode.sample.images import encode_png
 from trackertraincode.sample.sample import Sample
 
@@ -81,30 +78,7 @@ def read(path: Path) -> None:
         old.unlink()
     with zipfile.ZipFile(path) as archive:
         archive.extractall(folder)
-    pattern, refusal = folder / "faces-*.h5", None
-    for way in (_stream, _summarise, _check):
-        try:
-            way(pattern)
-        except SampleFormatError as error:
-            refusal = error
-    if refusal is not None:
-        raise refusal
-
-
-def _stream(path: Path) -> None:
-    with Hdf5PoseDataset(path, labels=()) as dataset:
-        for _ in dataset.stream():
-            pass
-        dataset.images(np.random.default_rng(0).permutation(len(dataset)))
-
-
-def _summarise(path: Path) -> None:
-    describe(summarize(path))
-
-
-def _check(path: Path) -> None:
-    for fault in check_file(path):
-        str(fault)
+    read_every_way(folder / "faces-*.h5")
 
 
 if __name__ == "__main__":

@@ -169,8 +169,8 @@ def _read(archive: Archive, stem: str, coefficients_of: str) -> _Read | ArchiveE
 
 def _boxes(faces: Sequence[Face], model: HeadModel) -> np.ndarray:
     """(n, 4) of the posed meshes."""
-    turns = np.array([face.pose.matrix[:2] * face.pose.head[2] for face in faces]).astype(np.float64)
-    local = model.face_hull_points(np.array([face.coefficients for face in faces])).astype(np.float64)
+    turns = np.array([face.pose.matrix[:2] * face.pose.head[2] for face in faces])
+    local = model.face_hull_points(np.array([face.coefficients for face in faces]))
     points = turns @ local.swapaxes(1, 2)
     middle = np.array([face.pose.head[:2] for face in faces])
     return np.concatenate([points.min(2) + middle, points.max(2) + middle], axis=1)

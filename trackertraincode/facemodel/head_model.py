@@ -65,7 +65,7 @@ class HeadModel:
 
     def find_hull(self) -> None:
         """Do what `face_hull_points` does first, so that worker processes which are forked from this one needn't."""
-        assert self._hull
+        _ = self._hull  # kept from then on
 
     def face_hull_points(self, coefficients: np.ndarray) -> np.ndarray:
         """(..., 50) -> (..., K, 3): the deformed face vertices among which the extreme ones of any view are.

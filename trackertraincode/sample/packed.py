@@ -19,14 +19,13 @@ COLUMNS = {  # label -> its columns
 }
 WEIGHT, DATASET, ROW = range(sum(_WIDTHS), sum(_WIDTHS) + 3)  # the last two hold the bits of int32
 WIDTH = ROW + 1
-INTENSITY_WIDTH = 256 + 1  # more columns where intensities change on the device: a table, a standard deviation
 
 
 class PackedBatch(NamedTuple):
     """B faces as two tensors."""
 
     image: Tensor  # (B, C, S, S) uint8 or float32 pixels 0…255
-    values: Tensor  # (B, WIDTH), or with tables (B, WIDTH + INTENSITY_WIDTH), float32
+    values: Tensor  # (B, WIDTH) float32, and with tables 256 + 1 more: a table, the standard deviation of noise
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "PackedBatch":
         """The same batch on another device, which never waits where the memory is page-locked."""

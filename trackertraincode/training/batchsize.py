@@ -12,20 +12,17 @@ import torch
 from torch import nn
 
 from trackertraincode.errors import ConfigError
-from trackertraincode.geometry.rotation import random_quats
-from trackertraincode.models.pose_network import PoseNetwork
-from trackertraincode.sample.sample import BATCH_LABELS, Batch, make_batch
+from trackertraincode.sample.sample import Batch, blank_batch
 from trackertraincode.training.config import TrainConfig
 from trackertraincode.training.distributed import say
 from trackertraincode.training.module import PoseTraining, losses_of
 from trackertraincode.training.optimisation import REFERENCE_BATCH, make_optimizer
-from trackertraincode.training.trainer import wants_channels_last
+from trackertraincode.training.trainer import AUTOCAST, wants_channels_last
 
 SMALLEST, LARGEST = 16, 16384  # samples
 GAIN = 1.05  # samples per second of twice as many, to be worth it
 MEMORY_SHARE = 0.7  # of the device's, that steps may take: averages, waiting batches and validation need some, too
 WARM_UP, STEPS = 2, 4
-HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def choose_batchsize(config: TrainConfig, module: PoseTraining) -> TrainConfig:
@@ -66,8 +63,8 @@ def seconds_of(count: int, config: TrainConfig, module: PoseTraining, device: to
 def _seconds(count: int, config: TrainConfig, module: PoseTraining, device: torch.device) -> float | None:
     wait, used = _device_functions(device)
     network, objective = deepcopy(module.network).to(device).train(), deepcopy(module.objective).to(device)
-    precision = config.machine.precision
-    losses = losses_of(network, objective, half=precision in HALF)
+    half = AUTOCAST[config.machine.precision]
+    losses = losses_of(network, objective, half=half is not None)
     optimizer = make_optimizer(network, config.optimisation, fused=True)
     augment, ramp = module.augment.to(device), torch.ones((), device=device)
     layout = torch.channels_last if wants_channels_last(config.machine, network) else torch.contiguous_format
@@ -76,13 +73,14 @@ def _seconds(count: int, config: TrainConfig, module: PoseTraining, device: torc
         optimizer.zero_grad()
         batch = augment(loaded, True)
         batch = replace(batch, image=batch.image.contiguous(memory_format=layout))
-        with torch.autocast(device.type, HALF.get(precision), enabled=precision in HALF):
+        with torch.autocast(device.type, half, enabled=half is not None):
             loss = losses(batch, ramp)[1]
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
 
-    batch = _batch(count, network, device)
+    size = network.config.input_size
+    batch = blank_batch((count, network.config.channels, size, size), device)
     for _ in range(WARM_UP):
         step(batch)
     wait()
@@ -101,14 +99,3 @@ def _device_functions(device: torch.device) -> tuple[Callable[[], None], Callabl
     torch.cuda.reset_peak_memory_stats(device)
     total = torch.cuda.mem_get_info(device)[1]
     return lambda: torch.cuda.synchronize(device), lambda: torch.cuda.max_memory_allocated(device) / total
-
-
-def _batch(count: int, network: PoseNetwork, device: torch.device) -> Batch:
-    """Of nothing in particular, with all labels."""
-    labels = {name: torch.rand(count, *shape) for name, shape in BATCH_LABELS.items()} | {
-        "rotation": random_quats(count)
-    }
-    size, zeros = network.config.input_size, torch.zeros(count, dtype=torch.long)
-    image = torch.randint(256, (count, network.config.channels, size, size), dtype=torch.uint8)
-    tensors = make_batch(image, zeros, zeros, **labels).tensors()
-    return make_batch(**{name: value.to(device) for name, value in tensors.items()})
