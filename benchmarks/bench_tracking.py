@@ -30,7 +30,7 @@ from trackertraincode.sample.images import decode
 from trackertraincode.tracking import opentrack_client as client
 from trackertraincode.tracking.calm import CalmPose
 from trackertraincode.tracking.networks import LocalizerModel, PoseModel
-from trackertraincode.tracking.pipeline import overlapped
+from trackertraincode.tracking.pipeline import overlapped, without_pauses
 from trackertraincode.tracking.rows import pose_row
 from trackertraincode.tracking.sources import Frame, iter_frames
 from trackertraincode.tracking.tracker import USUAL_CAMERA, HeadPoseTracker
@@ -208,7 +208,7 @@ def main() -> int:
     parser.add_argument("--memory", type=finite_number, default=0.0, metavar="MINUTES")
     options = parser.parse_args()
     cv2.setNumThreads(1)
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, without_pauses():
         folder = Path(name)
         files = options.model, options.localizer
         if not all(path.is_file() for path in files):

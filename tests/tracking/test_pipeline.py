@@ -1,12 +1,14 @@
 """Steps that overlap: results as of a loop, in order; ends and errors come through; nothing is left running."""
 
+import gc
 import itertools
 import threading
+import weakref
 from collections.abc import Iterator
 
 import pytest
 
-from trackertraincode.tracking.pipeline import overlapped
+from trackertraincode.tracking.pipeline import overlapped, without_pauses
 
 
 def test_results_are_those_of_a_loop() -> None:
@@ -101,3 +103,21 @@ def test_the_newest_items_are_taken_and_others_left_out() -> None:
     assert late.wait(10)
     rest = list(results)
     assert rest == [1000] or (first == 1000 and not rest)
+
+
+class _Ring:
+    def __init__(self) -> None:
+        self.self = self
+
+
+def test_garbage_is_searched_among_new_objects_only() -> None:
+    old = _Ring()
+    seen = [weakref.ref(old)]
+    with without_pauses():
+        new = _Ring()
+        seen.append(weakref.ref(new))
+        del old, new
+        gc.collect()
+        assert [ring() is None for ring in seen] == [False, True]
+    gc.collect()
+    assert [ring() is None for ring in seen] == [True, True]

@@ -145,7 +145,7 @@ def _track(options: argparse.Namespace, tracker: "HeadPoseTracker | SeveralHeads
 
     from trackertraincode.tracking import rows, sources, udp, video
     from trackertraincode.tracking.calm import CalmPose
-    from trackertraincode.tracking.pipeline import overlapped
+    from trackertraincode.tracking.pipeline import overlapped, without_pauses
 
     output = video.AnnotatedOutput(options.output) if options.output else None
     sender = stack.enter_context(udp.PoseSender(*options.udp)) if options.udp else None
@@ -183,6 +183,7 @@ def _track(options: argparse.Namespace, tracker: "HeadPoseTracker | SeveralHeads
     count = faces = 0
     heads: dict[int, HeadPose] = {}  # of the last frame
     try:
+        stack.enter_context(without_pauses())
         write_row = stack.enter_context(rows.row_writer(json_file=options.json, csv_file=options.csv))
         if output is not None:
             stack.enter_context(output)

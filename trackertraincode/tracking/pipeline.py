@@ -5,9 +5,11 @@ items --thread--> item --thread: step--> result --thread: next step--> … --> t
 Steps run at the same time as far as they leave Python, as OpenCV and ONNX Runtime do.
 """
 
+import gc
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 WAIT = 0.1  # seconds after which a waiting thread looks whether it shall end; Ctrl-C comes through then on Windows, too
@@ -35,6 +37,20 @@ def overlapped(items: Iterable[Any], *steps: Callable[[Any], Any], newest: bool 
             belt.stop()
         for thread in threads:
             thread.join(1.0)  # a camera may hang
+
+
+@contextmanager
+def without_pauses() -> Iterator[None]:
+    """Leave what is loaded so far out of Python's search for garbage, which stops all threads.
+
+    Where torch is imported, one search through all of it takes 100 ms in the middle of a frame.
+    """
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 class _Belt:
