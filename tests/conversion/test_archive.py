@@ -1,5 +1,6 @@
 """Archives of any kind show the same members; what can't be read is said, and dangers are refused."""
 
+import gzip
 import io
 import re
 import struct
@@ -144,6 +145,30 @@ def test_the_oldest_tar_files_are_read_and_damage_of_packed_ones_is_said(tmp_pat
     (tmp_path / "b.tar.bz2").write_bytes(packed)
     with pytest.raises(ArchiveError, match=r"b\.tar\.bz2: not a complete file .* download it again"):
         unpacked(tmp_path / "b.tar.bz2", tmp_path / "out.h5").__enter__()
+
+
+def test_bytes_behind_a_compressed_file_do_no_harm_and_two_compressions_are_said(tmp_path: Path) -> None:
+    packed = write_tar(tmp_path / "a.tgz", MEMBERS, "w:gz").read_bytes()
+    (tmp_path / "a.tgz").write_bytes(packed + b"a page's end\n")
+    with unpacked(tmp_path / "a.tgz", tmp_path / "out.h5") as readable:
+        assert set(Archive(readable).names) == set(MEMBERS)
+    (tmp_path / "b.tar.gz").write_bytes(gzip.compress(packed))
+    with (
+        pytest.raises(ArchiveError, match=r"b\.tar\.gz: is compressed twice; unpack it once"),
+        unpacked(tmp_path / "b.tar.gz", tmp_path / "out.h5") as readable,
+    ):
+        Archive(readable)
+
+
+def test_links_in_folders_are_followed_once_and_never_upwards(tmp_path: Path) -> None:
+    write_folder(tmp_path / "disk" / "images", {"1.jpg": b"x", "2.jpg": b"y"})
+    (tmp_path / "set").mkdir()
+    (tmp_path / "secret.jpg").write_bytes(b"")
+    for name, target in (("a", "disk/images"), ("b", "disk/images"), ("up", "."), ("self", "set")):
+        (tmp_path / "set" / name).symlink_to(tmp_path / target, target_is_directory=True)
+    (tmp_path / "set" / "3.jpg").symlink_to(tmp_path / "disk" / "images" / "1.jpg")
+    assert Archive(tmp_path / "set").names == ["3.jpg", "a/1.jpg", "a/2.jpg"]
+    assert Archive(tmp_path / "set").read("a/1.jpg") == b"x"
 
 
 def test_an_archive_in_the_archive_is_named(tmp_path: Path) -> None:

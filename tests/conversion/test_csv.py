@@ -159,8 +159,55 @@ def test_decimal_commas_in_quotes_are_read_unless_they_could_separate_thousands(
     assert Hdf5PoseDataset(tmp_path / "a.h5").labels["face_box"].tolist() == [[1.5, 0.125, 70.25, 50]]
     told = (tmp_path / "skipped.txt").read_text(encoding="utf-8").splitlines()
     assert [line.split("column ")[1] for line in told] == [
-        f"'x0' has '{cell}' where a number should be." for cell in ("1,500", "1_5")
+        "'x0' has '1,500' where a number should be: it could be 1.500 or 1500; write numbers without separators of "
+        "thousands.",
+        "'x0' has '1_5' where a number should be.",
     ]
+
+
+def test_comments_are_left_out_and_counted_and_may_be_the_header(tmp_path: Path) -> None:
+    header, faces = "path;x0;y0;x1;y1", ["a.jpg;1;2;70;50", "# a remark", "b.jpg;3;2;70;50"]
+    for number, begin in enumerate((["# mine", "# x;y;units;px", header], ["# mine", f"# {header}"])):
+        source = small(tmp_path, [*begin, *faces], name=f"{number}.csv")
+        convert(DOOR, source, tmp_path / "a.h5", "--strict")
+        assert Hdf5PoseDataset(tmp_path / "a.h5").labels["face_box"][:, 0].tolist() == [1, 3]
+        assert make_source(source).notes == (f"{3 - number} lines that begin with # are comments",)
+
+
+def test_thousands_that_look_like_decimals_are_asked_about(tmp_path: Path) -> None:
+    lines = ["path;x0;y0;x1;y1", "a.jpg;1.100;2;70;50", "a.jpg;1,5;2;70;50", "a.jpg;\u22121;2;7E+01;50\x1a"]
+    convert(DOOR, small(tmp_path, lines), tmp_path / "a.h5", "--skipped", tmp_path / "skipped.txt")
+    assert Hdf5PoseDataset(tmp_path / "a.h5").labels["face_box"].tolist() == [[1.5, 2, 70, 50], [-1, 2, 70, 50]]
+    assert "column 'x0' has '1.100' where" in (tmp_path / "skipped.txt").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        (
+            "a.csv",
+            b"PK\3\4" + bytes(40),
+            r"a\.csv: is a workbook or another zip file, no CSV file: save the table as CSV",
+        ),
+        ("a.csv", b"\xd0\xcf\x11\xe0" + bytes(40), "workbook of old Excel"),
+        ("a.xls", b"\xd0\xcf\x11\xe0" + bytes(40), "workbook or document of old Office; tables are read as CSV"),
+        (
+            "a.csv",
+            b"a.jpg;1;2;3;4\nb.jpg;1;2;3;4",
+            r"no header, the first line holds numbers: a\.jpg, 1, 2, 3, 4\. It has",
+        ),
+        ("a.csv", b"<!DOCTYPE html>\n<html>\n</html>", "is a web page"),
+    ],
+)
+def test_what_is_no_table_is_said(tmp_path: Path, name: str, data: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(ArchiveError, match=message):
+        make_source(tmp_path / name)
+
+
+def test_a_workbook_is_called_one(tmp_path: Path) -> None:
+    with pytest.raises(ArchiveError, match=r"a\.xlsx: is a workbook; save its table as CSV \(\.csv\) and give that"):
+        make_source(write_zip(tmp_path / "a.xlsx", {"[Content_Types].xml": b"", "xl/workbook.xml": b""}))
 
 
 def test_text_that_is_not_utf8_is_said_to_be_read_as_cp1252(tmp_path: Path) -> None:
@@ -266,7 +313,7 @@ def test_landmarks_must_lie_in_the_box_of_their_line(tmp_path: Path) -> None:
 
 def test_labels_may_lack_in_some_lines(tmp_path: Path) -> None:
     lines = ["path,x0,y0,x1,y1,pitch,yaw,roll,individual", "a.jpg,1,1,9,9,,,,", "b.jpg,1,1,9,9,1,2,3,7"]
-    convert(DOOR, small(tmp_path, [*lines, "a.jpg,1,1,9,9,nan,NaN,N/A,null"]), tmp_path / "a.h5", "--strict")
+    convert(DOOR, small(tmp_path, [*lines, "a.jpg,1,1,9,9,nan,#N/A,N/A,null"]), tmp_path / "a.h5", "--strict")
     labels = Hdf5PoseDataset(tmp_path / "a.h5").labels
     assert np.isnan(labels["rotation"][[0, 2]]).all()
     assert np.isfinite(labels["rotation"][1]).all()
@@ -326,7 +373,10 @@ def test_a_wrong_line_is_named_with_its_column(tmp_path: Path, line: str, messag
     ("lines", "message"),
     [
         (["path,x0,y0,x1,y1"], "1 line, expected a header and a line per face"),
-        (["path x0 y0 x1 y1", "a.jpg 1 2 3 4"], "line 1 names one column, 'path x0 y0 x1 y1'; cells are separated by"),
+        (
+            ["path x0 y0 x1 y1", "a.jpg 1 2 3 4"],
+            "line 1 names one column, 'path x0 y0 x1 y1'; the first line names the columns, separated by",
+        ),
         (["path,x0,y0,x1", "a.jpg,1,2,3"], r"my\.csv: no column 'y1' in the header"),
         (["path,x0,y0,x1,y1,pitch,yaw,rol", GOOD], r"no column 'roll' .* There is a column 'rol', .* misspelt"),
         (["path,x0,y0,x1,y1,lm0_x,lm0_y", GOOD], "no column 'lm1_x'"),

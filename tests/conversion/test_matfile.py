@@ -4,6 +4,7 @@ import io
 import struct
 import zlib
 
+import h5py
 import numpy as np
 import pytest
 from scipy.io import loadmat, savemat
@@ -103,3 +104,24 @@ def test_random_damage_gives_arrays_or_one_error(compress: bool) -> None:
         except ArchiveError:
             refused += 1
     assert refused > 100
+
+
+def test_other_versions_are_named_with_what_to_do() -> None:
+    oldest = io.BytesIO()
+    savemat(oldest, {"Pose_Para": np.ones((1, 7), np.float32)}, format="4")
+    newest = io.BytesIO()
+    with h5py.File(newest, "w", userblock_size=512) as file:
+        file["Pose_Para"] = np.ones((7, 1))
+    head = b"MATLAB 7.3 MAT-file".ljust(124) + b"\0\2IM"
+    for data, version in (
+        (oldest.getvalue(), "4"),
+        (head + newest.getvalue()[128:], "7.3"),
+        (newest.getvalue(), "7.3"),
+    ):
+        with pytest.raises(
+            ArchiveError, match=rf"a\.mat: is a \.mat file of MATLAB {version}, .* save it again as ver"
+        ):
+            read_mat(data, "a.mat", ("Pose_Para",))
+    for data in (b"", b"\xff\xd8" + bytes(200), b"5 5 5 5 5 5 5 5 5 5 5 5", bytes(200)):
+        with pytest.raises(ArchiveError, match="not a readable"):
+            read_mat(data, "a.mat", ("Pose_Para",))

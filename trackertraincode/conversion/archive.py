@@ -55,7 +55,7 @@ class Archive:
         self._tar: IO[bytes] | None = None
         found: Iterable[tuple[str, Any]]
         if path.is_dir():
-            found = ((p.relative_to(path).as_posix(), p) for p in sorted(path.rglob("*")) if p.is_file())
+            found = ((p.relative_to(path).as_posix(), p) for p in sorted(files_below(path)) if p.is_file())
         elif path.is_file():
             found = self._open_file()
         elif is_stream(path):
@@ -153,6 +153,25 @@ class Archive:
         if packed is not None and size > SMALL_BYTES and size > MAX_RATIO * max(packed, 1):
             times = size // max(packed, 1)
             raise ArchiveError(f"{self.path}: member '{name}' unpacks to {times} times its size; refused.")
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """All files, also in folders that are links, but each folder once and none that the given one lies in."""
+    above = Path(os.path.realpath(folder)).parents
+    known = set(map(str, above))
+    waiting = [folder]
+    while waiting:
+        links: list[Path] = []
+        for top in waiting:
+            for place, folders, files in os.walk(top):
+                real = os.path.realpath(place)
+                if real in known:
+                    folders.clear()
+                    continue
+                known.add(real)
+                links += [path for name in folders if (path := Path(place, name)).is_symlink()]
+                yield from (Path(place, name) for name in files)
+        waiting = sorted(links)
 
 
 def normal_name(name: str) -> str:

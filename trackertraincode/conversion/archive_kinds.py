@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from trackertraincode.errors import ArchiveError, UserError
 from trackertraincode.files import whole_file
@@ -32,6 +32,7 @@ _FOREIGN = {  # first bytes -> what it is, and what to do
     b"\x28\xb5\x2f\xfd": f"is packed with Zstandard, {_UNPACK}",
     b"\x1f\x9d": f"is packed with compress, {_UNPACK}",
     b"\x04\x22\x4d\x18": f"is packed with LZ4, {_UNPACK}",
+    b"\xd0\xcf\x11\xe0": "is a workbook or document of old Office; tables are read as CSV: save it as that",
     _FIRST_PART: "is a part of a split zip file; join the parts first: zip -s 0 NAME.zip --out WHOLE.zip",
     b"version https://git-lfs": "is a pointer of Git LFS; fetch the file itself: git lfs pull",
 }
@@ -42,7 +43,13 @@ def refuse_foreign(path: Path, start: bytes) -> None:
     for first, what in _FOREIGN.items():
         if start.startswith(first):
             raise ArchiveError(f"{path}: {what}.")
-    if b"<!doctype html" in start.lower() or b"<html" in start.lower():
+    refuse_web_page(path, start)
+
+
+def refuse_web_page(path: Path, start: bytes) -> None:
+    """Raise ArchiveError when the first bytes are those of a page that was saved instead of the file."""
+    start = start[:512].lower()
+    if b"<!doctype html" in start or b"<html" in start:
         raise ArchiveError(
             f"{path}: is a web page; its server wants a login or allows no more downloads now: download it "
             "again in a browser."
@@ -72,6 +79,8 @@ def why_unreadable(path: Path, start: bytes, error: Exception) -> str:
     """In words, for a file that begins so and could be opened neither as a tar nor as a zip file."""
     if path.suffix == ".001":
         return "is a part of a split archive; join the parts first"
+    if any(start.startswith(first) for first in _COMPRESSED):
+        return "is compressed twice; unpack it once and give what comes out"
     kind = "tar" if is_tar_header(start) else "zip"
     if kind == "tar" or start.startswith(b"PK") or not start.strip(b"\0"):
         return f"not a complete {kind} file ({error}); download it again"
@@ -102,7 +111,7 @@ def unpacked(source: Path, destination: Path) -> Iterator[Path]:
         limit = MAX_RATIO * source.stat().st_size
         try:
             with opener(source) as packed, tar.open("wb") as file:
-                while block := packed.read(2**20):
+                while block := _next_block(packed, file.tell()):
                     if file.tell() > limit:
                         raise ArchiveError(f"{source}: unpacks to {MAX_RATIO} times its size; refused.")
                     file.write(block)
@@ -117,3 +126,13 @@ def unpacked(source: Path, destination: Path) -> Iterator[Path]:
             raise
         finally:
             tar.unlink()  # instead of getting its name
+
+
+def _next_block(packed: Any, done: int) -> bytes:
+    """Up to a megabyte; nothing where only bytes follow that belong to no compressed part, as gzip itself does."""
+    try:
+        return packed.read1(2**20)  # which has what comes before a fault
+    except gzip.BadGzipFile as error:
+        if done and "Not a gzipped file" in str(error):  # parts before were whole, with their check sums
+            return b""
+        raise

@@ -16,9 +16,11 @@ import numpy as np
 import torch
 
 from trackertraincode.conversion.archive import MAX_MEMBER_BYTES, naming, normal_name, open_archive
+from trackertraincode.conversion.archive_kinds import refuse_web_page
 from trackertraincode.conversion.faces import check_on_face
 from trackertraincode.conversion.run import Source, gathered
 from trackertraincode.conversion.spreadsheet import UNKNOWN, Row, Table, read_table
+from trackertraincode.conversion.written_numbers import is_number
 from trackertraincode.datasets.plausibility import suspicions
 from trackertraincode.errors import ArchiveError, closest_first
 from trackertraincode.facemodel.landmarks68 import COUNT, centered_depth
@@ -52,10 +54,12 @@ Columns of the CSV file, in any order; the first line names them; cells are sepa
 
 Cells of an optional label may be empty or NaN where it isn't known, but then all of them in that line.
 Images are stored as they are. An orientation tag (EXIF) is ignored, but with --upright: labels count pixels as they are
-stored. Text is UTF-8, UTF-16 or cp1252, as spreadsheets write it; a first line "sep=;" names the separator.
+stored. Text is UTF-8, UTF-16 or cp1252, as spreadsheets write it; a first line "sep=;" names the separator. Lines that
+begin with # are comments. Numbers may have decimal commas; 1.100 is refused where it could be a thousand.
 """
 
 PATH, SEQUENCE = "path", "sequence"
+WORKBOOK = ("xl/workbook.xml", "xl/workbook.bin", "content.xml", "Index/Document.iwa")  # Excel, LibreOffice, Numbers
 BOX_COLUMNS = ("x0", "y0", "x1", "y1")
 LABEL_COLUMNS: dict[str, tuple[str, ...]] = {  # attribute of Sample -> its columns
     "face_box": BOX_COLUMNS,
@@ -112,6 +116,8 @@ def _read_csv(source: Path) -> tuple[Path, str | None, bytes]:
     if not (source.is_file() and source.suffix.lower() in (".csv", ".tsv", ".txt")):
         archive = open_archive(source)
         found = [name for name in archive.names if name.lower().endswith((".csv", ".tsv"))]
+        if not found and any(name in archive for name in WORKBOOK):
+            raise ArchiveError(f"{source}: is a workbook; save its table as CSV (.csv) and give that.")
         if len(found) != 1:
             what = "no CSV file" if not found else f"{len(found)} CSV files ({', '.join(found[:3])})"
             raise ArchiveError(f"{source}: {what} in it; expected one. Give the path of the CSV file itself.")
@@ -119,7 +125,9 @@ def _read_csv(source: Path) -> tuple[Path, str | None, bytes]:
         if on_disk is None:
             return source, found[0], archive.read(found[0])
         source = on_disk
-    return source, None, source.read_bytes()
+    data = source.read_bytes()
+    refuse_web_page(source, data)
+    return source, None, data
 
 
 def _labels_of(header: Sequence[str], name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -132,6 +140,11 @@ def _labels_of(header: Sequence[str], name: str) -> tuple[tuple[str, ...], tuple
     if "landmarks" in wanted:  # of the two kinds only one
         wanted.remove("landmarks_2d" if any(f"lm{i}_z" in header for i in range(COUNT)) else "landmarks")
     needed += [column for label in wanted for column in LABEL_COLUMNS[label]]
+    if not set(header) & set(needed) and any(is_number(cell, "") for cell in header):
+        raise ArchiveError(
+            f"{name}: no header, the first line holds numbers: {', '.join(header)[:60]}. It has to name the columns; --help "
+            "lists them."
+        )
     for column in needed:
         if column not in header:
             unknown = _unknown(header)
@@ -231,6 +244,8 @@ def _read_image(settings: Settings, named: dict[str, str], where: str) -> tuple[
     image = named[PATH].replace("\\", "/")
     if not image:
         raise ArchiveError(f"{where}, column '{PATH}' is empty.")
+    if "://" in image:
+        raise ArchiveError(f"{where}, column '{PATH}': '{image}' is an address; download the image and give its path.")
     if settings.member is not None:
         member = posixpath.normpath(posixpath.join(posixpath.dirname(settings.member), image))
         archive = open_archive(settings.source)

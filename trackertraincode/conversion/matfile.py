@@ -32,7 +32,7 @@ def read_mat(data: bytes, name: str, variables: Sequence[str]) -> dict[str, np.n
     """
     order = {b"IM": "<", b"MI": ">"}.get(data[126:128])
     if order is None or data[124:126] not in (b"\0\1", b"\1\0"):
-        raise ArchiveError(f"{name}: not a readable .mat file (expected one of MATLAB 5 to 7).")
+        raise ArchiveError(f"{name}: {_other_version(data)}.")
     try:
         found: dict[str, np.ndarray] = {}
         for kind, content in _elements(memoryview(data)[128:], order):
@@ -47,6 +47,18 @@ def read_mat(data: bytes, name: str, variables: Sequence[str]) -> dict[str, np.n
         return found
     except (ValueError, IndexError, StopIteration, RuntimeError, struct.error, zlib.error) as error:
         raise ArchiveError(f"{name}: not a readable .mat file ({error or 'it ends early'}).") from error
+
+
+def _other_version(data: bytes) -> str:
+    """In words, what it is instead of MATLAB 5 to 7. Version 4 begins with a number that tells types (chapter 2)."""
+    again = "save it again as version 7: save('NAME.mat', '-v7') in MATLAB, scipy.io.savemat in Python"
+    if b"\x89HDF\r\n\x1a\n" in data[:520]:
+        return f"is a .mat file of MATLAB 7.3, which isn't read here; {again}"
+    for order in "<>" if len(data) >= 20 else "":
+        kind, rows, columns, imaginary, length = struct.unpack_from(f"{order}5I", data)
+        if kind < 5000 and kind % 10 <= 2 and rows and columns and imaginary <= 1 < length < 64:
+            return f"is a .mat file of MATLAB 4, which isn't read here; {again}"
+    return "not a readable .mat file (expected one of MATLAB 5 to 7)"
 
 
 def _elements(data: memoryview, order: str) -> Iterator[tuple[int, memoryview]]:

@@ -1,6 +1,6 @@
-"""Tables as spreadsheets write them: their encodings, separators, cells with line breaks and decimal commas.
+"""Tables as spreadsheets write them: their encodings, separators, comments, cells with line breaks.
 
-bytes --read_table--> header, rows --Table.cells--> cells by column --Table.number--> numbers
+bytes --read_table--> header, rows --Table.cells--> cells by column --Table.numbers--> numbers
 """
 
 import csv
@@ -8,14 +8,20 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from trackertraincode.conversion.textfile import finite_number
+from trackertraincode.conversion.written_numbers import decimal_marks, is_number, read_number
 from trackertraincode.errors import ArchiveError
 
 SEPARATORS = ",;\t|"
 MAX_LINES = 32  # of one row, whose cells may hold line breaks
-UNKNOWN = ("", "nan", "na", "n/a", "null", "none")  # what programs write where a label isn't known
+UNKNOWN = ("", "nan", "-nan", "na", "n/a", "#n/a", "#na", "<na>", "null", "none")  # of programs, for unknown labels
+COMMENT = "#"
 _MARKS = {b"\xff\xfe\0\0": "utf-32", b"\0\0\xfe\xff": "utf-32", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
-_THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2},\d{3}")
+_NOT_TEXT = {  # first bytes of what is renamed to .csv instead of saved as such -> what it is
+    b"PK\3\4": "a workbook or another zip file",
+    b"\xd0\xcf\x11\xe0": "a workbook of old Excel (.xls)",
+    b"{\\rtf": "rich text (.rtf)",
+    b"%PDF": "a PDF file",
+}
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,7 @@ class Table:
     name: str  # of the file, for messages
     separator: str
     header: tuple[str, ...]  # in small letters, without empty ones at the end
+    marks: str = ""  # that surely stand before decimals somewhere in the file: "." or ",", or both
 
     def where(self, row: Row) -> str:
         """The row, for messages."""
@@ -54,14 +61,7 @@ class Table:
 
     def numbers(self, cells: Mapping[str, str], columns: Sequence[str], where: str) -> list[float]:
         """Numbers of some columns. Raises ArchiveError, which begins with `where`, naming the column of a wrong one."""
-        return [self._number(cells[column], f"{where}, column '{column}'") for column in columns]
-
-    def _number(self, cell: str, where: str) -> float:
-        """With a decimal comma, too, where it separates neither cells nor thousands."""
-        comma = re.fullmatch(r"[-+]?\d+,\d+", cell)
-        if comma and not (self.separator == "," and _THOUSANDS.fullmatch(cell)):
-            cell = cell.replace(",", ".")
-        return finite_number(cell, where)
+        return [read_number(cells[name], f"{where}, column '{name}'", self.separator, self.marks) for name in columns]
 
 
 def read_table(data: bytes, name: str) -> tuple[Table, list[Row], tuple[str, ...]]:
@@ -73,24 +73,55 @@ def read_table(data: bytes, name: str) -> tuple[Table, list[Row], tuple[str, ...
     if filled and (match := re.fullmatch(r'"?sep=(.)"?', lines[filled[0]].text.strip(" "), re.IGNORECASE)):
         separator = match[1]
         filled = filled[1:]
+    remarks, filled = _comments(lines, filled, separator)
     if len(filled) < 2:
         count = "1 line" if filled else "no lines"
         raise ArchiveError(f"{name}: {count}, expected a header and a line per face (see --help).")
     first = lines[filled[0]]
-    separator = separator or max(SEPARATORS, key=first.text.count)
-    header = [cell.lower() for cell in split(first.text, separator, f"{name}: line {first.number}")]
+    separator = separator or _separator(first)
+    header = [
+        cell.lower() for cell in split(first.text.lstrip(f"{COMMENT} "), separator, f"{name}: line {first.number}")
+    ]
     while header and not header[-1]:
         header.pop()
     if len(header) == 1:
         raise ArchiveError(
-            f"{name}: line {first.number} names one column, '{header[0][:60]}'; cells are separated by , ; | or tabs."
+            f"{name}: line {first.number} names one column, '{header[0][:60]}'; the first line names the columns, "
+            "separated by , ; | or tabs."
         )
-    table = Table(name, separator, tuple(header))
-    return table, [row for row in _rows(table, lines[filled[0] + 1 :]) if not _is_blank(row)], notes
+    table = Table(name, separator, tuple(header), decimal_marks(text, separator))
+    rows = [row for row in _rows(table, lines[filled[0] + 1 :]) if not _is_blank(row)]
+    faces = [row for row in rows if not (row.text.startswith(COMMENT) and not _fits(table, row))]
+    if remarks := remarks + len(rows) - len(faces):
+        notes = (*notes, f"{remarks} lines that begin with {COMMENT} are comments")
+    return table, faces, notes
+
+
+def _separator(line: Row) -> str:
+    return max(SEPARATORS, key=line.text.count)
+
+
+def _comments(lines: Sequence[Row], filled: list[int], separator: str | None) -> tuple[int, list[int]]:
+    """How many comments come before the header, and the places of the other lines.
+
+    NumPy writes the header as a comment, too: it is the last one, where the line behind it has as many cells and numbers
+    among them.
+    """
+    count = next((i for i, place in enumerate(filled) if not lines[place].text.startswith(COMMENT)), 0)
+    if count:
+        last, first = (lines[filled[i]].text for i in (count - 1, count))
+        used = separator or _separator(lines[filled[count]])
+        cells = first.split(used)
+        if last.count(used) == len(cells) - 1 > 0 and any(is_number(cell, used) for cell in cells):
+            count -= 1
+    return count, filled[count:]
 
 
 def _decode(data: bytes, name: str) -> tuple[str, tuple[str, ...]]:
     """UTF-16 and UTF-32 begin with a mark or have zero bytes, what isn't UTF-8 is cp1252, which a note says."""
+    kind = next((kind for mark, kind in _NOT_TEXT.items() if data.startswith(mark)), None)
+    if kind:
+        raise ArchiveError(f"{name}: is {kind}, no CSV file: save the table as CSV.")
     encoding = next((encoding for mark, encoding in _MARKS.items() if data.startswith(mark)), "utf-8-sig")
     if encoding == "utf-8-sig" and b"\0" in data[:2]:
         encoding = "utf-16-be" if data.startswith(b"\0") else "utf-16-le"
@@ -101,7 +132,9 @@ def _decode(data: bytes, name: str) -> tuple[str, tuple[str, ...]]:
             continue
         if "\0" not in text:
             told = f"{name}: isn't UTF-8, read as cp1252: save it as UTF-8 if names or letters come out wrong"
-            return text.lstrip("\ufeff"), (told,) if candidate == "cp1252" else ()  # some put a mark before a mark
+            return text.lstrip("\ufeff").rstrip("\x1a"), (
+                told,
+            ) if candidate == "cp1252" else ()  # some put a mark before a mark
     if b"\0" in data:
         raise ArchiveError(f"{name}: not a text file.")
     raise ArchiveError(f"{name}: not a text file in UTF-8, UTF-16 or cp1252: save it as UTF-8.")

@@ -39,12 +39,12 @@ def number_rows(lines: Sequence[str], name: str, columns: int, *, first: int = 1
     return values.reshape(len(rows), columns)
 
 
-def finite_number(word: str, where: str) -> float:
-    """Raises ArchiveError, which begins with `where`, when the word isn't a finite number."""
+def finite_number(word: str, where: str, shown: str | None = None) -> float:
+    """Raises ArchiveError, which begins with `where`, when the word isn't a finite number. shown: what the file has."""
     try:
         value = math.nan if "_" in word else float(word)  # which Python allows between digits
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise ArchiveError(f"{where} has '{word[:40]}' where a number should be.")
+        raise ArchiveError(f"{where} has '{(shown or word)[:40]}' where a number should be.")
     return value
