@@ -139,6 +139,19 @@ def test_hosts_that_do_not_exist_are_named(host: str) -> None:
         PoseSender(host, 4242)
 
 
+def test_of_a_host_with_two_addresses_the_older_kind_is_taken(
+    receiver: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of localhost, which on many systems is ::1 first; who listens at 127.0.0.1 only would get nothing."""
+    port = receiver.getsockname()[1]
+    kind = socket.SOCK_DGRAM, socket.IPPROTO_UDP, ""
+    found = [(socket.AF_INET6, *kind, ("::1", port, 0, 0)), (socket.AF_INET, *kind, ("127.0.0.1", port))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    with PoseSender("localhost", port) as sender:
+        sender.send(pose_of(Rotation.identity()))
+    assert decoded(receiver).shape == (6,)
+
+
 def test_what_the_network_refuses_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     class Refuses:
         def sendto(self, *_: object) -> None:

@@ -122,7 +122,10 @@ def _video_frames(video: str | int, name: str, tell: Callable[[str], None], mode
     finally:
         capture.release()
     if index == 0:
-        raise UserError(f"{name}: no frame can be read; the video is empty or damaged.")
+        raise UserError(
+            f"{name}: no frame can be read: it is empty, damaged, or of a codec that OpenCV lacks here, such as AV1; "
+            "convert it to H.264, or an image to JPEG or PNG."
+        )
     if index < announced < math.inf:
         tell(f"{name}: ends after {index} of the {announced:.0f} frames that it announces; it is cut off or damaged.")
 

@@ -32,7 +32,8 @@ class PoseSender:
             raise UserError(
                 f"{self._name}: no such host ({reason}); give a name or an address, such as 127.0.0.1:4242."
             ) from error
-        family, kind, protocol, _, address = found[0]
+        by_ipv4 = [info for info in found if info[0] == socket.AF_INET]  # OpenTrack listens to both, others may not
+        family, kind, protocol, _, address = (by_ipv4 or found)[0]
         self._target: tuple[Any, ...] = address
         self._socket = socket.socket(family, kind, protocol)
         self._socket.setblocking(False)
