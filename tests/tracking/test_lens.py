@@ -170,10 +170,16 @@ def rows_file(path: Path) -> None:
     path.write_text(json.dumps({"K": matrix, "D": [BARREL.distortion], "width": WIDTH, "height": HEIGHT}))
 
 
+def notepad_file(path: Path) -> None:
+    """As editors of Windows write it, with a mark at the beginning."""
+    rows_file(path)
+    path.write_text(path.read_text(), encoding="utf-8-sig", newline="\r\n")
+
+
 @pytest.mark.parametrize(
     ("write", "name"),
     [(opencv_file, "a.yml"), (opencv_file, "a.json"), (opencv_file, "a.xml"), (ros_file, "a.yaml"), (plain_file, "a.yaml"),
-     (rows_file, "a.json")],
+     (rows_file, "a.json"), (notepad_file, "a.json")],
 )  # fmt: skip
 def test_calibrations_are_read_as_they_are_written(write: Callable[[Path], None], name: str, tmp_path: Path) -> None:
     write(tmp_path / name)

@@ -24,7 +24,7 @@ FISHEYES = ("equidistant", "fisheye")  # of ROS' names of models
 COUNTS = (0, 4, 5, 8, 12, 14)  # of distortion coefficients that OpenCV's model has
 SAME_ASPECT = 0.01  # of width over height: as near as two sizes of one sensor are
 EXAMPLE = (
-    "{'fx': 600, 'fy': 600, 'cx': 320, 'cy': 240, 'distortion': [k1, k2, p1, p2, k3], 'width': 640, 'height': 480}"
+    '{"fx": 600, "fy": 600, "cx": 320, "cy": 240, "distortion": [k1, k2, p1, p2, k3], "width": 640, "height": 480}'
 )
 
 
@@ -95,7 +95,8 @@ def _read(path: Path) -> dict[str, list[float] | str]:
         raise UserError(f"{path}: no such file; give the calibration of your camera.")
     try:
         with quiet_opencv():
-            storage = cv2.FileStorage(str(path), cv2.FILE_STORAGE_READ)
+            text = path.read_text(encoding="utf-8-sig")  # without the mark that Windows' editors begin files with
+            storage = cv2.FileStorage(text, cv2.FILE_STORAGE_READ | cv2.FILE_STORAGE_MEMORY)
             try:
                 root = storage.root()
                 return {name: _value(root.getNode(name)) for name in root.keys()}  # noqa: SIM118 it isn't a mapping
