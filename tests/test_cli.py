@@ -161,6 +161,33 @@ def test_a_signal_in_a_destructor_ends_the_program_too(name: str, code: int) -> 
     assert errors.count(b"\n") == 1
 
 
+SHUTTING_DOWN = """
+import signal, threading
+from trackertraincode.cli import run_main
+
+def wait():
+    threading.main_thread().join()
+    print("ready", flush=True)
+    threading.Event().wait(60)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+run_main(lambda: threading.Thread(target=wait).start())
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such signals")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
+def test_signals_end_a_program_that_shuts_down_without_a_word(name: str) -> None:
+    number = getattr(signal, name)
+    program = python(SHUTTING_DOWN)
+    assert program.stdout is not None
+    assert program.stdout.readline() == b"ready\n"
+    program.send_signal(number)
+    _, errors = program.communicate()
+    assert (program.returncode, errors) == (-number, b"")
+
+
 @pytest.mark.skipif(os.name == "nt", reason="there is no SIGTERM to catch")
 def test_a_signal_of_which_a_library_makes_another_error_has_its_exit_code(capsys: pytest.CaptureFixture) -> None:
     def load() -> None:

@@ -78,7 +78,7 @@ def _code_of(main: Callable[[], int | None]) -> int | str | None:
 
 @contextlib.contextmanager
 def _ending_by_signals() -> Iterator[None]:
-    """Inside, signals that end a program raise Ended, once."""
+    """Inside, signals that end a program raise Ended, once. After it, they and Ctrl-C end this process without a word."""
     numbers = [getattr(signal, name) for name in ENDING if hasattr(signal, name)]
     if threading.current_thread() is not threading.main_thread():
         numbers = []  # others can't have handlers
@@ -113,6 +113,8 @@ def _ending_by_signals() -> Iterator[None]:
         sys.unraisablehook = report
         for number, handler in before.items():
             signal.signal(number, handler)
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # else a traceback, while Python shuts down
 
 
 def describe(error: BaseException) -> tuple[int, str]:

@@ -8,7 +8,13 @@ from difflib import get_close_matches
 
 
 class UserError(Exception):
-    """Base of all errors that the command line reports as one line, without a traceback."""
+    """Base of all errors that the command line reports as one line, without a traceback.
+
+    A name in a file or of one can have line breaks.
+    """
+
+    def __str__(self) -> str:
+        return super().__str__().replace("\r", "\\r").replace("\n", "\\n")
 
 
 class UsageError(UserError):

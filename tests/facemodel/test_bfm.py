@@ -33,6 +33,13 @@ def test_a_pickle_that_wants_to_run_code_is_refused(tmp_path: Path, content: obj
         load_bfm(path)
 
 
+def test_line_breaks_in_a_file_make_no_lines_of_messages(tmp_path: Path) -> None:
+    (tmp_path / "x.pkl").write_bytes(b"\x80\x04\x8c\x05posix\x8c\x05s\ny\rs\x93.")
+    with pytest.raises(ModelFileError) as refused:
+        load_bfm(tmp_path / "x.pkl")
+    assert "asks for posix.s\\ny\\rs," in str(refused.value)
+
+
 @pytest.mark.parametrize("module", ["numpy.core.multiarray", "numpy._core.multiarray"])
 def test_arrays_pickled_by_old_and_new_numpy_are_read(tmp_path: Path, module: str) -> None:
     path = tmp_path / "bfm.pkl"

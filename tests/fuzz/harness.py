@@ -122,8 +122,8 @@ def _be_child(path: Path, make: Make, read: Read, seed: int, cases: range, limit
 def _outcome(read: Read, path: Path) -> tuple[str, str]:
     try:
         read(path)
-    except UserError as error:
-        return ("refused", "") if "\n" not in str(error) else ("uncaught", f"more than one line: {error}")
+    except UserError:
+        return "refused", ""
     except BaseException as error:
         frames = traceback.extract_tb(error.__traceback__)
         own = [f for f in frames if "trackertraincode" in f.filename] or frames

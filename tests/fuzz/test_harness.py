@@ -29,8 +29,6 @@ def behave(path: Path) -> None:
         raise UserError("refused")
     if kind == 2:
         raise ValueError("a bug")
-    if kind == 3:
-        raise UserError("two\nlines")
     if kind == 4:
         os.kill(os.getpid(), signal.SIGKILL)
     while kind == 5:
@@ -43,7 +41,6 @@ def behave(path: Path) -> None:
         (0, "fine", ""),
         (1, "refused", ""),
         (2, "uncaught", "ValueError at test_harness.py"),
-        (3, "uncaught", "more than one line"),
         (4, "crash", "SIGKILL"),
         (5, "hang", "no end"),
     ],

@@ -6,10 +6,10 @@ import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
+from torch import nn
 from torch.utils.data import get_worker_info
 
 from trackertraincode.augmentation import loader
@@ -20,6 +20,7 @@ from trackertraincode.training.distributed import ending_after_a_step
 from trackertraincode.training.module import PoseTraining
 from trackertraincode.training.options import read_options
 from trackertraincode.training.outdir import claimed
+from trackertraincode.training.pace import Pace
 
 Run = Callable[..., Path]
 
@@ -58,20 +59,57 @@ def test_sigterm_saves_the_weights_and_exits_with_143(
     assert load_network(tmp_path / "run" / "last.ckpt")[1].epoch == 2
 
 
-def test_sigterm_before_lightning_listens_ends_at_once_and_later_after_a_step() -> None:
-    with ending_after_a_step():
-        with pytest.raises(Ended):
-            signal.raise_signal(signal.SIGTERM)
-        first, heard = signal.getsignal(signal.SIGTERM), []
-        assert callable(first)
+@pytest.mark.skipif(os.name == "nt", reason="there is no SIGTERM to catch")
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_sigterm_after_an_epochs_checkpoint_leaves_it_as_it_is(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, epochs: int
+) -> None:
+    done = Pace.done
 
-        def listen(*what: Any) -> None:
-            first(*what)
-            heard.append(what)
+    def stop(self: Pace, seconds: float) -> None:
+        done(self, seconds)
+        os.kill(os.getpid(), signal.SIGTERM)
 
-        signal.signal(signal.SIGTERM, listen)  # as Lightning does
+    monkeypatch.setattr(Pace, "done", stop)
+    with pytest.raises(Ended):
+        run(epochs=epochs)
+    monkeypatch.setattr(Pace, "done", done)
+    assert load_network(tmp_path / "run" / "last.ckpt")[1].epoch == 1
+    resumed, about = load_network(run(epochs=epochs, resume=True) / "last.ckpt")
+    assert about.epoch == epochs
+    assert_same(resumed, load_network(run("undisturbed", epochs=epochs) / "last.ckpt")[0])
+
+
+def test_uncertainties_are_calibrated_once_also_when_a_run_is_resumed_after_it(run: Run) -> None:
+    options = {"epochs": 1, "with_nll_loss": True, "val": "aflw2k"}
+    first = load_network(run(**options) / "last.ckpt")[0]
+    assert first.landmarks_scale.calibration != 1.0
+    assert_same(load_network(run(**options, resume=True) / "last.ckpt")[0], first)
+
+
+def assert_same(one: nn.Module, other: nn.Module) -> None:
+    torch.testing.assert_close(one.state_dict(), other.state_dict(), rtol=0, atol=0)
+
+
+def test_sigterm_ends_at_once_before_lightning_listens() -> None:
+    with pytest.raises(Ended), ending_after_a_step():
         signal.raise_signal(signal.SIGTERM)
-        assert len(heard) == 1
+
+
+def test_sigterm_is_lightnings_business_while_it_listens_and_not_forgotten_after_it() -> None:
+    def train() -> None:
+        with ending_after_a_step():
+            first = signal.getsignal(signal.SIGTERM)
+            assert callable(first)
+            signal.signal(signal.SIGTERM, lambda *what: (first(*what), heard.append(what)))
+            signal.raise_signal(signal.SIGTERM)
+            heard.append("the step")
+
+    heard: list[object] = []
+    with pytest.raises(Ended):
+        train()
+    assert len(heard) == 2
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
 def test_ctrl_c_is_an_interrupt_for_the_caller(run: Run, stop_at: Callable) -> None:

@@ -118,17 +118,24 @@ class SyncBatchNorm(LayerSync):
 
 @contextmanager
 def ending_after_a_step() -> Iterator[None]:
-    """Round `trainer.fit`: SIGTERM is Lightning's business, which ends the step first; before it listens, it ends at once."""
+    """Round `trainer.fit`: SIGTERM is Lightning's business, which ends the step first; before it listens, it ends at once.
+
+    After the last step, Lightning does nothing about it: Ended is raised when it is done.
+    """
+    arrived: list[int] = []
 
     def end(number: int, _: object) -> None:
         if signal.getsignal(signal.SIGTERM) is end:  # else Lightning, which calls this one before its own
             raise Ended(number)
+        arrived.append(number)
 
     before = signal.signal(signal.SIGTERM, end)
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+    if arrived:
+        raise Ended(arrived[0])
 
 
 @contextmanager

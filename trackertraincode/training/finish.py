@@ -51,7 +51,8 @@ def finish(
         if not path.is_file():
             continue
         final, about = load_network(path)
-        if final.config.uncertainty and config.optimisation.calibrate and data.members.validation:
+        calibrated = bool(about.regions)  # by a run that was killed after it
+        if final.config.uncertainty and config.optimisation.calibrate and data.members.validation and not calibrated:
             final.to(device)
             calibration = calibrate(final, _validation(data, augment, device))
             about = replace(about, regions=calibration.regions)

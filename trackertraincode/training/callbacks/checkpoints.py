@@ -65,6 +65,8 @@ class RunCheckpoints(Checkpoint):
         self._criterion = criterion
         self.best_value = float("inf")
         self.best_epoch = 0
+        self._epoch = 0  # the one under way, or the last one
+        self._saved_step = 0  # of the weights in `last`
 
     @property
     def state_key(self) -> str:
@@ -76,20 +78,27 @@ class RunCheckpoints(Checkpoint):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best_value, self.best_epoch = state_dict["value"], state_dict["epoch"]
 
+    def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+        self._saved_step = trainer.global_step  # not 0 where a run goes on
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+        self._epoch = trainer.current_epoch + 1
+
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         network = pl_module.network
         assert isinstance(network, nn.Module)
         value = pl_module.validation.get(self._criterion)
         better = value is not None and value < self.best_value
         if better:
-            self.best_value, self.best_epoch = value, trainer.current_epoch + 1
+            self.best_value, self.best_epoch = value, self._epoch
         if better and trainer.is_global_zero:
             self._saver.save("best", network, self.best_epoch)
         if not self._pace.due(trainer):
             return
         start = time.monotonic()
         if trainer.is_global_zero:
-            self._saver.save("last", network, trainer.current_epoch + 1)
+            self._saver.save("last", network, self._epoch)
+        self._saved_step = trainer.global_step
         path = self.outdir / RESUME_FILE
         with whole_file(path) if trainer.is_global_zero else nullcontext(path) as temporary:
             trainer.save_checkpoint(temporary)  # all ranks take part, the first one writes
@@ -97,8 +106,9 @@ class RunCheckpoints(Checkpoint):
 
     def on_exception(self, trainer: L.Trainer, pl_module: Any, exception: BaseException) -> None:
         """When a scheduler ends the run, there is time to keep the weights as they are."""
-        if isinstance(exception, (SIGTERMException, Ended)) and trainer.is_global_zero and trainer.global_step:
-            self._saver.save("last", pl_module.network, trainer.current_epoch + 1)
+        ended = isinstance(exception, (SIGTERMException, Ended))
+        if ended and trainer.is_global_zero and trainer.global_step > self._saved_step:
+            self._saver.save("last", pl_module.network, self._epoch)
 
 
 def check_resumable(path: Path, module: L.LightningModule) -> None:
