@@ -1,6 +1,7 @@
 """What tells rendered faces from real ones at the size that networks see: brightness, contrast, sharpness; and a sheet.
 
 python benchmarks/compare_faces.py $DATADIR/aflw2k.h5 --sheet faces.png
+python benchmarks/compare_faces.py $DATADIR/aflw2k.h5 -n 32 --riddle mixed.png     and who can tell which are which?
 
 Both are cut out by the box of their landmarks × 1.3, 65 pixels, grey. Ring: the outer eighth, where hair and background are.
 """
@@ -68,6 +69,17 @@ def sheet(crops: list[np.ndarray]) -> np.ndarray:
     return np.concatenate([np.concatenate(row, axis=1) for row in rows])
 
 
+def riddle(crops: dict[str, list[np.ndarray]], seed: int) -> tuple[np.ndarray, list[str]]:
+    """All crops in random order, 8 in a row, three times as large; and which of them are real, row by row."""
+    mixed = [(name, image) for name, images in crops.items() for image in images]
+    order = np.random.default_rng(seed).permutation(len(mixed))[: len(mixed) // 8 * 8].reshape(-1, 8)
+    image = np.concatenate([np.concatenate([mixed[i][1] for i in row], axis=1) for row in order])
+    return (
+        cv2.resize(image, (3 * image.shape[1], 3 * image.shape[0]), interpolation=cv2.INTER_CUBIC),
+        [" ".join(mixed[i][0] for i in row) for row in order],
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path, help="sample file of real faces with landmarks")
@@ -77,6 +89,7 @@ def main() -> None:
     parser.add_argument(
         "--sheet", type=OutputFile(*CHARTS), help="image of all crops: real ones above, rendered ones below"
     )
+    parser.add_argument("--riddle", type=OutputFile(*CHARTS), help="image of both in random order; the key is printed")
     options = parser.parse_args()
     head = head_for_rendering(options.head)
     crops = {
@@ -92,6 +105,11 @@ def main() -> None:
     if options.sheet is not None:
         with whole_file(options.sheet) as temporary:
             temporary.write_bytes(encode_png(np.concatenate([sheet(images) for images in crops.values()])))
+    if options.riddle is not None:
+        image, names = riddle(crops, options.seed)
+        with whole_file(options.riddle) as temporary:
+            temporary.write_bytes(encode_png(image))
+        print(*names, sep="\n")
 
 
 if __name__ == "__main__":
