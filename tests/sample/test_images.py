@@ -7,6 +7,7 @@ import zlib
 import cv2
 import numpy as np
 import pytest
+import simplejpeg
 from PIL import Image, ImageOps
 
 from trackertraincode.sample import images
@@ -76,14 +77,22 @@ def test_a_whole_file_may_have_bytes_behind_its_end(whole: bytes, tail: bytes) -
     assert images.check_image(whole + tail) == (320, 240)
 
 
-@pytest.mark.parametrize("told", ["Could not determine subsampling level", "Invalid SOS parameters", "Warning: JFIF 9"])
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("tjDecompressHeader3(): Could not determine subsampling level"),
+        ValueError("Invalid SOS parameters"),
+        ValueError("Warning: JFIF 9"),
+        KeyError(6),  # as simplejpeg ends for four rows of brightness to one of colour
+    ],
+)
 def test_what_the_strict_decoder_does_not_like_but_opencv_reads_is_whole(
-    told: str, monkeypatch: pytest.MonkeyPatch
+    error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(_: bytes) -> None:
-        raise ValueError(told)
+        raise error
 
-    monkeypatch.setattr(images.simplejpeg, "decode_jpeg_header", refuse)
+    monkeypatch.setattr(simplejpeg, "decode_jpeg_header", refuse)
     jpeg = images.encode_jpeg(SMOOTH)
     assert images.check_image(jpeg + b"tail") == (320, 240)
     for cut in (400, 5000, -1):
@@ -176,6 +185,53 @@ def test_other_kinds_of_images_are_named_where_they_are_refused(kind: str) -> No
         images.check_image(buffer.getvalue())
     with pytest.raises(images.ImageDecodeError, match=r"bytes, HEIF \(convert it .*, not a readable JPEG or PNG file"):
         images.decode(b"\0\0\0\x18ftypheic" + bytes(99))
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        (b"\0\0\0\x18ftypmif1", r"HEIF \(.*\)"),
+        (b"\0\0\0\x18ftypavis", r"AVIF \(.*\)"),
+        (b"\0\0\0\x18ftypmp42", "a video"),
+        (b"<!DOCTYPE html>", "a web page"),
+        (b"version https://git-lfs.github.com/spec/v1", r"a pointer of Git LFS \(git lfs pull\)"),
+        (bytes(500), "all of them zero"),
+        (b"", "0 bytes"),
+    ],
+)
+def test_what_is_no_image_is_named(data: bytes, name: str) -> None:
+    with pytest.raises(images.ImageDecodeError, match=f"{name}, not a JPEG or PNG file"):
+        images.check_image(data)
+
+
+def is_whole(data: bytes) -> bool:
+    try:
+        images.check_image(data)
+    except images.ImageDecodeError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(("size", "share"), [(16, 0.4), (64, 0.15), (512, 0.0)])
+def test_most_holes_of_any_bytes_are_found(size: int, share: float) -> None:
+    """Markers, bytes that shift the means of blocks, too few or too many of them."""
+    rng = np.random.default_rng(size)
+    jpeg = images.encode_jpeg(np.clip(SMOOTH.astype(int) * 2 - 100, 0, 255).astype(np.uint8), 90)
+    start, count = jpeg.index(b"\xff\xda") + 14, 60
+    places = rng.integers(start, len(jpeg) - size - 2, count).tolist()
+    missed = sum(is_whole(jpeg[:place] + rng.bytes(size) + jpeg[place + size :]) for place in places)
+    assert missed <= share * count
+
+
+@pytest.mark.parametrize("quality", [1, 30, 75, 95, 100])
+def test_brightness_of_sound_images_is_never_doubted(quality: int) -> None:
+    rng = np.random.default_rng(quality)
+    blocks = np.kron(rng.integers(0, 2, (9, 12, 3)), np.ones((8, 8, 1), int)) * 255
+    for pixels in (blocks, rng.integers(0, 2, (70, 90, 3)) * 255, np.zeros((64, 64, 3)), np.full((5, 3, 3), 255)):
+        for options in ({}, {"progressive": True, "subsampling": 0}, {"subsampling": 2, "optimize": True}):
+            buffer = io.BytesIO()
+            Image.fromarray(pixels.astype(np.uint8)).save(buffer, "JPEG", quality=quality, **options)
+            images.check_image(buffer.getvalue())
 
 
 def test_a_png_chunk_that_claims_gigabytes_is_refused() -> None:
