@@ -8,10 +8,10 @@ from archive_damage import Members, check_damage, convert, write_folder, write_z
 from slow_landmarks import annotations, slow_lapa
 
 from close import as_archives_count
-from trackertraincode.conversion import lapa
-from trackertraincode.conversion.lapa import make_source, refine_box
+from trackertraincode.conversion.lapa import make_source
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
-from trackertraincode.detection.mtcnn import Detections
+from trackertraincode.detection import mtcnn
+from trackertraincode.detection.mtcnn import Detections, refine_box
 from trackertraincode.errors import ArchiveError, UserError
 from trackertraincode.sample.images import decode, decode_labels, encode_jpeg, encode_png
 
@@ -98,7 +98,7 @@ def test_detections_elsewhere_leave_the_box(monkeypatch: pytest.MonkeyPatch) -> 
     near, far = np.array([110.0, 90.0, 210.0, 190.0]), np.array([180.0, 180.0, 280.0, 280.0])
     for found, expected in (([near, far], near), ([far], box), ([], box)):
         detections = Detections(np.array(found).reshape(-1, 4), np.ones(len(found)))
-        monkeypatch.setattr(lapa, "MtcnnDetector", lambda min_face, result=detections: lambda image: result)
+        monkeypatch.setattr(mtcnn, "MtcnnDetector", lambda min_face, result=detections: lambda image: result)
         assert refine_box(np.zeros((300, 300, 3), np.uint8), box).tolist() == expected.tolist()
 
 

@@ -120,6 +120,13 @@ CONVERTERS = {  # adding a data set is adding an entry and its module
         ),
         "Convert LaPa to a sample file.\n\nttc convert lapa LaPa.zip $DATADIR/lapa.h5",
     ),
+    "300w": Converter(
+        "w300",
+        "a zip file of 300W, AFW, HELEN, LFPW or IBUG, or a folder of what they unpack to",
+        (MTCNN,),
+        "Convert 300W and its parts, images beside .pts files of 68 landmarks, to a sample file.\n\n"
+        "ttc convert 300w 300w.zip $DATADIR/300w.h5",
+    ),
     "300vw": Converter(
         "w300vw",
         "300VW's zip file, or the folder it was unpacked to",

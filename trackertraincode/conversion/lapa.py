@@ -5,7 +5,6 @@
 {train,val,test}/labels/NAME.png         classes, see CLASSES
 """
 
-import math
 import re
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +18,7 @@ from trackertraincode.conversion.faces import box_around, check_on_face, store_c
 from trackertraincode.conversion.landmark_schemes import LAPA_COUNT, lapa_to_68
 from trackertraincode.conversion.run import Source
 from trackertraincode.conversion.textfile import number_rows, read_lines
-from trackertraincode.detection.mtcnn import MtcnnDetector, best_overlap
+from trackertraincode.detection.mtcnn import MtcnnDetector, refine_box
 from trackertraincode.errors import ArchiveError
 from trackertraincode.sample.images import check_image, decode, decode_labels
 from trackertraincode.sample.moving import from_centres
@@ -30,9 +29,6 @@ CLASSES = (
     "background", "skin", "left brow", "right brow", "left eye", "right eye", "nose", "upper lip", "inner mouth",
     "lower lip", "hair",
 )  # fmt: skip
-MIN_IOU = 0.25  # of the detection that replaces the landmarks' box
-DETECTOR_MIN_FACE = 20  # pixels, MTCNN's usual
-SMALLEST_SHARE = 0.4  # a detection with a smaller side, relative to the landmarks', can't overlap enough
 _IMAGE = re.compile(rf"^(?P<root>(?:.*/)?(?P<split>{'|'.join(SPLITS)})/)images/(?P<name>[^/]+)\.jpg$", re.IGNORECASE)
 _MEGAFACE = re.compile(r"^[\d_]+$")  # names of the images that come from MegaFace
 
@@ -136,15 +132,6 @@ def read_landmarks(data: bytes, name: str) -> np.ndarray:
             f"{name}: {first} in the first of {len(lines)} lines, expected {LAPA_COUNT} and then that many landmarks."
         )
     return number_rows(lines[1:], name, 2, first=2)
-
-
-def refine_box(image: np.ndarray, box: np.ndarray) -> np.ndarray:
-    """MTCNN's box where it finds the face of `box` (4,) in an image (H, W, 3), else `box`."""
-    wanted = SMALLEST_SHARE * float((box[2:] - box[:2]).min())
-    doublings = max(0, math.floor(math.log2(max(wanted, 1.0) / DETECTOR_MIN_FACE)))  # few sizes: networks are cached
-    found = MtcnnDetector(min_face=DETECTOR_MIN_FACE * 2**doublings)(image)
-    better = best_overlap(found.boxes, box, MIN_IOU)
-    return box if better is None else better
 
 
 def face_box(data: bytes, name: str) -> np.ndarray:

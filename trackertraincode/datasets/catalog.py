@@ -90,6 +90,9 @@ DATASETS = {  # adding a data set is adding an entry; training, evaluation and m
         file="wflw_train.h5", weight=10_000, labels=("landmarks_2d", "box"), validation_file="wflw_test.h5",
         made_by="scripts/dsprocess_wflw.py",
     ),
+    "300w": DatasetSpec(
+        file="300w.h5", weight=5_000, labels=("landmarks_2d", "box"), made_by="scripts/dsprocess_300w.py"
+    ),
     "300vw": DatasetSpec(
         file="300vw.h5", weight=5_000, labels=("landmarks_2d", "box"), made_by="scripts/dsprocess_300vw.py"
     ),

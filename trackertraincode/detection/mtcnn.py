@@ -1,6 +1,7 @@
 """MTCNN with facenet-pytorch's weights: image --MtcnnDetector--> boxes --best_overlap--> the box of a known face."""
 
 import importlib.util
+import math
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
@@ -12,6 +13,9 @@ import torch
 from trackertraincode.errors import ConfigError
 from trackertraincode.geometry.boxes import box_iou
 
+MIN_IOU = 0.25  # of the detection that replaces the landmarks' box
+DETECTOR_MIN_FACE = 20  # pixels, MTCNN's usual
+SMALLEST_SHARE = 0.4  # a detection with a smaller side, relative to the landmarks', can't overlap enough
 HOW_TO_INSTALL = (
     "the face detector needs facenet-pytorch, which isn't installed or doesn't import ({reason}); install it with "
     "'pip install trackertraincode[convert]', or switch the detector off where the converter has an option for it."
@@ -86,3 +90,12 @@ def best_overlap(boxes: np.ndarray, box: np.ndarray, min_iou: float) -> np.ndarr
     overlap = box_iou(torch.as_tensor(boxes, dtype=torch.float64), torch.as_tensor(box, dtype=torch.float64))
     best = int(overlap.argmax())
     return boxes[best] if overlap[best] > min_iou else None
+
+
+def refine_box(image: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """MTCNN's box where it finds the face of `box` (4,) in an image (H, W, 3), else `box`."""
+    wanted = SMALLEST_SHARE * float((box[2:] - box[:2]).min())
+    doublings = max(0, math.floor(math.log2(max(wanted, 1.0) / DETECTOR_MIN_FACE)))  # few sizes: networks are cached
+    found = MtcnnDetector(min_face=DETECTOR_MIN_FACE * 2**doublings)(image)
+    better = best_overlap(found.boxes, box, MIN_IOU)
+    return box if better is None else better

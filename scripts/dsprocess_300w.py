@@ -1,0 +1,6 @@
+"""The same as `ttc convert 300w`."""
+
+from trackertraincode.commands import main
+
+if __name__ == "__main__":
+    main("convert", "300w")
