@@ -1,6 +1,7 @@
 """300W-LP and AFLW2000-3D: labels equal their definitions, archives of all kinds convert, damage is named."""
 
 import io
+import re
 import shutil
 import zipfile
 from pathlib import Path
@@ -15,6 +16,7 @@ from close import as_archives_count
 from conftest import run_script
 from trackertraincode.conversion.synthetic import write_faces
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
+from trackertraincode.evaluation.protocols import aflw_rows
 from trackertraincode.facemodel.bfm import EYE_VERTICES, load_array_pickle
 from trackertraincode.rendering.generate import Request, iter_faces
 from trackertraincode.sample.images import decode
@@ -210,11 +212,6 @@ VICTIM = "AFLW2000/image00002"
     [
         ("mat", lambda d: broken_mat(d, Pose_Para=None), "image00002.mat: no variable 'Pose_Para'"),
         ("mat", lambda d: broken_mat(d, Pose_Para=np.full((1, 7), np.nan)), "'Pose_Para' holds NaN"),
-        (
-            "mat",
-            lambda d: broken_mat(d, Pose_Para=np.full((1, 7), 30.0)),
-            "an angle of 'Pose_Para' is 30, more than a whole",
-        ),
         ("mat", lambda d: broken_mat(d, pt3d_68=np.zeros((3, 67))), r"'pt3d_68' has shape (3, 67), expected (3, 68)"),
         ("mat", lambda d: b"MATLAB 5.0 junk" * 9, "image00002.mat: not a readable .mat file"),
         ("mat", lambda d: d[: len(d) // 2], "image00002.mat: not a readable .mat file"),
@@ -293,6 +290,32 @@ def test_angles_are_kept_as_the_archive_states_them(archives: Path, tmp_path: Pa
         return name, broken_mat(data, Pose_Para=pose)
 
     convert("aflw2k", rewrite(archives / "AFLW2000-3D.zip", tmp_path / "a.zip", change), tmp_path / "a.h5")
-    angles = Hdf5PoseDataset(tmp_path / "a.h5").labels["stored_angles"]
+    dataset = Hdf5PoseDataset(tmp_path / "a.h5")
+    angles = dataset.labels["stored_angles"]
     assert np.allclose(angles[1], stated, atol=1e-4)
     assert np.isfinite(angles).all()
+    assert aflw_rows(dataset).tolist() == [0, 2, 3, 4, 5]
+
+
+TURNED = (  # images of the real archive with an angle beyond 99 degrees; those of the last are (-6, -8, -51), too
+    734, 983, 1486, 1530, 1547, 1845, 1916, 2000, 2958, 3123, 3162, 3173, 3174, 3273, 3286, 4157,
+)  # fmt: skip
+
+
+def test_images_of_the_real_archive_turned_several_times_are_kept_and_not_evaluated(
+    shared_data: Path, tmp_path: Path
+) -> None:
+    """All rows have to be there, since protocols number them."""
+
+    def change(name: str, data: bytes) -> tuple[str, bytes] | None:
+        number = re.search(r"image(\d+)\.", name)
+        return (name, data) if number and int(number[1]) in (*TURNED, 665, 667, 670) else None
+
+    source = rewrite(shared_data / "aflw2000" / "AFLW2000-3D.zip", tmp_path / "a.zip", change)
+    convert("aflw2k", source, tmp_path / "a.h5", "--strict")
+    with Hdf5PoseDataset(tmp_path / "a.h5") as dataset:
+        assert len(dataset) == len(TURNED) + 3
+        assert aflw_rows(dataset).tolist() == [0, 1, 2]
+        assert np.abs(dataset.labels["stored_angles"]).max() > 900
+    with Hdf5PoseDataset(tmp_path / "a.h5", labels=("rotation",)) as dataset:  # the last has a negative head size
+        assert aflw_rows(dataset).tolist() == [0, 1, 2, len(TURNED) + 2]

@@ -39,8 +39,24 @@ def as_middles(boxes: np.ndarray) -> np.ndarray:
         (BOXES[:, [0, 2, 1, 3]], ANGLES, r"most of the 3 boxes .* x0, x1, y0, y1"),
         (BOXES[:, [1, 0, 3, 2]], ANGLES, r"most of the 3 boxes .* y0, x0, y1, x1"),
         (BOXES, ANGLES + [180, 0, 0], r"3 of 3 heads look away from the camera: are rotations stored in another order"),
+        (
+            BOXES,
+            np.degrees(ANGLES),
+            r"3 of 3 rows have an angle of more than a whole turn: did the archive store degrees",
+        ),
     ],
-    ids=["fractions", "sizes", "inside_out", "radians", "percents", "middles", "pairs", "rows first", "order"],
+    ids=[
+        "fractions",
+        "sizes",
+        "inside_out",
+        "radians",
+        "percents",
+        "middles",
+        "pairs",
+        "rows first",
+        "order",
+        "degrees",
+    ],
 )
 def test_nonsense_of_the_whole_file_is_suspected(boxes: np.ndarray, angles: np.ndarray, message: str) -> None:
     (text,) = suspicions(boxes, SIZES[: len(boxes)], angles)

@@ -158,10 +158,6 @@ def _read(archive: Archive, stem: str, coefficients_of: str) -> _Read | ArchiveE
         if _coefficient_model(mat) != coefficients_of:
             raise ArchiveError(f"{name}: coefficients of another face model than {coefficients_of}.")
         parameters = numbers(mat, name, "Pose_Para", (1, 7))[0]
-        if (largest := float(np.abs(parameters[:3]).max())) > 2 * np.pi:
-            raise ArchiveError(
-                f"{name}: an angle of 'Pose_Para' is {largest:g}, more than a whole turn; they are radians."
-            )
         return _Read(stem, image, size, mat, parameters, _read_coefficients(mat, name))
     except ArchiveError as error:
         return error

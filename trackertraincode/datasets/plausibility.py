@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 TINY = 3.0  # pixels; boxes whose longer side is below aren't of faces
-NEARLY_ALL = 0.9  # share of the rows
+NEARLY_ALL, MOST = 0.9, 0.5  # shares of the rows
 FACE_ASPECT = 0.8  # width / height of usual face boxes
 UNUSUAL = 0.25  # mean |log(aspect / FACE_ASPECT)| above which boxes have odd shapes; of real sets below 0.2
 TURNED = 0.4  # the same, above which boxes may lie on their sides
@@ -60,7 +60,7 @@ def suspicions(
     """What is wrong with nearly all rows, if it is what it looks like.
 
     boxes: (N, 4) x0, y0, x1, y1; pixels. sizes: (N, 2) width and height of their images. angles: (M, 3) pitch, yaw,
-    roll; degrees.
+    roll; degrees, as the archive has them where that is known: a few of AFLW2000-3D are several turns.
     """
     found = []
     if boxes is not None:
@@ -74,6 +74,12 @@ def suspicions(
             found.append(
                 f"all angles of {len(known)} rows lie within ±{np.abs(known).max():.2f} degrees: are they radians? Angles "
                 "are given in degrees."
+            )
+        turned = (np.abs(known) > 360).any(1)
+        if len(known) >= MIN_ROWS and turned.mean() >= MOST:
+            found.append(
+                f"{turned.sum()} of {len(known)} rows have an angle of more than a whole turn: did the archive store degrees "
+                "where radians are read?"
             )
         away = np.cos(np.radians(known[:, :2])).prod(1) < 0
         if len(known) >= MIN_ROWS and away.mean() >= NEARLY_ALL:

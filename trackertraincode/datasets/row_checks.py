@@ -61,8 +61,9 @@ def check_rows(
     if "face_box" in labels:
         whole.boxes.append(labels["face_box"])
     if "rotation" in labels:
-        angles = matrix_to_aflw(quat_to_matrix(torch.from_numpy(labels["rotation"])))
-        whole.angles.append(np.degrees(angles.numpy()))
+        angles = np.degrees(matrix_to_aflw(quat_to_matrix(torch.from_numpy(labels["rotation"]))).numpy())
+        stored = labels.get("stored_angles", angles)
+        whole.angles.append(np.where(np.isfinite(stored), stored, angles))
     for attribute, values in labels.items():
         for i, message in check_values(attribute, values):
             yield Fault(rows[i], file.name(attribute), message)
