@@ -45,7 +45,7 @@ def check_pickle(stream: IO[bytes]) -> None:
     Reads to the end of the pickle. What it asks for is not looked at: that unpickler knows what it lets through.
     """
     with _one_error():
-        _Checker(stream, 0, {}).run()
+        _Checker(stream, MOST_BYTES, {}).run()
 
 
 @contextmanager
@@ -125,6 +125,8 @@ def _encode(text: str, coding: str) -> bytes:
         raise pickle.UnpicklingError("it has encoded texts, expected bytes")
     return text.encode("latin1")
 
+
+SIZED = ("builtins bytearray", "__builtin__ bytearray", "torch Tensor")
 
 CALLABLE: dict[str, Callable[..., Any]] = {
     "numpy dtype": _Dtype,
@@ -223,13 +225,19 @@ class _Machine:
 
 
 class _Checker(_Machine):
-    """Makes an empty dict of whatever is called."""
+    """Makes an empty dict of whatever is called, but for what makes as many bytes as a number says."""
 
     def find(self, name: str) -> None:
         self.push(name)
 
     def reduce(self, _: Any) -> None:
-        self.last(2)
+        function, arguments = self.last(2)
+        if function in SIZED:
+            raise pickle.UnpicklingError(f"it calls {function.replace(' ', '.')}, which no file of data needs")
+        if isinstance(arguments, tuple):
+            self._room -= sum(len(text) for text in arguments if isinstance(text, str))
+        if self._room < 0:
+            raise pickle.UnpicklingError("it makes more bytes than it has")
         self.push({})
 
     def build(self, _: Any) -> None:

@@ -116,6 +116,24 @@ def test_localizer_checkpoints(tmp_path: Path) -> None:
         load_network(tmp_path / "l.ckpt")
 
 
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"channels": [2048] * 8, "depths": [64] * 8}, "much larger than its weights"),
+        ({"channels": [10**6], "depths": [1]}, "whole numbers from 1 to 2048"),
+        ({"channels": [8], "depths": [10**9]}, "whole numbers from 1 to 64"),
+        ({"channels": [8.5], "depths": [1]}, "whole numbers"),
+        ({"channels": "abc", "depths": [1]}, "whole numbers"),
+        ({"channels": [8, 8], "depths": [1]}, "2 channels and 1 depths"),
+        ({"channels": [], "depths": []}, "0 channels"),
+    ],
+)
+def test_localizers_that_cannot_be_are_not_built(tmp_path: Path, config: dict, message: str) -> None:
+    torch.save({"format": 1, "kind": "localizer", "config": config, "state": {}}, tmp_path / "l.ckpt")
+    with pytest.raises(ModelFileError, match=rf"l\.ckpt: the localizer network can't be built again \(.*{message}"):
+        load_localizer(tmp_path / "l.ckpt")
+
+
 class Evil:
     def __reduce__(self) -> tuple:
         return (open, ("executed", "w"))
@@ -138,6 +156,10 @@ class Evil:
             "network option 'input_size' is '{}'",
         ),
         ({"format": 1, "kind": "pose", "config": {}, "state": 7}, "can't be built again"),
+        (
+            {"format": 1, "kind": "pose", "config": {"backbone": "timm:vit_giant_patch14_224"}, "state": {}},
+            "much larger than its weights, which have 0 bytes",
+        ),
         ({"format": 1, "kind": "pose", "config": {}, "state": {}, "about": 3}, "about itself isn't a table"),
         (
             {"format": 1, "kind": "pose", "config": {}, "state": {}, "about": {"trained_on": [1]}},

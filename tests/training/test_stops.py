@@ -193,6 +193,16 @@ def test_checkpoints_of_other_runs_are_not_resumed(run: Run) -> None:
         ModelFileError, match=r"resume\.ckpt: isn't the checkpoint of this run \(it holds another network"
     ):
         run("second", epochs=1, width=0.25, resume=True)
+    whole = torch.load(first / "resume.ckpt", weights_only=True)
+    for key, damaged, message in (
+        ("state_dict", 3, "it lacks weights"),
+        ("callbacks", {"best": 3}, "it can't be gone on with: "),
+        ("optimizer_states", [], "it lacks the optimiser"),
+        ("loops", 3, "it can't be gone on with: "),
+    ):
+        torch.save(whole | {key: damaged}, first / "resume.ckpt")
+        with pytest.raises(ModelFileError, match=rf"resume\.ckpt: isn't the checkpoint of this run \({message}"):
+            run("first", epochs=1, resume=True)
     torch.save({"state_dict": {}}, second / "resume.ckpt")
     with pytest.raises(ModelFileError, match="it lacks callbacks"):
         run("second", epochs=1, width=0.25, resume=True)

@@ -17,8 +17,12 @@ from timm.models import byobnet
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
+from trackertraincode.errors import ConfigError
 from trackertraincode.models.backbones import reparameterize
 from trackertraincode.models.checkpoint import load_checkpoint
+
+MOST = {"channels": 2048, "depths": 64}  # of a stage
+MOST_STAGES = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +31,17 @@ class LocalizerConfig:
 
     channels: tuple[int, ...] = (16, 32, 72)  # of the stages, each of half the resolution of the one before
     depths: tuple[int, ...] = (1, 2, 4)  # blocks of the stages
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError where a value can't be, as in a damaged file."""
+        for name, most in MOST.items():
+            values = getattr(self, name)
+            if not isinstance(values, (tuple, list)) or not all(type(n) is int and 0 < n <= most for n in values):
+                raise ConfigError(f"{name}={str(values)[:40]}: expected whole numbers from 1 to {most}")
+        if not 0 < len(self.channels) == len(self.depths) <= MOST_STAGES:
+            raise ConfigError(
+                f"{len(self.channels)} channels and {len(self.depths)} depths: expected 1 to {MOST_STAGES}"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for checkpoints."""

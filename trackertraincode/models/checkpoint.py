@@ -13,7 +13,7 @@ from trackertraincode.errors import ModelFileError
 from trackertraincode.models.about import About, check_about
 from trackertraincode.models.opnet import build_opnet, is_opnet
 from trackertraincode.models.pose_network import NetworkConfig, PoseNetwork
-from trackertraincode.models.weights import read_plain, save_plain, tensors_of
+from trackertraincode.models.weights import bytes_of, no_larger_than, read_plain, save_plain, tensors_of
 
 N = TypeVar("N", bound=nn.Module)
 
@@ -46,7 +46,7 @@ def load_network(path: Path) -> tuple[PoseNetwork, About]:
     content = read_plain(path)
     if is_opnet(content):
         given, config = tensors_of(path, content), content.get("config")
-        return _built(path, PoseNetwork.kind, lambda: build_opnet(given, config)), About(library="OpNet")
+        return _built(path, PoseNetwork.kind, given, lambda: build_opnet(given, config)), About(library="OpNet")
     return load_checkpoint(path, PoseNetwork.kind, lambda config: PoseNetwork(NetworkConfig.from_dict(config)))
 
 
@@ -70,7 +70,7 @@ def load_checkpoint(path: Path, kind: str, build: Callable[[dict[str, Any]], N])
         network.load_state_dict(content["state"])
         return network
 
-    return _built(path, kind, rebuild), About(**known)
+    return _built(path, kind, content["state"], rebuild), About(**known)
 
 
 def is_own(content: Any) -> bool:
@@ -78,9 +78,11 @@ def is_own(content: Any) -> bool:
     return isinstance(content, dict) and "config" in content and "state" in content
 
 
-def _built(path: Path, kind: str, build: Callable[[], N]) -> N:
+def _built(path: Path, kind: str, state: Any, build: Callable[[], N]) -> N:
+    """state: weights as they stand in the file."""
     try:
-        network = build()
+        with no_larger_than(bytes_of(state)):
+            network = build()
     except Exception as error:  # options and tensors of any type can stand in a file
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ModelFileError(f"{path}: the {kind} network can't be built again ({reason[:200]}).") from error

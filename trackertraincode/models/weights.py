@@ -6,11 +6,14 @@ import os
 import pickle
 import re
 import zipfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.modules import module as modules
 
 from trackertraincode.errors import ModelFileError
 from trackertraincode.files import whole_file
@@ -18,6 +21,9 @@ from trackertraincode.pickles import check_pickle
 
 OLD_PICKLES = 5  # of files of before torch 1.6: magic number, protocol, machine, content, names of tensors
 LARGEST_PICKLE = 2**26  # bytes; tensors lie beside it
+MORE = 4  # times the bytes of a file may be made of it, since values can stand in it twice
+MORE_BYTES = 2**20  # and these, for what is small
+NETWORK_BYTES = 2**28  # that a network may have beyond its weights, such as tables of places
 
 
 def read_plain(path: Path) -> Any:
@@ -26,7 +32,11 @@ def read_plain(path: Path) -> Any:
         raise ModelFileError(f"{path}: no such file; give a .ckpt of this library.")
     try:
         _check_pickles(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        made, size = _measure(content, {}), path.stat().st_size
+        if made > MORE * size + MORE_BYTES:
+            raise pickle.UnpicklingError(f"it makes {made:,} bytes of {size:,}")
+        return content
     except Exception as error:  # a damaged file can raise anything
         reason = (str(error).splitlines() or ["damaged"])[0]
         raise ModelFileError(
@@ -45,8 +55,51 @@ def save_plain(path: Path, content: Any) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error  # torch doesn't say so
 
 
+@contextmanager
+def no_larger_than(weights: int) -> Iterator[None]:
+    """Inside, a network that is built from a file's configuration may have so many bytes, and some more.
+
+    Raises ModelFileError before a parameter beyond that has values: most of them are made without.
+    """
+    left = MORE * weights + NETWORK_BYTES
+
+    def count(_module: Any, _name: str, tensor: Tensor | None) -> None:
+        nonlocal left
+        left -= 0 if tensor is None else tensor.numel() * tensor.element_size()
+        if left < 0:
+            raise ModelFileError(f"it would be much larger than its weights, which have {weights:,} bytes")
+
+    with ExitStack() as stack:
+        stack.callback(modules.register_module_parameter_registration_hook(count).remove)
+        stack.callback(modules.register_module_buffer_registration_hook(count).remove)
+        yield
+
+
+def bytes_of(state: Any) -> int:
+    """Of the tensors of a state dict."""
+    values = state.values() if isinstance(state, dict) else ()
+    return sum(value.numel() * value.element_size() for value in values if isinstance(value, Tensor))
+
+
+def _measure(value: Any, known: dict[int, int]) -> int:
+    """About how many bytes a value of a file has, where whatever stands in it twice counts twice. known: by id."""
+    if isinstance(value, Tensor):
+        if value.layout != torch.strided or value.is_quantized:
+            raise pickle.UnpicklingError("it has a sparse or quantised tensor")
+        return 1 + value.numel() * value.element_size()
+    if isinstance(value, (str, bytes)):
+        return 1 + len(value)
+    if not isinstance(value, (dict, list, tuple, set)):
+        return 1
+    if id(value) not in known:
+        known[id(value)] = 2**62  # of one that holds itself
+        inner = [*value, *value.values()] if isinstance(value, dict) else value
+        known[id(value)] = 1 + sum(_measure(item, known) for item in inner)
+    return known[id(value)]
+
+
 def _check_pickles(path: Path) -> None:
-    """Raise pickle.UnpicklingError where torch's unpickler would not come to an end."""
+    """Raise pickle.UnpicklingError where torch would not come to an end, or make more of a file than it has."""
     with path.open("rb") as file:
         if not zipfile.is_zipfile(file):
             file.seek(0)
@@ -54,7 +107,12 @@ def _check_pickles(path: Path) -> None:
                 check_pickle(file)
             return
         with zipfile.ZipFile(file) as archive:
-            for member in archive.infolist():
+            members = archive.infolist()
+            if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+                raise pickle.UnpicklingError("it is compressed, which torch's files aren't")
+            if sum(member.file_size for member in members) > path.stat().st_size:
+                raise pickle.UnpicklingError("its members overlap")
+            for member in members:
                 if member.filename.endswith(".pkl"):
                     if member.file_size > LARGEST_PICKLE:
                         raise pickle.UnpicklingError(f"{member.filename} has {member.file_size:,} bytes")

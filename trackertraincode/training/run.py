@@ -21,7 +21,7 @@ from trackertraincode.training.callbacks.averaging import (
     WeightAverage,
 )
 from trackertraincode.training.callbacks.batch_norm import SharedStatistics
-from trackertraincode.training.callbacks.checkpoints import RunCheckpoints, Saver, check_resumable
+from trackertraincode.training.callbacks.checkpoints import RunCheckpoints, Saver, check_resumable, resuming
 from trackertraincode.training.callbacks.guard import NanGuard
 from trackertraincode.training.callbacks.images import PredictionImages
 from trackertraincode.training.callbacks.progress import Progress
@@ -58,7 +58,8 @@ def train(request: TrainRequest) -> Path:
         module = make_module(config, network)
         averages = make_averages(config, network)
         saver = Saver(outdir, config, members)
-        callbacks = make_callbacks(config, outdir, members, averages, saver)
+        checkpoints = RunCheckpoints(outdir, saver, config.output.best, config.output.save_every)
+        callbacks = [*make_callbacks(config, outdir, members, averages), checkpoints]  # Lightning runs them last
         trainer = make_trainer(
             config.machine, config.optimisation.epochs, callbacks, gradient_clip=config.optimisation.gradient_clip,
             logger=TensorBoardLogger(outdir, name="", version="tensorboard") if config.output.tensorboard else False,
@@ -72,7 +73,7 @@ def train(request: TrainRequest) -> Path:
             write_environment(outdir / ENVIRONMENT_FILE, members.files, intensity=config.augmentation.intensity)
             describe(config, outdir, members, network)
         with ending_together(trainer):
-            with ending_after_a_step():
+            with ending_after_a_step(), resuming(resume, checkpoints):
                 trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
             if trainer.is_global_zero:
                 finish(config, outdir, data, network, averages, module.augment, saver, trainer.strategy.root_device)
@@ -126,7 +127,7 @@ def make_averages(config: TrainConfig, network: PoseNetwork) -> list[WeightAvera
 
 
 def make_callbacks(
-    config: TrainConfig, outdir: Path, members: Members, averages: list[WeightAverage], saver: Saver
+    config: TrainConfig, outdir: Path, members: Members, averages: list[WeightAverage]
 ) -> list[Callback]:
     """In the order in which they are called; `Recorder` comes before those that read `module.record`."""
     rows = sum(len(member.rows) for member in members.validation)
@@ -138,7 +139,6 @@ def make_callbacks(
         *averages,
         PredictionImages(outdir, config.output.draw_every),
         Progress(),
-        RunCheckpoints(outdir, saver, config.output.best, config.output.save_every),
     ]
 
 

@@ -7,14 +7,15 @@ random number is a function of seed and epoch, with the same result.
 """
 
 import time
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities.exceptions import SIGTERMException
-from torch import nn
+from torch import Tensor, nn
 
 from trackertraincode.cli import Ended
 from trackertraincode.errors import ModelFileError
@@ -67,6 +68,7 @@ class RunCheckpoints(Checkpoint):
         self.best_epoch = 0
         self._epoch = 0  # the one under way, or the last one
         self._saved_step = 0  # of the weights in `last`
+        self.started = False  # training, after a checkpoint was read
 
     @property
     def state_key(self) -> str:
@@ -80,6 +82,7 @@ class RunCheckpoints(Checkpoint):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         self._saved_step = trainer.global_step  # not 0 where a run goes on
+        self.started = True
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         self._epoch = trainer.current_epoch + 1
@@ -112,11 +115,30 @@ class RunCheckpoints(Checkpoint):
 
 
 def check_resumable(path: Path, module: L.LightningModule) -> None:
-    """Raises ModelFileError when this is no whole resume.ckpt of such a module."""
+    """Raises ModelFileError when this is no whole resume.ckpt of such a module, as far as weights tell."""
     content = read_plain(path)
     missing = sorted(RESUME_KEYS - content.keys()) if isinstance(content, dict) else ["everything"]
-    found = {} if missing else {name: value.shape for name, value in content["state_dict"].items()}
-    wanted = {name: value.shape for name, value in module.state_dict().items()}
-    if missing or found != wanted:
-        what = f"lacks {missing[0]}" if missing else "holds another network"
-        raise ModelFileError(f"{path}: isn't the checkpoint of this run (it {what}); start another run.")
+    if missing:
+        raise _foreign(path, f"lacks {missing[0]}")
+    state, optimizers = content["state_dict"], content["optimizer_states"]
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise _foreign(path, "lacks weights")
+    if not isinstance(optimizers, list) or len(optimizers) != 1:
+        raise _foreign(path, "lacks the optimiser")
+    if {k: v.shape for k, v in state.items()} != {k: v.shape for k, v in module.state_dict().items()}:
+        raise _foreign(path, "holds another network")
+
+
+@contextmanager
+def resuming(path: Path | None, checkpoints: RunCheckpoints) -> Iterator[None]:
+    """Round `trainer.fit` with this resume.ckpt: raises ModelFileError when Lightning finds no way to begin with it."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError, AssertionError) as error:
+        if path is None or checkpoints.started:
+            raise
+        raise _foreign(path, f"can't be gone on with: {type(error).__name__} {str(error)[:100]}") from error
+
+
+def _foreign(path: Path, what: str) -> ModelFileError:
+    return ModelFileError(f"{path}: isn't the checkpoint of this run (it {what}); start another run.")
