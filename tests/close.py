@@ -1,11 +1,20 @@
-"""Equality of samples."""
+"""Equality of samples, and labels that are there."""
 
 from dataclasses import fields, replace
+from typing import TypeVar
 
 import numpy as np
 
 from trackertraincode.sample.moving import to_centres
 from trackertraincode.sample.sample import Sample
+
+T = TypeVar("T")
+
+
+def known(value: T | None) -> T:
+    """A label that the sample of a test has; those of users may lack any."""
+    assert value is not None
+    return value
 
 
 def assert_samples_equal(a: Sample, b: Sample) -> None:

@@ -3,10 +3,12 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
+from close import known
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset, PoseWriter
 from trackertraincode.facemodel.landmarks68 import FLIP_ORDER
 from trackertraincode.sample.images import decode, encode_jpeg, encode_png
@@ -22,9 +24,10 @@ def write(path: Path, samples: list[Sample], optional: tuple[str, ...] = ()) -> 
     return path
 
 
-def bare(sample: Sample, **changes: object) -> Sample:
+def bare(sample: Sample, **changes: Any) -> Sample:
     """With 2-D landmarks and box only."""
-    return replace(sample, **dict.fromkeys(LABELS), sequence=None, individual=None, **changes)
+    labels: dict[str, Any] = dict.fromkeys(LABELS)
+    return replace(sample, **labels, sequence=None, individual=None, **changes)
 
 
 def _pixels(sample: Sample) -> np.ndarray:
@@ -34,15 +37,16 @@ def _pixels(sample: Sample) -> np.ndarray:
 
 def _scaled(sample: Sample, factor: float) -> Sample:
     image = cv2.resize(_pixels(sample), None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
-    return bare(sample, image=image, face_box=sample.face_box * factor, landmarks_2d=sample.landmarks_2d * factor)
+    box, points = known(sample.face_box) * factor, known(sample.landmarks_2d) * factor
+    return bare(sample, image=image, face_box=box, landmarks_2d=points)
 
 
 def _second_face(sample: Sample) -> Sample:
     """The right one of two faces in an image."""
     image, right = _pixels(sample), np.array([96.0, 0.0])
     both = np.concatenate([image[:, ::-1], image], axis=1)
-    box = sample.face_box + np.tile(right, 2)
-    return bare(sample, image=both, face_box=box.astype(np.float32), landmarks_2d=sample.landmarks_2d + right)
+    box = known(sample.face_box) + np.tile(right, 2)
+    return bare(sample, image=both, face_box=box.astype(np.float32), landmarks_2d=known(sample.landmarks_2d) + right)
 
 
 def _cut(sample: Sample) -> bytes:
@@ -58,12 +62,12 @@ def _with_hole(sample: Sample) -> bytes:
 
 
 def _with_gap(sample: Sample) -> Sample:
-    return bare(sample, landmarks_2d=np.where(np.arange(68)[:, None] == 3, np.nan, sample.landmarks_2d))
+    return bare(sample, landmarks_2d=np.where(np.arange(68)[:, None] == 3, np.nan, known(sample.landmarks_2d)))
 
 
 def _upside_down(sample: Sample) -> Sample:
-    box = 96.0 - sample.face_box[[2, 3, 0, 1]]
-    return bare(sample, image=_pixels(sample)[::-1, ::-1], landmarks_2d=96.0 - sample.landmarks_2d, face_box=box)
+    box = 96.0 - known(sample.face_box)[[2, 3, 0, 1]]
+    return bare(sample, image=_pixels(sample)[::-1, ::-1], landmarks_2d=96.0 - known(sample.landmarks_2d), face_box=box)
 
 
 def _shuffled(points: np.ndarray) -> np.ndarray:
@@ -78,15 +82,15 @@ ODD: dict[str, tuple[Callable[[Sample], Sample], bool, bool]] = {  # -> row, whe
     "huge": (lambda s: _scaled(s, 16.0), True, True),
     "of two faces": (_second_face, True, True),
     "no landmarks": (lambda s: bare(s, landmarks_2d=None), False, True),
-    "off the face": (lambda s: bare(s, landmarks_2d=s.landmarks_2d + 300.0), False, True),
+    "off the face": (lambda s: bare(s, landmarks_2d=known(s.landmarks_2d) + 300.0), False, True),
     "with a gap": (_with_gap, False, False),
     "in one place": (lambda s: bare(s, landmarks_2d=np.full((68, 2), 50.0)), False, True),
-    "left and right swapped": (lambda s: bare(s, landmarks_2d=s.landmarks_2d[FLIP_ORDER]), False, True),
-    "in no order": (lambda s: bare(s, landmarks_2d=_shuffled(s.landmarks_2d)), False, True),
+    "left and right swapped": (lambda s: bare(s, landmarks_2d=known(s.landmarks_2d)[FLIP_ORDER]), False, True),
+    "in no order": (lambda s: bare(s, landmarks_2d=_shuffled(known(s.landmarks_2d))), False, True),
     "no box": (lambda s: bare(s, face_box=None), True, False),
-    "a box far outside": (lambda s: bare(s, face_box=s.face_box + np.float32(1e4)), False, False),
+    "a box far outside": (lambda s: bare(s, face_box=known(s.face_box) + np.float32(1e4)), False, False),
     "a box without end": (lambda s: bare(s, face_box=np.array([-1e7, -1e7, 1e7, 1e7], np.float32)), False, False),
-    "landmarks without end": (lambda s: bare(s, landmarks_2d=s.landmarks_2d * 1e6 - 5e7, face_box=None), False, False),
+    "landmarks without end": (lambda s: bare(s, landmarks_2d=known(s.landmarks_2d) * 1e6 - 5e7, face_box=None), False, False),
     "cut off": (lambda s: bare(s, image=_cut(s)), False, False),
     "with a hole": (lambda s: bare(s, image=_with_hole(s)), False, False),
     "no image": (lambda s: bare(s, image=b"\xff\xd8\xff letters"), False, False),

@@ -88,7 +88,7 @@ def test_crops_to_evaluate_are_cut_by_a_scheduler(
 def test_checks_by_a_scheduler_say_the_same(scheduler: str, tmp_path: Path, make_sample: Callable[..., Sample]) -> None:
     with PoseWriter(tmp_path / "a.h5", source={}, face_model="embedded-v1") as writer:
         for seed in range(70):
-            writer.write(make_sample(seed % 40, rotation=np.float32([0, 0, 0, 1 + (seed == 68)])))
+            writer.write(make_sample(seed % 40, rotation=np.array([0, 0, 0, 1 + (seed == 68)], np.float32)))
     said = [
         run_script("dscheck.py", tmp_path / "a.h5", *who, expect=1)
         for who in (("--workers", 0), ("--workers", 1), ("--scheduler", scheduler))

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from close import known
 from conftest import PROJECT
 from trackertraincode import pretrained
 from trackertraincode.commands import parse, run
@@ -54,7 +55,7 @@ def faces() -> list[tuple[bytes, float]]:
     found = []
     for yaw in (-25.0, 0.0, 25.0):
         sample = render_scene(replace(scene, pitch_yaw_roll=(0.0, float(np.radians(yaw)), 0.0)), 320, 240)
-        found.append((bytes(sample.image), quat_to_aflw_deg(sample.rotation)[1]))
+        found.append((bytes(sample.image), quat_to_aflw_deg(known(sample.rotation))[1]))
     return found
 
 

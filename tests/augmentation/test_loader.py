@@ -1,6 +1,6 @@
 """Batches are pure functions of seed, epoch and step, and carry right labels."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -48,7 +48,7 @@ def equal(a: Batch, b: Batch) -> bool:
     return all(torch.equal(v.nan_to_num(-9), b.tensors()[name].nan_to_num(-9)) for name, v in a.tensors().items())
 
 
-def batches_of(loader: Iterator) -> list[Batch]:
+def batches_of(loader: Iterable) -> list[Batch]:
     return [checked(item) for item in loader]
 
 

@@ -42,7 +42,7 @@ BUILDERS = {
 @pytest.mark.parametrize("kind", BUILDERS)
 @pytest.mark.parametrize("prefix", ["", "./"])
 @pytest.mark.parametrize("form", ["NFC", "NFD"])
-def test_all_kinds_show_the_same_members(kind: str, prefix: str, form: str, tmp_path: Path) -> None:
+def test_all_kinds_show_the_same_members(kind: str, prefix: str, form: Literal["NFC", "NFD"], tmp_path: Path) -> None:
     spelt = {prefix + unicodedata.normalize(form, name): data for name, data in MEMBERS.items()}
     path = BUILDERS[kind](tmp_path / kind, spelt)
     with unpacked(path, tmp_path / "out.h5") as readable:

@@ -10,7 +10,7 @@ from archive_damage import Members, check_damage, convert, tagged_jpeg, write_fo
 from scipy.io import loadmat
 from scipy.spatial.transform import Rotation
 
-from close import as_archives_count
+from close import as_archives_count, known
 from conftest import run_script
 from trackertraincode.conversion.csv_labels import BOX_COLUMNS, LABEL_COLUMNS, make_source
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
@@ -40,7 +40,8 @@ def synthetic(count: int, size: int) -> tuple[list, Members]:
         assert sample.face_box is not None
         assert counted.head is not None
         values = [
-            *sample.face_box, *angles_of(sample.rotation), *counted.head, *counted.landmarks.ravel(), number // 2,
+            *sample.face_box, *angles_of(known(sample.rotation)), *counted.head, *known(counted.landmarks).ravel(),
+            number // 2,
         ]  # fmt: skip
         lines.append(",".join([f'"images/face {number}.jpg"', f"clip{number // 2}", *(f"{v:.8g}" for v in values)]))
     members["labels.csv"] = ("\n".join(lines) + "\n").encode()
@@ -60,9 +61,9 @@ def check(path: Path, samples: list, members: Members) -> None:
     for number, (stored, truth) in enumerate(zip(data, samples)):
         assert stored.image == members[f"images/face {number}.jpg"]
         assert abs((stored.rotation * truth.rotation).sum()) > 1 - 1e-6
-        assert np.allclose(stored.face_box, truth.face_box, atol=1e-3)
-        assert np.allclose(stored.head, truth.head, atol=1e-3)
-        assert np.allclose(stored.landmarks, truth.landmarks, atol=1e-3)
+        assert np.allclose(known(stored.face_box), truth.face_box, atol=1e-3)
+        assert np.allclose(known(stored.head), truth.head, atol=1e-3)
+        assert np.allclose(known(stored.landmarks), truth.landmarks, atol=1e-3)
         assert stored.individual == number // 2
 
 

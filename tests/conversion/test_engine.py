@@ -10,6 +10,7 @@ import sys
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
+from typing import Any, cast
 
 import h5py
 import numpy as np
@@ -44,8 +45,8 @@ def die_at(fatal: int, number: int) -> list[Sample]:
     return make(number)
 
 
-def options(tmp_path: Path, **changes: object) -> ConvertOptions:
-    defaults = {"source": tmp_path / "x.zip", "destination": tmp_path / "out.h5", "workers": 0}
+def options(tmp_path: Path, **changes: Any) -> ConvertOptions:
+    defaults: dict[str, Any] = {"source": tmp_path / "x.zip", "destination": tmp_path / "out.h5", "workers": 0}
     return ConvertOptions(**(defaults | changes))
 
 
@@ -109,7 +110,7 @@ EVERYTHING = Sample(
     rotation=np.array([0.1, 0, 0, 1]),
     landmarks=np.full((68, 3), np.nan, np.float32),
     has_face=False,
-    individual=np.int64(3),
+    individual=cast(int, np.int64(3)),
     segmentation=np.zeros((2, 3), np.uint8),
 )
 

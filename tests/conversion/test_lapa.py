@@ -7,7 +7,7 @@ import pytest
 from archive_damage import Members, check_damage, convert, write_folder, write_zip
 from slow_landmarks import annotations, slow_lapa
 
-from close import as_archives_count
+from close import as_archives_count, known
 from trackertraincode.conversion.lapa import make_source
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.detection import mtcnn
@@ -86,7 +86,7 @@ def test_mtcnn_moves_the_box_of_a_real_face_up_to_the_forehead(real: Members, tm
     plain, refined = (Hdf5PoseDataset(tmp_path / f"{kind}.h5")[0] for kind in ("plain", "refined"))
     assert plain.face_box is not None and refined.face_box is not None  # noqa: PT018
     assert plain.landmarks_2d is not None and refined.landmarks_2d is not None  # noqa: PT018
-    above = [s.landmarks_2d[19, 1] - s.face_box[1] for s in (plain, refined)]  # of the right brow
+    above = [known(s.landmarks_2d)[19, 1] - known(s.face_box)[1] for s in (plain, refined)]  # of the right brow
     assert above[1] > above[0] + 10
     assert refined.segmentation is None
     size = refined.face_box[3] - refined.face_box[1]

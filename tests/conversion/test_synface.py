@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from archive_damage import Members, check_damage, convert, write_folder, write_zip
 
-from close import as_archives_count
+from close import as_archives_count, known
 from trackertraincode.conversion.synface import face_box, make_source
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.errors import ArchiveError
@@ -51,9 +51,9 @@ def test_labels_equal_an_independent_computation(members: Members, tmp_path: Pat
     assert len(data) == 4
     for index, sample in enumerate(map(as_archives_count, data)):
         points = np.loadtxt(members[f"{index:06d}_ldmks.txt"].decode().splitlines())
-        assert np.allclose(sample.landmarks[:, :2], points[:68], atol=1e-4)
-        assert (sample.landmarks[:, 2] == 0).all()
-        assert sample.face_box.tolist() == slow_box(decode_labels(members[f"{index:06d}_seg.png"]))
+        assert np.allclose(known(sample.landmarks)[:, :2], points[:68], atol=1e-4)
+        assert (known(sample.landmarks)[:, 2] == 0).all()
+        assert known(sample.face_box).tolist() == slow_box(decode_labels(members[f"{index:06d}_seg.png"]))
         assert sample.segmentation == members[f"{index:06d}_seg.png"]
         assert sniff(sample.image) == "jpeg"
         difference = decode(sample.image, color=True).astype(int) - decode(members[f"{index:06d}.png"], color=True)

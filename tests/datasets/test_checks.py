@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -28,11 +29,11 @@ def faces() -> list[Sample]:
 def damaged(faces: list[Sample], write_file: Callable[..., Path]) -> Callable[..., list[Fault]]:
     """damaged(change, **options): the faults of a file of faces after change(h5py file)."""
 
-    def check(change: Callable[[h5py.File], object] = lambda file: None, **options: object) -> list[Fault]:
+    def check(change: Callable[[h5py.File], object] = lambda file: None, **options: Any) -> list[Fault]:
         path = write_file(faces)
         with h5py.File(path, "a") as file:
             change(file)
-        return list(check_file(path, **({"face_model": embedded_head} | options)))
+        return list(check_file(path, **{"face_model": embedded_head, **options}))
 
     return check
 
@@ -67,7 +68,7 @@ def test_synthetic_faces_are_clean(damaged: Callable[..., list[Fault]], workers:
 
 
 NAN = float("nan")
-TURNED = np.float32([0, 0.5**0.5, 0, 0.5**0.5])
+TURNED = np.array([0, 0.5**0.5, 0, 0.5**0.5], np.float32)
 BYTES = np.frombuffer(b"GIF89a of old", np.uint8)
 
 
@@ -193,7 +194,7 @@ def test_damaged_label_chunks_and_missing_files_are_named(tmp_path: Path) -> Non
 
 def test_rows_beyond_one_chunk_keep_their_numbers(tmp_path: Path) -> None:
     count = 2 * CHUNK_ROWS + 5
-    quats = np.tile(np.float32([0, 0, 0, 1]), (count, 1))
+    quats = np.tile(np.array([0, 0, 0, 1], np.float32), (count, 1))
     quats[[CHUNK_ROWS, count - 1]] = 0
     image = np.frombuffer(encode_png(np.zeros((2, 2), np.uint8)), np.uint8)
     with h5py.File(tmp_path / "a.h5", "w") as file:

@@ -173,7 +173,7 @@ def test_what_is_no_hdf5_file_is_refused(tmp_path: Path, content: bytes) -> None
 
 
 def test_a_missing_file_says_what_makes_it(tmp_path: Path) -> None:
-    with pytest.raises(SampleFormatError, match=r"b\.h5: no such file.*dsprocess"):
+    with pytest.raises(SampleFormatError, match=r"b\.h5: no such file.*ttc convert"):
         dshdf5.open_file(tmp_path / "b.h5")
     with pytest.raises(SampleFormatError, match=r": is a folder; give the sample file in it, or those of all shards"):
         dshdf5.open_file(tmp_path)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from close import known
 from conftest import run_script
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.datasets.plausibility import copies, describe_copies, suspicions
@@ -99,7 +100,7 @@ def test_dscheck_tells_suspicions_and_still_calls_the_rows_clean(
 ) -> None:
     samples = [make_sample(i) for i in range(4)]
     samples.append(replace(samples[1], name="again"))
-    small = [replace(s, face_box=s.face_box / 100, points_box=None, landmarks=None) for s in samples]
+    small = [replace(s, face_box=known(s.face_box) / 100, points_box=None, landmarks=None) for s in samples]
     text = run_script("dscheck.py", write_file(small), "--workers", 0)
     assert "suspicious: 5 of 5 boxes are smaller than 3 pixels" in text
     assert "suspicious: 1 rows repeat the image of an earlier row: 4 (as 1)" in text

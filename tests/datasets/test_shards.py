@@ -82,13 +82,13 @@ def test_a_missing_shard_is_named(pattern: Path) -> None:
     (pattern.parent / "faces-00001-of-00003.h5").unlink()
     with pytest.raises(SampleFormatError, match=r"faces-00001-of-00003\.h5 is missing \(one of 1 of 3 shards\)"):
         Hdf5PoseDataset(pattern)
-    spec = DatasetSpec(file=str(pattern), weight=1, labels=("pose",), made_by="scripts/x.py")
+    spec = DatasetSpec(file=str(pattern), weight=1, labels=("pose",), made_by="ttc x")
     with pytest.raises(SampleFormatError, match="00001-of-00003"):
         _ = choose("x", {"x": spec}).path
     with pytest.raises(SampleFormatError, match="no file has such a name"):
         Hdf5PoseDataset(pattern.with_name("other-*.h5"))
-    spec = DatasetSpec(file=str(pattern.with_name("other-*.h5")), weight=1, labels=("pose",), made_by="scripts/x.py")
-    with pytest.raises(CatalogError, match=r"other-\*\.h5 is missing; make it with scripts/x\.py"):
+    spec = DatasetSpec(file=str(pattern.with_name("other-*.h5")), weight=1, labels=("pose",), made_by="ttc x")
+    with pytest.raises(CatalogError, match=r"other-\*\.h5 is missing; make it with `ttc x`"):
         _ = choose("x", {"x": spec}).path
 
 

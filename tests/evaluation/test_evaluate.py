@@ -395,7 +395,7 @@ def test_files_that_are_no_models_are_named(tmp_path: Path, content: bytes, mess
 
 def test_missing_data_says_how_to_make_it(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATADIR", str(tmp_path))
-    with pytest.raises(CatalogError, match=r"aflw2k\.h5 is missing; make it with scripts/dsprocess_aflw2k\.py"):
+    with pytest.raises(CatalogError, match=r"aflw2k\.h5 is missing; make it with `ttc convert aflw2k`"):
         evaluate(load_predictor(checkpoint), "aflw2k3d", EvaluationOptions())
 
 

@@ -119,7 +119,7 @@ def test_files_without_the_box_say_what_to_do(tmp_path: Path) -> None:
     write_faces(Request(2, 64, 0, "hdf5"), tmp_path / "old.h5", 0)
     with (
         Hdf5PoseDataset(tmp_path / "old.h5") as dataset,
-        pytest.raises(EvaluationError, match=r"old\.h5: has no 'rois_pt2d'.*convert the archive again with scripts/ds"),
+        pytest.raises(EvaluationError, match=r"old\.h5: has no 'rois_pt2d'.*again with `ttc convert aflw2k`"),
     ):
         PROTOCOLS["aflw2k3d-6drepnet"].box(Context(dataset), np.arange(1))
 

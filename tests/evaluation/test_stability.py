@@ -206,7 +206,7 @@ def test_latency_of_the_released_model_is_a_time(shared_data: Path) -> None:
 
 def test_rows_are_spread_over_a_file(tmp_path: Path, make_sample: Any) -> None:
     path = tmp_path / "some.h5"
-    with PoseWriter(path, source="test", face_model="embedded-v1") as writer:
+    with PoseWriter(path, source={}, face_model="embedded-v1") as writer:
         for seed in range(9):
             writer.write(make_sample(seed, rotation=np.array([0, 0, 0, 1], np.float32), stored_angles=None))
     assert len(faces_of_file(path, 4)) == 4

@@ -39,7 +39,8 @@ CROPS = sample_images(1, SIZE, 40)
 def make_network(backbone: str = "repvgg_az", **changes: Any) -> PoseNetwork:
     """A tiny network with the statistics of some crops, whose heads turn with them."""
     torch.manual_seed(0)
-    config = NetworkConfig(**({"backbone": backbone, "width": 0.25, "input_size": SIZE, "uncertainty": True} | changes))
+    values: dict[str, Any] = {"width": 0.25, "input_size": SIZE, "uncertainty": True, **changes}
+    config = NetworkConfig(backbone=backbone, **values)
     network = build_network(config, embedded_head()).train()
     with torch.no_grad():
         for _ in range(20):

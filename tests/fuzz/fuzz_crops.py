@@ -60,7 +60,7 @@ def make(rng: np.random.Generator) -> bytes:
 def read(path: Path) -> None:
     cache = open_cache(path, HEADER, ROWS)
     if cache is not None:
-        for row in np.flatnonzero(cache.has(np.arange(ROWS))):
+        for row in np.flatnonzero(cache.has(np.arange(ROWS))).tolist():
             assert halved(cache.crop(row)).ndim == 2
 
 

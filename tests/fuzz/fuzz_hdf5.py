@@ -19,7 +19,7 @@ ROWS = 5
 STRUCTURE = re.compile(rb"GCOL|TREE|SNOD|HEAP|OHDR|OCHK|\x89HDF|storage|source|face_model")
 WINDOW = 160  # bytes that are damaged at once
 RECORD = np.dtype([("shape", "i4", (2,)), ("minval", "f4"), ("maxval", "f4"), ("buffer", h5py.vlen_dtype(np.uint8))])
-POSES = {"quats": np.tile(np.float32([0, 0, 0, 1]), (ROWS, 1)), "coords": np.full((ROWS, 3), 20, "f4")}
+POSES = {"quats": np.tile(np.array([0, 0, 0, 1], np.float32), (ROWS, 1)), "coords": np.full((ROWS, 3), 20, "f4")}
 
 
 def written(path: Path, compress: bool) -> None:

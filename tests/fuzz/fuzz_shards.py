@@ -5,6 +5,7 @@ import tempfile
 import zipfile
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from harness import main, mutated
@@ -28,9 +29,11 @@ NAMES = (
 def face(spread: bool, number: int) -> list[Sample]:
     """With the labels and measures that fits and pseudo-labels bring."""
     image = encode_png(np.full((8, 8 + number), 10 * number, np.uint8))
-    labels = {"rotation": np.float32([0, 0, 0, 1]), "head": np.full(3, number + 1, "f4"), "shape": np.zeros(50, "f4")}
-    measures = {"rotation_spread": 1.5, "landmarks_spread": 0.1} if spread else {}
-    return [Sample(image=image, name="", sequence=str(number // 4), individual=number // 4, **labels, **measures)]
+    labels: dict[str, Any] = {"rotation": np.array([0, 0, 0, 1], "f4"), "head": np.full(3, number + 1, "f4")}
+    labels["shape"] = np.zeros(50, "f4")
+    if spread:
+        labels |= {"rotation_spread": 1.5, "landmarks_spread": 0.1}
+    return [Sample(image=image, name="", sequence=str(number // 4), individual=number // 4, **labels)]
 
 
 def written() -> dict[str, bytes]:

@@ -85,7 +85,7 @@ def test_a_photograph_is_on_one_side_of_the_split(tmp_path: Path, write: Callabl
 
 
 def test_unsuited_files_are_refused_by_name(tmp_path: Path, write: Callable[..., Path]) -> None:
-    with pytest.raises(SampleFormatError, match=r"a\.h5: has no field 'hasface'.*dsprocess_widerface"):
+    with pytest.raises(SampleFormatError, match=r"a\.h5: has no field 'hasface'.*ttc convert widerface"):
         open_images(write(tmp_path / "a.h5", [True], has_face=None))
     with pytest.raises(SampleFormatError, match=r"b\.h5: field 'hasface' is True in all 2 rows"):
         open_images(write(tmp_path / "b.h5", [True, True]))

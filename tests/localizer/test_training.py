@@ -63,7 +63,7 @@ def test_a_tiny_run_learns_and_exports_what_opentrack_loads(tmp_path: Path, writ
     assert row["n"] == 4
     assert json.loads((run.outdir / "evaluation.json").read_text()) == [row]
     assert {p.name for p in run.outdir.iterdir()} == {
-        "localizer.ckpt", "metrics.csv", "train.pdf", "evaluation.json", "pictures.png",
+        "localizer.ckpt", "metrics.csv", "train.pdf", "evaluation.json", "images.png",
     }  # fmt: skip
     lines = (run.outdir / "metrics.csv").read_text().splitlines()
     assert len(lines) == 3

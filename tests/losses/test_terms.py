@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 import torch
 from scipy.spatial.transform import Rotation
+from torch import Tensor
 
+from close import known
 from trackertraincode.facemodel.landmarks68 import LID_POINTS
 from trackertraincode.geometry.affine2d import compose, rotation, scaling, translation
 from trackertraincode.geometry.rotation import quat_multiply, quat_normalize, random_quats
@@ -19,8 +21,7 @@ from trackertraincode.losses.objective import ROTATION_LOSSES, TERMS, Term, make
 from trackertraincode.losses.shape_prior import ShapePrior, prior_path
 from trackertraincode.sample.sample import BATCH_LABELS, Batch, Prediction, make_batch
 
-_PATH = prior_path("embedded-v1")
-assert _PATH is not None
+_PATH = known(prior_path("embedded-v1"))
 PRIOR = ShapePrior.load(_PATH).double()
 TABLE: dict[str, Term] = {
     **make_terms(likelihood=True, consistency=1.0, shape_prior=PRIOR),
@@ -120,6 +121,10 @@ ORACLES: dict[str, Callable[[dict, dict], float]] = {  # rows of prediction and 
 }  # fmt: skip
 
 
+def in_float32(value: Tensor) -> Tensor:
+    return value.float() if value.is_floating_point() else value
+
+
 def make_pair(count: int = 6, raw: int = 4) -> tuple[Prediction, Batch]:
     """Predictions near the labels, as of a trained network, in float64; the first row's depths are unknown."""
     generator = torch.Generator().manual_seed(0)
@@ -188,7 +193,8 @@ HALF_TURNS = torch.tensor([[1.0, 0, 0, 0], [0, 1.0, 0, 0], [0, 0, 1.0, 0], [0.6,
 @pytest.mark.parametrize("name", TABLE)
 def test_finite_at_perfect_and_at_opposite_predictions(name: str, where: str, scale: float) -> None:
     """In float32, with the smallest scales that the network can predict and with useless ones."""
-    prediction, batch = (x._map(lambda v: v.float() if v.is_floating_point() else v) for x in make_pair(4))
+    prediction, batch = make_pair(4)
+    prediction, batch = prediction._map(in_float32), batch._map(in_float32)
     sign = -1.0 if where == "opposite" else 1.0
     same = {n: sign * getattr(batch, n).nan_to_num() for n in ("head", "face_box", "landmarks", "shape")}
     turned = {"perfect": batch.rotation, "opposite": quat_multiply(HALF_TURNS, batch.rotation)}.get(

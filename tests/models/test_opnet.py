@@ -59,7 +59,8 @@ def run_opnet(w: Weights, x: Tensor, *, offsets: bool) -> Weights:
     """The published network's formulas: head, face box, rotation (B, 3, 3) and landmarks."""
 
     def norm(name: str, x: Tensor) -> Tensor:
-        return batch_norm(x, *(w[f"convnet.{name}.{k}"] for k in ("running_mean", "running_var", "weight", "bias")))
+        mean, var, weight, bias = (w[f"convnet.{name}.{k}"] for k in ("running_mean", "running_var", "weight", "bias"))
+        return batch_norm(x, mean, var, weight, bias)
 
     def head(name: str) -> Tensor:
         return linear(features, w[f"{name}.weight"], w[f"{name}.bias"])

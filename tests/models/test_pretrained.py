@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import batch_norm, conv2d, relu, relu6
 
+from close import known
 from trackertraincode.errors import ConfigError, ModelFileError
 from trackertraincode.facemodel.embedded import embedded_head
 from trackertraincode.models.backbones import BackboneOptions, build_backbone
@@ -31,9 +32,9 @@ def random_statistics(module: nn.Module) -> Weights:
     for layer in module.modules():
         if isinstance(layer, nn.BatchNorm2d):
             for values in (layer.running_mean, layer.bias.data):
-                values.normal_(0, 0.1)
+                known(values).normal_(0, 0.1)
             for values in (layer.running_var, layer.weight.data):
-                values.uniform_(0.5, 1.5)
+                known(values).uniform_(0.5, 1.5)
     return module.state_dict()
 
 

@@ -16,7 +16,7 @@ def write_model(tmp_path: Path) -> Callable[..., Path]:
     """write_model(outputs, shape, kind): outputs: name -> values, float32 unless an array; shape and kind: of the input."""
 
     def write(
-        outputs: dict[str, object], shape: tuple[object, ...] = (1, 1, 33, 33), kind: int = TensorProto.FLOAT
+        outputs: dict[str, object], shape: tuple[int | str | None, ...] = (1, 1, 33, 33), kind: int = TensorProto.FLOAT
     ) -> Path:
         values = {n: v if isinstance(v, np.ndarray) else np.array(v, np.float32) for n, v in outputs.items()}
         nodes = [helper.make_node("Constant", [], [n], value=numpy_helper.from_array(v)) for n, v in values.items()]

@@ -1,6 +1,6 @@
 """HeadPoseTracker follows heads as OpenTrack's plugin does, frame by frame."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 from zipfile import ZipFile
@@ -71,7 +71,7 @@ def stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FindsBright, "seen", [])
 
 
-def scene(width: int, height: int, places: list[tuple[float, float, float]], color: bool) -> list[np.ndarray]:
+def scene(width: int, height: int, places: Sequence[tuple[float, float, float]], color: bool) -> list[np.ndarray]:
     """Frames of dark noise with a bright disc at x, y (shares of the frame) with a radius in pixels."""
     rng = np.random.default_rng(0)
     background = rng.integers(0, 90, (height, width, 3) if color else (height, width), dtype=np.uint8)

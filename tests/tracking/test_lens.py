@@ -49,7 +49,7 @@ def fitted(lens: Lens, rotation: Rotation, position: np.ndarray) -> tuple[np.nda
 
 @pytest.mark.parametrize("lens", [PINHOLE, BARREL], ids=["pinhole", "barrel"])
 @pytest.mark.parametrize("place", [(320, 240), (60, 50), (590, 60), (40, 440), (600, 430), (320, 30), (30, 240)])
-def test_heads_are_where_a_known_camera_sees_them(lens: Lens, place: tuple[float, float]) -> None:
+def test_heads_are_where_a_known_camera_sees_them(lens: Lens, place: tuple[int, int]) -> None:
     """In the middle, at the sides and in the corners."""
     rng = np.random.default_rng(place)
     for _ in range(3):

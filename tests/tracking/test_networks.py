@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from trackertraincode.tracking.opentrack_client import LARGEST_BOX, PixelBox
 from trackertraincode.tracking.tracker import HeadPoseTracker, estimate_pose
 
 Write = Callable[..., Path]
-GOOD = {"quat": [[0, 0, 0, 1]], "pos_size": [[0, 0, 0.5]], "box": [[-0.5, -0.5, 0.5, 0.5]]}
+GOOD: dict[str, Any] = {"quat": [[0, 0, 0, 1]], "pos_size": [[0, 0, 0.5]], "box": [[-0.5, -0.5, 0.5, 0.5]]}
 FRAME = np.random.default_rng(0).integers(0, 256, (480, 640), dtype=np.uint8)
 
 

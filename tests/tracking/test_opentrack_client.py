@@ -104,7 +104,7 @@ def test_patches_do_not_depend_on_ipp_and_its_setting_is_kept() -> None:
             assert cv2.ipp.useIPP() == now
     finally:
         cv2.ipp.setUseIPP(before)
-    assert np.array_equal(*patches)
+    assert np.array_equal(patches[0], patches[1])
 
 
 def test_the_next_box_is_the_predicted_one_grown_and_filtered() -> None:

@@ -105,7 +105,7 @@ def test_nothing_outside_of_the_folder_is_served(path: str, page: Path) -> None:
 )  # fmt: skip
 def test_what_no_browser_asks_is_refused(request_line: str, status: int, page: Path) -> None:
     with serving(open_server("127.0.0.1", None, page_files(page, []))) as server:
-        with socket.create_connection(server.server_address[:2], timeout=10) as connection:
+        with socket.create_connection(("127.0.0.1", server.server_address[1]), timeout=10) as connection:
             connection.sendall(f"{request_line}\r\nConnection: close\r\n\r\n".encode())
             answer = connection.recv(200)  # without a first line where the version is that of no browser
             assert f" {status} ".encode() in answer or f"Error code: {status}".encode() in answer

@@ -31,5 +31,6 @@ def test_published_weights_are_taken(tmp_path: Path, capsys: pytest.CaptureFixtu
     weights = build_backbone("repvgg_ax", BackboneOptions(channels=3, width=0.125)).state_dict()
     torch.save(weights, tmp_path / "a.pth")
     network = made(pretrained=str(tmp_path / "a.pth"), rgb=True)
-    assert torch.equal(network.backbone.state_dict()["stem.conv_kxk.conv.weight"], weights["stem.conv_kxk.conv.weight"])
+    key = "stem.conv_kxk.conv.weight"
+    assert torch.equal(network.state_dict()[f"backbone.{key}"], weights[key])
     assert f"tensors start from {tmp_path / 'a.pth'}" in capsys.readouterr().out

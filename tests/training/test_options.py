@@ -3,13 +3,14 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
-from torch import nn
 
 from trackertraincode.augmentation.presets import CROPS
 from trackertraincode.commands import parse
 from trackertraincode.errors import ConfigError
 from trackertraincode.losses.objective import make_terms
+from trackertraincode.losses.shape_prior import ShapePrior
 from trackertraincode.training.config import TrainConfig
 from trackertraincode.training.optimisation import AUTO_BATCH
 from trackertraincode.training.options import RECIPES, TrainRequest, read_options, read_recipe, read_toml, write_toml
@@ -100,7 +101,9 @@ def test_a_recipe_sets_jitter_and_loss_weights(tmp_path: Path) -> None:
     config = parse_options(["--recipe", str(tmp_path / "mine.toml"), "--raug", "5"]).config
     geometry = config.augmentation.training_preset().geometry
     assert geometry == replace(CROPS["tight"], shift_std=0.3, looseness=(0.1, 0.2), rotation=5.0)
-    terms = make_terms(weights=config.losses.loss_weights, shape_prior=nn.Identity())
+    terms = make_terms(
+        weights=config.losses.loss_weights, shape_prior=ShapePrior(np.ones(1), np.zeros((1, 50)), np.ones((1, 50)))
+    )
     assert (terms["box"].weight, terms["shape_prior"].weight, terms["xy"].weight) == (0.5, 0.0, 0.25)
     write_toml(config, tmp_path / "config.toml")
     assert TrainConfig.of(**read_toml(tmp_path / "config.toml")) == config
