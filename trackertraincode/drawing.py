@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from trackertraincode.facemodel import landmarks68 as ibug
+from trackertraincode.geometry.pixels import HALF_PIXEL
 from trackertraincode.geometry.single import to_matrix
 
 Color = tuple[int, int, int]
@@ -36,7 +37,6 @@ GROUPS: tuple[tuple[range, bool, Color], ...] = (  # points that are joined, whe
 
 _SHIFT = 4  # binary digits behind the point that OpenCV draws with
 _FAR = 30_000  # pixels; OpenCV's fixed point numbers overflow beyond
-_HALF_PIXEL = 0.5  # of a pixel's centre, which is OpenCV's origin, from its corner
 
 
 def draw_labels(image: np.ndarray, values: Values) -> np.ndarray:
@@ -111,5 +111,5 @@ def draw_points(canvas: np.ndarray, values: Values, color: Color | None) -> None
 
 def _fixed(points: np.ndarray) -> np.ndarray:
     """Points (..., 2 or more) as OpenCV draws them: pixel centres from 0, fixed point numbers."""
-    centres = points[..., :2] - _HALF_PIXEL
+    centres = points[..., :2] - HALF_PIXEL
     return np.round(np.clip(centres, -_FAR, _FAR) * (1 << _SHIFT)).astype(np.int32)

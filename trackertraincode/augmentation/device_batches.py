@@ -23,6 +23,7 @@ from trackertraincode.augmentation.replayed import Replayed
 from trackertraincode.datasets.mixing import Member
 from trackertraincode.errors import ConfigError, SampleFormatError
 from trackertraincode.geometry import affine2d
+from trackertraincode.geometry.pixels import HALF_PIXEL
 from trackertraincode.sample.moving import move
 from trackertraincode.sample.sample import Batch, make_batch
 
@@ -140,10 +141,10 @@ class DeviceFaces:
         kept = kept_maps(maps, self._corner[places], self._scale[places])
         level = (affine2d.scale_of(kept) < HALVED_BELOW).long()
         offset, limits = self._offset[places, level][:, None], self._size[places, level]
-        middle = torch.arange(size, device=self.device) + affine2d.HALF_PIXEL
+        middle = torch.arange(size, device=self.device) + HALF_PIXEL
         points = torch.stack(torch.meshgrid(middle, middle, indexing="xy"), -1).reshape(1, -1, 2)
         back = affine2d.invert(kept) / (1 + level)[:, None, None]
-        source = affine2d.move_points(back, points.expand(len(places), -1, 2)) - affine2d.HALF_PIXEL
+        source = affine2d.move_points(back, points.expand(len(places), -1, 2)) - HALF_PIXEL
         low = source.floor()
         share, (x, y) = source - low, low.long().unbind(-1)
         width, height = limits[:, :1], limits[:, 1:]
@@ -200,7 +201,7 @@ def _check_kept(members: Sequence[Member], caches: Sequence[CropCache], entries:
             load_batch(members, prepared, preset, Drawn(geometry))  # says what is wrong with it
             raise SampleFormatError(
                 f"{member.dataset.path}: row {missing[0]} shows too little of a face to be kept; take such rows out with "
-                "scripts/dsfilter.py, or train with --cache disk."
+                "`ttc filter`, or train with --cache disk."
             )
 
 

@@ -1,6 +1,6 @@
 """Heads of CMU Panoptic in the images of its cameras: which ones a camera sees well, and their labels there.
 
-Person (world, cm), Camera --seen--> rotation relative to the viewing ray, head, box; pixels from the image's corner
+DomePerson (world, cm), DomeCamera --seen--> rotation relative to the viewing ray, head, box; pixels from the image's corner
 """
 
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ import numpy as np
 from trackertraincode.conversion.faces import box_around
 from trackertraincode.facemodel.embedded import embedded_head
 from trackertraincode.facemodel.head_model import COEFFICIENT_COUNT
+from trackertraincode.geometry.pixels import HALF_PIXEL
 
 NOSE, LEFT_EYE, LEFT_EAR, RIGHT_EYE, RIGHT_EAR = 1, 15, 16, 17, 18  # of the 19 joints
 HEAD_SIZE = 0.7  # head radius, distances of the ears
@@ -25,7 +26,7 @@ _FLIP = np.diag([1.0, -1.0, -1.0])  # the data base's head axes (y up, z out of 
 
 
 @dataclass(frozen=True)
-class Camera:
+class DomeCamera:
     """An HD camera; world points are in cm."""
 
     intrinsics: np.ndarray  # (3, 3)
@@ -49,11 +50,11 @@ class Camera:
             y * radial + 2 * p2 * x * y + p1 * (r + 2 * y * y),
             np.ones_like(x),
         ])  # fmt: skip
-        return (self.intrinsics @ bent)[:2].T + 0.5
+        return (self.intrinsics @ bent)[:2].T + HALF_PIXEL
 
 
 @dataclass(frozen=True)
-class Person:
+class DomePerson:
     """A head of a frame, in the world."""
 
     number: int
@@ -101,7 +102,7 @@ def _sphere() -> np.ndarray:
     return np.stack([np.sqrt(1 - z * z) * np.cos(angle), np.sqrt(1 - z * z) * np.sin(angle), z], axis=1)
 
 
-def seen(person: Person, camera: Camera, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+def seen(person: DomePerson, camera: DomeCamera, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
     """Rotation (3, 3) relative to the viewing ray, head (3,) and box (4,) in a camera's image, from its corner.
 
     None where the person isn't seen well.

@@ -8,7 +8,7 @@ from typing import Any
 from trackertraincode.conversion.run import Source
 from trackertraincode.conversion.synthetic import write_archive
 from trackertraincode.errors import UserError
-from trackertraincode.rendering.archives import Face, members_300wlp
+from trackertraincode.rendering.archives import RenderedFace, members_300wlp
 from trackertraincode.sample.sample import Sample
 
 NEEDED = {"shape": "shapeparams", "landmarks": "pt3d_68"}
@@ -29,7 +29,7 @@ class _Counter:
         self._samples, self._face_model = samples, face_model
         self.count = 0
 
-    def faces(self) -> Iterator[Face]:
+    def faces(self) -> Iterator[RenderedFace]:
         """Numbered from the originals on."""
         person, number = -1, 0
         for sample in self._samples:
@@ -42,4 +42,4 @@ class _Counter:
             person, number = (person, number + 1) if is_copy else (person + 1, 0)
             self.count += 1
             assert sample.landmarks is not None
-            yield Face(replace(sample, landmarks_2d=sample.landmarks[:, :2]), person, number, self._face_model)
+            yield RenderedFace(replace(sample, landmarks_2d=sample.landmarks[:, :2]), person, number, self._face_model)

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from trackertraincode.expansion.sheet import Turned
+from trackertraincode.geometry.pixels import HALF_PIXEL
 from trackertraincode.rendering.rasterizer import Surface, rasterize
 from trackertraincode.sample.images import Size
 
@@ -77,8 +78,10 @@ def _sources(turned: Turned, window: Window, shade: np.ndarray | None) -> tuple[
     placed = turned.points - [window.x0, window.y0, 0.0]
     found, covered = rasterize(Surface(placed, turned.triangles, values), window.x1 - window.x0, window.y1 - window.y0)
     y, x = np.nonzero(~covered)  # beyond the sheet nothing moves
-    found[y, x] = np.stack([x + window.x0 + 0.5, y + window.y0 + 0.5, np.full(len(x), values[0, 2])], axis=1)
-    return np.ascontiguousarray(found[..., :2]) - np.float32(0.5), found[..., 2]
+    found[y, x] = np.stack(
+        [x + window.x0 + HALF_PIXEL, y + window.y0 + HALF_PIXEL, np.full(len(x), values[0, 2])], axis=1
+    )
+    return np.ascontiguousarray(found[..., :2]) - np.float32(HALF_PIXEL), found[..., 2]
 
 
 def _edges(source: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from trackertraincode.conversion.archive import naming
-from trackertraincode.conversion.faces import place_crop
+from trackertraincode.conversion.faces import box_around, place_crop
 from trackertraincode.conversion.run import Source
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.errors import SampleFormatError, UserError
@@ -26,7 +26,7 @@ from trackertraincode.expansion.mesh_file import write_mesh
 from trackertraincode.expansion.opengl import draw_opengl
 from trackertraincode.expansion.poses import draw_poses
 from trackertraincode.expansion.sheet import Sheet, build_sheet
-from trackertraincode.expansion.turning import Turn, angles_of, deep_landmarks, hull, project, rotation_of, turn_labels
+from trackertraincode.expansion.turning import Turn, angles_of, deep_landmarks, project, rotation_of, turn_labels
 from trackertraincode.facemodel.head_model import HeadModel
 from trackertraincode.facemodel.load import OWN_MODELS, load_head_model
 from trackertraincode.geometry.euler import aflw_to_matrix
@@ -89,7 +89,7 @@ def make_source(settings: Settings) -> Source:
                 "fitted to the landmarks.",
             )
         return Source(
-            items=[Row(settings.source, row) for row in range(len(dataset))],
+            items=[SourceRow(settings.source, row) for row in range(len(dataset))],
             convert=partial(expand_row, settings),
             face_model=dataset.face_model if "shape" in dataset.fields else None,
             optional=tuple(a for a in dataset.fields if a in LABELS and LABELS[a].kind is not Kind.FLAG),
@@ -99,7 +99,7 @@ def make_source(settings: Settings) -> Source:
 
 
 @dataclass(frozen=True)
-class Row:
+class SourceRow:
     """Of the source."""
 
     path: Path
@@ -121,7 +121,7 @@ def _opened(path: Path) -> Hdf5PoseDataset:
     return Hdf5PoseDataset(path, labels=())
 
 
-def expand_row(settings: Settings, row: Row) -> list[Sample]:
+def expand_row(settings: Settings, row: SourceRow) -> list[Sample]:
     """The original, then its copies. Raises SampleFormatError for a face that can't be turned."""
     dataset = _opened(row.path)
     (original,) = dataset.stream([row.number], exact=True)
@@ -171,7 +171,7 @@ def _surroundings(
     assert sample.head is not None
     box = sample.face_box
     if box is None:
-        box = hull(project(local, rotation_of(sample), sample.head.astype(np.float64)))
+        box = box_around(project(local, rotation_of(sample), sample.head.astype(np.float64)))
     placement = place_crop(Size(image.shape[1], image.shape[0]), box)
     if placement is None:
         raise SampleFormatError(f"{sample.name}: the face box lies outside of the image.")

@@ -18,6 +18,7 @@ from trackertraincode.expansion.face_mesh import face_mesh, smooth_border, trian
 from trackertraincode.expansion.turning import Turn, project
 from trackertraincode.facemodel.embedded import embedded_head
 from trackertraincode.facemodel.head_model import HeadModel
+from trackertraincode.geometry.pixels import HALF_PIXEL
 from trackertraincode.rendering.rasterizer import Surface, front_faces, rasterize, vertex_normals
 from trackertraincode.sample.images import Size
 
@@ -105,7 +106,7 @@ def build_sheet(local: np.ndarray, model: HeadModel, R: np.ndarray, head: np.nda
     rim = _deepest(places[below > 0], face_points[below > 0, 2] / radius, size)
     z = _filled(np.where(inside > RIM, face, np.maximum(face, rim)), on_face, whole, on_whole) + UNDER_FACE * on_face
     near_outline = below * (1.0 - _smooth_step((_at(inside, places) * SPACING - 0.03) / 0.1))
-    x, y = np.meshgrid(np.arange(size.width) + 0.5, np.arange(size.height) + 0.5)
+    x, y = np.meshgrid(np.arange(size.width) + HALF_PIXEL, np.arange(size.height) + HALF_PIXEL)
     grid = np.stack([x * step + corner[0], y * step + corner[1], z * radius], axis=-1).reshape(-1, 3)
     follows = 1.0 - _smooth_step(_distance(on_head) * SPACING / FALL_OFF).ravel()
     return Sheet(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from trackertraincode.conversion.faces import box_around
 from trackertraincode.facemodel.head_model import HeadModel, hull_vertices
 from trackertraincode.facemodel.landmarks68 import EYE_CORNERS, centered_depth
 from trackertraincode.geometry.euler import matrix_to_aflw
@@ -98,10 +99,10 @@ def deep_landmarks(sample: Sample, turn: Turn, keypoints: np.ndarray) -> np.ndar
 def _box(box: np.ndarray, turn: Turn, face: np.ndarray, landmarks: np.ndarray | None) -> np.ndarray:
     """(4,) before -> (4,) after."""
     mesh = project(face, turn.before, turn.head)
-    hulls = [(hull(mesh), hull(turn.points(mesh)))]
+    around = [(box_around(mesh), box_around(turn.points(mesh)))]
     if landmarks is not None:
-        hulls.append((hull(landmarks), hull(turn.points(landmarks))))
-    before, after = min(hulls, key=lambda pair: float(np.abs(pair[0] - box).sum()))
+        around.append((box_around(landmarks), box_around(turn.points(landmarks))))
+    before, after = min(around, key=lambda pair: float(np.abs(pair[0] - box).sum()))
     return after + (box - before)
 
 
@@ -109,8 +110,3 @@ def _box(box: np.ndarray, turn: Turn, face: np.ndarray, landmarks: np.ndarray | 
 def bounding_vertices(model: HeadModel) -> np.ndarray:
     """(K,) vertices that can bound the face from some side."""
     return hull_vertices(model)
-
-
-def hull(points: np.ndarray) -> np.ndarray:
-    """(N, 2 or 3) -> (4,) x0, y0, x1, y1."""
-    return np.concatenate([points[:, :2].min(0), points[:, :2].max(0)])

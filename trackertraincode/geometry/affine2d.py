@@ -12,9 +12,8 @@ from torch import Tensor
 
 from trackertraincode.geometry.boxes import bounding_box, box_center, box_size
 from trackertraincode.geometry.constants import constant
+from trackertraincode.geometry.pixels import HALF_PIXEL
 from trackertraincode.geometry.rotation import in_plane_quat, quat_multiply
-
-HALF_PIXEL = 0.5  # OpenCV counts from the centre of the first pixel, maps count from the corner of the image
 
 
 def translation(offset: Tensor) -> Tensor:

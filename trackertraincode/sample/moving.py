@@ -18,6 +18,7 @@ from trackertraincode.facemodel.head_model import mirror_order
 from trackertraincode.facemodel.landmarks68 import FLIP_ORDER
 from trackertraincode.geometry import affine2d
 from trackertraincode.geometry.constants import constant
+from trackertraincode.geometry.pixels import HALF_PIXEL
 from trackertraincode.sample.fields import Kind
 from trackertraincode.sample.sample import LABELS
 
@@ -55,12 +56,12 @@ def move(labels: Mapping[str, Tensor], maps: Tensor, face_model: str | None = No
 
 def from_centres(labels: Mapping[str, Any]) -> dict[str, Any]:
     """Labels as files and archives count them -> from the image's corner. Arrays keep their type; None stays."""
-    return _shifted(labels, affine2d.HALF_PIXEL)
+    return _shifted(labels, HALF_PIXEL)
 
 
 def to_centres(labels: Mapping[str, Any]) -> dict[str, Any]:
     """The way back. Exact in float64 for what was float32 before `from_centres`."""
-    return _shifted(labels, -affine2d.HALF_PIXEL)
+    return _shifted(labels, -HALF_PIXEL)
 
 
 def _shifted(labels: Mapping[str, Any], offset: float) -> dict[str, Any]:

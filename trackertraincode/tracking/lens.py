@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 
 from trackertraincode.errors import UserError
+from trackertraincode.geometry.pixels import HALF_PIXEL
 from trackertraincode.tracking.camera import Camera, Lens
 from trackertraincode.tracking.sources import quiet_opencv
 
@@ -57,7 +58,8 @@ class Calibration:
                 f"{self.path}: is of images of {self.size[0]} × {self.size[1]} pixels, and the frames have {width} × "
                 f"{height}, another shape; calibrate the camera at that size."
             )
-        return Lens((fx * x, fy * y, (cx + 0.5) * x - 0.5, (cy + 0.5) * y - 0.5), self.lens.distortion)
+        cx, cy = (cx + HALF_PIXEL) * x - HALF_PIXEL, (cy + HALF_PIXEL) * y - HALF_PIXEL
+        return Lens((fx * x, fy * y, cx, cy), self.lens.distortion)
 
 
 def read_calibration(path: Path) -> Calibration:
