@@ -60,8 +60,7 @@ def first_sentence(function: Callable) -> str:
 
 def datasets_table() -> str:
     def source(made_by: str) -> str:
-        script = made_by.removeprefix("scripts/")
-        return f"`{script}`" if script != made_by else made_by.split(";")[0].removeprefix("is ")
+        return f"`{made_by}`" if made_by.startswith("ttc ") else made_by.split(";")[0].removeprefix("is ")
 
     return table(
         ("`--ds` name", "file in `$DATADIR`", "made by", "labels trained", "weight"),
@@ -139,9 +138,10 @@ def commands_table() -> str:
     for script in sorted((PROJECT / "scripts").glob("*.py")):
         words = re.findall(r'"([\w-]+)"', script.read_text(encoding="utf-8").split("main(", 1)[1].split(")")[0])
         rows.append((COMMANDS.index(words[0]), words, script.name))
+    rows += [(i, [name], "") for i, name in enumerate(COMMANDS) if i not in {row[0] for row in rows}]
     return table(
         ("installed", "in the repository"),
-        ((f"`ttc {' '.join(words)}`", f"`scripts/{name}`") for _, words, name in sorted(rows)),
+        ((f"`ttc {' '.join(words)}`", name and f"`scripts/{name}`") for _, words, name in sorted(rows)),
     )
 
 

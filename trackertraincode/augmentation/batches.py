@@ -178,5 +178,5 @@ def check_boxes(members: Sequence[Member], entries: np.ndarray, boxes: Tensor) -
         box = [round(v, 1) for v in boxes[int(wrong[0])].tolist()]
         raise SampleFormatError(
             f"{members[member].dataset.path}: row {row} has no usable face box or landmarks to crop (found {box}); "
-            "check the file with scripts/dscheck.py and take such rows out with scripts/dsfilter.py."
+            "check the file with `ttc check` and take such rows out with `ttc filter`."
         )

@@ -27,12 +27,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--data", type=Path, metavar="FILE", help="sample file with hasface and rois (default: synthetic scenes)"
     )
     for flags, kind, text in (
-        (["--scenes"], positive_int, "synthetic ones"),
-        (["-e", "--epochs"], positive_int, ""),
-        (["-b", "--batchsize"], positive_int, ""),
+        (["--scenes"], positive_int, "how many scenes to render without --data"),
+        (["-e", "--epochs"], positive_int, "how often all images are seen"),
+        (["-b", "--batchsize"], positive_int, "images per step"),
         (["--lr"], finite_number, "peak learning rate"),
         (["--val-fraction"], finite_number, "share that is held out for the evaluation"),
-        (["--seed"], non_negative_int, ""),
+        (["--seed"], non_negative_int, "of every random number"),
     ):
         value = default[flags[-1].lstrip("-").replace("-", "_")]
         metavar = "X" if kind is finite_number else "N"

@@ -51,7 +51,7 @@ _MADE_BY_OPNET = "is published by the authors of OpNet; 300wlp is the same image
 DATASETS = {  # adding a data set is adding an entry; training, evaluation and messages look here
     "300wlp": DatasetSpec(
         file="300wlp.h5", weight=60_000, labels=(*_FULL, "landmarks_2d"), variant_of="300W-LP",
-        made_by="scripts/dsprocess_300wlp.py",
+        made_by="ttc convert 300wlp",
     ),
     "repro_300_wlp": DatasetSpec(
         file="reproduction_300wlp-v12.h5", weight=60_000, labels=_FULL, variant_of="300W-LP", made_by=_MADE_BY_OPNET,
@@ -61,7 +61,7 @@ DATASETS = {  # adding a data set is adding an entry; training, evaluation and m
     ),
     "300wlp_list": DatasetSpec(
         file="300wlp_list.h5", weight=60_000, labels=("pose", "box"), variant_of="300W-LP",
-        made_by="scripts/dsprocess_300wlp_list.py",
+        made_by="ttc convert 300wlp_list",
     ),
     "wflw_lp": DatasetSpec(file="wflw_augmented_v4.h5", weight=40_000, labels=_FULL, made_by=_MADE_BY_OPNET),
     "lapa_megaface_lp": DatasetSpec(
@@ -69,45 +69,45 @@ DATASETS = {  # adding a data set is adding an entry; training, evaluation and m
     ),
     "synface": DatasetSpec(
         file="microsoft_synface_100000-v1.1.h5", weight=10_000, labels=("landmarks_xy", "box"),
-        made_by="scripts/dsprocess_synface.py",
+        made_by="ttc convert synface",
     ),
-    "biwi": DatasetSpec(file="biwi-v3.h5", weight=1_000, labels=("pose", "box"), made_by="scripts/dsprocess_biwi.py"),
+    "biwi": DatasetSpec(file="biwi-v3.h5", weight=1_000, labels=("pose", "box"), made_by="ttc convert biwi"),
     "aflw2k": DatasetSpec(
         file="aflw2k.h5", weight=1_000, labels=_FULL, rows=(400, None), validation_rows=(0, 400),
-        made_by="scripts/dsprocess_aflw2k.py", variant_of="AFLW2000-3D",
+        made_by="ttc convert aflw2k", variant_of="AFLW2000-3D",
     ),
     "aflw2k_closedeyes": DatasetSpec(
         file="aflw2k_closedeyes.h5", weight=1_000, labels=_FULL, variant_of="AFLW2000-3D",
-        made_by="scripts/dsprocess_aflw2k.py --close-eyes",
+        made_by="ttc convert aflw2k --close-eyes",
     ),
     "pointing04": DatasetSpec(
-        file="pointing04.h5", weight=1_000, labels=("pose", "box"), made_by="scripts/dsprocess_pointing04.py"
+        file="pointing04.h5", weight=1_000, labels=("pose", "box"), made_by="ttc convert pointing04"
     ),
     "lapa": DatasetSpec(
-        file="lapa.h5", weight=20_000, labels=("landmarks_2d", "box"), made_by="scripts/dsprocess_lapa.py"
+        file="lapa.h5", weight=20_000, labels=("landmarks_2d", "box"), made_by="ttc convert lapa"
     ),
     "wflw": DatasetSpec(
         file="wflw_train.h5", weight=10_000, labels=("landmarks_2d", "box"), validation_file="wflw_test.h5",
-        made_by="scripts/dsprocess_wflw.py",
+        made_by="ttc convert wflw",
     ),
     "300w": DatasetSpec(
-        file="300w.h5", weight=5_000, labels=("landmarks_2d", "box"), made_by="scripts/dsprocess_300w.py"
+        file="300w.h5", weight=5_000, labels=("landmarks_2d", "box"), made_by="ttc convert 300w"
     ),
     "300vw": DatasetSpec(
-        file="300vw.h5", weight=5_000, labels=("landmarks_2d", "box"), made_by="scripts/dsprocess_300vw.py"
+        file="300vw.h5", weight=5_000, labels=("landmarks_2d", "box"), made_by="ttc convert 300vw"
     ),
     "panoptic": DatasetSpec(
-        file="panoptic.h5", weight=10_000, labels=("pose", "box"), made_by="scripts/dsprocess_panoptic.py"
+        file="panoptic.h5", weight=10_000, labels=("pose", "box"), made_by="ttc convert panoptic"
     ),
     "replicantface": DatasetSpec(
         file="replicantface.h5", weight=10_000, labels=("pose", "landmarks", "box"),
-        made_by="scripts/dsprocess_replicantface.py",
+        made_by="ttc convert replicantface",
     ),
     "rendered": DatasetSpec(
-        file="rendered.h5", weight=10_000, labels=(*_FULL, "landmarks_2d"), made_by="scripts/make_synthetic_data.py"
+        file="rendered.h5", weight=10_000, labels=(*_FULL, "landmarks_2d"), made_by="ttc render"
     ),
     "wider": DatasetSpec(
-        file="widerfacessingle.h5", weight=10_000, labels=("face", "box"), made_by="scripts/dsprocess_widerface.py"
+        file="widerfacessingle.h5", weight=10_000, labels=("face", "box"), made_by="ttc convert widerface"
     ),
 }  # fmt: skip
 
@@ -200,7 +200,7 @@ def _path(name: str, file: str, made_by: str) -> Path:
             raise CatalogError(f"data set {name}: set the environment variable DATADIR to the folder with {file}.")
         path = folder / file
     if not _is_there(path):
-        how = f"make it with {made_by}" if made_by.startswith("scripts/") else f"it {made_by}"
+        how = f"make it with `{made_by}`" if made_by.startswith("ttc ") else f"it {made_by}"
         raise CatalogError(f"data set {name}: {path} is missing; {how}.")
     return path
 

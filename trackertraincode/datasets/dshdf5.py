@@ -29,7 +29,7 @@ def open_file(path: Path) -> h5py.File:
     if path.is_dir():
         raise SampleFormatError(f"{path}: is a folder; give the sample file in it, or those of all shards.")
     if not path.is_file():
-        raise SampleFormatError(f"{path}: no such file; make it with the scripts/dsprocess_*.py of its data set.")
+        raise SampleFormatError(f"{path}: no such file; check the path, or make it with `ttc convert`.")
     try:
         return h5py.File(path, "r")
     except OSError as error:

@@ -240,7 +240,7 @@ class SampleFile:
             raise SampleFormatError(
                 f"{self.path}: data set '{self.name(attribute)}', row {row} (of {len(wrong)} bad rows) has norm "
                 f"{norms[wrong[0]]:.3f}, expected 1. Quaternions are unit (i, j, k, w); convert this file again with "
-                "the current scripts/dsprocess_*.py."
+                "the current `ttc convert`."
             )
         rounded = np.abs(norms - 1.0) > 1e-6  # NaN compares false; others stay exactly as they were stored
         values[rounded] = (values[rounded] / norms[rounded, None]).astype(np.float32)

@@ -71,7 +71,7 @@ class ShardedFile:
             has, lacks = (shard.path, first) if different & set(shard.fields) else (first, shard.path)
             raise SampleFormatError(
                 f"{self.path}: {has.name} has {sorted(different)[0]}, which {lacks.name} lacks; files of one data set have "
-                "the same fields: convert them again, or join them with scripts/dsjoin.py."
+                "the same fields: convert them again, or join them with `ttc join`."
             )
         if "shape" in self.fields and shard.face_model != self.face_model:
             raise SampleFormatError(
@@ -95,7 +95,7 @@ class ShardedFile:
             lacks = self._files[next(i for i, starts in enumerate(found) if starts is None)]
             raise SampleFormatError(
                 f"{self.path}: {lacks.name} has no sequences, unlike others of these files; convert them again, or join "
-                "them with scripts/dsjoin.py."
+                "them with `ttc join`."
             )
         shifted = [starts[:-1] + offset for starts, offset in zip(known, self._offsets)]
         return np.concatenate([*shifted, self._offsets[-1:]])
@@ -179,7 +179,7 @@ class ShardedFile:
             one, other = self._files[home[row]].name, self._files[files[known][row]].name
             raise SampleFormatError(
                 f"{self.path}: person {persons[known][row]} is in {one} and in {other}, so persons to validate on can't be "
-                "held out; join the files with scripts/dsjoin.py, which gives each its own numbers."
+                "held out; join the files with `ttc join`, which gives each its own numbers."
             )
 
 

@@ -153,7 +153,7 @@ def points_box(context: Context, rows: np.ndarray) -> Boxes:
     if "points_box" not in context.dataset.labels:
         raise EvaluationError(
             f"{context.dataset.path}: has no 'rois_pt2d', the box of the .mat files' pt2d; convert the archive again "
-            "with scripts/dsprocess_aflw2k.py."
+            "with `ttc convert aflw2k`."
         )
     return torch.from_numpy(context.dataset.labels["points_box"][rows]), "of pt2d with its −1 entries"
 

@@ -86,7 +86,7 @@ def make_source(path: Path, options: FitOptions) -> Source:
         if not {"landmarks", "landmarks_2d"} & set(dataset.fields):
             raise SampleFormatError(
                 f"{path}: no landmarks ('pt3d_68' or 'pt2d_68'), to which heads are fitted; make labels with "
-                "scripts/add_pose_pseudolabels.py instead."
+                "`ttc pseudolabels` instead."
             )
         optional = tuple(a for a in optional_labels(dataset) if a not in GIVEN)
         count = len(dataset)

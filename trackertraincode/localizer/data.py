@@ -25,7 +25,7 @@ EDGES = np.array(SIZE)
 SCALES = (0.7, 1.8)  # of the image, drawn evenly on a logarithmic scale
 MAX_FACE_SHARE = 0.75  # of the image's sides: faces aren't enlarged beyond
 STRETCH = 0.1  # largest change of the aspect ratio, natural logarithm
-BARS_SHARE = 0.25  # of the images get a bar of one grey level at two opposite sides, as pictures of other shapes have
+BARS_SHARE = 0.25  # of the images get a bar of one grey level at two opposite sides, as images of other shapes have
 MAX_BAR = 0.3  # width of a bar, of the image's edge
 GEOMETRY, ORDER, SPLIT = range(3)  # what a seed is used for
 
@@ -45,7 +45,7 @@ def open_images(path: Path) -> Hdf5PoseDataset:
         if attribute not in dataset.labels:
             raise SampleFormatError(
                 f"{path}: has no field '{name}'; the localizer needs images with and without a face, such as those of "
-                "dsprocess_widerface.py."
+                "`ttc convert widerface`."
             )
     flags = dataset.labels["has_face"]
     if flags.all() or not flags.any():

@@ -1,7 +1,7 @@
 """Training and evaluation of the face localizer.
 
 --data FILE | synthetic --> train and held-out rows --train_localizer--> OUTDIR/ localizer.ckpt metrics.csv train.pdf
-                                                                          evaluation.json pictures.png (scenes.h5)
+                                                                          evaluation.json images.png (scenes.h5)
 """
 
 import json
@@ -44,7 +44,7 @@ from trackertraincode.visualize import contact_sheet, draw_prediction, draw_text
 from trackertraincode.workers import choose_workers, default_workers
 
 SCENES_FILE, CHECKPOINT_FILE, EVALUATION_FILE, IMAGES_FILE = (
-    "scenes.h5", "localizer.ckpt", "evaluation.json", "pictures.png",
+    "scenes.h5", "localizer.ckpt", "evaluation.json", "images.png",
 )  # fmt: skip
 RECALL_IOU = 0.5  # a face is found when its score is above 1/2 and the boxes overlap this much
 WEIGHT_DECAY = 0.01

@@ -1,4 +1,4 @@
-"""How plausible shape coefficients are: a Gaussian mixture per face model, fitted by scripts/fit_shape_prior.py."""
+"""How plausible shape coefficients are: a Gaussian mixture per face model, fitted by `ttc fit-shape-prior`."""
 
 import math
 from pathlib import Path
@@ -43,13 +43,11 @@ class ShapePrior(nn.Module):
             with np.load(path, allow_pickle=False) as file:
                 weights, means, stds = (file[name] for name in ("weights", "means", "stds"))
         except (OSError, KeyError, ValueError) as error:
-            raise ModelFileError(
-                f"{path}: no shape prior ({error}); make it with scripts/fit_shape_prior.py."
-            ) from error
+            raise ModelFileError(f"{path}: no shape prior ({error}); make it with `ttc fit-shape-prior`.") from error
         if means.shape != (len(weights), COEFFICIENT_COUNT) or stds.shape != means.shape or (stds <= 0).any():
             raise ModelFileError(
                 f"{path}: means {means.shape}, deviations {stds.shape}, expected ({len(weights)}, {COEFFICIENT_COUNT}) "
-                "and above 0; make it with scripts/fit_shape_prior.py."
+                "and above 0; make it with `ttc fit-shape-prior`."
             )
         return cls(weights, means, stds)
 

@@ -116,7 +116,7 @@ class OnnxPoseModel:
         if len(inputs) != 1 or len(shape) != 4 or shape[1] not in (1, 3) or not isinstance(shape[2], int):
             raise ModelFileError(
                 f"{path}: inputs are {[i.shape for i in inputs]}, expected one of [1 or batch, 1 or 3, H, W] with fixed "
-                "H = W; export with scripts/export_model.py."
+                "H = W; export with `ttc export`."
             )
         if shape[2] != shape[3] or inputs[0].type != "tensor(float)":
             raise ModelFileError(f"{path}: input is {inputs[0].type} {shape}, expected square float32 crops.")
@@ -172,7 +172,7 @@ class OnnxPoseModel:
             if value.dtype.kind != "f" or value.shape[:1] != (len(images),) or not OUTPUTS[key].fits(value.shape[1:]):
                 raise ModelFileError(
                     f"{self.path}: output {name} is {value.dtype} {value.shape} for {len(images)} crops, which doesn't fit "
-                    f"{key}; export the model with scripts/export_model.py."
+                    f"{key}; export the model with `ttc export`."
                 )
         return values
 

@@ -14,6 +14,7 @@ from trackertraincode.errors import ConfigError
 from trackertraincode.facemodel.head_model import COEFFICIENT_COUNT, HeadModel
 from trackertraincode.facemodel.landmarks68 import COUNT
 from trackertraincode.models.backbones import (
+    BACKBONES,
     BackboneOptions,
     build_backbone,
     check_backbone,
@@ -39,7 +40,7 @@ from trackertraincode.sample.sample import Prediction
 class NetworkConfig:
     """Everything it takes to build a network again. Raises ConfigError where a value can't be."""
 
-    backbone: str = option("mobilenetv1", "a known backbone or timm:NAME", metavar="NAME")
+    backbone: str = option("mobilenetv1", f"{', '.join(BACKBONES)}, or timm:NAME", metavar="NAME")
     width: float = option(1.0, "factor of the backbone's channels", above=0.0, most=4.0)
     input_size: int = option(129, "edge of the crops, pixels", least=32, most=1024)
     channels: int = option(

@@ -69,7 +69,7 @@ class TrainConfig:
 GROUPS: dict[str, Any] = {group.name: group.default_factory for group in dataclasses.fields(TrainConfig)}
 
 
-class Item(NamedTuple):
+class Setting(NamedTuple):
     """One option, or one table of numbers."""
 
     group: str
@@ -92,20 +92,20 @@ class Item(NamedTuple):
 
 
 @cache
-def items() -> Mapping[str, Item]:
+def items() -> Mapping[str, Setting]:
     """All options and tables by their published names, in the order of the groups."""
     found = {}
     for group, options in GROUPS.items():
         kinds = kinds_of(options)
         for one in dataclasses.fields(options):
             if is_option(one):
-                found[key_of(one)] = Item(group, one, bool if "values" in one.metadata else kinds[one.name])
+                found[key_of(one)] = Setting(group, one, bool if "values" in one.metadata else kinds[one.name])
             elif "table" in one.metadata:
-                found[one.name] = Item(group, one, one.metadata["kinds"])
+                found[one.name] = Setting(group, one, one.metadata["kinds"])
     return found
 
 
-def find(key: str, where: str = "") -> Item:
+def find(key: str, where: str = "") -> Setting:
     """Raises ConfigError with the most similar name. where: begins the message."""
     if key not in items():
         raise ConfigError(f"{where}unknown option {key!r}; did you mean {closest_first(key, list(items()))[0]!r}?")

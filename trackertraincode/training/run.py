@@ -149,7 +149,7 @@ def describe(config: TrainConfig, outdir: Path, members: Members, network: PoseN
         f"{config.machine.device_type}, face model {network.config.face_model}")  # fmt: skip
     say("\n".join(members.describe()))
     if network.config.landmarks and prior_path(network.config.face_model) is None:
-        say(f"  no shape prior for {network.config.face_model}; scripts/fit_shape_prior.py makes one")
+        say(f"  no shape prior for {network.config.face_model}; `ttc fit-shape-prior` makes one")
 
 
 def _file_name(config: TrainConfig) -> str:

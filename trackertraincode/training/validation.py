@@ -6,6 +6,7 @@ import lightning as L
 import torch
 from torch import Tensor
 
+from trackertraincode.evaluation.metrics import wrapped_difference
 from trackertraincode.geometry.euler import matrix_to_aflw
 from trackertraincode.geometry.rotation import quat_geodesic_angle, quat_to_matrix
 from trackertraincode.sample.sample import Batch, Prediction
@@ -54,6 +55,5 @@ class ValidationErrors:
 
 def pose_errors(predicted: Tensor, true: Tensor) -> Tensor:
     """(B, 4) unit quaternions -> (B, 4) absolute errors of pitch, yaw and roll, and the angle between them; degrees."""
-    angles = matrix_to_aflw(quat_to_matrix(predicted)) - matrix_to_aflw(quat_to_matrix(true))
-    wrapped = torch.remainder(angles + torch.pi, 2 * torch.pi) - torch.pi
-    return torch.rad2deg(torch.cat([wrapped.abs(), quat_geodesic_angle(predicted, true)[:, None]], dim=-1))
+    angles = wrapped_difference(*(matrix_to_aflw(quat_to_matrix(quats)) for quats in (predicted, true)))
+    return torch.rad2deg(torch.cat([angles, quat_geodesic_angle(predicted, true)[:, None]], dim=-1))

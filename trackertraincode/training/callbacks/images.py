@@ -13,11 +13,11 @@ SHOWN, COLUMNS = 16, 4
 
 
 class PredictionImages(L.Callback):
-    """Writes OUTDIR/pictures/epoch_0010.png: truth in green, prediction in orange."""
+    """Writes OUTDIR/images/epoch_0010.png: truth in green, prediction in orange."""
 
     def __init__(self, outdir: Path, every: int) -> None:
         """every: epochs between images; 0 for none."""
-        self._folder, self._every = outdir / "pictures", every
+        self._folder, self._every = outdir / "images", every
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         done = trainer.current_epoch + 1
