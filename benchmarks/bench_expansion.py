@@ -9,7 +9,7 @@ import numpy as np
 from trackertraincode.arguments import add_face_model_option
 from trackertraincode.cli import run_main
 from trackertraincode.datasets.dshdf5pose import PoseWriter
-from trackertraincode.expansion.expand import Row, Settings, expand_row
+from trackertraincode.expansion.expand import Settings, SourceRow, expand_row
 from trackertraincode.facemodel.embedded import NAME as FACE_MODEL
 from trackertraincode.rendering.scene import FaceScene, render_scene
 from trackertraincode.sample.images import decode, encode_jpeg
@@ -31,11 +31,11 @@ def main() -> None:
         spotlight=0.001,
         seed=0,
     )
-    expand_row(settings, Row(source, 0))
+    expand_row(settings, SourceRow(source, 0))
     made, sizes = [], []
     start = time.process_time()
     for row in range(options.n):
-        made += expand_row(settings, Row(source, row))[1:]
+        made += expand_row(settings, SourceRow(source, row))[1:]
     taken = time.process_time() - start
     images = [sample.image for sample in made if isinstance(sample.image, bytes)]
     start = time.process_time()

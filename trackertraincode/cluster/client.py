@@ -20,7 +20,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from trackertraincode import __version__
-from trackertraincode.cluster.worker import Expected, Stamp, Task, check_versions, version_of, versions
+from trackertraincode.cluster.worker import CheckedTask, Expected, Stamp, check_versions, version_of, versions
 from trackertraincode.errors import ConfigError, WorkerError
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Cluster:
         with self._client() as client:
             folder = os.environ.get("DATADIR")
             stamps = tuple(Stamp.of(path.absolute()) for path in self.sees)
-            task = Task(function, Expected(versions(), stamps, folder and str(Path(folder).absolute())))
+            task = CheckedTask(function, Expected(versions(), stamps, folder and str(Path(folder).absolute())))
             pool = client.get_executor(pure=False)
             workers = now_and_then(lambda: self._count_workers(client))
 

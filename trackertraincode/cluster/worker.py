@@ -1,6 +1,6 @@
 """What a worker of a scheduler looks at before it works: versions, files, threads, $DATADIR.
 
-Expected, of the program --Task, before its first item--> WorkerError, or function(item)
+Expected, of the program --CheckedTask, before its first item--> WorkerError, or function(item)
 """
 
 import hashlib
@@ -74,7 +74,7 @@ class Expected:
 
 
 @dataclass(frozen=True)
-class Task(Generic[Item, Result]):
+class CheckedTask(Generic[Item, Result]):
     """A function whose worker process looks around first, and again after it worked for another program."""
 
     function: Callable[[Item], Result]

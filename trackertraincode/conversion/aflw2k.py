@@ -9,7 +9,7 @@ import numpy as np
 from trackertraincode.conversion.archive import one_of_each, open_archive, unknown_images
 from trackertraincode.conversion.closed_eyes import close_eyes as with_closed_eyes
 from trackertraincode.conversion.matfile import numbers
-from trackertraincode.conversion.pose_para import HOW_TO_GET_BFM, Face, FaceModels, coefficients_in, read_faces
+from trackertraincode.conversion.pose_para import HOW_TO_GET_BFM, FaceModels, MatFace, coefficients_in, read_faces
 from trackertraincode.conversion.run import Source
 from trackertraincode.errors import ArchiveError
 from trackertraincode.facemodel.landmarks68 import centered_depth
@@ -46,7 +46,7 @@ def make_source(archive: Path, face_model: Path | None, close_eyes: bool = False
     )
 
 
-def convert_item(close_eyes: bool, face: Face | ArchiveError) -> list[Sample]:
+def convert_item(close_eyes: bool, face: MatFace | ArchiveError) -> list[Sample]:
     """One image -> one sample. Raises ArchiveError naming the member that is missing, damaged or wrong."""
     if isinstance(face, ArchiveError):
         raise face

@@ -72,7 +72,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Calibration:
+class KinectCamera:
     """Colour camera of a sequence."""
 
     intrinsics: np.ndarray  # (3, 3) pixels
@@ -159,7 +159,7 @@ def read_opal_annotation(path: Path) -> dict[Frame, tuple[float, float, float, f
 def convert_item(settings: Settings, item: Item) -> list[Sample]:
     """One frame -> one sample. Raises ArchiveError naming the member that is missing, damaged or wrong."""
     archive = open_archive(settings.archive)
-    calibration = read_calibration(settings.archive, item.calibration)
+    calibration = read_kinect_camera(settings.archive, item.calibration)
     rotation, center = read_pose(archive.read(item.pose), item.pose)
     rotation = calibration.rotation @ rotation
     center = calibration.rotation @ center + calibration.translation
@@ -193,7 +193,7 @@ def person_of(sequence: int) -> int:
     return people.index(PEOPLE[sequence - 1]) if 1 <= sequence <= len(PEOPLE) else len(people) + sequence
 
 
-def project(center: np.ndarray, calibration: Calibration, published: bool) -> tuple[np.ndarray, float]:
+def project(center: np.ndarray, calibration: KinectCamera, published: bool) -> tuple[np.ndarray, float]:
     """Head centre (3,) in mm of the colour camera -> (2,) pixels and the radius in pixels.
 
     published: through the middle of the image at 65 degrees, instead of through the camera's intrinsics.
@@ -218,14 +218,14 @@ def read_pose(data: bytes, name: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 @cache
-def read_calibration(archive: Path, name: str) -> Calibration:
+def read_kinect_camera(archive: Path, name: str) -> KinectCamera:
     """`rgb.cal`. Raises ArchiveError naming the file."""
     lines = read_lines(open_archive(archive).read(name), name)
     intrinsics, _, rotation, translation, size = _blocks(lines, name, ((3, 3), None, (3, 3), (1, 3), (1, 2)))
     _check_rotation(rotation, name)
     if intrinsics[0, 0] <= 0 or intrinsics[1, 1] <= 0 or not np.allclose(intrinsics[2], [0, 0, 1]):
         raise ArchiveError(f"{name}: {intrinsics.tolist()} can't be a camera's intrinsics.")
-    return Calibration(intrinsics, rotation, translation[0], *size[0])
+    return KinectCamera(intrinsics, rotation, translation[0], *size[0])
 
 
 def _blocks(lines: list[str], name: str, shapes: Sequence[tuple[int, int] | None]) -> list[np.ndarray]:

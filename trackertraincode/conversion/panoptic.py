@@ -22,7 +22,7 @@ import torch
 
 from trackertraincode.conversion.archive import Archive, open_archive
 from trackertraincode.conversion.faces import store_crop
-from trackertraincode.conversion.panoptic_heads import Camera, Person, seen
+from trackertraincode.conversion.panoptic_heads import DomeCamera, DomePerson, seen
 from trackertraincode.conversion.run import Source
 from trackertraincode.conversion.textfile import number_rows, read_lines
 from trackertraincode.conversion.videos import open_video
@@ -101,7 +101,7 @@ def make_source(archive: Path, every: int) -> Source:
 
 
 @cache
-def calibration(archive: Path, sequence: str) -> dict[int, Camera]:
+def calibration(archive: Path, sequence: str) -> dict[int, DomeCamera]:
     """HD cameras by number. Raises ArchiveError naming the file."""
     opened = open_archive(archive)
     (name, *_) = sorted(n for n in opened.names if (m := _CALIBRATION.match(n)) and m["sequence"] == sequence)
@@ -114,7 +114,7 @@ def calibration(archive: Path, sequence: str) -> dict[int, Camera]:
             )
             if not np.allclose(R @ R.T, np.eye(3), atol=1e-2) or not isinstance(entry.get("node"), int):
                 raise ArchiveError(f"{name}: camera {entry.get('name')} has no rotation or no number.")
-            found[entry["node"]] = Camera(K, bent, R, t, (int(size[0]), int(size[1])))
+            found[entry["node"]] = DomeCamera(K, bent, R, t, (int(size[0]), int(size[1])))
     return found
 
 
@@ -148,7 +148,7 @@ def convert_item(archive: Path, item: Item) -> list[Sample]:
     return samples
 
 
-def read_people(archive: Archive, item: Item) -> Iterator[Person]:
+def read_people(archive: Archive, item: Item) -> Iterator[DomePerson]:
     """Those with a skeleton, landmarks and a tracked face. Raises ArchiveError naming the member."""
     body_name, face_name, mesh_name = (item.label(kind) for kind in KINDS)
     bodies = {entry.get("id"): entry.get("joints19") for entry in _list(archive, body_name, "bodies")}
@@ -164,7 +164,7 @@ def read_people(archive: Archive, item: Item) -> Iterator[Person]:
         if not isinstance(cameras, list) or len(cameras) != 70 or not all(isinstance(c, list) for c in cameras):
             raise ArchiveError(f"{face_name}: 'visibility' of {number} isn't a list of cameras per landmark.")
         seen_by = [{c for c in ids if isinstance(c, int)} for ids in cameras]
-        yield Person(number, joints, landmarks, seen_by, rotations[number])
+        yield DomePerson(number, joints, landmarks, seen_by, rotations[number])
 
 
 def read_rotations(data: bytes, name: str) -> dict[int, np.ndarray]:

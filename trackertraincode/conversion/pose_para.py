@@ -32,7 +32,7 @@ HOW_TO_GET_BFM = (
 
 
 @dataclass(frozen=True)
-class Pose:
+class StoredPose:
     """Rotation and position of one head."""
 
     matrix: np.ndarray  # (3, 3) float64
@@ -47,14 +47,14 @@ class Pose:
         return points
 
 
-def _poses(parameters: np.ndarray, sizes: np.ndarray) -> list[Pose]:
+def _poses(parameters: np.ndarray, sizes: np.ndarray) -> list[StoredPose]:
     """(n, 7) `Pose_Para`: pitch, yaw, roll, tx, ty, tz, scale; (n, 2) widths and heights of the images."""
     matrices = aflw_to_matrix(torch.from_numpy(parameters[:, :3]))
     quats, rotations = matrix_to_quat(matrices).numpy(), matrices.numpy()
     radius = 0.5 * parameters[:, 6] / 224.0 * sizes[:, 0] * 100e3
     shift = (rotations @ ORIGIN_OFFSET)[:, :2] * radius[:, None]
     heads = np.stack([parameters[:, 3] + shift[:, 0], sizes[:, 1] - parameters[:, 4] + shift[:, 1], radius], axis=1)
-    return list(map(Pose, rotations, quats, np.rad2deg(parameters[:, :3]), heads))
+    return list(map(StoredPose, rotations, quats, np.rad2deg(parameters[:, :3]), heads))
 
 
 def _read_coefficients(mat: dict[str, np.ndarray], name: str) -> np.ndarray:
@@ -105,13 +105,13 @@ def _load(path: str | None) -> HeadModel:
 
 
 @dataclass(frozen=True)
-class Face:
+class MatFace:
     """An image and what its .mat says of the head."""
 
     stem: str
     image: bytes
     mat: dict[str, np.ndarray]  # variables
-    pose: Pose
+    pose: StoredPose
     shape: np.ndarray | None  # (50,) coefficients; None where their model isn't known
     box: np.ndarray | None = None  # (4,) of the face mesh: forehead to chin, ear to ear
 
@@ -121,7 +121,7 @@ class Face:
         return np.zeros(COEFFICIENT_COUNT) if self.shape is None else self.shape
 
 
-def read_faces(archive: Path, models: FaceModels, stems: Sequence[str], *, boxes: bool) -> list[Face | ArchiveError]:
+def read_faces(archive: Path, models: FaceModels, stems: Sequence[str], *, boxes: bool) -> list[MatFace | ArchiveError]:
     """STEM.jpg and STEM.mat of each stem; poses and boxes of all at once, which is several times faster.
 
     Errors name the member that is missing or damaged, or has coefficients of another face model.
@@ -132,7 +132,7 @@ def read_faces(archive: Path, models: FaceModels, stems: Sequence[str], *, boxes
         return [one for one in found if isinstance(one, ArchiveError)]
     poses = _poses(np.array([one.parameters for one in read]), np.array([one.size for one in read]))
     known = models.known is not None
-    faces = [Face(r.stem, r.image, r.mat, p, r.coefficients if known else None) for r, p in zip(read, poses)]
+    faces = [MatFace(r.stem, r.image, r.mat, p, r.coefficients if known else None) for r, p in zip(read, poses)]
     if boxes:
         faces = [replace(face, box=box) for face, box in zip(faces, _boxes(faces, models.used))]
     good = iter(faces)
@@ -163,7 +163,7 @@ def _read(archive: Archive, stem: str, coefficients_of: str) -> _Read | ArchiveE
         return error
 
 
-def _boxes(faces: Sequence[Face], model: HeadModel) -> np.ndarray:
+def _boxes(faces: Sequence[MatFace], model: HeadModel) -> np.ndarray:
     """(n, 4) of the posed meshes."""
     turns = np.array([face.pose.matrix[:2] * face.pose.head[2] for face in faces])
     local = model.face_hull_points(np.array([face.coefficients for face in faces]))

@@ -13,7 +13,7 @@ from pathlib import Path
 from trackertraincode.conversion.archive import Archive, one_of_each, open_archive, unknown_images
 from trackertraincode.conversion.faces import box_around, check_on_face
 from trackertraincode.conversion.matfile import numbers, read_mat
-from trackertraincode.conversion.pose_para import HOW_TO_GET_BFM, Face, FaceModels, coefficients_in, read_faces
+from trackertraincode.conversion.pose_para import HOW_TO_GET_BFM, FaceModels, MatFace, coefficients_in, read_faces
 from trackertraincode.conversion.run import Source
 from trackertraincode.errors import ArchiveError
 from trackertraincode.facemodel.landmarks68 import centered_depth
@@ -104,13 +104,13 @@ def _has_landmarks(item: Item) -> bool:
     return item.landmarks is not None or item.pose == 0
 
 
-def read_items(settings: Settings, items: Sequence[Item]) -> list[tuple[Item, Face | ArchiveError]]:
+def read_items(settings: Settings, items: Sequence[Item]) -> list[tuple[Item, MatFace | ArchiveError]]:
     """Images and what is said of their heads, or which member is missing, damaged or wrong."""
     stems = [item.stem for item in items]
     return list(zip(items, read_faces(settings.archive, settings.models, stems, boxes=settings.head_bbox)))
 
 
-def convert_item(settings: Settings, read: tuple[Item, Face | ArchiveError]) -> list[Sample]:
+def convert_item(settings: Settings, read: tuple[Item, MatFace | ArchiveError]) -> list[Sample]:
     """One image -> one sample. Raises ArchiveError naming the member that is missing, damaged or wrong."""
     item, face = read
     if isinstance(face, ArchiveError):

@@ -38,7 +38,7 @@ _VIDEO = re.compile(r"^(?P<folder>(?:.*/)?\d{3})/[^/]+\.(?:avi|mp4)$", re.IGNORE
 
 
 @dataclass(frozen=True)
-class Video:
+class AnnotatedVideo:
     """A video and its annotations."""
 
     folder: str
@@ -100,7 +100,7 @@ def make_source(archive: Path, mtcnn: bool) -> Source:
 
 
 @cache
-def list_videos(archive: Path) -> dict[str, Video]:
+def list_videos(archive: Path) -> dict[str, AnnotatedVideo]:
     """Videos by folder, in the order of their numbers; of copies the one in the fewest folders."""
     annotations: dict[str, dict[int, str]] = {}
     members: dict[str, str] = {}
@@ -111,7 +111,7 @@ def list_videos(archive: Path) -> dict[str, Video]:
             members.setdefault(match["folder"], name)
     found, _ = one_of_each({*members, *annotations}, lambda folder: folder.rsplit("/", 1)[-1])
     return {
-        folder: Video(folder, members.get(folder), dict(sorted(annotations.get(folder, {}).items())))
+        folder: AnnotatedVideo(folder, members.get(folder), dict(sorted(annotations.get(folder, {}).items())))
         for _, folder in sorted(found.items())
     }
 
@@ -138,7 +138,7 @@ def convert_item(settings: Settings, item: Item) -> list[Sample]:
     return samples
 
 
-def _sample(settings: Settings, video: Video, frame: int, image: np.ndarray, landmarks: Landmarks) -> Sample:
+def _sample(settings: Settings, video: AnnotatedVideo, frame: int, image: np.ndarray, landmarks: Landmarks) -> Sample:
     name = video.annotations[frame]
     placement = shared_crop(Size(image.shape[1], image.shape[0]), landmarks, f"{video.member}")
     moved = placement.move_labels(from_centres({"landmarks_2d": landmarks.points[frame]}))
@@ -173,7 +173,7 @@ def shared_crop(size: Size, landmarks: Landmarks, name: str) -> Placement:
     return Placement(size, scaled, (x0, y0, x1, y1))
 
 
-def report(archive: Path, video: Video, landmarks: Landmarks) -> None:
+def report(archive: Path, video: AnnotatedVideo, landmarks: Landmarks) -> None:
     """Raise ArchiveError, naming the video, when some frames or annotations had to be left out."""
     if video.member is None:
         raise ArchiveError(f"{video.folder}/vid.avi: is missing, {len(video.annotations)} annotations are left out.")

@@ -33,7 +33,7 @@ _BOX_VALUES = 10  # x y w h blur expression illumination invalid occlusion pose
 _INVALID = 7
 
 
-class Section(NamedTuple):
+class ImageSection(NamedTuple):
     """Part of an image, whole pixels."""
 
     x: int
@@ -172,7 +172,7 @@ def convert_item(settings: Settings, item: Item) -> list[Sample]:
     return samples
 
 
-def section_with_face(size: Size, box: tuple[int, int, int, int], rng: np.random.Generator) -> Section | None:
+def section_with_face(size: Size, box: tuple[int, int, int, int], rng: np.random.Generator) -> ImageSection | None:
     """A random 4:3 section around the box, which takes `FACE_SHARE` of its width, or more where the image is small.
 
     None when the image is too narrow or too low for one.
@@ -185,17 +185,17 @@ def section_with_face(size: Size, box: tuple[int, int, int, int], rng: np.random
         return None
     x = rng.integers(max(0, x1 - width), min(x0, size.width - width), endpoint=True)
     y = rng.integers(max(0, y1 - height), min(y0, size.height - height), endpoint=True)
-    return Section(int(x), int(y), width, height)
+    return ImageSection(int(x), int(y), width, height)
 
 
-def section_without_face(size: Size, box: tuple[int, int, int, int], rng: np.random.Generator) -> Section | None:
+def section_without_face(size: Size, box: tuple[int, int, int, int], rng: np.random.Generator) -> ImageSection | None:
     """The largest 4:3 section beside, above or below the box, at a random place of that side; None without room."""
     x0, y0, x1, y1 = box
     sides = (
-        Section(0, 0, x0, size.height),
-        Section(x1, 0, size.width - x1, size.height),
-        Section(0, 0, size.width, y0),
-        Section(0, y1, size.width, size.height - y1),
+        ImageSection(0, 0, x0, size.height),
+        ImageSection(x1, 0, size.width - x1, size.height),
+        ImageSection(0, 0, size.width, y0),
+        ImageSection(0, y1, size.width, size.height - y1),
     )
     widths = [int(min(side.width, side.height * 4 / 3)) for side in sides]
     side, width = sides[int(np.argmax(widths))], max(widths)
@@ -204,10 +204,10 @@ def section_without_face(size: Size, box: tuple[int, int, int, int], rng: np.ran
     height = width * 3 // 4
     x = side.x + rng.integers(0, side.width - width, endpoint=True)
     y = side.y + rng.integers(0, side.height - height, endpoint=True)
-    return Section(int(x), int(y), width, height)
+    return ImageSection(int(x), int(y), width, height)
 
 
-def _cut(whole: np.ndarray, section: Section, item: Item, settings: Settings, box: np.ndarray | None) -> Sample:
+def _cut(whole: np.ndarray, section: ImageSection, item: Item, settings: Settings, box: np.ndarray | None) -> Sample:
     """The section as a sample. box: of the face in the whole image; None: there is none."""
     x, y, width, height = section
     image = np.ascontiguousarray(whole[y : y + height, x : x + width])

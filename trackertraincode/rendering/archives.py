@@ -30,7 +30,7 @@ class ArchiveFile(NamedTuple):
     data: bytes
 
 
-class Face(NamedTuple):
+class RenderedFace(NamedTuple):
     """One rendered face and its place among the others."""
 
     sample: Sample
@@ -72,7 +72,7 @@ def _mat(**arrays: object) -> bytes:
     return buffer.getvalue()
 
 
-def _common(face: Face) -> dict[str, object]:
+def _common(face: RenderedFace) -> dict[str, object]:
     sample = face.sample
     assert sample.face_box is not None
     x0, y0, x1, y1 = sample.face_box
@@ -84,7 +84,7 @@ def _common(face: Face) -> dict[str, object]:
     }  # fmt: skip
 
 
-def members_300wlp(faces: Iterator[Face]) -> Iterator[ArchiveFile]:
+def members_300wlp(faces: Iterator[RenderedFace]) -> Iterator[ArchiveFile]:
     """NAME_K.jpg and .mat, and the landmarks that follow large poses in a folder of their own."""
     original: Sample | None = None
     for face in faces:
@@ -100,7 +100,7 @@ def members_300wlp(faces: Iterator[Face]) -> Iterator[ArchiveFile]:
         yield ArchiveFile(f"300W_LP/landmarks/AFW/{stem}_pts.mat", _mat(pts_2d=points))
 
 
-def members_aflw2k(faces: Iterator[Face]) -> Iterator[ArchiveFile]:
+def members_aflw2k(faces: Iterator[RenderedFace]) -> Iterator[ArchiveFile]:
     """imageNNNNN.jpg and .mat with 3-D landmarks, whose z points towards the viewer."""
     for index, face in enumerate(faces):
         sample = face.sample
@@ -112,7 +112,7 @@ def members_aflw2k(faces: Iterator[Face]) -> Iterator[ArchiveFile]:
         yield ArchiveFile(f"{stem}.mat", _mat(pt3d_68=points, pt2d=landmarks[list(AFLW_21), :2].T, **_common(face)))
 
 
-LAYOUTS: dict[str, Callable[[Iterator[Face]], Iterator[ArchiveFile]]] = {
+LAYOUTS: dict[str, Callable[[Iterator[RenderedFace]], Iterator[ArchiveFile]]] = {
     "300wlp": members_300wlp,
     "aflw2k": members_aflw2k,
 }

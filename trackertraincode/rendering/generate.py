@@ -8,7 +8,7 @@ from itertools import chain
 import numpy as np
 
 from trackertraincode.facemodel.embedded import NAME as EMBEDDED
-from trackertraincode.rendering.archives import LAYOUTS, Face
+from trackertraincode.rendering.archives import LAYOUTS, RenderedFace
 from trackertraincode.rendering.person import Person
 from trackertraincode.rendering.scene import FaceScene, render_scene
 from trackertraincode.workers import Workers, map_in_order
@@ -30,7 +30,7 @@ class Request:
     head: str = EMBEDDED  # name of the head model: a key of OWN_MODELS
 
 
-def make_face(request: Request, index: int) -> Face:
+def make_face(request: Request, index: int) -> RenderedFace:
     """The index-th face of a request; depends on nothing else."""
     grouped = request.format != "aflw2k"
     person_index, number = divmod(index, IMAGES_PER_PERSON) if grouped else (index, 0)
@@ -42,15 +42,15 @@ def make_face(request: Request, index: int) -> Face:
     sample = render_scene(scene, request.size, segmentation=request.format == "hdf5")
     name = f"face {index}"
     sample = replace(sample, name=name, individual=person_index, sequence=str(person_index))
-    return Face(sample, person_index, number, request.head)
+    return RenderedFace(sample, person_index, number, request.head)
 
 
-def iter_faces(request: Request, workers: Workers) -> Iterator[Face]:
+def iter_faces(request: Request, workers: Workers) -> Iterator[RenderedFace]:
     """All faces in order, made by `workers` processes (0: this one), with a bounded number ahead."""
     starts = range(0, request.count, FACES_PER_TASK)
     indices = (range(start, min(start + FACES_PER_TASK, request.count)) for start in starts)
     return chain.from_iterable(map_in_order(partial(_make_faces, request), indices, workers))
 
 
-def _make_faces(request: Request, indices: range) -> list[Face]:
+def _make_faces(request: Request, indices: range) -> list[RenderedFace]:
     return [make_face(request, index) for index in indices]

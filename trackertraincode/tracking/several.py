@@ -28,7 +28,7 @@ MOST_PEOPLE = 50  # of whom something is remembered
 
 
 @dataclass(frozen=True)
-class Person:
+class KnownPerson:
     """Somebody who is in the view, or was."""
 
     motion: Motion
@@ -82,7 +82,7 @@ class SeveralHeads:
 
     def reset(self) -> None:
         """Forget everybody."""
-        self._people: dict[int, Person] = {}
+        self._people: dict[int, KnownPerson] = {}
         self._frames = self._numbers = 0
 
     def update(self, frame: np.ndarray) -> dict[int, HeadPose]:
@@ -103,7 +103,7 @@ class SeveralHeads:
         for number, sight in seen.items():
             place, person = sight.place_in(view), self._people[number]
             motion = person.motion.seen(place, sight.radius, person.last)
-            self._people[number] = Person(motion, motion, sight.box)
+            self._people[number] = KnownPerson(motion, motion, sight.box)
         self._forget()
         return {number: seen[number].pose for number in sorted(seen)}
 
@@ -149,7 +149,7 @@ class SeveralHeads:
             if index not in known:
                 self._numbers += 1
                 motion = Motion.at(sight.place_in(view), sight.radius)
-                self._people[self._numbers] = Person(motion, motion, sight.box)
+                self._people[self._numbers] = KnownPerson(motion, motion, sight.box)
             seen[known.get(index, self._numbers)] = sight
 
     def _forget(self) -> None:
@@ -164,7 +164,7 @@ def _moved_to(box: client.PixelBox, old: np.ndarray, new: np.ndarray) -> client.
     return box._replace(x=box.x + x, y=box.y + y)
 
 
-def _without_doubles(sights: dict[int, _Sight], people: dict[int, Person], view: View) -> dict[int, _Sight]:
+def _without_doubles(sights: dict[int, _Sight], people: dict[int, KnownPerson], view: View) -> dict[int, _Sight]:
     """Where two people's boxes hold one head, only the one from whose place it is not as far."""
     kept: dict[int, _Sight] = {}
 
