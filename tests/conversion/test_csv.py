@@ -1,6 +1,7 @@
 """A user's own images with a CSV file: labels come back, and what is wrong is named with file, line and column."""
 
 import os
+import sys
 import unicodedata
 from pathlib import Path
 
@@ -255,6 +256,22 @@ def test_images_outside_of_the_folder_need_permission(tmp_path: Path) -> None:
         assert all("lies outside of the CSV file's folder; --allow-outside reads it" in line for line in told)
     convert(DOOR, source, tmp_path / "b.h5", "--strict", "--allow-outside")
     assert len(Hdf5PoseDataset(tmp_path / "b.h5")) == 4
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+def test_links_that_lead_out_of_the_folder_need_permission(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    small(tmp_path, [])
+    source = small(tmp_path / "in", ["path,x0,y0,x1,y1", "c.jpg,1,1,9,9"])
+    (tmp_path / "in" / "c.jpg").symlink_to(tmp_path / "a.jpg")
+    with pytest.raises(UserError, match=r"'c\.jpg' lies outside of the CSV file's folder; --allow-outside reads it"):
+        convert(DOOR, source, tmp_path / "a.h5")
+    convert(DOOR, source, tmp_path / "a.h5", "--strict", "--allow-outside")
+    (tmp_path / "in" / "c.jpg").unlink()
+    (tmp_path / "in" / "c.jpg").symlink_to("b.jpg")
+    convert(DOOR, source, tmp_path / "b.h5", "--strict")
+    (tmp_path / "linked").symlink_to(tmp_path / "in")
+    convert(DOOR, tmp_path / "linked" / source.name, tmp_path / "c.h5", "--strict")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")

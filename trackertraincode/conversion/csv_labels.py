@@ -252,15 +252,19 @@ def _read_image(settings: Settings, named: dict[str, str], where: str) -> tuple[
         if member not in archive:
             raise ArchiveError(f"{where}, column '{PATH}': '{member}' is missing in {settings.source}.")
         return archive.read(member), image
+    elsewhere = ArchiveError(
+        f"{where}, column '{PATH}': '{image}' lies outside of the CSV file's folder; --allow-outside reads it."
+    )
     outside = posixpath.normpath(image).startswith("..") or image.startswith("/") or image[1:2] == ":"
     if outside and not settings.allow_outside:
-        raise ArchiveError(
-            f"{where}, column '{PATH}': '{image}' lies outside of the CSV file's folder; --allow-outside reads it."
-        )
-    path = settings.source.parent / image
+        raise elsewhere  # before anything asks another machine for it
+    folder = settings.source.parent
+    path = folder / image
     try:
         if not path.exists():
             path = _other_spelling(path.parent).get(normal_name(path.name).casefold(), path)
+        if not settings.allow_outside and not path.resolve().is_relative_to(folder.resolve()):
+            raise elsewhere  # by a link
         if path.exists() and not path.is_file():
             raise ArchiveError(f"{where}, column '{PATH}': {path}: isn't a file, but a folder, a device or a pipe.")
         if path.stat().st_size > MAX_MEMBER_BYTES:
