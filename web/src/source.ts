@@ -34,6 +34,7 @@ export async function openImage(file: File): Promise<ImageBitmap> {
 
 /** Play a stream, or a video file. Ends when the first frame is there. */
 export async function play(video: HTMLVideoElement, source: MediaStream | File): Promise<void> {
+  const name = source instanceof File ? source.name : "The camera";
   video.loop = false;
   if (source instanceof MediaStream) video.srcObject = source;
   else video.src = URL.createObjectURL(source);
@@ -45,8 +46,11 @@ export async function play(video: HTMLVideoElement, source: MediaStream | File):
     });
   } catch {
     halt(video);
-    const name = source instanceof File ? source.name : "The camera";
     throw new UserError(`${name}: can't be played by this browser; try MP4 (H.264), WebM, or an image.`);
+  }
+  if (!video.videoWidth) {
+    halt(video);
+    throw new UserError(`${name}: has sound only; choose a video or an image.`);
   }
 }
 

@@ -27,6 +27,13 @@ function context(canvas: OffscreenCanvas, settings?: CanvasRenderingContext2DSet
   return found;
 }
 
+/** A bitmap instead of what was there, which would show through transparent parts. */
+function replaceBy(bitmap: ImageBitmap, on: OffscreenCanvasRenderingContext2D, x = 0, y = 0): void {
+  on.globalCompositeOperation = "copy";
+  on.drawImage(bitmap, x, y);
+  on.globalCompositeOperation = "source-over";
+}
+
 const calls: { [C in Call]: (given: Calls[C]["given"]) => Promise<Calls[C]["answer"]> } = {
   async start({ canvas, gpu }) {
     shown = context(canvas);
@@ -114,7 +121,7 @@ function pixelsOf(bitmap: ImageBitmap, part: { x: number; y: number; width: numb
     canvas.width = part.width;
     canvas.height = part.height;
   }
-  reading.drawImage(bitmap, -part.x, -part.y);
+  replaceBy(bitmap, reading, -part.x, -part.y);
   return rgbPlane(reading.getImageData(0, 0, part.width, part.height).data, part.width, part.height);
 }
 
@@ -126,7 +133,7 @@ function show(drawn: Drawn): void {
     canvas.width = bitmap.width;
     canvas.height = bitmap.height;
   }
-  shown.drawImage(bitmap, 0, 0);
+  replaceBy(bitmap, shown);
   drawHeads(shown, heads, drawn, numbered);
 }
 

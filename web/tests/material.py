@@ -86,6 +86,7 @@ def make(folder: Path, *, with_video: bool = True) -> None:
     large = cv2.resize(face, (3840, 2160), interpolation=cv2.INTER_CUBIC)
     rows = [write_png(folder / "face.png", face), write_png(folder / "large.png", large)]
     rows.append(write_png(folder / "nobody.png", np.full((HEIGHT, WIDTH, 3), 90, np.uint8)))
+    cv2.imwrite(str(folder / "clear.png"), np.zeros((HEIGHT, WIDTH, 4), np.uint8))
     people = [render(0.3, (220, 300)), cv2.flip(render(-0.6, (220, 300)), 1)]
     two = crossing(people, 0)
     cv2.imwrite(str(folder / "two.png"), cv2.cvtColor(two, cv2.COLOR_RGB2BGR))

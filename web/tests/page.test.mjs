@@ -240,6 +240,28 @@ test("files that are neither image nor video are one line", async (t) => {
   }
 });
 
+test("a file with sound only is one line", async (t) => {
+  const { page } = await opened(t);
+  const header = Buffer.alloc(44);
+  header.write("RIFF", 0);
+  header.writeUInt32LE(36 + 8000, 4);
+  header.write("WAVEfmt ", 8);
+  header.writeUInt32LE(16, 16);
+  [1, 1, 8000, 0, 8000, 0, 1, 8].forEach((value, place) => header.writeUInt16LE(value, 20 + 2 * place)); // a second of 8 bits
+  header.write("data", 36);
+  header.writeUInt32LE(8000, 40);
+  writeFileSync(file("song.wav"), Buffer.concat([header, Buffer.alloc(8000, 128)]));
+  await page.setInputFiles("#media-file", file("song.wav"));
+  await assertProblem(page, /^song\.wav: has sound only; choose a video or an image\.$/);
+  assert.equal(await page.isDisabled("#stop"), true);
+});
+
+test("nothing of the image before shows through a transparent one", async (t) => {
+  const { page } = await opened(t);
+  assertSamePose(await look(page, file("face.png")), "face.png");
+  assert.deepEqual(await look(page, file("clear.png")), { pitch: null, yaw: null, roll: null });
+});
+
 test("where there is no WebGPU, a line says so, and all of the processor is used", async (t) => {
   const { page } = await opened(t);
   assert.match(await page.textContent("#backend"), /no WebGPU.*; networks run on the processor, by WebAssembly with \d threads/);
