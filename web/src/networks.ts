@@ -77,12 +77,13 @@ function openSession(ort: Runtime, name: string, session: Session, header: Heade
   if (session.outputNames.includes(LOCALIZER_OUTPUT)) {
     return { kind: "localizer", network: new OnnxLocalizer(ort, name, session) };
   }
+  const network = new OnnxPoseNetwork(ort, name, session); // first, since networks made for something else have no version
   if (!header.isOurs && !KNOWN_VERSIONS.includes(header.modelVersion)) {
     throw new UserError(
       `${name}: model_version ${header.modelVersion}, whose axes differ from today's; versions 2, 3 and 4 are readable.`,
     );
   }
-  return { kind: "pose", network: new OnnxPoseNetwork(ort, name, session) };
+  return { kind: "pose", network };
 }
 
 /** Run a network once: what can't be computed is refused before it is used. */

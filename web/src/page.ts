@@ -7,7 +7,7 @@ import type { Call, Calls, Drawn, Reply } from "./messages.ts";
 import { openness } from "./openness.ts";
 import { degreesOf, deviationsOf, positionOf } from "./pose.ts";
 import { Recorder } from "./recorder.ts";
-import { halt, nextFrame, openCamera, openImage, play } from "./source.ts";
+import { halt, nextFrame, openCamera, openImage, play, release } from "./source.ts";
 import { Timing } from "./timing.ts";
 
 const LARGE = 1920 * 1200; // pixels; beyond, a line says that frames take longer
@@ -78,10 +78,12 @@ async function takeSettings(): Promise<void> {
 
 // Sources
 
-/** seconds: since the first frame, null for an image; start: when the frame was there, `performance.now()`. */
-async function track(bitmap: ImageBitmap, frame: number, seconds: number | null, start: number): Promise<void> {
+/** own: number of the source; seconds: since the first frame, null for an image; start: when the frame was there, `performance.now()`. */
+async function track(own: number, bitmap: ImageBitmap, frame: number, seconds: number | null, start: number): Promise<void> {
+  if (own !== running) return bitmap.close();
   const given = { bitmap, seconds, diagonalFov, how, drawn: drawn() };
   const { heads } = await ask("frame", given, bitmap);
+  if (own !== running) return;
   const end = performance.now();
   timing.add(end, end - start);
   recorder.add(frame, seconds ?? 0, heads, end - start);
@@ -100,9 +102,15 @@ function stop(): number {
   return ++running;
 }
 
-async function follow(source: MediaStream | File): Promise<void> {
-  const own = stop();
-  await play(video, source);
+/** own: number of this source, of which nothing is seen when another one was begun meanwhile. */
+async function follow(source: MediaStream | File, own = stop()): Promise<void> {
+  try {
+    await play(video, source);
+  } catch (error) {
+    if (own !== running) return;
+    halt(video);
+    throw error;
+  }
   if (own !== running) return;
   begin(video.videoWidth, video.videoHeight, source instanceof File ? source.name : "Camera");
   element<HTMLButtonElement>("stop").disabled = element<HTMLButtonElement>("record").disabled = false;
@@ -114,7 +122,7 @@ async function follow(source: MediaStream | File): Promise<void> {
       const media = await nextFrame(video);
       const start = performance.now();
       if (own !== running) return;
-      await track(await createImageBitmap(video), frame, source instanceof File ? media : (start - first) / 1000, start);
+      await track(own, await createImageBitmap(video), frame, source instanceof File ? media : (start - first) / 1000, start);
     }
   } catch (error) {
     if (own === running) stop();
@@ -123,11 +131,11 @@ async function follow(source: MediaStream | File): Promise<void> {
 }
 
 async function lookAt(file: File): Promise<void> {
-  stop();
+  const own = stop();
   const start = performance.now();
   const bitmap = await openImage(file);
-  begin(bitmap.width, bitmap.height, file.name);
-  await track(bitmap, 0, null, start);
+  if (own === running) begin(bitmap.width, bitmap.height, file.name);
+  await track(own, bitmap, 0, null, start);
 }
 
 function begin(width: number, height: number, name: string): void {
@@ -137,8 +145,10 @@ function begin(width: number, height: number, name: string): void {
 }
 
 async function startCamera(): Promise<void> {
+  const own = stop();
   const stream = await openCamera(device.value);
   const cameras = (await navigator.mediaDevices.enumerateDevices()).filter((found) => found.kind === "videoinput");
+  if (own !== running) return release(stream);
   const used = stream.getVideoTracks()[0].getSettings().deviceId;
   device.replaceChildren(...cameras.map((found, n) => new Option(found.label || `Camera ${n + 1}`, found.deviceId, false, found.deviceId === used)));
   element("device-label").hidden = cameras.length < 2;
@@ -146,7 +156,7 @@ async function startCamera(): Promise<void> {
     stop();
     say("problem", "The camera is gone; connect it and press Camera again.");
   };
-  await follow(stream);
+  await follow(stream, own);
 }
 
 // Numbers

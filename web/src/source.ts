@@ -32,7 +32,7 @@ export async function openImage(file: File): Promise<ImageBitmap> {
   }
 }
 
-/** Play a stream, or a video file. Ends when the first frame is there. */
+/** Play a stream, or a video file. Ends when the first frame is there, or when something else is played instead. */
 export async function play(video: HTMLVideoElement, source: MediaStream | File): Promise<void> {
   const name = source instanceof File ? source.name : "The camera";
   video.loop = false;
@@ -45,26 +45,27 @@ export async function play(video: HTMLVideoElement, source: MediaStream | File):
       video.play().catch(reject);
     });
   } catch {
-    halt(video);
     throw new UserError(`${name}: can't be played by this browser; try MP4 (H.264), WebM, or an image.`);
   }
-  if (!video.videoWidth) {
-    halt(video);
-    throw new UserError(`${name}: has sound only; choose a video or an image.`);
-  }
+  if (!video.videoWidth) throw new UserError(`${name}: has sound only; choose a video or an image.`);
 }
 
 /** Stop and forget what is played. */
 export function halt(video: HTMLVideoElement): void {
   video.onloadeddata = video.onerror = video.onended = null;
   video.pause();
-  if (video.srcObject instanceof MediaStream) for (const track of video.srcObject.getTracks()) track.stop();
+  if (video.srcObject instanceof MediaStream) release(video.srcObject);
   video.srcObject = null;
   if (video.src) {
     URL.revokeObjectURL(video.src);
     video.removeAttribute("src");
     video.load();
   }
+}
+
+/** Let others have a camera. */
+export function release(stream: MediaStream): void {
+  for (const track of stream.getTracks()) track.stop();
 }
 
 /** When the next frame of a video is there, and its time in seconds. */

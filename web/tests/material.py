@@ -22,6 +22,7 @@ from unittest.mock import patch
 
 import cv2
 import numpy as np
+import onnx
 
 from trackertraincode.commands import run
 from trackertraincode.commands.track import LOOK_EVERY
@@ -96,6 +97,10 @@ def make(folder: Path, *, with_video: bool = True) -> None:
     files = {"poses": rows, "model": str(model)}
     (folder / "poses.json").write_text(json.dumps(files), encoding="utf-8")
     content = model.read_bytes()
+    numbers = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, 3, 224, 224]) for name in "xy"]
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Relu", ["x"], ["y"])], "other", numbers[:1], numbers[1:])
+    opset = onnx.helper.make_opsetid("", 17)
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[opset], ir_version=9), folder / "other.onnx")
     (folder / "letter.onnx").write_text("a letter to somebody\n", encoding="utf-8")
     (folder / "half.onnx").write_bytes(content[: len(content) // 2])
     (folder / "damaged.onnx").write_bytes(content[:2000] + bytes(255 - b for b in content[2000:4000]) + content[4000:])

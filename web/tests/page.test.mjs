@@ -184,6 +184,7 @@ test("a broken model file is one line, and the networks before go on", async (t)
     ["letter.onnx", /^letter\.onnx: 21 bytes that are not a whole ONNX model/],
     ["half.onnx", /^half\.onnx: \d+ bytes that are not a whole ONNX model/],
     ["damaged.onnx", /^damaged\.onnx: /],
+    ["other.onnx", /^other\.onnx: output pose or quat is missing; found y\.$/],
   ]) {
     await page.evaluate(() => (document.getElementById("problem").hidden = true));
     await page.setInputFiles("#model-file", file(name));
@@ -208,6 +209,29 @@ test("files can be dropped onto the page", async (t) => {
   await drop(file("face.png"), "image/png");
   await page.waitForFunction(() => document.getElementById("yaw").textContent !== "–");
   assert.ok(Math.abs((await shown(page, "yaw")) - python("face.png").yaw) < TOLERANCE);
+});
+
+test("of sources begun one on another, the last one is seen, and the others let go of the camera", async (t) => {
+  const { page, faults } = await opened(t, { permissions: ["camera"] });
+  const live = () => page.evaluate(() => globalThis.streams.map((stream) => stream.getTracks()[0].readyState));
+  await page.evaluate(() => {
+    const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+    globalThis.streams = [];
+    navigator.mediaDevices.getUserMedia = async (wanted) => {
+      globalThis.streams.push(await ask(wanted));
+      return globalThis.streams.at(-1);
+    };
+  });
+  await page.dblclick("#camera");
+  await page.waitForSelector("#record:enabled");
+  assert.deepEqual((await live()).sort(), ["ended", "live"]);
+  await page.click("#camera");
+  assertSamePose(await look(page, file("face.png")), "face.png");
+  await page.waitForFunction(() => globalThis.streams.length === 3 && globalThis.streams.every((stream) => !stream.active));
+  assert.equal(await page.isDisabled("#stop"), true);
+  assert.equal(await page.isHidden("#problem"), true);
+  assert.equal(await shown(page, "fps"), null);
+  assert.deepEqual(faults, []);
 });
 
 test("a refused camera is one line", async (t) => {
