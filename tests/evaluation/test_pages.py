@@ -15,6 +15,7 @@ from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.errors import EvaluationError
 from trackertraincode.evaluation import pages
 from trackertraincode.evaluation.evaluate import Result
+from trackertraincode.evaluation.plots import draw_epochs, pyplot
 from trackertraincode.geometry.rotation import quat_multiply, rotvec_to_quat
 from trackertraincode.rendering.generate import Request
 from trackertraincode.sample.images import decode
@@ -109,3 +110,14 @@ def test_with_a_display_nothing_is_written(result: Result, tmp_path: Path, monke
         assert pages.page_through([result], tmp_path / "pages") == "2 pages shown"
     assert not (tmp_path / "pages").exists()
     plt.close("all")
+
+
+@pytest.mark.parametrize(("last", "scale"), [(0.5, "log"), (-0.5, "linear")])
+def test_curves_pass_over_epochs_that_lack_a_value(last: float, scale: str) -> None:
+    plt = pyplot()
+    figure, axis = plt.subplots()
+    draw_epochs(axis, "error", [{"epoch": 1, "a": 2.0}, {"epoch": 2}, {"epoch": 3, "a": last}], {"a": "a", "b": "b"})
+    (line,) = axis.lines
+    assert line.get_xydata().tolist() == [[1.0, 2.0], [3.0, last]]
+    assert axis.get_yscale() == scale
+    plt.close(figure)

@@ -21,6 +21,7 @@ from trackertraincode.facemodel.embedded import embedded_head
 from trackertraincode.geometry.affine2d import pixels_to_normalized
 from trackertraincode.geometry.constants import constant
 from trackertraincode.geometry.rotation import random_quats
+from trackertraincode.losses.objective import TERMS
 from trackertraincode.models.pose_network import NetworkConfig, PoseNetwork, build_network
 from trackertraincode.sample.sample import BATCH_LABELS, Prediction, make_batch
 from trackertraincode.training import finish as finish_module
@@ -212,14 +213,16 @@ def test_validation_errors_are_means_over_the_rows_that_have_the_label() -> None
     prediction = Prediction(rotation=answer, head=torch.zeros(6, 3))
     for rows in ([0, 1, 2], [3, 4], [5]):
         some = torch.tensor(rows)
-        errors.add(prediction.select(some), batch.select(some), {"loss": torch.tensor(float(len(rows)))})
+        errors.add(
+            prediction.select(some), batch.select(some), dict.fromkeys(("loss", *TERMS), torch.tensor(float(len(rows))))
+        )
     found = errors.result(SimpleNamespace(trainer=SimpleNamespace(world_size=1)))  # type: ignore[arg-type]
     expected = pose_errors(answer[:4], rotation[:4]).double().mean(0).tolist()
     assert [found[name] for name in ("pitch", "yaw", "roll", "geodesic")] == pytest.approx(expected)
     assert found["mae"] == pytest.approx(sum(expected[:3]) / 3)
-    assert found["loss"] == pytest.approx((3 * 3 + 2 * 2 + 1) / 6)
-    assert found["size"] == pytest.approx(head[1:, 2].square().mean().sqrt().item())
-    assert found["xy"] == pytest.approx(head[1:, :2].square().sum(-1).mean().sqrt().item())
+    assert [found[name] for name in ("loss", *TERMS)] == pytest.approx([14 / 6] * (1 + len(TERMS)))
+    assert found["size_rmse"] == pytest.approx(head[1:, 2].square().mean().sqrt().item())
+    assert found["xy_rmse"] == pytest.approx(head[1:, :2].square().sum(-1).mean().sqrt().item())
 
 
 def test_network_and_objective_are_one_graph() -> None:

@@ -4,7 +4,6 @@ Results --tables, matplotlib, visualize--> sections --templates/report.html--> o
 """
 
 import base64
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 from trackertraincode.evaluation.evaluate import Result
 from trackertraincode.evaluation.metrics import bootstrap_interval
 from trackertraincode.evaluation.pages import LEGEND, sheet, spread, worst
+from trackertraincode.evaluation.plots import draw_epochs, figure_png, plot_label, pyplot
 from trackertraincode.evaluation.report import COLUMNS, describe_protocol
 from trackertraincode.files import whole_file
 from trackertraincode.sample.images import encode_jpeg
@@ -104,19 +104,12 @@ def training_section(rows: Sequence[dict[str, float]]) -> Section:
     """Loss and error of each epoch, from the rows of a metrics.csv."""
     plt = pyplot()
     figure, axes = plt.subplots(1, 3, figsize=(11, 3.2), layout="constrained")
-    epochs = [row["epoch"] for row in rows]
-    for axis, names, title in (
-        (axes[0], ("train/loss", "val/loss"), "loss"),
-        (axes[1], ("val/geodesic", "val/mae"), "validation error, degrees"),
-        (axes[2], ("lr",), "learning rate"),
+    for axis, title, names in (
+        (axes[0], "loss", ("train/loss", "val/loss")),
+        (axes[1], "validation error, degrees", ("val/geodesic", "val/mae")),
+        (axes[2], "learning rate", ("lr",)),
     ):
-        lines = {name: [row[name] for row in rows] for name in names if all(name in row for row in rows)}
-        for name, values in lines.items():
-            axis.plot(epochs, values, marker=".", label=name)
-        positive = all(value > 0 for values in lines.values() for value in values)  # likelihoods can be below 0
-        axis.set(title=title, xlabel="epoch", yscale="log" if positive else "linear")
-        axis.grid(alpha=0.3)
-        axis.legend()
+        draw_epochs(axis, title, rows, {name: name for name in names})
     return Section(title="Training", image=figure_png(figure))
 
 
@@ -143,29 +136,6 @@ def _curves(results: Sequence[Result]) -> Any:
         axis.grid(alpha=0.3)
         axis.legend(fontsize=8)
     return figure
-
-
-def pyplot() -> Any:
-    """matplotlib's pyplot, drawing into memory."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    return plt
-
-
-def plot_label(text: str) -> str:
-    """Text that matplotlib draws as it stands, dollar signs included."""
-    return text.replace("$", r"\$")
-
-
-def figure_png(figure: Any) -> bytes:
-    """PNG file of a matplotlib figure, which is closed."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    pyplot().close(figure)
-    return buffer.getvalue()
 
 
 def _data_address(image: bytes) -> str:

@@ -5,7 +5,8 @@ from typing import Any
 
 from tabulate import tabulate
 
-from trackertraincode.evaluation.html_report import Cell, Section, figure_png, plot_label, pyplot
+from trackertraincode.evaluation.html_report import Cell, Section
+from trackertraincode.evaluation.plots import figure_png, plot_label, pyplot
 from trackertraincode.evaluation.stability import ScoreCard
 
 Line = tuple[str, list[str]]  # what was measured, one text per model

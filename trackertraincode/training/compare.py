@@ -16,7 +16,7 @@ import numpy as np
 from tabulate import tabulate
 
 from trackertraincode.errors import ConfigError
-from trackertraincode.evaluation.html_report import plot_label, pyplot
+from trackertraincode.evaluation.plots import plot_label, pyplot, use_log_scale
 from trackertraincode.evaluation.report import write_json
 from trackertraincode.files import whole_file
 from trackertraincode.models.checkpoint import load_network
@@ -164,10 +164,7 @@ def draw_comparison(runs: Sequence[RunSummary], path: Path, error: str = "geodes
                 )
     axes[0].set(xlabel="epoch", ylabel=ERRORS[error])
     axes[0].xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
-    if all(run.best > 0 for run in runs):  # losses with likelihoods may be negative
-        axes[0].set_yscale("log")
-        axes[0].yaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
-        axes[0].yaxis.set_minor_formatter(ticker.FormatStrFormatter("%g"))
+    use_log_scale(axes[0], [error for run in runs for error in run.errors])
     for axis, (key, _, label) in zip(axes[1:], panels):
         axis.set(xlabel=label, ylabel=f"best {ERRORS[error]}")
         axis.margins(0.25)

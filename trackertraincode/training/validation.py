@@ -12,6 +12,7 @@ from trackertraincode.geometry.rotation import quat_geodesic_angle, quat_to_matr
 from trackertraincode.sample.sample import Batch, Prediction
 
 POSE_ERRORS = ("pitch", "yaw", "roll", "geodesic")  # degrees
+HEAD_ERRORS = ("xy_rmse", "size_rmse")  # half crops; "xy" and "size" are losses
 
 
 class ValidationErrors:
@@ -29,17 +30,17 @@ class ValidationErrors:
         for name, values in zip(POSE_ERRORS, errors.unbind(-1)):
             self._add(name, values, batch.present("rotation"))
         squared, present = (prediction.head - batch.head).square(), batch.present("head")
-        self._add("xy", squared[:, :2].sum(-1), present)
-        self._add("size", squared[:, 2], present)
+        for name, values in zip(HEAD_ERRORS, (squared[:, :2].sum(-1), squared[:, 2])):
+            self._add(name, values, present)
 
     def result(self, module: L.LightningModule) -> dict[str, float]:
-        """Means over all processes: losses, degrees, `mae` of the three angles; `xy` and `size` as RMSE in half crops."""
+        """Means over all processes: losses, degrees, `mae` of the three angles; roots of HEAD_ERRORS."""
         names = sorted(self._sums)
         totals = torch.stack([self._sums[name] for name in names]) if names else torch.zeros(0, 2)
         if module.trainer.world_size > 1:
             totals = torch.as_tensor(module.trainer.strategy.reduce(totals.to(module.device), reduce_op="sum"))
         means = {name: total / count for name, (total, count) in zip(names, totals.tolist()) if count > 0}
-        for name in ("xy", "size"):
+        for name in HEAD_ERRORS:
             if name in means:
                 means[name] = math.sqrt(means[name])
         if "pitch" in means:

@@ -12,7 +12,7 @@ import lightning as L
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from trackertraincode.evaluation.html_report import pyplot
+from trackertraincode.evaluation.plots import draw_epochs, pyplot
 from trackertraincode.files import whole_file
 from trackertraincode.training.callbacks.guard import TrainingDiverged
 
@@ -114,15 +114,7 @@ def plot_metrics(rows: list[dict[str, float]], path: Path) -> None:
     down = -(-len(panels) // across)
     figure, axes = plt.subplots(down, across, figsize=(11, 2.6 * down), squeeze=False, layout="constrained")
     for axis, (title, names) in zip(axes.flat, panels):
-        for name in names:
-            points = [(row["epoch"], row[name]) for row in rows if name in row]
-            if points:
-                axis.plot(*zip(*points), label=name.split("/")[0], marker="." if len(points) < 20 else None)
-        positive = all(row.get(name, 1.0) > 0 for row in rows for name in names)
-        axis.set(title=title, yscale="log" if positive else "linear", xlabel="epoch")
-        axis.grid(alpha=0.3)
-        if len(names) > 1:
-            axis.legend()
+        draw_epochs(axis, title, rows, {name.split("/")[0]: name for name in names})
     for axis in axes.flat[len(panels) :]:
         axis.axis("off")
     with whole_file(path) as temporary:
