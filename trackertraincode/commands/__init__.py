@@ -27,6 +27,10 @@ COMMANDS = (  # each is a module of this package
 )  # fmt: skip
 
 
+GONE = {  # published options without a counterpart of the same kind -> what to use instead
+    "--auglevel": "--no-imgaug turns changes of intensity off, --raug N those of angle, --extra adds more",
+    "--prob-closed-eyes": "ttc convert aflw2k --close-eyes shuts the eyes of all images",
+}
 SUMMARY = "Head-pose data and training suite: data sets, small networks, evaluation, export, tracking."
 
 
@@ -92,4 +96,6 @@ def _unknown(word: str, parser: argparse.ArgumentParser) -> str:
         return f"unexpected argument {word!r}; --help lists all."
     known = [flag for action in parser._actions for flag in action.option_strings]
     name = word.split("=")[0]
+    if name in GONE:
+        return f"option {name} of published code isn't here: {GONE[name]}."
     return f"unknown option {name}; did you mean {closest_first(name, known)[0]}? --help lists all."
