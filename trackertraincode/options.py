@@ -5,12 +5,14 @@ Each part of a run has such a dataclass beside what it configures; `training.opt
 
 import dataclasses
 import math
+import tomllib
 import types
 import typing
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from trackertraincode.errors import ConfigError, closest_first
+from trackertraincode.errors import ConfigError, UserError, closest_first
 
 
 def option(default: Any, help: str, **metadata: Any) -> Any:
@@ -54,6 +56,29 @@ def besides_none(kind: Any) -> Any:
     if isinstance(kind, types.UnionType):
         return next(k for k in typing.get_args(kind) if k is not type(None))
     return kind
+
+
+def read_toml_file(path: Path, refusal: type[UserError]) -> dict[str, Any]:
+    """Its values. Raises `refusal` where it is no TOML file, or has what no option can be."""
+    if path.exists() and not path.is_file():
+        raise refusal(f"{path}: isn't a file, but a folder, a device or a pipe; give a TOML file.")
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        _check_values(content)
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError and UnicodeDecodeError are such, too
+        raise refusal(f"{path}: not a TOML file ({error}).") from None
+    return content
+
+
+def _check_values(value: Any) -> None:
+    """Raises ValueError where a whole number isn't of 64 bits, as TOML has them, or a text can't be a name of a file."""
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise ValueError("a whole number has more than 64 bits")
+    if isinstance(value, str) and "\0" in value:
+        raise ValueError("a text has a zero byte")
+    if isinstance(value, (dict, list)):
+        for inner in [*value, *value.values()] if isinstance(value, dict) else value:
+            _check_values(inner)
 
 
 def check(options: Any) -> None:

@@ -1,5 +1,6 @@
 """Mixtures have exact frequencies and fixed orders; splits keep persons apart."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -134,6 +135,8 @@ def test_own_catalog_adds_and_changes(
         ('[x]\nfile = "a"\nlabels = []\nweight = -1\n', "weight = -1, expected a number above 0"),
         ("x = 3\n", "x must be a table"),
         ("[x\n", "not a TOML file"),
+        (f"x = {'[' * 5000}", "not a TOML file"),
+        ('[x]\nfile = "a\\u0000b"\nlabels = []\n', "a text has a zero byte"),
     ],
 )
 def test_own_catalog_errors(tmp_path: Path, entry: str, message: str) -> None:
@@ -141,6 +144,13 @@ def test_own_catalog_errors(tmp_path: Path, entry: str, message: str) -> None:
     path.write_text(entry)
     with pytest.raises(CatalogError, match=rf"mine\.toml: .*{message}|mine\.toml: {message}"):
         load_catalog(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_is_no_catalog(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "mine.toml")
+    with pytest.raises(CatalogError, match=r"mine\.toml: isn't a file, but a folder, a device or a pipe"):
+        load_catalog(tmp_path / "mine.toml")
 
 
 def test_weighting_moves_weights_from_sampling_to_losses(

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -99,6 +100,10 @@ def test_sources_that_cannot_be_opened_are_named(tmp_path: Path) -> None:
         next(iter_frames("nowhere.mp4"))
     with pytest.raises(UserError, match="no images"):
         next(iter_frames(str(tmp_path)))
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe.png")  # which nobody writes to
+        with pytest.raises(UserError, match="no images"):
+            next(iter_frames(str(tmp_path)))
     (tmp_path / "a.png").write_bytes(b"junk")
     with pytest.raises(UserError, match=r"a\.png: 4 bytes, not a readable"):
         next(iter_frames(str(tmp_path / "a.png")))

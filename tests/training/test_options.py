@@ -125,8 +125,11 @@ def test_a_recipe_sets_jitter_and_loss_weights(tmp_path: Path) -> None:
         ("[epochs]\nx = 1", r"option 'epochs' is \{'x': 1\}, expected a whole number"),
         ("lr = nan", "lr=nan: expected a number above 0.0"),
         ("lr = inf", "lr=inf: expected a finite number"),
-        (f"lr = 1{'0' * 400}", "lr=inf: expected a finite number"),
-        (f"epochs = -1{'0' * 400}", "epochs=-10+: expected a number at least 1"),
+        (f"lr = 1{'0' * 400}", r"mine\.toml: not a TOML file \(a whole number has more than 64 bits"),
+        (f"lr = 1{'0' * 6000}", r"mine\.toml: not a TOML file"),
+        (f"epochs = 0x{'f' * 9000}", r"mine\.toml: not a TOML file \(a whole number has more than 64 bits"),
+        ('outdir = "a\\u0000b"', r"mine\.toml: not a TOML file \(a text has a zero byte"),
+        (f"epochs = -1{'0' * 400}", r"mine\.toml: not a TOML file \(a whole number has more"),
     ],
 )
 def test_mistakes_in_recipes_are_named(text: str, message: str, tmp_path: Path) -> None:

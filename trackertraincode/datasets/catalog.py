@@ -5,13 +5,13 @@
 
 import dataclasses
 import math
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from trackertraincode.errors import CatalogError, closest_first
 from trackertraincode.files import data_dir, files_of
+from trackertraincode.options import read_toml_file
 from trackertraincode.sample.sample import BATCH_LABELS, LABELS
 
 HDF5 = (".h5", ".hdf5")  # suffixes of paths of files where names of data sets are taken too
@@ -123,11 +123,9 @@ def load_catalog(path: Path | None = None) -> dict[str, DatasetSpec]:
     if path is None:
         return dict(DATASETS)
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = read_toml_file(path, CatalogError)
     except FileNotFoundError:
         raise CatalogError(f"{path}: no such catalog file.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise CatalogError(f"{path}: not a TOML file ({error}).") from None
     return DATASETS | {name: _read_entry(path, name, entry) for name, entry in content.items()}
 
 

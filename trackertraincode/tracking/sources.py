@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from trackertraincode.errors import UserError
+from trackertraincode.files import is_stream
 from trackertraincode.sample.images import ALSO_DECODED, IMAGE_EXTENSIONS, ImageDecodeError, decode
 
 IMAGES = (*IMAGE_EXTENSIONS, *ALSO_DECODED)
@@ -44,8 +45,9 @@ def is_camera(source: str) -> bool:
 
 
 def images_in(folder: Path) -> list[Path]:
-    """Images of a folder by name, but for hidden ones. Raises UserError when there are none."""
-    found = sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGES and not p.name.startswith("."))
+    """Images of a folder by name, but for hidden ones, devices and pipes. Raises UserError when there are none."""
+    named = (p for p in folder.iterdir() if p.suffix.lower() in IMAGES and not p.name.startswith("."))
+    found = sorted(p for p in named if not is_stream(p))
     if not found:
         raise UserError(f"{folder}: no images ({', '.join(IMAGES)}) in this folder.")
     return found

@@ -9,8 +9,6 @@ messages, would take as much code as this.
 
 import argparse
 import json
-import math
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +16,7 @@ from typing import Any
 
 from trackertraincode.errors import ConfigError, closest_first
 from trackertraincode.files import whole_file
-from trackertraincode.options import is_option
+from trackertraincode.options import is_option, read_toml_file
 from trackertraincode.training.config import TrainConfig, find, items
 from trackertraincode.training.outdir import CONFIG_FILE
 
@@ -59,10 +57,7 @@ def read_recipe(name: str) -> dict[str, Any]:
 
 def read_toml(path: Path) -> dict[str, Any]:
     """TOML file -> checked options by their published names."""
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError(f"{path}: not a TOML file ({error}).") from None
+    content = read_toml_file(path, ConfigError)
     tables = {item.field.metadata["table"]: key for key, item in items().items() if "table" in item.field.metadata}
     values: dict[str, Any] = {}
     for key, value in content.items():
@@ -88,25 +83,17 @@ def _convert_table(where: str, table: dict[str, Any], kinds: Mapping[str, Any]) 
     return {name: _convert(f"{where} option {name!r}", value, kinds[name]) for name, value in table.items()}
 
 
-def _float(value: float) -> float:
-    """Infinite where a whole number is larger than any float, so that the option's limits speak."""
-    try:
-        return float(value)
-    except OverflowError:
-        return math.inf if value > 0 else -math.inf
-
-
 def _convert(where: str, value: Any, kind: Any) -> Any:
     """A TOML value as the option's type; where: begins the message."""
     if kind is float and type(value) is int:
-        return _float(value)
+        return float(value)
     if kind is Path and isinstance(value, str):
         return Path(value)
     if kind not in _WORDS:
         pair = value if isinstance(value, list) else []
         if len(pair) != 2 or not all(type(v) in (int, float) for v in pair) or pair[0] > pair[1]:
             raise ConfigError(f"{where} is {value!r}, expected two numbers, the lower one first.")
-        return tuple(map(_float, pair))
+        return tuple(map(float, pair))
     if type(value) is not kind:
         raise ConfigError(f"{where} is {value!r}, expected {_WORDS[kind]}.")
     return value
