@@ -68,8 +68,8 @@ def files_of(path: Path) -> list[Path]:
     if missing:
         name = shard_path(path.with_name(shards[0][1] + path.suffix), missing[0], count).name
         raise SampleFormatError(
-            f"{path}: {name} is missing (one of {len(missing)} of {count} shards); run what writes it again with --resume, "
-            "or copy it here."
+            f"{path}: {name} is missing, {len(missing)} of {count} shards; run what writes it again with --resume, or copy "
+            "it here."
         )
     return files
 

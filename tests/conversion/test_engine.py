@@ -20,7 +20,7 @@ from archive_damage import tagged_jpeg
 from conftest import PROJECT, run_script
 from trackertraincode.conversion import run
 from trackertraincode.conversion.converters import CONVERTERS
-from trackertraincode.conversion.journal import Outcome, Skip, load_part, save_part
+from trackertraincode.conversion.journal import Journal, Outcome, Skip, load_part, save_part
 from trackertraincode.conversion.run import ConvertOptions, Source, run_converter
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset, PoseWriter
 from trackertraincode.errors import ArchiveError, ConfigError, UserError
@@ -133,6 +133,13 @@ def test_a_part_is_as_readable_as_other_files(tmp_path: Path) -> None:
     save_part(tmp_path / "0.part", Outcome(make(1), []))
     (tmp_path / "plain").write_bytes(b"")
     assert (tmp_path / "0.part").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_who_may_write_beside_the_destination_may_write_parts(tmp_path: Path) -> None:
+    """Workers of a scheduler may belong to another user, for whom a folder of this user's umask is closed."""
+    tmp_path.chmod(0o777)
+    with Journal(tmp_path / "faces.h5.parts", "{}").started(resume=False, overwrite=False, shared=True):
+        assert (tmp_path / "faces.h5.parts").stat().st_mode == tmp_path.stat().st_mode
 
 
 def test_a_part_that_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,7 +80,7 @@ def test_tools_take_a_pattern(pattern: Path, tmp_path: Path) -> None:
 
 def test_a_missing_shard_is_named(pattern: Path) -> None:
     (pattern.parent / "faces-00001-of-00003.h5").unlink()
-    with pytest.raises(SampleFormatError, match=r"faces-00001-of-00003\.h5 is missing \(one of 1 of 3 shards\)"):
+    with pytest.raises(SampleFormatError, match=r"faces-00001-of-00003\.h5 is missing, 1 of 3 shards;"):
         Hdf5PoseDataset(pattern)
     spec = DatasetSpec(file=str(pattern), weight=1, labels=("pose",), made_by="ttc x")
     with pytest.raises(SampleFormatError, match="00001-of-00003"):

@@ -9,7 +9,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from trackertraincode.arguments import SAMPLES, OutputFile, add_overwrite_option
-from trackertraincode.files import check_outputs
+from trackertraincode.files import check_outputs, files_of
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -39,5 +39,6 @@ def run(options: argparse.Namespace) -> int:
     )
     if left_out:
         print(f"left out, since only some files have them and no row may lack them: {', '.join(left_out)}")
-    print(f"{options.destination}: {written} samples of {len(options.files)} files")
+    count = sum(len(files_of(path)) for path in options.files)
+    print(f"{options.destination}: {written} samples of {count} file{'s' * (count != 1)}")
     return 0

@@ -8,6 +8,7 @@ A part: CRC-32 of the rest, length of a JSON header, the header, then the bytes 
 
 import json
 import shutil
+import stat
 import struct
 import zlib
 from collections.abc import Iterator
@@ -51,11 +52,12 @@ class Journal:
     fingerprint: str  # of source and options: a resumed run must have the same
 
     @contextmanager
-    def started(self, resume: bool, overwrite: bool) -> Iterator[None]:
+    def started(self, resume: bool, overwrite: bool, *, shared: bool = False) -> Iterator[None]:
         """Make the folder, or with resume accept the earlier run's; no other process has it at the same time.
 
-        Raises ConfigError when the earlier run had another source or other options, UserError when another process is
-        at work or, without overwrite, when the folder is somebody else's.
+        shared: with workers of other users, who may write here if they may beside the destination. Raises ConfigError
+        when the earlier run had another source or other options, UserError when another process is at work or, without
+        overwrite, when the folder is somebody else's.
         """
         stamp, lock = self.stamp, self.folder / _LOCK
         begun = stamp.is_file() or lock.is_file() or not self.folder.exists()
@@ -65,6 +67,9 @@ class Journal:
         if self.folder.is_file():
             self.folder.unlink()
         self.folder.mkdir(parents=True, exist_ok=True)
+        if shared:
+            with suppress(OSError):  # it is somebody else's
+                self.folder.chmod(stat.S_IMODE(self.folder.parent.stat().st_mode))
         try:
             with locked(lock, f"{self.folder}: another process is converting to this file; wait for it."):
                 if not resume or not stamp.is_file():

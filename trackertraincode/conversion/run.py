@@ -117,7 +117,7 @@ def run_converter(
     digest = Digest(options.source)
     skips: list[Skip] = []
     tagged: list[str] = []
-    with journal.started(options.resume, options.overwrite):
+    with journal.started(options.resume, options.overwrite, shared=not isinstance(workers, int)):
         try:
             with closing(_reports(options, workers, source, journal, digest, skips, tagged)) as reports:
                 if options.shards is None:

@@ -65,8 +65,8 @@ def plan_shards(groups: Groups, count: int) -> list[np.ndarray]:
     sizes, first, group = groups.connected()
     if len(sizes) < count:
         raise ConfigError(
-            f"--shards {count}: sequences and persons aren't cut, and there are {len(sizes)} groups of them; ask for fewer "
-            "shards."
+            f"--shards {count}: sequences and persons aren't cut, and there {'is' if len(sizes) == 1 else 'are'} only "
+            f"{len(sizes)} of them; ask for fewer shards."
         )
     order = np.argsort(first)
     middles = np.cumsum(sizes[order]) - sizes[order] / 2
