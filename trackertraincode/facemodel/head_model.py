@@ -61,7 +61,7 @@ class HeadModel:
     @cached_property
     def _hull(self) -> tuple[np.ndarray, np.ndarray]:
         ids = hull_vertices(self)
-        return self.vertices[ids].astype(np.float64), self.basis[:, ids].astype(np.float64)
+        return self.vertices[ids].astype(np.float64), self.basis[:, ids].astype(np.float64, order="C")
 
     def find_hull(self) -> None:
         """Do what `face_hull_points` does first, so that worker processes which are forked from this one needn't."""
@@ -86,8 +86,9 @@ def mirror_order(face_model: str) -> np.ndarray:
 def _combine(mean: np.ndarray, basis: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
     """mean (N, 3), basis (50, N, 3), coefficients (..., 50) -> (..., N, 3), all of the basis' type."""
     weights = np.asarray(coefficients, dtype=basis.dtype)
-    offsets = weights.reshape(-1, COEFFICIENT_COUNT) @ basis.reshape(COEFFICIENT_COUNT, -1)
-    return (offsets + mean.reshape(1, -1)).reshape(*weights.shape[:-1], *mean.shape)
+    points = weights.reshape(-1, COEFFICIENT_COUNT) @ basis.reshape(COEFFICIENT_COUNT, -1)
+    points += mean.reshape(1, -1)
+    return points.reshape(*weights.shape[:-1], *mean.shape)
 
 
 def hull_vertices(model: HeadModel, draws: int = 12) -> np.ndarray:
