@@ -3,14 +3,21 @@
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from trackertraincode.augmentation.cache_files import open_caches
+from trackertraincode.augmentation.crop_cache import Kept
+from trackertraincode.augmentation.device_batches import _two_levels
 from trackertraincode.facemodel.embedded import embedded_head
 from trackertraincode.models.pose_network import build_network
-from trackertraincode.training.batchsize import SMALLEST, fastest, seconds_of
+from trackertraincode.sample.sample import Batch
+from trackertraincode.training import batchsize
+from trackertraincode.training.batchsize import SMALLEST, bytes_of_crops, fastest, seconds_of
 from trackertraincode.training.config import TrainConfig
+from trackertraincode.training.data import open_members
 from trackertraincode.training.module import PoseTraining
 from trackertraincode.training.options import read_toml
 from trackertraincode.training.run import make_module
@@ -68,6 +75,54 @@ def test_what_takes_too_much_memory_does_not_fit(
 
     monkeypatch.setattr(module.augment, "forward", full)
     assert seconds_of(SMALLEST, config, module, torch.device("cpu")) is None
+
+
+@pytest.mark.parametrize(("reserved", "crops", "fits"), [(60, 0, True), (75, 0, False), (60, 15, False)])
+def test_recorded_memory_and_crops_have_to_fit_too(
+    config: TrainConfig, module: PoseTraining, monkeypatch: pytest.MonkeyPatch, reserved: int, crops: int, fits: bool
+) -> None:
+    """Of 100 bytes; a recorded step keeps memory in which nothing is allocated any more."""
+    for name, result in {
+        "empty_cache": None, "reset_peak_memory_stats": None, "mem_get_info": (100, 100), "max_memory_reserved": reserved,
+        "max_memory_allocated": 10,
+    }.items():  # fmt: skip
+        monkeypatch.setattr(torch.cuda, name, lambda *_, result=result: result)
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
+    monkeypatch.setattr(batchsize, "_seconds", lambda *_: 1.0)
+    found = seconds_of(SMALLEST, config, module, torch.device("cuda"), crops)
+    assert found == (1.0 if fits else None)
+
+
+def test_a_trial_records_where_the_training_does(
+    config: TrainConfig, module: PoseTraining, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Steps of the recorded losses are timed, which are recorded once, with a batch as steps bring it."""
+    shapes, calls = [], []
+
+    def record(losses: Any, network: Any, batch: Batch, ramp: torch.Tensor, half: Any) -> Any:
+        shapes.append(tuple(batch.image.shape))
+        return lambda batch, ramp: calls.append(batch) or losses(batch, ramp)[1:]  # type: ignore[func-returns-value]
+
+    monkeypatch.setattr(batchsize, "is_recorded", lambda *_: True)
+    monkeypatch.setattr(batchsize, "recorded", record)
+    assert seconds_of(SMALLEST, config, module, torch.device("cpu")) is not None
+    assert shapes == [(2 * SMALLEST, 1, 33, 33)]  # two views
+    assert len(calls) == batchsize.WARM_UP + batchsize.STEPS
+
+
+@pytest.mark.parametrize("rgb", [False, True])
+def test_crops_take_no_more_of_a_device_than_is_set_aside(
+    faces: Path, monkeypatch: pytest.MonkeyPatch, rgb: bool
+) -> None:
+    monkeypatch.setenv("DATADIR", str(faces))
+    config = TrainConfig.of(ds="300wlp", cache="device", rgb=rgb, input_size=33, batchsize="auto")
+    members = open_members(config.data)
+    kept = Kept.of(config.augmentation.training_preset(size=33, color=rgb), "full")
+    caches = open_caches(members.training, kept, None, 0, ram=True)
+    levels = _two_levels(members.training, caches, 3 if rgb else 1)
+    taken = sum(len(blob) for blob in levels.blobs)
+    assert 0.3 * bytes_of_crops(config, members) < taken <= bytes_of_crops(config, members)
+    assert bytes_of_crops(TrainConfig.of(batchsize="auto"), members) == 0
 
 
 def test_a_run_on_the_cpu_takes_64_and_says_so(run: Callable[..., Path], capsys: pytest.CaptureFixture) -> None:

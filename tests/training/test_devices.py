@@ -3,12 +3,14 @@
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal
 
 import pytest
 import torch
+from lightning.pytorch.plugins.precision import MixedPrecision
 from torch import nn
 from torch._subclasses import FakeTensorMode
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -36,7 +38,7 @@ from trackertraincode.training.device_augmentation import DeviceAugmentation
 from trackertraincode.training.distributed import SyncBatchNorm
 from trackertraincode.training.module import PoseTraining, losses_of
 from trackertraincode.training.objective import LossOptions, make_objective
-from trackertraincode.training.optimisation import OptimisationOptions
+from trackertraincode.training.optimisation import OptimisationOptions, make_optimizer
 from trackertraincode.training.trainer import MachineOptions
 from trackertraincode.training.validation import ValidationErrors, pose_errors
 
@@ -153,7 +155,11 @@ def move_fakes(module: nn.Module, device: str) -> None:
 def test_steps_stay_on_their_device_and_never_wait(
     rotation: Literal["quaternion", "sixd"], channels: int, device: str, precision: str
 ) -> None:
-    """Fake tensors refuse to mix devices and to tell their values; the constants are on the device after one step."""
+    """Fake tensors refuse to mix devices and to tell their values; the constants are on the device after one step.
+
+    What they can't show: kornia's operations, which look at their random numbers, so that these can't be fakes; the
+    backward pass of a device that isn't there; CUDA graphs. `test_gpu` has those.
+    """
     config = replace(SMALL, rotation=rotation, channels=channels, offsets_of=("a", "b"))
     network, objective = PoseNetwork(config), make_objective(LossOptions(consistency=1.0), config)
     averages = [ExponentialMovingAverage(network, 0.99), StochasticWeightAverage(network)]
@@ -182,6 +188,62 @@ def test_steps_stay_on_their_device_and_never_wait(
                     assert isinstance(loss, torch.Tensor)
                     loss.backward()
     constant.cache_clear()
+    assert copies.found == []
+
+
+class Scaled:
+    """What Lightning does with a step's gradients in fp16, without the rest of it."""
+
+    def __init__(self, network: PoseNetwork, options: OptimisationOptions, device: str) -> None:
+        augment, machine = DeviceAugmentation(kornia=False, plugin=False), MachineOptions(precision="fp16")
+        self.module = PoseTraining(network, make_objective(LossOptions(), SMALL), augment, options, machine)
+        self.precision = MixedPrecision("16-mixed", device)
+        self.module._trainer = SimpleNamespace(precision_plugin=self.precision)  # type: ignore[assignment]
+        clip = partial(self.module.configure_gradient_clipping, gradient_clip_val=options.gradient_clip)
+        self.precision._after_closure = lambda _, optimizer: clip(optimizer)  # type: ignore
+        self.optimizer = self.module.configure_optimizers()
+
+    def step(self, gradient: float, device: str) -> None:
+        """With the same gradient everywhere, which is scaled as that of a loss is."""
+
+        def closure() -> torch.Tensor:
+            assert self.precision.scaler is not None
+            scale = self.precision.scaler.scale(torch.ones((), device=device))
+            for parameter in self.module.network.parameters():
+                parameter.grad = torch.full_like(parameter, gradient) * scale
+            return scale
+
+        self.precision.optimizer_step(self.optimizer, self.module, closure)
+
+
+def test_gradients_of_fp16_are_clipped_unscaled_and_left_out_where_they_are_infinite() -> None:
+    torch.manual_seed(0)
+    network, plain = small_network(), small_network()
+    plain.load_state_dict(network.state_dict())
+    options = OptimisationOptions(gradient_clip=0.5, optimizer="adamw")
+    scaled = Scaled(network, options, "cpu")
+    oracle = make_optimizer(plain, options, fused=False)
+    for gradient in (0.3, float("inf"), -2.0, 1e-4):
+        scaled.step(gradient, "cpu")
+        if gradient != float("inf"):
+            for parameter in plain.parameters():
+                parameter.grad = torch.full_like(parameter, gradient)
+            nn.utils.clip_grad_norm_(plain.parameters(), 0.5)
+            oracle.step()
+    for own, expected in zip(network.parameters(), plain.parameters()):
+        torch.testing.assert_close(own, expected)
+
+
+def test_optimisers_of_fp16_never_wait_for_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scaling, unscaling, clipping, the step and the next scale; fakes refuse to tell whether gradients are infinite."""
+    monkeypatch.setattr(torch.cuda.amp.common, "amp_definitely_not_available", lambda: False)
+    network, copies = PoseNetwork(SMALL), Copies()
+    with FakeTensorMode(allow_non_fake_inputs=False):
+        move_fakes(network, "cuda")
+        scaled = Scaled(network, OptimisationOptions(), "cuda")
+        for mode in (nullcontext(), copies):
+            with mode:
+                scaled.step(1.0, "cuda")
     assert copies.found == []
 
 

@@ -65,43 +65,7 @@ class NoWaiting(L.Callback):
             torch.cuda.set_sync_debug_mode("default")
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"with_nll_loss": True, "with_swa": True, "ema": 0.9},
-        {"precision": "bf16", "cache": "device", "with_nll_loss": True, "consistency": 1.0},
-        {"enable_6drot": True, "rgb": True, "cache": "ram", "extra": "plugin_brightness", "cuda_graph": False},
-        {"ds_offsets": True, "cache": "device", "augmentation": "none", "compile": True},
-    ],
-    ids=lambda options: "+".join(options),
-)
-def test_no_step_waits_for_the_device(
-    run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
-) -> None:
-    watch, plain = NoWaiting(), run_module.make_callbacks
-    monkeypatch.setattr(run_module, "make_callbacks", lambda *a: [*plain(*a), watch])
-    try:
-        run(device="cuda", samples_per_epoch=16 * 12, batchsize=16, val_fraction=0.5, **options)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
-    assert watch.steps > 20
-
-
-@pytest.mark.parametrize("precision", ["32", "bf16", "fp16"])
-@pytest.mark.parametrize("cache", ["none", "ram", "device"])
-def test_a_run_ends_with_files_that_work(run: Callable[..., Path], precision: str, cache: str) -> None:
-    """Averages included, whose tensors stay on the device when Lightning has taken the network away."""
-    folder = run(device="cuda", precision=precision, cache=cache, with_nll_loss=True, with_swa=True, ema=0.9, onnx=True)
-    images = torch.rand(4, 1, 33, 33) - 0.5
-    for name in ("last", "best", "swa", "ema"):
-        for device in ("cpu", "cuda"):
-            answers = [load_predictor(folder / f"{name}{kind}", device).predict(images) for kind in (".ckpt", ".onnx")]
-            torch.testing.assert_close(answers[0].rotation, answers[1].rotation, rtol=0, atol=0.01)
-    rows = read_metrics(folder / "metrics.csv")
-    assert all(math.isfinite(row["train/loss"]) and math.isfinite(row["val/loss"]) for row in rows)
-
-
-@pytest.mark.parametrize("augmentation", ["tables", "kornia"])
+@pytest.mark.parametrize("augmentation", ["kornia", "tables"])
 def test_it_learns_as_on_a_cpu(run: Callable[..., Path], augmentation: str) -> None:
     options = {"samples_per_epoch": 512, "epochs": 4, "augmentation": augmentation, "lr": 3e-3}
     losses = {
@@ -146,38 +110,6 @@ def test_a_stopped_run_goes_on(run: Callable[..., Path], monkeypatch: pytest.Mon
     assert [row["train/loss"] for row in rows] == pytest.approx([row["train/loss"] for row in whole], rel=0.01)
 
 
-def test_a_loss_that_is_not_finite_stops_the_run(run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    step = PoseTraining.training_step
-
-    def broken(self: PoseTraining, batch: Any, batch_idx: int) -> Any:
-        result: dict[str, Any] = step(self, batch, batch_idx)
-        return result | {"loss": result["loss"] * (float("nan") if batch_idx == 3 else 1.0)}
-
-    monkeypatch.setattr(PoseTraining, "training_step", broken)
-    with pytest.raises(TrainingDiverged, match="epoch 1, step 4: the loss is not finite"):
-        run(device="cuda", samples_per_epoch=16 * 30)
-
-
-@pytest.mark.parametrize("color", [False, True])
-def test_batches_of_the_device_equal_those_of_the_host(faces: Path, color: bool) -> None:
-    dataset = Hdf5PoseDataset(faces / "300wlp.h5")
-    member = Member("faces", dataset, np.arange(len(dataset)), 1.0, tuple(LABELS))
-    preset = AugmentationOptions(augmentation="none").training_preset(size=65, color=color, tables=False)
-    caches = open_caches([member], Kept.of(preset, "full"), None, 0, ram=True)
-    batches = TrainBatches(
-        [member], preset, batchsize=32, samples_per_epoch=320, seed=3, face_model=dataset.face_model, caches=caches
-    )
-    here, there = (
-        list(DeviceBatches(batches, DeviceFaces([member], caches, preset, dataset.face_model, device), lambda: 0))
-        for device in (torch.device("cpu"), GPU)
-    )
-    for first, second in zip(here, there, strict=True):
-        assert (first.image - second.image.cpu()).abs().max() <= 1.0  # where rounding meets a half
-        assert (first.image - second.image.cpu()).abs().mean() < 1e-3
-        for name, values in first.labels.items():
-            torch.testing.assert_close(second.labels[name].cpu(), values, equal_nan=True, rtol=1e-4, atol=1e-5)
-
-
 def test_making_batches_never_waits(faces: Path) -> None:
     dataset = Hdf5PoseDataset(faces / "300wlp.h5")
     member = Member("faces", dataset, np.arange(len(dataset)), 1.0, tuple(LABELS))
@@ -204,3 +136,81 @@ def test_networks_answer_alike_on_both_devices(
     here, there = (load_predictor(path, device).predict(images) for device in ("cpu", "cuda"))
     for name, values in vars(here).items():
         torch.testing.assert_close(getattr(there, name), values, rtol=1e-3, atol=1e-3)
+
+
+def watched_run(run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]) -> NoWaiting:
+    """A run that ends with an error where a step waits for the device."""
+    watch, plain = NoWaiting(), run_module.make_callbacks
+    monkeypatch.setattr(run_module, "make_callbacks", lambda *a: [*plain(*a), watch])
+    try:
+        run(device="cuda", samples_per_epoch=16 * 12, batchsize=16, val_fraction=0.5, **options)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    return watch
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"with_nll_loss": True, "with_swa": True, "ema": 0.9},
+        {"precision": "bf16", "cache": "device", "with_nll_loss": True, "consistency": 1.0},
+        {"enable_6drot": True, "rgb": True, "cache": "ram", "extra": "plugin_brightness", "cuda_graph": False},
+        {"precision": "fp16", "ds_offsets": True, "cache": "device", "augmentation": "none"},
+    ],
+    ids=lambda options: "+".join(options),
+)
+def test_no_step_waits_for_the_device(
+    run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
+) -> None:
+    assert watched_run(run, monkeypatch, options).steps > 20
+
+
+@pytest.mark.parametrize("color", [False, True])
+def test_batches_of_the_device_equal_those_of_the_host(faces: Path, color: bool) -> None:
+    dataset = Hdf5PoseDataset(faces / "300wlp.h5")
+    member = Member("faces", dataset, np.arange(len(dataset)), 1.0, tuple(LABELS))
+    preset = AugmentationOptions(augmentation="none").training_preset(size=65, color=color, tables=False)
+    caches = open_caches([member], Kept.of(preset, "full"), None, 0, ram=True)
+    batches = TrainBatches(
+        [member], preset, batchsize=32, samples_per_epoch=320, seed=3, face_model=dataset.face_model, caches=caches
+    )
+    here, there = (
+        list(DeviceBatches(batches, DeviceFaces([member], caches, preset, dataset.face_model, device), lambda: 0))
+        for device in (torch.device("cpu"), GPU)
+    )
+    for first, second in zip(here, there, strict=True):
+        assert (first.image - second.image.cpu()).abs().max() <= 1.0  # where rounding meets a half
+        assert (first.image - second.image.cpu()).abs().mean() < 1e-3
+        for name, values in first.labels.items():
+            torch.testing.assert_close(second.labels[name].cpu(), values, equal_nan=True, rtol=1e-4, atol=1e-5)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    step = PoseTraining.training_step
+
+    def broken(self: PoseTraining, batch: Any, batch_idx: int) -> Any:
+        result: dict[str, Any] = step(self, batch, batch_idx)
+        return result | {"loss": result["loss"] * (float("nan") if batch_idx == 3 else 1.0)}
+
+    monkeypatch.setattr(PoseTraining, "training_step", broken)
+    with pytest.raises(TrainingDiverged, match="epoch 1, step 4: the loss is not finite"):
+        run(device="cuda", samples_per_epoch=16 * 30)
+
+
+@pytest.mark.parametrize(("precision", "cache"), [("32", "none"), ("bf16", "device"), ("fp16", "ram")])
+def test_a_run_ends_with_files_that_work(run: Callable[..., Path], precision: str, cache: str) -> None:
+    """Averages included, whose tensors stay on the device when Lightning has taken the network away."""
+    folder = run(device="cuda", precision=precision, cache=cache, with_nll_loss=True, with_swa=True, ema=0.9, onnx=True)
+    images = torch.rand(4, 1, 33, 33) - 0.5
+    for name in ("last", "best", "swa", "ema"):
+        for device in ("cpu", "cuda"):
+            answers = [load_predictor(folder / f"{name}{kind}", device).predict(images) for kind in (".ckpt", ".onnx")]
+            torch.testing.assert_close(answers[0].rotation, answers[1].rotation, rtol=0, atol=0.01)
+    rows = read_metrics(folder / "metrics.csv")
+    assert all(math.isfinite(row["train/loss"]) and math.isfinite(row["val/loss"]) for row in rows)
+
+
+def test_compiled_steps_never_wait_either(run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last one here: compiling takes longer than all others together."""
+    options = {"compile": True, "cache": "device", "augmentation": "none"}
+    assert watched_run(run, monkeypatch, options).steps > 20

@@ -44,6 +44,11 @@ class Kept:
         side = round(SIDES[quality] * preset.size / 129)
         return cls(side, margin_of(preset.geometry or GeometryOptions()), preset.color, preset.roi_override)
 
+    @property
+    def most_bytes(self) -> int:
+        """Of a face, at most: the whole square is in the image."""
+        return math.ceil(self.margin * self.side) ** 2 * (3 if self.color else 1)
+
 
 def margin_of(geometry: GeometryOptions) -> float:
     """Edge of the square that nearly all crops are in / longer side of the box."""

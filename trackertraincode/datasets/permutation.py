@@ -1,7 +1,7 @@
 """A random order of any length whose places are computed one by one, so that its cost doesn't grow with its length.
 
 A Feistel network permutes the next power of four; what lies outside is permuted again until it is inside (cycle walking:
-Black and Rogaway, Ciphers with Arbitrary Finite Domains, 2002).
+Black and Rogaway, Ciphers with Arbitrary Finite Domains, 2002). Short orders, which would walk long, are made whole.
 """
 
 from collections.abc import Sequence
@@ -10,11 +10,14 @@ import numpy as np
 
 ROUNDS = 8
 SMALLEST = 4  # bits of a half: networks of fewer are visibly uneven
+SHORT = 64  # elements
 _MULTIPLIERS = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))  # of SplitMix64's mixing function
 
 
 def permuted(places: np.ndarray, count: int, seed: Sequence[int]) -> np.ndarray:
     """(n,) places in a random order of `count` elements -> (n,) int64, which elements stand there."""
+    if count < SHORT:
+        return np.random.default_rng(list(seed)).permutation(count)[places]
     half = max(SMALLEST, -(-(count - 1).bit_length() // 2))
     keys = np.random.SeedSequence(list(seed)).generate_state(ROUNDS, np.uint64)
     values = places.astype(np.uint64)

@@ -3,40 +3,60 @@
 16, 32, … samples --seconds of a training step--> the last that fits and is faster per sample than the one before
 """
 
+import gc
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from trackertraincode.augmentation.crop_cache import Kept
 from trackertraincode.errors import ConfigError
 from trackertraincode.sample.sample import Batch, blank_batch
 from trackertraincode.training.config import TrainConfig
+from trackertraincode.training.data import Members
 from trackertraincode.training.distributed import say
-from trackertraincode.training.module import PoseTraining, losses_of
+from trackertraincode.training.module import PoseTraining, is_recorded, losses_of
 from trackertraincode.training.optimisation import REFERENCE_BATCH, make_optimizer
+from trackertraincode.training.recorded import TrainingLosses, recorded
 from trackertraincode.training.trainer import AUTOCAST, wants_channels_last
 
 SMALLEST, LARGEST = 16, 16384  # samples
 GAIN = 1.05  # samples per second of twice as many, to be worth it
-MEMORY_SHARE = 0.7  # of the device's, that steps may take: averages, waiting batches and validation need some, too
+MEMORY_SHARE = (
+    0.7  # of the device's, that steps and kept crops may take: averages, waiting batches and validation need some
+)
 WARM_UP, STEPS = 2, 4
 
 
-def choose_batchsize(config: TrainConfig, module: PoseTraining) -> TrainConfig:
+def choose_batchsize(config: TrainConfig, module: PoseTraining, members: Members) -> TrainConfig:
     """The configuration with a number, which is said. Raises ConfigError where not even the smallest batch fits."""
     device = config.machine.device_type
     chosen: int | None = REFERENCE_BATCH
     if device == "cuda":
-        most = min(LARGEST, config.data.samples_per_epoch)
-        chosen = fastest(lambda count: seconds_of(count, config, module, torch.device(device)), most)
+        most, crops = min(LARGEST, config.data.samples_per_epoch), bytes_of_crops(config, members)
+        chosen = fastest(lambda count: seconds_of(count, config, module, torch.device(device), crops), most)
     if chosen is None:
         raise ConfigError(f"batchsize=auto: a step of {SMALLEST} samples doesn't fit in the memory of this device.")
     result = replace(config, optimisation=replace(config.optimisation, batchsize=chosen))
     say(f"--batchsize auto: {chosen} on {device}, learning rate {result.optimisation.peak_lr:g}")
     return result
+
+
+def bytes_of_crops(config: TrainConfig, members: Members) -> int:
+    """The most that kept crops of all rows, and those of trained rows at half their size, take on the device."""
+    if config.data.cache != "device":
+        return 0
+    network = config.network
+    preset = config.augmentation.training_preset(size=network.input_size, color=network.channels == 3, tables=False)
+    whole = sum({member.dataset.path: len(member.dataset) for member in members.training}.values())
+    halved = sum(len(member.rows) for member in members.training) / 4
+    return math.ceil((whole + halved) * Kept.of(preset, config.data.cache_quality).most_bytes)
 
 
 def fastest(seconds: Callable[[int], float | None], most: int) -> int | None:
@@ -50,18 +70,26 @@ def fastest(seconds: Callable[[int], float | None], most: int) -> int | None:
     return chosen
 
 
-def seconds_of(count: int, config: TrainConfig, module: PoseTraining, device: torch.device) -> float | None:
-    """Of one training step of a copy of the network; None where it takes too much of the device's memory."""
+def seconds_of(
+    count: int, config: TrainConfig, module: PoseTraining, device: torch.device, crops: int = 0
+) -> float | None:
+    """Of one training step of a copy of the network; None where steps and crops take too much of the device's memory.
+
+    crops: bytes. Steps are recorded where those of the training are. They aren't compiled, which takes a minute per size;
+    compiled ones are faster and take less memory.
+    """
     try:
-        return _seconds(count, config, module, device)
+        with _memory_of(device) as used:
+            taken = _seconds(count, config, module, device)
+            return taken if used(crops) < MEMORY_SHARE else None
     except torch.OutOfMemoryError:
         return None
     finally:
         module.augment.cpu()
 
 
-def _seconds(count: int, config: TrainConfig, module: PoseTraining, device: torch.device) -> float | None:
-    wait, used = _device_functions(device)
+def _seconds(count: int, config: TrainConfig, module: PoseTraining, device: torch.device) -> float:
+    wait = partial(torch.cuda.synchronize, device) if device.type == "cuda" else lambda: None
     network, objective = deepcopy(module.network).to(device).train(), deepcopy(module.objective).to(device)
     half = AUTOCAST[config.machine.precision]
     losses = losses_of(network, objective, half=half is not None)
@@ -69,33 +97,56 @@ def _seconds(count: int, config: TrainConfig, module: PoseTraining, device: torc
     augment, ramp = module.augment.to(device), torch.ones((), device=device)
     layout = torch.channels_last if wants_channels_last(config.machine, network) else torch.contiguous_format
 
-    def step(loaded: Batch) -> None:
-        optimizer.zero_grad()
+    def changed(loaded: Batch) -> Batch:
         batch = augment(loaded, True)
-        batch = replace(batch, image=batch.image.contiguous(memory_format=layout))
+        return replace(batch, image=batch.image.contiguous(memory_format=layout))
+
+    def started(batch: Batch, ramp: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         with torch.autocast(device.type, half, enabled=half is not None):
-            loss = losses(batch, ramp)[1]
-        loss.backward()
+            return losses(batch, ramp)[1:]
+
+    size = network.config.input_size
+    loaded = blank_batch((count, network.config.channels, size, size), device)
+    loss_of: TrainingLosses = started
+    if is_recorded(config.machine, device, objective):
+        loss_of = recorded(losses, network, changed(loaded), ramp, half)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        loss_of(changed(loaded), ramp)[0].backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
 
-    size = network.config.input_size
-    batch = blank_batch((count, network.config.channels, size, size), device)
     for _ in range(WARM_UP):
-        step(batch)
+        step()
     wait()
     start = time.perf_counter()
     for _ in range(STEPS):
-        step(batch)
+        step()
     wait()
-    return (time.perf_counter() - start) / STEPS if used() < MEMORY_SHARE else None
+    return (time.perf_counter() - start) / STEPS
 
 
-def _device_functions(device: torch.device) -> tuple[Callable[[], None], Callable[[], float]]:
-    """Wait until it is done; the share of its memory that was taken since this call."""
+@contextmanager
+def _memory_of(device: torch.device) -> Iterator[Callable[[int], float]]:
+    """Inside, a function of so many bytes: the device's share that they and what has been taken inside make, at most.
+
+    What is recorded keeps the memory of all that it computes, which counts as reserved only.
+    """
     if device.type != "cuda":
-        return lambda: None, lambda: 0.0
-    torch.cuda.empty_cache()
+        yield lambda more: 0.0
+        return
+    torch.backends.cudnn.benchmark = True  # as in the training; its choices need memory
+    _free()
     torch.cuda.reset_peak_memory_stats(device)
     total = torch.cuda.mem_get_info(device)[1]
-    return lambda: torch.cuda.synchronize(device), lambda: torch.cuda.max_memory_allocated(device) / total
+    try:
+        yield lambda more: (torch.cuda.max_memory_reserved(device) + more) / total
+    finally:
+        _free()
+
+
+def _free() -> None:
+    """Give back what earlier steps took; recorded ones are in cycles."""
+    gc.collect()
+    torch.cuda.empty_cache()

@@ -61,7 +61,8 @@ class PoseTraining(L.LightningModule):
             layer.requires_grad_(False)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        optimizer = make_optimizer(self.network, self._options, fused=self._machine.precision != "fp16")
+        fp16 = self._machine.precision == "fp16"  # whose infinite gradients are left out, on MPS by others only
+        optimizer = make_optimizer(self.network, self._options, fused=not (fp16 and self._machine.device_type == "mps"))
         self._peak_lrs = [group["lr"] for group in optimizer.param_groups]
         return optimizer
 
@@ -69,15 +70,19 @@ class PoseTraining(L.LightningModule):
         self, optimizer: torch.optim.Optimizer, gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:  # fmt: skip
-        """In any mixed precision, Lightning refuses to clip for fused optimisers, since they could unscale gradients."""
+        """Lightning refuses to clip for fused optimisers, which would unscale the gradients of fp16 after that.
+
+        Others make the host wait in fp16, to ask whether all gradients are finite.
+        """
         if gradient_clip_val:
+            scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+            if scaler is not None and optimizer.defaults["fused"]:
+                scaler.unscale_(optimizer)
             nn.utils.clip_grad_norm_(self.network.parameters(), gradient_clip_val)
 
     def on_train_start(self) -> None:
         """On a GPU that trains alone, record network and losses, before threads are busy with batches."""
-        if self.device.type != "cuda" or not self._machine.cuda_graph or self._machine.world_size > 1:
-            return
-        if not self.objective.on_device:
+        if not is_recorded(self._machine, self.device, self.objective):
             return
         self.network.train()
         self._freeze_statistics()
@@ -160,6 +165,11 @@ class PoseTraining(L.LightningModule):
     def _freeze_statistics(self) -> None:
         for layer in batch_norms(self.network) if self._options.freeze_batchnorm else []:
             layer.eval()
+
+
+def is_recorded(machine: MachineOptions, device: torch.device, objective: Objective) -> bool:
+    """Whether network and losses of a training are recorded."""
+    return device.type == "cuda" and machine.cuda_graph and machine.world_size == 1 and objective.on_device
 
 
 def losses_of(network: nn.Module, objective: Objective, *, half: bool) -> Losses:

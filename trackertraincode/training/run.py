@@ -53,7 +53,7 @@ def train(request: TrainRequest) -> Path:
         members = open_members(config.data)
         network = make_network(config, members)
         if config.optimisation.batchsize == AUTO_BATCH:
-            config = choose_batchsize(config, make_module(config, network))
+            config = choose_batchsize(config, make_module(config, network), members)
         data = make_data(config, members, network)
         module = make_module(config, network)
         averages = make_averages(config, network)
