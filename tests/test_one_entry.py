@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -12,9 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from conftest import PROJECT
+from trackertraincode import commands
 from trackertraincode.augmentation.extras import EXTRAS, apply_extras
+from trackertraincode.commands import run
+from trackertraincode.conversion.converters import CONVERTERS, Converter, option
+from trackertraincode.conversion.run import Source
 from trackertraincode.conversion.synthetic import write_faces
 from trackertraincode.datasets.catalog import DATASETS, DatasetSpec
+from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.evaluation.evaluate import EvaluationOptions, evaluate
 from trackertraincode.evaluation.predictor import load_predictor
 from trackertraincode.evaluation.protocols import PROTOCOLS, Protocol, all_rows, stored_box
@@ -27,7 +33,8 @@ from trackertraincode.models.checkpoint import save_network
 from trackertraincode.models.onnx_model import OUTPUTS, OnnxPoseModel, Output
 from trackertraincode.models.pose_network import NetworkConfig, PoseNetwork, build_network
 from trackertraincode.rendering.generate import Request
-from trackertraincode.sample.sample import Batch, Prediction, make_batch
+from trackertraincode.sample.images import encode_png
+from trackertraincode.sample.sample import Batch, Prediction, Sample, make_batch
 from trackertraincode.training.data import DataOptions, open_members
 
 SIZE = 33
@@ -94,6 +101,36 @@ def test_a_protocol(faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.slow
+def test_a_converter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def make_source(folder: Path, edge: int) -> Source:
+        def convert(path: Path) -> list[Sample]:
+            return [Sample(image=path.read_bytes(), name=path.name, face_box=np.array([0.0, 0.0, edge, edge]))]
+
+        return Source(items=sorted(folder.glob("*.png")), convert=convert)
+
+    module = ModuleType("mine")
+    module.make_source = make_source  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "trackertraincode.conversion.mine", module)
+    entry = Converter("mine", "a folder", (option("--edge", type=int, default=4),), "Convert mine.")
+    monkeypatch.setitem(CONVERTERS, "mine", entry)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.png").write_bytes(encode_png(np.zeros((9, 9), np.uint8)))
+    assert run(["convert", "mine", str(tmp_path / "in"), str(tmp_path / "a.h5"), "--edge", "7", "--workers", "0"]) == 0
+    assert Hdf5PoseDataset(tmp_path / "a.h5").labels["face_box"].tolist() == [[0.0, 0.0, 7.0, 7.0]]
+
+
+def test_a_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    module = ModuleType("mine", "Do something of mine.")
+    module.add_options = lambda parser: parser.add_argument("number", type=int)  # type: ignore[attr-defined]
+    module.run = lambda options: options.number  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "trackertraincode.commands.mine", module)
+    monkeypatch.setattr(commands, "COMMANDS", (*commands.COMMANDS, "mine"))
+    assert run(["mine", "3"]) == 3
+    with pytest.raises(SystemExit):
+        run(["--help"])
+    assert "Do something of mine." in capsys.readouterr().out
+
+
 def test_an_output_of_onnx_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(OUTPUTS, "rotation_raw", Output("quat_raw", rows=((4,),)))
     export_full(network(), tmp_path / "a.onnx", About())
