@@ -15,8 +15,8 @@ from close import known
 from conftest import PROJECT
 from trackertraincode import pretrained
 from trackertraincode.commands import parse, run
-from trackertraincode.commands.demo import Commands
-from trackertraincode.errors import ModelFileError
+from trackertraincode.commands.demo import Commands, alone
+from trackertraincode.errors import ModelFileError, UserError
 from trackertraincode.export.contract import opentrack_faults
 from trackertraincode.geometry.single import quat_to_aflw_deg
 from trackertraincode.models.onnx_model import OnnxPoseModel
@@ -115,6 +115,44 @@ def test_one_command_makes_them_from_nothing_and_goes_on(monkeypatch: pytest.Mon
     assert done == ["render", "train", "export", "train_localizer"]
     assert sums(tmp_path) == {f: hashlib.sha256(w.encode()).hexdigest() for f, w in
                               (("pose.onnx", "export"), ("localizer.onnx", "train_localizer"))}  # fmt: skip
+
+
+def test_it_begins_a_run_anew_that_cannot_be_resumed_and_removes_nothing_of_a_user(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in (
+        "data/rendered.h5",
+        "pose/config.toml",
+        "pose/last.ckpt.tmp/x",
+        "localizer/scenes.h5.parts/x",
+        "localizer/mine",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+
+    def stop(_: Commands, *words: object) -> None:
+        raise UserError("stopped")
+
+    monkeypatch.setattr(Commands, "run", stop)
+    with pytest.raises(UserError, match="stopped"):
+        run(["train-default", "--outdir", str(tmp_path)])
+    assert not (tmp_path / "pose").exists()
+    (tmp_path / "pose").mkdir()
+    for path in (tmp_path / "pose" / "swa.onnx", tmp_path / "pose.onnx"):
+        path.touch()
+    with pytest.raises(UserError, match="stopped"):
+        run(["train-default", "--outdir", str(tmp_path)])
+    assert (tmp_path / "localizer" / "mine").exists()
+    (tmp_path / "localizer" / "mine").unlink()
+    with pytest.raises(UserError, match="stopped"):
+        run(["train-default", "--outdir", str(tmp_path)])
+    assert not (tmp_path / "localizer").exists()
+
+
+@pytest.mark.parametrize("command", ["demo", "train-default"])
+def test_two_cannot_fill_one_folder(command: str, tmp_path: Path) -> None:
+    with alone(tmp_path), pytest.raises(UserError, match="another process is at work in this folder; choose another"):
+        run([command, "--outdir", str(tmp_path)])
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from typing import IO, Any
 
 from trackertraincode.errors import SampleFormatError, UserError
 
-_LOCK = "trackertraincode.lock"  # in the folder of a temporary file
+LOCK_FILE = "trackertraincode.lock"  # in a folder that one process writes to
 _SHARD = re.compile(r"(.*)-(\d{5})-of-(\d{5})")  # stem of a shard: set, number, how many
 SAMPLED_BYTES = 1 << 20  # per place of a large file
 ALMOST_FULL = 1 << 16  # free bytes with which no file of ours can be written
@@ -179,7 +179,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     busy = f"{path}: another process is writing this file; wait for its end or choose another name."
     try:
         _make_own(folder, path)
-        with locked(folder / _LOCK, busy), ExitStack() as stack:
+        with locked(folder / LOCK_FILE, busy), ExitStack() as stack:
             _empty(folder)
             stack.callback(_empty, folder)
             temporary = folder / path.name
@@ -215,7 +215,7 @@ def _make_own(folder: Path, path: Path) -> None:
     try:
         folder.mkdir()
     except FileExistsError:
-        if not folder.is_dir() or (any(folder.iterdir()) and not (folder / _LOCK).is_file()):
+        if not folder.is_dir() or (any(folder.iterdir()) and not (folder / LOCK_FILE).is_file()):
             raise UserError(f"{folder}: is needed for a temporary file; move what is there out of the way.") from None
     except OSError as error:
         error.filename = str(path)
@@ -224,7 +224,7 @@ def _make_own(folder: Path, path: Path) -> None:
 
 def _empty(folder: Path) -> None:
     for left in folder.iterdir():
-        if left.name != _LOCK:
+        if left.name != LOCK_FILE:
             left.unlink()
 
 

@@ -7,12 +7,14 @@ import argparse
 import os
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import trackertraincode
 from trackertraincode.arguments import output_folder, positive_int
 from trackertraincode.errors import UserError
-from trackertraincode.files import check_outputs
+from trackertraincode.files import LOCK_FILE, check_outputs, locked
 from trackertraincode.workers import default_workers, run_program
 
 
@@ -42,7 +44,7 @@ MADE = (
 
 def _check_own(out: Path) -> None:
     """Raise UserError where the folder holds what no earlier demo wrote, since this one replaces what it finds."""
-    there = sorted(path.name for path in out.iterdir()) if out.is_dir() else []
+    there = sorted({path.name for path in out.iterdir()} - {LOCK_FILE}) if out.is_dir() else []
     foreign = [name for name in there if not name.startswith(MADE)]
     if there and not any(name.startswith(TRAIN_ZIP) for name in there):
         foreign = [name for name in there if not (out / name).is_dir() or any((out / name).iterdir())]
@@ -74,8 +76,22 @@ def run(options: argparse.Namespace) -> int:
     out: Path = options.outdir
     check_outputs([], [], folders=[out])
     _check_own(out)
+    out.mkdir(parents=True, exist_ok=True)
+    with alone(out):
+        _make(out, options)
+    return 0
+
+
+@contextmanager
+def alone(out: Path) -> Iterator[None]:
+    """Hold a folder that commands fill. Raises UserError when another process does."""
+    with locked(out / LOCK_FILE, f"{out}: another process is at work in this folder; choose another --outdir."):
+        yield
+
+
+def _make(out: Path, options: argparse.Namespace) -> None:
     data, trained = out / "data", out / "run"
-    data.mkdir(parents=True, exist_ok=True)
+    data.mkdir(exist_ok=True)
     shutil.rmtree(trained, ignore_errors=True)  # a demo starts from scratch
     commands = Commands(data)
 
@@ -114,4 +130,3 @@ def run(options: argparse.Namespace) -> int:
     report = out / "report.html"
     write_report(report, "Head pose on synthetic faces", sections)
     print(f"\nopen {report} in a browser")
-    return 0

@@ -7,15 +7,20 @@ Runs the commands a user would type, one after the other, and shows each. What i
 
 import argparse
 import hashlib
+import shutil
 from pathlib import Path
 
 from trackertraincode.arguments import output_folder, positive_int
-from trackertraincode.commands.demo import Commands
-from trackertraincode.files import check_outputs, whole_file
+from trackertraincode.commands.demo import Commands, alone
+from trackertraincode.files import LOCK_FILE, check_outputs, whole_file
 from trackertraincode.pretrained import LOCALIZER_FILE, POSE_FILE, SUMS_FILE
 
 FACE_SEED, SCENE_SEED = 101, 1
 SIZE = 192  # edge of the faces' images, pixels
+OF_RUNS = (  # what unfinished runs leave, and NAME.tmp of them
+    LOCK_FILE, "config.toml", "environment.json", "metrics.csv", "train.pdf", "tensorboard", "images", "last.ckpt",
+    "best.ckpt", "resume.ckpt", "nan_batch.pt", "scenes.h5", "localizer.ckpt", "evaluation.json", "pictures.png",
+)  # fmt: skip
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -31,29 +36,43 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     out: Path = options.outdir
     check_outputs([], [], folders=[out])
-    data = out / "data"
-    data.mkdir(parents=True, exist_ok=True)
-    commands = Commands(data)
-    faces, pose = data / "rendered.h5", out / "pose"
+    out.mkdir(parents=True, exist_ok=True)
+    with alone(out):
+        _make(out, options)
+    print(f"\n{out}: {POSE_FILE}, {LOCALIZER_FILE} and {SUMS_FILE} are the files of trackertraincode/pretrained")
+    return 0
+
+
+def _make(out: Path, options: argparse.Namespace) -> None:
+    data, pose, localizer = out / "data", out / "pose", out / "localizer"
+    data.mkdir(exist_ok=True)
+    commands, faces = Commands(data), data / "rendered.h5"
     if _is_missing(faces):
         commands.run("render", faces, "-n", options.faces, "--size", SIZE, "--seed", FACE_SEED, "--head", "anny")
     if _is_missing(pose / "swa.onnx"):  # which is written last
         begun = (pose / "resume.ckpt").is_file()
+        if not begun:
+            _remove_unfinished(pose)
         epochs = ["--epochs", options.epochs] if options.epochs is not None and not begun else []
         start = ["--resume"] if begun else ["--recipe", "synthetic", "--seed", 1, "--cache", "disk", *epochs]
         commands.run("train", *start, "--outdir", pose)
     if _is_missing(out / POSE_FILE):
         commands.run("export", pose / "swa.ckpt", "--opentrack", "--output", out / POSE_FILE)
     if _is_missing(out / LOCALIZER_FILE):
+        _remove_unfinished(localizer)
         commands.run(
             "train-localizer", "--scenes", options.scenes, "--epochs", options.localizer_epochs, "--lr", 4e-3,
-            "--precision", "bf16", "--seed", SCENE_SEED, "--outdir", out / "localizer", "--export", out / LOCALIZER_FILE,
+            "--precision", "bf16", "--seed", SCENE_SEED, "--outdir", localizer, "--export", out / LOCALIZER_FILE,
         )  # fmt: skip
     sums = [(hashlib.sha256((out / name).read_bytes()).hexdigest(), name) for name in (POSE_FILE, LOCALIZER_FILE)]
     with whole_file(out / SUMS_FILE) as file:
         file.write_text("".join(f"{digest}  {name}\n" for digest, name in sums), encoding="utf-8")
-    print(f"\n{out}: {POSE_FILE}, {LOCALIZER_FILE} and {SUMS_FILE} are the files of trackertraincode/pretrained")
-    return 0
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """A run that was ended before it could be resumed; nothing where anything else lies there."""
+    if folder.is_dir() and all(path.name.startswith(OF_RUNS) for path in folder.iterdir()):
+        shutil.rmtree(folder)
 
 
 def _is_missing(path: Path) -> bool:

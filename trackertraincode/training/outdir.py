@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trackertraincode.errors import ConfigError
-from trackertraincode.files import locked
+from trackertraincode.files import LOCK_FILE, locked
 from trackertraincode.options import check, option
 from trackertraincode.training.pace import AUTO, check_pace
 
 CONFIG_FILE, ENVIRONMENT_FILE, RESUME_FILE = "config.toml", "environment.json", "resume.ckpt"
 PLOT_FILE = "train.pdf"
 PLOT_ENDINGS = (".pdf", ".png", ".svg")
-LOCK_FILE = "trackertraincode.lock"
 
 
 @dataclass(frozen=True, kw_only=True)
