@@ -78,6 +78,13 @@ def test_tools_take_a_pattern(pattern: Path, tmp_path: Path) -> None:
     assert "is also an input" in run_script("dsfilter.py", pattern, shard, "--rows", "3", expect=1)
 
 
+def test_a_shard_that_is_given_beside_its_pattern_is_not_joined_twice(pattern: Path, tmp_path: Path) -> None:
+    shard = pattern.with_name("faces-00001-of-00003.h5")
+    said = run_script("dsjoin.py", tmp_path / "all.h5", pattern, shard, expect=1)
+    assert "faces-00001-of-00003.h5: is given twice" in said
+    assert "18 samples of 3 files" in run_script("dsjoin.py", tmp_path / "all.h5", pattern)
+
+
 def test_a_missing_shard_is_named(pattern: Path) -> None:
     (pattern.parent / "faces-00001-of-00003.h5").unlink()
     with pytest.raises(SampleFormatError, match=r"faces-00001-of-00003\.h5 is missing, 1 of 3 shards;"):

@@ -9,6 +9,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from trackertraincode.arguments import SAMPLES, OutputFile, add_overwrite_option
+from trackertraincode.errors import UserError
 from trackertraincode.files import check_outputs, files_of
 
 
@@ -24,7 +25,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    check_outputs([options.destination], options.files, overwrite=options.overwrite)
+    files = [file for path in options.files for file in files_of(path)]
+    check_outputs([options.destination], files, overwrite=options.overwrite)
+    _check_each_once(files)
     from trackertraincode.datasets.selection import join_files, unknown_data_sets
 
     for path in options.files:
@@ -39,6 +42,14 @@ def run(options: argparse.Namespace) -> int:
     )
     if left_out:
         print(f"left out, since only some files have them and no row may lack them: {', '.join(left_out)}")
-    count = sum(len(files_of(path)) for path in options.files)
-    print(f"{options.destination}: {written} samples of {count} file{'s' * (count != 1)}")
+    print(f"{options.destination}: {written} samples of {len(files)} file{'s' * (len(files) != 1)}")
     return 0
+
+
+def _check_each_once(files: list[Path]) -> None:
+    """Raise UserError where samples would be in the destination twice."""
+    once = {file.resolve() for file in files}
+    for file in files:
+        if file.resolve() not in once:
+            raise UserError(f"{file}: is given twice, and its samples would be in the output twice; leave one out.")
+        once.remove(file.resolve())
