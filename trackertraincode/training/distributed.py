@@ -170,7 +170,8 @@ def _in_one_line(error: BaseException, several: bool) -> UserError | None:
         return ConfigError(f"SLURM: {text}")
     network = ("gloo", "Timed out", "timed out", "closed by peer", "NCCL", "reset by peer")
     if several and (isinstance(error, DistError) or any(word in str(error) for word in network)):
+        reason = text.split(". ")[0][:160]
         return WorkerError(
-            f"another process of this training doesn't answer ({text[:160]}); see what it says (--resume goes on)."
+            f"another process of this training doesn't answer ({reason}); see what it says (--resume goes on)."
         )
     return None
