@@ -145,6 +145,14 @@ def test_a_single_number_as_another_output_is_fine(tmp_path: Path) -> None:
     assert opentrack_faults(extended(tmp_path / "model.onnx", [node], [])) == []
 
 
+def test_an_output_that_is_no_tensor_is_named(tmp_path: Path) -> None:
+    path = extended(tmp_path / "model.onnx", [helper.make_node("SequenceConstruct", ["x"], ["more"])], None)
+    model = onnx.load_model(path)
+    model.graph.output[-1].CopyFrom(helper.make_tensor_sequence_value_info("more", TensorProto.FLOAT, None))
+    onnx.save_model(model, path)
+    assert opentrack_faults(path)[0] == "output 'more' has type seq(tensor(float)), expected float32"
+
+
 def test_operators_of_microsoft_are_a_warning(tmp_path: Path) -> None:
     node = helper.make_node("Gelu", ["x"], ["more"], domain="com.microsoft")
     verdict = judge(extended(tmp_path / "model.onnx", [node], [1, 1, EDGE, EDGE], domains=("com.microsoft",)))

@@ -178,5 +178,6 @@ def _text(shape: Sequence[int | str | None]) -> str:
 
 
 def _type_name(kind: str) -> str:
-    """tensor(float16) -> float16."""
-    return {"float": "float32", "double": "float64"}.get(name := kind.removeprefix("tensor(").removesuffix(")"), name)
+    """tensor(float16) -> float16; what is no tensor stays as it is."""
+    name = kind.removeprefix("tensor(").removesuffix(")") if kind.startswith("tensor(") else kind
+    return {"float": "float32", "double": "float64"}.get(name, name)
