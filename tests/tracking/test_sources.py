@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from trackertraincode.errors import UserError
 from trackertraincode.tracking.sources import CameraMode, Frame, iter_frames
 from trackertraincode.tracking.video import AnnotatedOutput, repetitions
 
@@ -43,6 +44,20 @@ def test_uneven_frames_have_the_times_of_the_file(uneven: Path) -> None:
 def test_frames_of_a_steady_video_are_steady(tmp_path: Path) -> None:
     write_video(tmp_path / "a.mp4", [LANDSCAPE] * 5, fps=25.0)
     assert [frame.time for frame in iter_frames(str(tmp_path / "a.mp4"))] == pytest.approx(np.arange(5) / 25)
+
+
+@pytest.mark.parametrize("data", [b"", b"<!DOCTYPE html>", b"\0\0\0\x18ftypmp42" + bytes(500)])
+def test_what_is_no_whole_video_is_said_to_be_none_or_damaged(data: bytes, tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(data)
+    with pytest.raises(
+        UserError, match=r"a\.mp4: can't be opened as a video: it is none, or cut off, damaged or of a kind"
+    ):
+        next(iter_frames(str(tmp_path / "a.mp4")))
+
+
+def test_an_address_without_a_stream_is_said() -> None:
+    with pytest.raises(UserError, match=r"127\.0\.0\.1:9/a\.mjpg: no video comes from this address"):
+        next(iter_frames("http://127.0.0.1:9/a.mjpg"))
 
 
 def test_images_have_no_time(tmp_path: Path) -> None:

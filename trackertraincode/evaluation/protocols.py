@@ -109,8 +109,8 @@ def all_rows(dataset: Hdf5PoseDataset) -> np.ndarray:
 
 def boxed_rows(dataset: Hdf5PoseDataset) -> np.ndarray:
     """Every row with a pose and a box. Returns (n,) rows."""
-    boxes, _ = any_box(Context(dataset), np.arange(len(dataset)))
     rows = all_rows(dataset)
+    boxes, _ = any_box(Context(dataset), np.arange(len(dataset)))
     return rows[torch.isfinite(boxes).all(-1).numpy()[rows]]
 
 

@@ -108,8 +108,10 @@ def _video_frames(video: str | int, name: str, tell: Callable[[str], None], mode
             raise UserError(
                 f"{name}: there is no camera of this number, or another program has it; close that, or give another one."
             )
+        if "://" in name:
+            raise UserError(f"{name}: no video comes from this address; is the camera on, and the address right?")
         raise UserError(
-            f"{name}: can't be opened as a video; give an image, a video, a camera number or a stream's address."
+            f"{name}: can't be opened as a video: it is none, or cut off, damaged or of a kind that OpenCV lacks here."
         )
     try:
         _set_mode(capture, name, mode, tell)
