@@ -79,6 +79,18 @@ def test_official_repvgg_weights_give_its_features(tmp_path: Path) -> None:
     assert torch.allclose(net.backbone(image), run_repvgg(published_repvgg(), image), rtol=1e-4, atol=1e-5)
 
 
+def test_a_trained_6drepnet_gives_the_same_backbone(tmp_path: Path) -> None:
+    """Its stages are called layers, and a file of its training has more than weights."""
+    given = published_repvgg()
+    renamed = {k.replace("stage", "layer"): v for k, v in given.items()} | {"linear_reg.weight": torch.zeros(6, 1280)}
+    torch.save({"epoch": 79, "model_state_dict": renamed, "optimizer_state_dict": {"state": {}}}, tmp_path / "a.tar")
+    torch.save(given, tmp_path / "a.pth")
+    net = network("repvgg_a0")
+    trained, published = (weights_for(net, tmp_path / name) for name in ("a.tar", "a.pth"))
+    assert trained.keys() == published.keys()
+    assert all(torch.equal(trained[name], published[name]) for name in trained)
+
+
 def test_weights_for_colour_see_grey_images_as_colour_without_any(tmp_path: Path) -> None:
     torch.save({"state_dict": {f"module.{k}": v for k, v in published_repvgg().items()}}, tmp_path / "a.pth")
     net = network("repvgg_a0")

@@ -121,7 +121,7 @@ def _check_pickles(path: Path) -> None:
 
 def tensors_of(path: Path, content: Any) -> dict[str, Tensor]:
     """The tensors of a state dict, which may lie in an entry of its own and be prefixed by wrappers' names."""
-    for key in ("state_dict", "model"):
+    for key in ("state_dict", "model_state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
     if not isinstance(content, dict) or not content or not all(isinstance(v, Tensor) for v in content.values()):
