@@ -98,7 +98,7 @@ def test_devices_and_addresses_are_cameras_and_files_are_not(tmp_path: Path, mon
 @pytest.mark.parametrize(
     ("source", "reason"),
     [
-        ("rtsp://127.0.0.1:1/none", "can't be opened"),
+        ("rtsp://127.0.0.1:1/none", "no video comes from this address"),
         ("99", "there is no camera of this number, or another program has"),
     ],
 )
