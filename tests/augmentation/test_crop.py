@@ -98,6 +98,25 @@ def test_draws_follow_the_published_recipe() -> None:
     assert (draw.shift.abs() == 1.0).float().mean() == pytest.approx(0.0455, abs=0.005)  # clipped at 2 sigma
 
 
+def test_a_shifted_square_by_hand() -> None:
+    """Room to shift: half of what edge and side differ by, and 0.3 of the shorter of them."""
+    shift = torch.tensor([[1.0, -1.0]])
+    zero = torch.zeros(1)
+    box = torch.tensor([[0.0, 0, 10, 20]])
+    square = crop_squares(box, Geometry(torch.tensor([1.1]), shift, zero, zero.bool(), zero))
+    x, y = 5 + 0.5 * 12 + 0.3 * 10, 10 - 0.5 * 2 - 0.3 * 20
+    assert square.tolist() == [pytest.approx([x - 11, y - 11, x + 11, y + 11])]
+
+
+def test_a_loose_square_by_hand() -> None:
+    """6DRepNet grows the box by 0.6 k of its sides, above by 2 k, and keeps 224 of 240 of the shorter one."""
+    zero = torch.zeros(1)
+    geometry = Geometry(None, torch.zeros(1, 2), zero, zero.bool(), zero, looseness=torch.tensor([0.5]))
+    square = crop_squares(torch.tensor([[0.0, 0, 10, 20]]), geometry)
+    edge, y = 16 * 224 / 240, (-20 + 26) / 2
+    assert square.tolist() == [pytest.approx([5 - edge / 2, y - edge / 2, 5 + edge / 2, y + edge / 2])]
+
+
 def test_loose_crops_lie_in_the_grown_box() -> None:
     box = torch.tensor([[100.0, 100.0, 200.0, 220.0]]).expand(500, 4)
     geometry = draw_geometry(500, GeometryOptions(looseness=(0.2, 0.4), rotation=0.0), np.random.default_rng(0))

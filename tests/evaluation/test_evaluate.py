@@ -1,7 +1,6 @@
-"""Protocols keep, crop and compare as they say; numbers of the released model are reproduced."""
+"""Protocols crop and compare as they say; numbers of the released model are reproduced."""
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,61 +8,27 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from relabelled import lean
 
 from conftest import run_script
-from trackertraincode.conversion.synthetic import write_faces
 from trackertraincode.datasets.catalog import DATASETS
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset, PoseWriter
-from trackertraincode.errors import CatalogError, EvaluationError, ModelFileError
-from trackertraincode.evaluation.alignment import align, opal, right
+from trackertraincode.errors import EvaluationError
 from trackertraincode.evaluation.evaluate import EvaluationOptions, evaluate
-from trackertraincode.evaluation.html_report import result_sections, write_report
-from trackertraincode.evaluation.predictor import Ensemble, load_predictor, mean_quaternion
-from trackertraincode.evaluation.protocols import GRIMACES, PROTOCOLS, Context, aflw_rows
+from trackertraincode.evaluation.html_report import result_sections
+from trackertraincode.evaluation.predictor import Ensemble, load_predictor
+from trackertraincode.evaluation.protocols import PROTOCOLS, Context, aflw_rows
 from trackertraincode.evaluation.report import format_table, write_csv, write_predictions
 from trackertraincode.export.onnx import export_full, metadata
-from trackertraincode.facemodel.embedded import embedded_head
 from trackertraincode.files import shard_path
-from trackertraincode.geometry.euler import aflw_to_matrix
 from trackertraincode.geometry.rotation import (
-    geodesic_angle,
     matrix_to_quat,
-    quat_geodesic_angle,
     quat_to_matrix,
-    random_quats,
     rotvec_to_matrix,
 )
 from trackertraincode.models.about import About
 from trackertraincode.models.checkpoint import load_network, save_network
-from trackertraincode.models.pose_network import NetworkConfig, build_network
-from trackertraincode.rendering.generate import Request
-from trackertraincode.sample.sample import Prediction, Sample
-
-
-def lean(samples: Path, path: Path, **changes: Any) -> Path:
-    """A copy of a sample file with labels changed: name -> value for all rows, None, or a function of the row and value."""
-    dataset = Hdf5PoseDataset(samples)
-    with PoseWriter(path, source={}, face_model=dataset.face_model) as writer:
-        for row, sample in enumerate(dataset):
-            new = {n: v(row, getattr(sample, n)) if callable(v) else v for n, v in changes.items()}
-            writer.write(replace(sample, **new))
-    return path
-
-
-@pytest.fixture(scope="module")
-def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data")
-    write_faces(Request(70, 96, 5, "hdf5"), folder / "rendered.h5", 0)
-    return lean(folder / "rendered.h5", folder / "aflw2k.h5", stored_angles=np.zeros(3, np.float32))
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("model") / "tiny.ckpt"
-    config = NetworkConfig(backbone="repvgg_az", width=0.5, input_size=33, uncertainty=True)
-    save_network(path, build_network(config, embedded_head()), About(training_files=["other.h5"]))
-    return path
+from trackertraincode.sample.sample import Prediction
 
 
 class Oracle:
@@ -152,81 +117,6 @@ def test_checkpoint_file_and_ensemble_of_one_agree(faces: Path, checkpoint: Path
     for other in (*rows[1:], one_by_one):
         for key in ("pitch", "yaw", "roll", "geodesic", "xy", "size", "nme3d"):
             assert other[key] == pytest.approx(rows[0][key], abs=1e-3), key
-
-
-def test_the_mean_quaternion_ignores_signs() -> None:
-    q = random_quats(10, torch.Generator().manual_seed(0))
-    assert quat_geodesic_angle(mean_quaternion([q, -q, q]), q).max() < 1e-3
-
-
-ANGLES = torch.tensor(  # degrees
-    [[0.0, 80.0, 98.9], [0.0, 0.0, 100.0], [-99.5, 0.0, 0.0], [0.0, 0.0, 0.0], [195.9, -95.5, -200.8], [99.0, 0.0, 0.0]]
-)
-
-
-@pytest.fixture
-def angled(tmp_path: Path, make_sample: Callable[..., Sample]) -> Callable[..., Hdf5PoseDataset]:
-    """angled(stored): a file with the rotations of ANGLES, row 3 with a negative size; stored: whether a row has angles."""
-
-    def make(stored: Callable[[int], bool]) -> Hdf5PoseDataset:
-        path = tmp_path / "a.h5"
-        with PoseWriter(path, source={}, face_model="embedded-v1", optional=("stored_angles",)) as writer:
-            for i, quat in enumerate(matrix_to_quat(aflw_to_matrix(torch.deg2rad(ANGLES))).numpy()):
-                head = np.array([40.0, 40.0, -5.0 if i == 3 else 20.0], np.float32)
-                angles = ANGLES[i].numpy() if stored(i) else None
-                writer.write(make_sample(i, rotation=quat, head=head, stored_angles=angles))
-        return Hdf5PoseDataset(path)
-
-    return make
-
-
-def test_rows_beyond_99_degrees_and_negative_sizes_are_left_out(angled: Callable[..., Hdf5PoseDataset]) -> None:
-    """Row 4 is AFLW2000-3D's image00091, whose rotation has angles of (15.9, -84.5, -20.8) degrees too."""
-    assert aflw_rows(angled(lambda row: True)).tolist() == [0]
-    assert aflw_rows(angled(lambda row: row != 4)).tolist() == [0, 4]
-    assert aflw_rows(angled(lambda row: False)).tolist()[:2] == [0, 4]
-
-
-def test_a_file_without_the_archives_angles_is_marked(angled: Callable[..., Hdf5PoseDataset], checkpoint: Path) -> None:
-    model = load_predictor(checkpoint)
-    for stored, mark in ((True, []), (False, ["rows chosen by the rotations' angles"])):
-        options = EvaluationOptions(file=angled(lambda row, stored=stored: stored).path, progress=False)
-        marks = evaluate(model, "aflw2k3d-landmarks", options).row()["marks"]
-        assert [m.split(",")[0] for m in marks] == mark
-
-
-def test_alignment_takes_out_constant_turns() -> None:
-    true = quat_to_matrix(random_quats(30, torch.Generator().manual_seed(0)).double())
-    turn = rotvec_to_matrix(torch.tensor([0.1, -0.2, 0.3], dtype=torch.float64))
-    assert geodesic_angle(opal(turn @ true, true), true).max() < 1e-6
-    assert geodesic_angle(right(true @ turn, true), true).max() < 1e-6
-    assert geodesic_angle(opal(true @ turn, true), true).max() > 0.1
-
-
-@pytest.mark.parametrize("offset", [(100.0, 0.0), (0.0, -100.0)])
-def test_perspective_alignment_turns_by_the_viewing_ray(
-    tmp_path: Path, make_sample: Callable[..., Sample], offset: tuple[float, float]
-) -> None:
-    """9.63 degrees at 100 px off the centre of 640 × 480 px, along either axis, with a field of view of 57 degrees."""
-    with PoseWriter(tmp_path / "a.h5", source={}, face_model="embedded-v1") as writer:
-        writer.write(make_sample(0, image=np.zeros((480, 640), np.uint8)))
-    head = torch.tensor([[320.0 + offset[0], 240.0 + offset[1], 50.0]])
-    answer = Prediction(rotation=torch.tensor([[0.0, 0.0, 0.0, 1.0]]), head=head)
-    turned = align(answer, answer, Hdf5PoseDataset(tmp_path / "a.h5"), np.arange(1), "perspective", 57.0)
-    assert torch.rad2deg(quat_geodesic_angle(turned, answer.rotation)).item() == pytest.approx(9.63, abs=0.005)
-
-
-def test_alignment_needs_a_camera(faces: Path) -> None:
-    dataset = Hdf5PoseDataset(faces)
-    answer = Prediction(rotation=random_quats(2), head=torch.ones(2, 3))
-    with pytest.raises(EvaluationError, match="perspective: this protocol's images have no known camera"):
-        align(answer, answer, dataset, np.arange(2), "perspective", None)
-
-
-def test_grimaces_need_the_whole_archive(faces: Path, checkpoint: Path) -> None:
-    assert len(set(GRIMACES)) == len(GRIMACES)
-    with pytest.raises(EvaluationError, match=r"aflw2k\.h5: has 70 rows; the grimaces are numbered in all 2000"):
-        evaluate(load_predictor(checkpoint), "aflw2k3d-grimaces", EvaluationOptions(file=faces))
 
 
 def test_rows_of_models_that_saw_the_images_are_marked(faces: Path, checkpoint: Path, tmp_path: Path) -> None:
@@ -327,90 +217,6 @@ def test_without_rotations_one_line_says_so(faces: Path, checkpoint: Path, tmp_p
     path = lean(faces, tmp_path / "own.h5", rotation=None)
     with pytest.raises(EvaluationError, match=r"own\.h5: has no rotation labels, so poses can't be evaluated on it"):
         evaluate(load_predictor(checkpoint), str(path), EvaluationOptions(progress=False))
-
-
-def test_published_names_of_protocols_are_known(faces: Path, checkpoint: Path) -> None:
-    with pytest.raises(EvaluationError, match="the grimaces are numbered in all 2000"):
-        evaluate(load_predictor(checkpoint), "aflw2k3d_grimaces", EvaluationOptions(file=faces))
-    with pytest.raises(
-        EvaluationError, match=r"protocol 'repro_300wlp' is unknown; choose among repro_300_wlp, .*\.h5"
-    ):
-        evaluate(load_predictor(checkpoint), "repro_300wlp", EvaluationOptions())
-
-
-def test_weights_that_are_not_finite_are_refused(checkpoint: Path, tmp_path: Path) -> None:
-    for value in (float("nan"), float("inf")):
-        network, about = load_network(checkpoint)
-        with torch.no_grad():
-            next(network.parameters()).flatten()[0] = value
-        save_network(tmp_path / "bad.ckpt", network, about)
-        with pytest.raises(ModelFileError, match=r"bad\.ckpt: has weights that are not finite"):
-            load_predictor(tmp_path / "bad.ckpt")
-
-
-def test_outputs_that_are_not_finite_are_refused(faces: Path, checkpoint: Path, tmp_path: Path) -> None:
-    network, about = load_network(checkpoint)
-    with torch.no_grad():
-        for values in network.parameters():
-            values.mul_(1e30)
-    save_network(tmp_path / "huge.ckpt", network, about)
-    with pytest.raises(ModelFileError, match=r"huge\.ckpt: output \w+ has values that are not finite"):
-        evaluate(load_predictor(tmp_path / "huge.ckpt"), "aflw2k3d", EvaluationOptions(file=faces, progress=False))
-
-
-def test_report_is_one_file(faces: Path, checkpoint: Path, tmp_path: Path) -> None:
-    results = [evaluate(load_predictor(checkpoint), "aflw2k3d", EvaluationOptions(file=faces, progress=False))]
-    write_report(tmp_path / "r.html", "Test <&>", result_sections(results))
-    text = (tmp_path / "r.html").read_text()
-    assert "Test &lt;&amp;&gt;" in text
-    assert text.count("data:image/") == 3
-    assert "http" not in text
-
-
-def test_dollar_signs_in_names_are_drawn_as_they_stand(faces: Path, checkpoint: Path, tmp_path: Path) -> None:
-    odd = tmp_path / "a$^{b$c"  # no formula
-    odd.mkdir()
-    (odd / "tiny.ckpt").write_bytes(checkpoint.read_bytes())
-    results = [evaluate(load_predictor(odd / "tiny.ckpt"), "aflw2k3d", EvaluationOptions(file=faces, progress=False))]
-    write_report(tmp_path / "r.html", "Test", result_sections(results))
-    assert "a$^{b$c/tiny.ckpt" in (tmp_path / "r.html").read_text()
-
-
-def test_every_protocol_has_a_known_data_set() -> None:
-    assert {p.dataset for p in PROTOCOLS.values()} <= set(DATASETS)
-
-
-@pytest.mark.parametrize(
-    ("content", "message"), [(b"", "ONNX Runtime can't load it"), (b"junk" * 99, "can't load it: no ONNX file")]
-)
-def test_files_that_are_no_models_are_named(tmp_path: Path, content: bytes, message: str) -> None:
-    (tmp_path / "bad.onnx").write_bytes(content)
-    with pytest.raises(ModelFileError, match=rf"bad\.onnx: {message}|bad\.onnx: .*{message}"):
-        load_predictor(tmp_path / "bad.onnx")
-    with pytest.raises(ModelFileError, match=r"a model is a \.ckpt or an \.onnx file"):
-        load_predictor(tmp_path / "model.pth")
-    with pytest.raises(ModelFileError, match=r"gone\.onnx: no such file"):
-        load_predictor(tmp_path / "gone.onnx")
-
-
-def test_missing_data_says_how_to_make_it(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DATADIR", str(tmp_path))
-    with pytest.raises(CatalogError, match=r"aflw2k\.h5 is missing; make it with `ttc convert aflw2k`"):
-        evaluate(load_predictor(checkpoint), "aflw2k3d", EvaluationOptions())
-
-
-@pytest.mark.slow
-def test_script_prints_a_table_and_writes_json(faces: Path, checkpoint: Path, tmp_path: Path) -> None:
-    output = run_script(
-        "evaluate_pose_network.py", "--ds", "aflw2k3d", checkpoint, "--data", faces, "--json", tmp_path / "r.json"
-    )
-    assert "geodesic°" in output
-    (row,) = json.loads((tmp_path / "r.json").read_text())
-    expected = {"model", "protocol", "n", "pitch", "yaw", "roll", "mae", "geodesic", "xy", "size", "nme3d"}
-    assert expected <= set(row)
-    assert row["mae"] == pytest.approx((row["pitch"] + row["yaw"] + row["roll"]) / 3)
-    output = run_script("evaluate_pose_network.py", "--ds", "alfw2k3d", checkpoint, expect=1)
-    assert "protocol 'alfw2k3d' is unknown; choose among aflw2k3d" in output
 
 
 @pytest.mark.slow

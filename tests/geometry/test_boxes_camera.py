@@ -18,6 +18,7 @@ def test_iou_of_equal_half_and_disjoint_boxes() -> None:
 def test_crop_boxes_are_square_and_integral_whatever_the_rounding() -> None:
     box = torch.rand(1000, 4, generator=torch.Generator().manual_seed(0)) * 100
     box = torch.cat([torch.minimum(box[:, :2], box[:, 2:]), torch.maximum(box[:, :2], box[:, 2:])], dim=1)
+    box[0, 2:] = box[0, :2]  # of no size
     crop = boxes.square_crop_box(box, 1.1)
     width, height = boxes.box_size(crop).unbind(-1)
     assert torch.equal(width, height)

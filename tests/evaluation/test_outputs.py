@@ -1,0 +1,85 @@
+"""What evaluation writes, and what it says of models and data that it can't use."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from conftest import run_script
+from trackertraincode.errors import CatalogError, ModelFileError
+from trackertraincode.evaluation.evaluate import EvaluationOptions, evaluate
+from trackertraincode.evaluation.html_report import result_sections, write_report
+from trackertraincode.evaluation.predictor import load_predictor
+from trackertraincode.models.checkpoint import load_network, save_network
+
+
+def test_weights_that_are_not_finite_are_refused(checkpoint: Path, tmp_path: Path) -> None:
+    for value in (float("nan"), float("inf")):
+        network, about = load_network(checkpoint)
+        with torch.no_grad():
+            next(network.parameters()).flatten()[0] = value
+        save_network(tmp_path / "bad.ckpt", network, about)
+        with pytest.raises(ModelFileError, match=r"bad\.ckpt: has weights that are not finite"):
+            load_predictor(tmp_path / "bad.ckpt")
+
+
+def test_outputs_that_are_not_finite_are_refused(faces: Path, checkpoint: Path, tmp_path: Path) -> None:
+    network, about = load_network(checkpoint)
+    with torch.no_grad():
+        for values in network.parameters():
+            values.mul_(1e30)
+    save_network(tmp_path / "huge.ckpt", network, about)
+    with pytest.raises(ModelFileError, match=r"huge\.ckpt: output \w+ has values that are not finite"):
+        evaluate(load_predictor(tmp_path / "huge.ckpt"), "aflw2k3d", EvaluationOptions(file=faces, progress=False))
+
+
+def test_report_is_one_file(faces: Path, checkpoint: Path, tmp_path: Path) -> None:
+    results = [evaluate(load_predictor(checkpoint), "aflw2k3d", EvaluationOptions(file=faces, progress=False))]
+    write_report(tmp_path / "r.html", "Test <&>", result_sections(results))
+    text = (tmp_path / "r.html").read_text()
+    assert "Test &lt;&amp;&gt;" in text
+    assert text.count("data:image/") == 3
+    assert "http" not in text
+
+
+def test_dollar_signs_in_names_are_drawn_as_they_stand(faces: Path, checkpoint: Path, tmp_path: Path) -> None:
+    odd = tmp_path / "a$^{b$c"  # no formula
+    odd.mkdir()
+    (odd / "tiny.ckpt").write_bytes(checkpoint.read_bytes())
+    results = [evaluate(load_predictor(odd / "tiny.ckpt"), "aflw2k3d", EvaluationOptions(file=faces, progress=False))]
+    write_report(tmp_path / "r.html", "Test", result_sections(results))
+    assert "a$^{b$c/tiny.ckpt" in (tmp_path / "r.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [(b"", "ONNX Runtime can't load it"), (b"junk" * 99, "can't load it: no ONNX file")]
+)
+def test_files_that_are_no_models_are_named(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "bad.onnx").write_bytes(content)
+    with pytest.raises(ModelFileError, match=rf"bad\.onnx: {message}|bad\.onnx: .*{message}"):
+        load_predictor(tmp_path / "bad.onnx")
+    with pytest.raises(ModelFileError, match=r"a model is a \.ckpt or an \.onnx file"):
+        load_predictor(tmp_path / "model.pth")
+    with pytest.raises(ModelFileError, match=r"gone\.onnx: no such file"):
+        load_predictor(tmp_path / "gone.onnx")
+
+
+def test_missing_data_says_how_to_make_it(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATADIR", str(tmp_path))
+    with pytest.raises(CatalogError, match=r"aflw2k\.h5 is missing; make it with `ttc convert aflw2k`"):
+        evaluate(load_predictor(checkpoint), "aflw2k3d", EvaluationOptions())
+
+
+@pytest.mark.slow
+def test_script_prints_a_table_and_writes_json(faces: Path, checkpoint: Path, tmp_path: Path) -> None:
+    output = run_script(
+        "evaluate_pose_network.py", "--ds", "aflw2k3d", checkpoint, "--data", faces, "--json", tmp_path / "r.json"
+    )
+    assert "geodesic°" in output
+    (row,) = json.loads((tmp_path / "r.json").read_text())
+    expected = {"model", "protocol", "n", "pitch", "yaw", "roll", "mae", "geodesic", "xy", "size", "nme3d"}
+    assert expected <= set(row)
+    assert row["mae"] == pytest.approx((row["pitch"] + row["yaw"] + row["roll"]) / 3)
+    output = run_script("evaluate_pose_network.py", "--ds", "alfw2k3d", checkpoint, expect=1)
+    assert "protocol 'alfw2k3d' is unknown; choose among aflw2k3d" in output
