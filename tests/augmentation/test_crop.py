@@ -15,7 +15,7 @@ from trackertraincode.augmentation.crop import (
     crop_squares,
     draw_geometry,
 )
-from trackertraincode.augmentation.warp import cut_and_resize, warp_crop
+from trackertraincode.augmentation.warp import cut_and_resize, plan_warps, warp_crop
 from trackertraincode.geometry import affine2d
 from trackertraincode.geometry.boxes import square_crop_box
 from trackertraincode.sample.images import encode_jpeg, encode_png
@@ -96,6 +96,15 @@ def test_draws_follow_the_published_recipe() -> None:
     assert (draw.quarter_turns != 0).float().mean() == pytest.approx(0.01, abs=0.002)
     assert (float(known(draw.factor).mean()), float(known(draw.factor).std())) == pytest.approx((1.1, 0.1), abs=0.005)
     assert (draw.shift.abs() == 1.0).float().mean() == pytest.approx(0.0455, abs=0.005)  # clipped at 2 sigma
+
+
+def test_images_are_decoded_with_more_pixels_than_the_crop_needs() -> None:
+    scales = np.linspace(0.02, 1.5, 200)
+    maps = affine2d.scaling(torch.from_numpy(scales)[:, None].expand(-1, 2))
+    for scale, warp in zip(scales, plan_warps(maps)):
+        assert warp.reduce == 1 or scale * warp.reduce <= 0.72
+        assert warp.reduce == 8 or scale * warp.reduce > 0.36
+        assert warp.doubled == (scale < 1.0)
 
 
 def test_a_shifted_square_by_hand() -> None:

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from trackertraincode.augmentation import second_view
 from trackertraincode.augmentation.second_view import ViewChange, add_views, draw_views, with_second_views
+from trackertraincode.geometry import affine2d
 from trackertraincode.geometry.rotation import random_quats
 from trackertraincode.losses.consistency import consistency_loss
 from trackertraincode.sample.sample import BATCH_LABELS, Batch, make_batch
@@ -97,3 +99,20 @@ def test_half_precision_changes_nothing() -> None:
         half = made()
     for name, value in made().tensors().items():
         assert torch.equal(half.tensors()[name], value), name
+
+
+def test_second_views_differ_by_no_more_than_is_said() -> None:
+    torch.manual_seed(0)
+    change = draw_views(2000, CPU)
+    turn = torch.atan2(change.maps[:, 1, 0], change.maps[:, 0, 0])
+    for drawn, largest in (
+        (turn, second_view.TURN),
+        (affine2d.scale_of(change.maps).log(), second_view.SCALE),
+        (change.maps[:, 0, 2], second_view.SHIFT),
+        (change.maps[:, 1, 2], second_view.SHIFT),
+        (change.gain.log(), second_view.GAIN),
+        (change.offset, second_view.OFFSET),
+    ):
+        assert drawn.max().item() == pytest.approx(largest, rel=0.02)
+        assert drawn.min().item() == pytest.approx(-largest, rel=0.02)
+    assert 0 <= change.noise_std.min() < change.noise_std.max() <= second_view.NOISE_STD

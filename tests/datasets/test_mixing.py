@@ -177,3 +177,11 @@ def test_a_person_is_on_one_side_of_the_split_even_where_other_rows_have_no_pers
     sides = [{persons[row] for row in rows} - {None} for rows in (train, held_out)]
     assert not sides[0] & sides[1]
     assert len(held_out)
+
+
+def test_a_row_without_a_person_is_nobody_else(tmp_path: Path, make_sample: Callable[..., Sample]) -> None:
+    with PoseWriter(tmp_path / "a.h5", source={}, face_model="embedded-v1", optional=("individual",)) as writer:
+        for i, person in enumerate([None, 5, 5]):
+            writer.write(make_sample(i, individual=person))
+    train, held_out = split_rows(Hdf5PoseDataset(tmp_path / "a.h5"), np.arange(3), 0.5)
+    assert {tuple(train), tuple(held_out)} == {(0,), (1, 2)}
