@@ -1,14 +1,16 @@
 """Plots with matplotlib, which draws into memory, and the curves of training runs."""
 
 import io
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 
 def pyplot() -> Any:
-    """matplotlib's pyplot, drawing into memory."""
+    """matplotlib's pyplot, drawing into memory; letters that its font lacks are boxes, without a word."""
     import matplotlib
 
+    warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from")
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
