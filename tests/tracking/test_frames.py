@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from trackertraincode.errors import UserError
 from trackertraincode.tracking.frames import as_frame
@@ -52,3 +53,13 @@ def test_what_is_no_frame_is_refused_by_type_and_shape(frame: object, message: s
     with pytest.raises(UserError, match=message) as caught:
         as_frame(frame)  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("mode", ["P", "CMYK", "YCbCr", "HSV", "1", "L", "RGBA", "I;16"])
+def test_pillows_images_are_what_they_show(mode: str) -> None:
+    """Numbers of a palette's entries, or of other colours, are no brightness."""
+    shown = np.zeros((20, 30, 3), np.uint8)
+    shown[:, 15:] = 255
+    image = Image.fromarray(shown[..., 0].astype(np.uint16) * 257) if mode == "I;16" else Image.fromarray(shown)
+    frame = as_frame(image if mode == "I;16" else image.convert(mode))  # type: ignore[arg-type]
+    assert np.abs(frame.astype(int).reshape(20, 30, -1) - shown[..., :1]).max() <= 1
