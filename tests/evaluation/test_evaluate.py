@@ -1,6 +1,8 @@
 """Protocols crop and compare as they say; numbers of the released model are reproduced."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -236,3 +238,13 @@ def test_the_released_model_has_its_published_errors(shared_data: Path, tmp_path
     assert row["n"] == 1584
     assert row["mae"] == pytest.approx(3.395, abs=0.01)
     assert row["geodesic"] == pytest.approx(5.434, abs=0.01)
+
+
+def test_an_onnx_file_is_evaluated_without_what_builds_networks(faces: Path) -> None:
+    """timm, torchvision and lightning take as long to import as the rest of a small evaluation."""
+    program = "import sys; from trackertraincode.commands import run; run(sys.argv[1:]); print(*sys.modules)"
+    command = [sys.executable, "-c", program, "evaluate", "default", "--ds", str(faces), "--device", "cpu"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    loaded = {name.split(".")[0] for name in done.stdout.splitlines()[-1].split()}
+    assert "onnxruntime" in loaded
+    assert not loaded & {"timm", "torchvision", "lightning", "kornia", "matplotlib", "onnx"}

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from trackertraincode.errors import EvaluationError, ModelFileError
 from trackertraincode.geometry.rotation import quat_positive_real
-from trackertraincode.models.checkpoint import load_network
 from trackertraincode.models.onnx_model import OnnxPoseModel
 from trackertraincode.pretrained import pose_network
 from trackertraincode.sample.sample import Prediction
@@ -43,6 +42,8 @@ class CheckpointPredictor:
     """A .ckpt of this library."""
 
     def __init__(self, path: Path, device: str = "cpu") -> None:
+        from trackertraincode.models.checkpoint import load_network  # with timm, which .onnx files don't need
+
         network, about = load_network(path)
         self.path, self.name = path, "/".join(path.parts[-2:])
         self.input_size, self.channels = network.config.input_size, network.config.channels
