@@ -112,3 +112,10 @@ def test_published_names_of_protocols_are_known(faces: Path, checkpoint: Path) -
 
 def test_every_protocol_has_a_known_data_set() -> None:
     assert {p.dataset for p in PROTOCOLS.values()} <= set(DATASETS)
+
+
+def test_frames_off_by_more_than_a_quarter_turn_have_no_part_in_the_constant_turn() -> None:
+    true = quat_to_matrix(random_quats(9, torch.Generator().manual_seed(0)).double())
+    predicted = rotvec_to_matrix(torch.tensor([0.1, 0.2, 0.0], dtype=torch.float64)) @ true
+    predicted[0] = rotvec_to_matrix(torch.tensor([0.0, 2.5, 0.0], dtype=torch.float64)) @ true[0]
+    assert geodesic_angle(opal(predicted, true), true)[1:].max() < 1e-6
