@@ -1,13 +1,17 @@
 """What each process of a training sees."""
 
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from trackertraincode.augmentation.presets import AugmentationOptions
 from trackertraincode.training.data import DataOptions, PoseData, open_members
+from trackertraincode.training.trainer import MachineOptions, make_trainer
+from trackertraincode.workers import usable_cores
 
 
 def test_each_device_keeps_its_share_of_the_rows(faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,3 +34,11 @@ def test_each_device_keeps_its_share_of_the_rows(faces: Path, tmp_path: Path, mo
         shares.append({row for batch in batches for row in batch.row.tolist()})
     assert not shares[0] & shares[1]
     assert shares[0] | shares[1] <= set(members.training[0].rows.tolist())
+
+
+def test_more_workers_than_cores_are_the_users_choice() -> None:
+    """Torch warns of them, in words for programmers, when a loader is made and again when it begins."""
+    with warnings.catch_warnings(record=True) as said:
+        make_trainer(MachineOptions(device="cpu"), 1, [])
+        DataLoader([1], num_workers=usable_cores() + 1)
+    assert [str(warning.message) for warning in said] == []
