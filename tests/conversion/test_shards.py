@@ -34,7 +34,7 @@ def test_shards_are_all_rows_once_and_cut_no_sequence_or_person(seed: int) -> No
     for names in (sequences, persons):
         homes = [set(names[shard][names[shard] >= 0].tolist()) for shard in shards]
         assert sum(map(len, homes)) == len(set.union(*homes))
-    with pytest.raises(ConfigError, match=f"--shards {most + 1}: .* there are {most} groups"):
+    with pytest.raises(ConfigError, match=f"--shards {most + 1}: .* there are only {most} of them; ask for fewer"):
         plan_shards(groups, most + 1)
 
 
