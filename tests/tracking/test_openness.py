@@ -63,3 +63,15 @@ def test_the_formula_on_numbers() -> None:
     points[[37, 38], 2] = 9.0  # depth doesn't count
     assert openness(points, IDENTITY)[0] == pytest.approx((0.5 + 0.7) / (2 * 2.0))
     assert np.isfinite(openness(np.zeros((68, 3)), IDENTITY)).all()
+
+
+def test_openness_is_the_documented_formula() -> None:
+    points = np.random.default_rng(0).normal(size=(68, 3))
+
+    def length(a: int, b: int) -> float:
+        return float(np.hypot(*(points[a] - points[b])[:2]))
+
+    right = (length(37, 41) + length(38, 40)) / (2 * length(36, 39))
+    left = (length(43, 47) + length(44, 46)) / (2 * length(42, 45))
+    mouth = (length(61, 67) + length(62, 66) + length(63, 65)) / (3 * length(60, 64))
+    assert openness(points, IDENTITY) == pytest.approx((right, left, mouth))
