@@ -1,6 +1,7 @@
 """The tools for sample files, called as their scripts call them."""
 
 import runpy
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -211,7 +212,7 @@ def test_parts_joined_are_the_whole(tool: Tool, file: Path, faces: list[Sample],
 
 
 def test_persons_of_different_files_are_kept_apart(tool: Tool, file: Path, tmp_path: Path) -> None:
-    tool("dsjoin.py", tmp_path / "all.h5", file, file)
+    tool("dsjoin.py", tmp_path / "all.h5", file, shutil.copy(file, tmp_path / "copy.h5"))
     persons = Hdf5PoseDataset(tmp_path / "all.h5").labels["individual"]
     assert set(persons[:COUNT]).isdisjoint(persons[COUNT:])
     assert np.array_equal(persons[COUNT:] - persons[:COUNT], np.full(COUNT, 3))
@@ -226,7 +227,7 @@ def test_samples_of_files_without_sequences_become_their_own(
     starts = Hdf5PoseDataset(tmp_path / "all.h5").sequence_starts
     assert starts is not None
     assert starts.tolist() == [0, 4, 6, 7, 8, 9]
-    tool("dsjoin.py", tmp_path / "none.h5", without, without)
+    tool("dsjoin.py", tmp_path / "none.h5", without, shutil.copy(without, tmp_path / "copy.h5"))
     assert Hdf5PoseDataset(tmp_path / "none.h5").sequence_starts is None
 
 
