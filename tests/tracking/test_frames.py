@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from trackertraincode.errors import UserError
@@ -63,3 +64,8 @@ def test_pillows_images_are_what_they_show(mode: str) -> None:
     image = Image.fromarray(shown[..., 0].astype(np.uint16) * 257) if mode == "I;16" else Image.fromarray(shown)
     frame = as_frame(image if mode == "I;16" else image.convert(mode))  # type: ignore[arg-type]
     assert np.abs(frame.astype(int).reshape(20, 30, -1) - shown[..., :1]).max() <= 1
+
+
+def test_tensors_that_know_gradients_are_frames(rgb: np.ndarray) -> None:
+    tensor = torch.from_numpy(rgb / 255.0).permute(2, 0, 1).requires_grad_()
+    assert np.array_equal(as_frame(tensor), rgb)  # type: ignore[arg-type]

@@ -12,12 +12,15 @@ def as_frame(frame: np.ndarray) -> np.ndarray:
     """An image of any usual kind -> (H, W) grey or (H, W, 3) RGB uint8; the same object where it is that already.
 
     One or three channels may come first; a fourth one (alpha) is dropped, a single one is grey. Integers above 255 are
-    scaled by the bit depth that holds them, floats in 0…1 by 255. Images of Pillow may have any mode.
+    scaled by the bit depth that holds them, floats in 0…1 by 255. Images of Pillow may have any mode, tensors of torch any
+    device.
     Raises UserError, naming type and shape, for all else.
     """
     mode = getattr(frame, "mode", "RGB")  # of Pillow's images, whose numbers may be no brightness
     if mode not in AS_THEY_ARE and hasattr(frame, "convert"):
         frame = frame.convert("RGB")
+    if hasattr(frame, "detach"):  # torch's tensors, wherever they are
+        frame = frame.detach().cpu()
     if isinstance(frame, np.ndarray) and frame.dtype == np.uint8 and frame.shape[2:] in ((), (3,)) and frame.ndim > 1:
         image = frame
     else:
