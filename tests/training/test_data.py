@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, TensorDataset
 
 from trackertraincode.augmentation.presets import AugmentationOptions
 from trackertraincode.training.data import DataOptions, PoseData, open_members
@@ -40,5 +40,5 @@ def test_more_workers_than_cores_are_the_users_choice() -> None:
     """Torch warns of them, in words for programmers, when a loader is made and again when it begins."""
     with warnings.catch_warnings(record=True) as said:
         make_trainer(MachineOptions(device="cpu"), 1, [])
-        DataLoader([1], num_workers=usable_cores() + 1)
+        DataLoader(TensorDataset(torch.zeros(1)), num_workers=usable_cores() + 1)
     assert [str(warning.message) for warning in said] == []

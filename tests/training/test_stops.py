@@ -6,6 +6,7 @@ import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 
 import pytest
 import torch
@@ -102,7 +103,7 @@ def test_sigterm_is_lightnings_business_while_it_listens_and_not_forgotten_after
             first = signal.getsignal(signal.SIGTERM)
             assert callable(first)
 
-            def both(number: int, frame: object) -> None:
+            def both(number: int, frame: FrameType | None) -> None:
                 first(number, frame)
                 heard.append("the signal")
 
