@@ -80,16 +80,19 @@ def test_batches_are_nearly_those_of_the_images(member: Member, color: bool) -> 
 
 
 def test_error_and_size_on_real_images(shared_data: Path, tmp_path: Path) -> None:
-    """For 122,000 faces: 11 GB with 0.7 grey levels, 6 GB with 1.3."""
+    """For 122,000 faces: 11 GB with 0.7 grey levels, 6 GB with 1.3; of 384 crops, since few reach
+    beyond what is kept."""
     path = tmp_path / "aflw2k.h5"
     run_script("dsprocess_aflw2k.py", shared_data / "aflw2000" / "AFLW2000-3D.zip", path, "-n", "64", "--workers", "0")
     member = Member("aflw2k", Hdf5PoseDataset(path), np.arange(64), 1.0, tuple(LABELS))
     preset = OPTIONS.training_preset(tables=False)
-    plain = checked(batches(member, preset)[0, 0]).image.float()
+    steps = [(epoch, step) for epoch in range(8) for step in (0, 1)]
+    plain = [checked(batches(member, preset)[step]).image.float() for step in steps]
     for quality, gigabytes, limit in (("full", 11, 0.7), ("small", 6, 1.3)):
         caches = caches_of(member, quality, preset=preset)
         assert len(caches[0].blob) / 64 * 122_000 < gigabytes * 1e9
-        assert (plain - checked(batches(member, preset, caches)[0, 0]).image).abs().mean() < limit
+        kept = [checked(batches(member, preset, caches)[step]).image for step in steps]
+        assert np.mean([float((a - b).abs().mean()) for a, b in zip(plain, kept)]) < limit
 
 
 def test_what_is_as_large_as_the_face_is_kept_as_it_is() -> None:
@@ -198,7 +201,7 @@ def test_rows_without_a_crop_come_from_their_images(tmp_path: Path, make_sample:
 
 
 def test_margins_hold_the_crops() -> None:
-    assert margin_of(GeometryOptions()) == 2.0
+    assert margin_of(GeometryOptions()) == 2.2
     assert margin_of(GeometryOptions(factor_range=(0.9, 1.6))) > 2.4
     assert margin_of(GeometryOptions(looseness=(0.2, 0.4))) == pytest.approx(2.6)
 

@@ -22,9 +22,9 @@ from trackertraincode.augmentation.presets import Preset
 from trackertraincode.augmentation.warp import Warp
 from trackertraincode.geometry import affine2d
 
-SIDES = {"full": 160, "small": 122}  # pixels per side of the box, for crops of 129 pixels
-MARGIN, LARGEST_FACTOR = 2.0, 1.3  # edge of the square / longer side of the box, and that of the largest usual crop
-HALVED_BELOW = 0.62  # scale under which means of 2 × 2 pixels are looked at
+SIDES = {"full": 160, "small": 118}  # pixels per side of the box, for crops of 129 pixels
+MARGIN, LARGEST_FACTOR = 2.2, 1.3  # edge of the square / longer side of the box, and that of the largest usual crop
+HALVED_BELOW = 0.56  # scale under which means of 2 × 2 pixels are looked at
 SMALLEST = 4  # pixels of an edge
 ENTRY = np.dtype([("offset", "<i8"), ("size", "<i4", 2), ("scale", "<f4", 2), ("corner", "<f4", 2)])
 

@@ -55,7 +55,7 @@ class DataOptions:
         choices=("none", "disk", "ram", "device"),
     )
     cache_quality: str = option(
-        "full", "of kept crops: full (83 kB per face, 0.7 grey levels off) or small (48 kB, 1.2)", choices=tuple(SIDES)
+        "full", "of kept crops: full (88 kB per face, 0.7 grey levels off) or small (48 kB, 1.2)", choices=tuple(SIDES)
     )
     cache_dir: Path | None = option(None, "folder of kept crops (default: crops beside the data)", metavar="DIR")
     scheduler: str | None = option(
