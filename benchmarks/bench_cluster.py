@@ -48,7 +48,7 @@ def main() -> None:
         rows: list[list[Any]] = [["this process alone", options.faces / alone, own, "", "", ""]]
         for workers in options.workers:
             with LocalCluster(
-                workers, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0"
+                n_workers=workers, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0"
             ) as local:
                 address = local.scheduler_address
                 warm(address, workers)
