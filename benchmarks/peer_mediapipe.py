@@ -80,19 +80,19 @@ def mean_face(meshes: np.ndarray, rounds: int = 5) -> np.ndarray:
     normal /= np.linalg.norm(normal, axis=(1, 2), keepdims=True)
     mean = normal[0]
     for _ in range(rounds):
-        mean = (fit_rotations(normal, mean).transpose(0, 2, 1) @ normal.transpose(0, 2, 1)).mean(0).T
+        mean = (normal @ fit_rotations(normal, mean)).mean(0)
         mean /= np.linalg.norm(mean)
     return mean
 
 
 def fit_rotations(meshes: np.ndarray, face: np.ndarray) -> np.ndarray:
-    """(N, 468, 3), (468, 3) centred -> (N, 3, 3): mesh ≈ scale R face + shift, least squares (Kabsch); identity for nan."""
-    centred = np.nan_to_num(meshes - meshes.mean(1, keepdims=True))
-    left, _, right = np.linalg.svd(centred.transpose(0, 2, 1) @ face)
-    proper = np.linalg.det(left @ right)
-    proper[proper == 0] = 1.0
-    left[:, :, 2] *= np.sign(proper)[:, None]
-    return left @ right
+    """(N, 468, 3), (468, 3) -> (N, 3, 3): mesh ≈ scale R face + shift, least squares; nan where the mesh is."""
+    from trackertraincode.facemodel.similarity import best_similarity
+
+    found = np.isfinite(meshes).all((1, 2))
+    rotations = np.full((len(meshes), 3, 3), np.nan)
+    rotations[found] = best_similarity(meshes[found], face)[1].swapaxes(-1, -2)
+    return rotations
 
 
 def main() -> None:

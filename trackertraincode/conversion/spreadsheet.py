@@ -132,9 +132,8 @@ def _decode(data: bytes, name: str) -> tuple[str, tuple[str, ...]]:
             continue
         if "\0" not in text:
             told = f"{name}: isn't UTF-8, read as cp1252: save it as UTF-8 if names or letters come out wrong"
-            return text.lstrip("\ufeff").rstrip("\x1a"), (
-                told,
-            ) if candidate == "cp1252" else ()  # some put a mark before a mark
+            notes = (told,) if candidate == "cp1252" else ()
+            return text.lstrip("\ufeff").rstrip("\x1a"), notes  # some put a mark before a mark
     if b"\0" in data:
         raise ArchiveError(f"{name}: not a text file.")
     raise ArchiveError(f"{name}: not a text file in UTF-8, UTF-16 or cp1252: save it as UTF-8.")

@@ -35,14 +35,6 @@ class Item:
         return self.image
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What all items of a run share."""
-
-    archive: Path
-    refine_boxes: bool
-
-
 def make_source(archive: Path, mtcnn: bool) -> Source:
     """List the archive, by folder and name. mtcnn: take its boxes.
 
@@ -63,18 +55,18 @@ def make_source(archive: Path, mtcnn: bool) -> Source:
     if mtcnn:
         MtcnnDetector().check()
     items = [Item(image, pairs[image]) for _, image in sorted(found.items())]
-    return Source(items=items, convert=partial(convert_item, Settings(archive, mtcnn)), notes=notes)
+    return Source(items=items, convert=partial(convert_item, archive, mtcnn), notes=notes)
 
 
-def convert_item(settings: Settings, item: Item) -> list[Sample]:
+def convert_item(path: Path, refine_boxes: bool, item: Item) -> list[Sample]:
     """One face. Raises ArchiveError naming the member that is missing, damaged or wrong."""
-    archive = open_archive(settings.archive)
+    archive = open_archive(path)
     points = parse_points(archive.read(item.landmarks), item.landmarks) - MATLAB_ORIGIN
     image = archive.read(item.image)
     with naming(item.image):
         check_image(image)
     box = box_around(points)
-    if settings.refine_boxes:
+    if refine_boxes:
         box = refine_box(decode(image, color=True), box)
     labels = from_centres({"landmarks_2d": points})
     return [Sample(name=item.image, **store_crop(image, box, labels, name=item.image))]

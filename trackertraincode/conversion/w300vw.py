@@ -22,7 +22,7 @@ from trackertraincode.conversion.faces import Placement, box_around
 from trackertraincode.conversion.run import Source
 from trackertraincode.conversion.textfile import number_rows, read_lines
 from trackertraincode.conversion.videos import open_video
-from trackertraincode.detection.mtcnn import MtcnnDetector, best_overlap
+from trackertraincode.detection.mtcnn import MIN_IOU, MtcnnDetector, best_overlap
 from trackertraincode.errors import ArchiveError
 from trackertraincode.sample.images import Size, encode_jpeg
 from trackertraincode.sample.moving import from_centres, to_centres
@@ -30,7 +30,6 @@ from trackertraincode.sample.sample import Sample
 
 LARGEST_FACE = 1.5 * 129  # pixels of a face box's longer side in stored images
 MIN_PADDING = 10  # pixels around the box of all landmarks
-MIN_IOU = 0.25  # of the detection that replaces the landmarks' box
 FRAMES_PER_ITEM = 32
 MAX_SIZE_RATIO = 4  # of a face's size to the median of its video
 _ANNOTATION = re.compile(r"^(?P<folder>(?:.*/)?\d{3})/annot/(?P<frame>\d+)\.pts$", re.IGNORECASE)

@@ -14,7 +14,7 @@ from trackertraincode.errors import ConfigError
 from trackertraincode.geometry.boxes import box_iou
 
 MIN_IOU = 0.25  # of the detection that replaces the landmarks' box
-DETECTOR_MIN_FACE = 20  # pixels, MTCNN's usual
+MIN_FACE = 20  # pixels, MTCNN's usual
 SMALLEST_SHARE = 0.4  # a detection with a smaller side, relative to the landmarks', can't overlap enough
 HOW_TO_INSTALL = (
     "the face detector needs facenet-pytorch, which isn't installed or doesn't import ({reason}); install it with "
@@ -36,7 +36,7 @@ class MtcnnDetector:
     Small and picklable: every process loads the networks when it detects for the first time.
     """
 
-    min_face: int = 20  # pixels of the smallest face that is looked for
+    min_face: int = MIN_FACE  # pixels of the smallest face that is looked for
     max_edge: int = 1280  # larger images are scaled down for the detection
 
     def check(self) -> None:
@@ -95,7 +95,7 @@ def best_overlap(boxes: np.ndarray, box: np.ndarray, min_iou: float) -> np.ndarr
 def refine_box(image: np.ndarray, box: np.ndarray) -> np.ndarray:
     """MTCNN's box where it finds the face of `box` (4,) in an image (H, W, 3), else `box`."""
     wanted = SMALLEST_SHARE * float((box[2:] - box[:2]).min())
-    doublings = max(0, math.floor(math.log2(max(wanted, 1.0) / DETECTOR_MIN_FACE)))  # few sizes: networks are cached
-    found = MtcnnDetector(min_face=DETECTOR_MIN_FACE * 2**doublings)(image)
+    doublings = max(0, math.floor(math.log2(max(wanted, 1.0) / MIN_FACE)))  # few sizes: networks are cached
+    found = MtcnnDetector(min_face=MIN_FACE * 2**doublings)(image)
     better = best_overlap(found.boxes, box, MIN_IOU)
     return box if better is None else better
