@@ -126,6 +126,7 @@ def test_it_begins_a_run_anew_that_cannot_be_resumed_and_removes_nothing_of_a_us
         "pose/last.ckpt.tmp/x",
         "localizer/scenes.h5.parts/x",
         "localizer/mine",
+        "localizer/images of mine",
     ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
@@ -142,10 +143,11 @@ def test_it_begins_a_run_anew_that_cannot_be_resumed_and_removes_nothing_of_a_us
         path.touch()
     with pytest.raises(UserError, match="stopped"):
         run(["train-default", "--outdir", str(tmp_path)])
-    assert (tmp_path / "localizer" / "mine").exists()
-    (tmp_path / "localizer" / "mine").unlink()
-    with pytest.raises(UserError, match="stopped"):
-        run(["train-default", "--outdir", str(tmp_path)])
+    for name in ("mine", "images of mine"):
+        assert (tmp_path / "localizer" / name).exists()
+        (tmp_path / "localizer" / name).unlink()
+        with pytest.raises(UserError, match="stopped"):
+            run(["train-default", "--outdir", str(tmp_path)])
     assert not (tmp_path / "localizer").exists()
 
 

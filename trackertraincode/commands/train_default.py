@@ -17,9 +17,9 @@ from trackertraincode.pretrained import LOCALIZER_FILE, POSE_FILE, SUMS_FILE
 
 FACE_SEED, SCENE_SEED = 101, 1
 SIZE = 192  # edge of the faces' images, pixels
-OF_RUNS = (  # what unfinished runs leave, and NAME.tmp of them
+OF_RUNS = (  # what unfinished runs leave, and NAME.tmp, NAME.png… of them
     LOCK_FILE, "config.toml", "environment.json", "metrics.csv", "train.pdf", "tensorboard", "images", "last.ckpt",
-    "best.ckpt", "resume.ckpt", "nan_batch.pt", "scenes.h5", "localizer.ckpt", "evaluation.json", "pictures.png",
+    "best.ckpt", "resume.ckpt", "nan_batch.pt", "scenes.h5", "localizer.ckpt", "evaluation.json",
 )  # fmt: skip
 
 
@@ -71,7 +71,8 @@ def _make(out: Path, options: argparse.Namespace) -> None:
 
 def _remove_unfinished(folder: Path) -> None:
     """A run that was ended before it could be resumed; nothing where anything else lies there."""
-    if folder.is_dir() and all(path.name.startswith(OF_RUNS) for path in folder.iterdir()):
+    known = tuple(f"{name}." for name in OF_RUNS)
+    if folder.is_dir() and all(f"{path.name}.".startswith(known) for path in folder.iterdir()):
         shutil.rmtree(folder)
 
 
