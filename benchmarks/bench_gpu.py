@@ -21,9 +21,10 @@ from tabulate import tabulate
 from trackertraincode.augmentation.device_batches import DeviceBatches
 from trackertraincode.cli import run_main
 from trackertraincode.sample.sample import Batch
-from trackertraincode.training.callbacks.records import METRICS_FILE, read_metrics
+from trackertraincode.training.callbacks.records import read_metrics
 from trackertraincode.training.config import TrainConfig
 from trackertraincode.training.options import TrainRequest
+from trackertraincode.training.outdir import METRICS_FILE
 from trackertraincode.training.run import train
 
 CASES = "64:32,64:bf16,512:32,512:bf16,2048:bf16,512:bf16:no-channels-last,512:bf16:compile"

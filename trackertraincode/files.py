@@ -12,24 +12,17 @@ from pathlib import Path
 from typing import IO, Any
 
 from trackertraincode.errors import SampleFormatError, UserError
+from trackertraincode.signatures import begins
 
 LOCK_FILE = "trackertraincode.lock"  # in a folder that one process writes to
 _SHARD = re.compile(r"(.*)-(\d{5})-of-(\d{5})")  # stem of a shard: set, number, how many
 SAMPLED_BYTES = 1 << 20  # per place of a large file
 ALMOST_FULL = 1 << 16  # free bytes with which no file of ours can be written
-_FIRST_BYTES = {  # of files that are replaced without a question
-    ".h5": (b"\x89HDF\r\n\x1a\n",),
-    ".ckpt": (b"PK",),
-    ".zip": (b"PK",),
-    ".npz": (b"PK",),
-    ".png": (b"\x89PNG",),
-    ".jpg": (b"\xff\xd8",),
-    ".jpeg": (b"\xff\xd8",),
-    ".pdf": (b"%PDF",),
-    ".avi": (b"RIFF",),
-    ".json": (b"{", b"["),
-    ".html": (b"<",),
-}
+_KINDS = {  # suffix -> kind of file that is replaced without a question
+    ".h5": "hdf5", ".ckpt": "zip", ".zip": "zip", ".npz": "zip", ".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg",
+    ".pdf": "pdf", ".avi": "avi",
+}  # fmt: skip
+_TEXTS = {".json": (b"{", b"["), ".html": (b"<",)}  # suffix -> how such a text begins
 
 
 def data_dir() -> Path | None:
@@ -147,7 +140,10 @@ def _is_as_named(path: Path) -> bool:
     """Whether a file is empty or begins as files of its suffix do."""
     with path.open("rb") as file:
         start = file.read(16)
-    return not start or start.lstrip().startswith(_FIRST_BYTES.get(path.suffix.lower(), start))
+    suffix = path.suffix.lower()
+    if not start or suffix not in {**_KINDS, **_TEXTS}:
+        return True
+    return begins(start, _KINDS[suffix]) if suffix in _KINDS else start.lstrip().startswith(_TEXTS[suffix])
 
 
 def fingerprint(path: Path) -> dict[str, Any]:

@@ -118,7 +118,8 @@ def _make(out: Path, options: argparse.Namespace) -> None:
         write_report,
     )
     from trackertraincode.evaluation.predictor import load_predictor
-    from trackertraincode.training.callbacks.records import METRICS_FILE, read_metrics
+    from trackertraincode.training.callbacks.records import read_metrics
+    from trackertraincode.training.outdir import METRICS_FILE
 
     test = EvaluationOptions(file=data / "aflw2k.h5", workers=default_workers(), progress=False)
     results = [evaluate(load_predictor(checkpoint), "aflw2k3d", test)]

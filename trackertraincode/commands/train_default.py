@@ -8,19 +8,16 @@ Runs the commands a user would type, one after the other, and shows each. What i
 import argparse
 import hashlib
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from trackertraincode.arguments import output_folder, positive_int
 from trackertraincode.commands.demo import Commands, alone
-from trackertraincode.files import LOCK_FILE, check_outputs, whole_file
+from trackertraincode.files import check_outputs, whole_file
 from trackertraincode.pretrained import LOCALIZER_FILE, POSE_FILE, SUMS_FILE
 
 FACE_SEED, SCENE_SEED = 101, 1
 SIZE = 192  # edge of the faces' images, pixels
-OF_RUNS = (  # what unfinished runs leave, and NAME.tmp, NAME.png… of them
-    LOCK_FILE, "config.toml", "environment.json", "metrics.csv", "train.pdf", "tensorboard", "images", "last.ckpt",
-    "best.ckpt", "resume.ckpt", "nan_batch.pt", "scenes.h5", "localizer.ckpt", "evaluation.json",
-)  # fmt: skip
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -44,22 +41,25 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _make(out: Path, options: argparse.Namespace) -> None:
+    from trackertraincode.localizer import training as localizer_training
+    from trackertraincode.training import outdir
+
     data, pose, localizer = out / "data", out / "pose", out / "localizer"
     data.mkdir(exist_ok=True)
     commands, faces = Commands(data), data / "rendered.h5"
     if _is_missing(faces):
         commands.run("render", faces, "-n", options.faces, "--size", SIZE, "--seed", FACE_SEED, "--head", "anny")
     if _is_missing(pose / "swa.onnx"):  # which is written last
-        begun = (pose / "resume.ckpt").is_file()
+        begun = (pose / outdir.RESUME_FILE).is_file()
         if not begun:
-            _remove_unfinished(pose)
+            _remove_unfinished(pose, outdir.UNFINISHED)
         epochs = ["--epochs", options.epochs] if options.epochs is not None and not begun else []
         start = ["--resume"] if begun else ["--recipe", "synthetic", "--seed", 1, "--cache", "disk", *epochs]
         commands.run("train", *start, "--outdir", pose)
     if _is_missing(out / POSE_FILE):
         commands.run("export", pose / "swa.ckpt", "--opentrack", "--output", out / POSE_FILE)
     if _is_missing(out / LOCALIZER_FILE):
-        _remove_unfinished(localizer)
+        _remove_unfinished(localizer, localizer_training.UNFINISHED)
         commands.run(
             "train-localizer", "--scenes", options.scenes, "--epochs", options.localizer_epochs, "--lr", 4e-3,
             "--precision", "bf16", "--seed", SCENE_SEED, "--outdir", localizer, "--export", out / LOCALIZER_FILE,
@@ -69,9 +69,12 @@ def _make(out: Path, options: argparse.Namespace) -> None:
         file.write_text("".join(f"{digest}  {name}\n" for digest, name in sums), encoding="utf-8")
 
 
-def _remove_unfinished(folder: Path) -> None:
-    """A run that was ended before it could be resumed; nothing where anything else lies there."""
-    known = tuple(f"{name}." for name in OF_RUNS)
+def _remove_unfinished(folder: Path, left: Sequence[str]) -> None:
+    """A run that was ended before it could be resumed; nothing where anything else lies there.
+
+    left: names of what such a run leaves, and NAME.tmp of them.
+    """
+    known = tuple(f"{name}." for name in left)
     if folder.is_dir() and all(f"{path.name}.".startswith(known) for path in folder.iterdir()):
         shutil.rmtree(folder)
 

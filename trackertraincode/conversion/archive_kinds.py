@@ -15,45 +15,36 @@ from typing import IO, Any
 
 from trackertraincode.errors import ArchiveError, UserError
 from trackertraincode.files import whole_file
+from trackertraincode.signatures import kind_of
 
 MAX_RATIO = 200  # unpacked to packed; deflate reaches 1,000 on zeros, images and labels stay below 20
 
-_COMPRESSED: dict[bytes, Callable[..., IO[bytes]]] = {
-    b"\x1f\x8b": gzip.open,  # type: ignore[dict-item]
-    b"BZh": bz2.open,  # type: ignore[dict-item]
-    b"\xfd7zXZ": lzma.open,
-    b"]\0\0": lzma.open,
+_COMPRESSED: dict[str | None, Callable[..., IO[bytes]]] = {
+    "gzip": gzip.open,  # type: ignore[dict-item]
+    "bzip2": bz2.open,  # type: ignore[dict-item]
+    "xz": lzma.open,
 }
-_FIRST_PART = b"PK\x07\x08"
 _UNPACK = "which isn't read here; unpack it and give the folder"
-_FOREIGN = {  # first bytes -> what it is, and what to do
-    b"Rar!": f"is a RAR archive, {_UNPACK}",
-    b"7z\xbc\xaf\x27\x1c": f"is a 7-Zip archive, {_UNPACK}",
-    b"\x28\xb5\x2f\xfd": f"is packed with Zstandard, {_UNPACK}",
-    b"\x1f\x9d": f"is packed with compress, {_UNPACK}",
-    b"\x04\x22\x4d\x18": f"is packed with LZ4, {_UNPACK}",
-    b"\xd0\xcf\x11\xe0": "is a workbook or document of old Office; tables are read as CSV: save it as that",
-    _FIRST_PART: "is a part of a split zip file; join the parts first: zip -s 0 NAME.zip --out WHOLE.zip",
-    b"version https://git-lfs": "is a pointer of Git LFS; fetch the file itself: git lfs pull",
+_FOREIGN = {  # kind -> what it is, and what to do
+    "rar": f"is a RAR archive, {_UNPACK}",
+    "7z": f"is a 7-Zip archive, {_UNPACK}",
+    "zstandard": f"is packed with Zstandard, {_UNPACK}",
+    "compress": f"is packed with compress, {_UNPACK}",
+    "lz4": f"is packed with LZ4, {_UNPACK}",
+    "office": "is a workbook or document of old Office; tables are read as CSV: save it as that",
+    "split zip": "is a part of a split zip file; join the parts first: zip -s 0 NAME.zip --out WHOLE.zip",
+    "git lfs": "is a pointer of Git LFS; fetch the file itself: git lfs pull",
+    "web page": (
+        "is a web page; its server wants a login or allows no more downloads now: download it again in a browser"
+    ),
 }
 
 
 def refuse_foreign(path: Path, start: bytes) -> None:
     """Raise ArchiveError when the first bytes are those of something that isn't read, but has a name."""
-    for first, what in _FOREIGN.items():
-        if start.startswith(first):
-            raise ArchiveError(f"{path}: {what}.")
-    refuse_web_page(path, start)
-
-
-def refuse_web_page(path: Path, start: bytes) -> None:
-    """Raise ArchiveError when the first bytes are those of a page that was saved instead of the file."""
-    start = start[:512].lower()
-    if b"<!doctype html" in start or b"<html" in start:
-        raise ArchiveError(
-            f"{path}: is a web page; its server wants a login or allows no more downloads now: download it "
-            "again in a browser."
-        )
+    kind = kind_of(start)
+    if kind in _FOREIGN:
+        raise ArchiveError(f"{path}: {_FOREIGN[kind]}.")
 
 
 def is_tar_header(start: bytes) -> bool:
@@ -72,14 +63,14 @@ def refuse_last_part(path: Path) -> None:
         end = file.read()
     place = end.rfind(b"PK\5\6")
     if place >= 0 and end[place + 4 : place + 6] not in (b"\0\0", b"\xff\xff"):
-        raise ArchiveError(f"{path}: {_FOREIGN[_FIRST_PART]}.")
+        raise ArchiveError(f"{path}: {_FOREIGN['split zip']}.")
 
 
 def why_unreadable(path: Path, start: bytes, error: Exception) -> str:
     """In words, for a file that begins so and could be opened neither as a tar nor as a zip file."""
     if path.suffix == ".001":
         return "is a part of a split archive; join the parts first"
-    if any(start.startswith(first) for first in _COMPRESSED):
+    if kind_of(start) in _COMPRESSED:
         return "is compressed twice; unpack it once and give what comes out"
     kind = "tar" if is_tar_header(start) else "zip"
     if kind == "tar" or start.startswith(b"PK") or not start.strip(b"\0"):
@@ -100,8 +91,7 @@ def unpacked(source: Path, destination: Path) -> Iterator[Path]:
     opener = None
     if source.is_file():
         with source.open("rb") as file:
-            start = file.read(8)
-        opener = next((opener for first, opener in _COMPRESSED.items() if start.startswith(first)), None)
+            opener = _COMPRESSED.get(kind_of(file.read(8)))
     if opener is None:
         yield source
         return

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from trackertraincode.conversion.archive import MAX_MEMBER_BYTES, naming, normal_name, open_archive
-from trackertraincode.conversion.archive_kinds import refuse_web_page
+from trackertraincode.conversion.archive_kinds import refuse_foreign
 from trackertraincode.conversion.faces import check_on_face
 from trackertraincode.conversion.run import Source, gathered
 from trackertraincode.conversion.spreadsheet import UNKNOWN, Row, Table, read_table
@@ -37,6 +37,7 @@ from trackertraincode.sample.images import (
 )
 from trackertraincode.sample.moving import from_centres
 from trackertraincode.sample.sample import Sample
+from trackertraincode.signatures import kind_of
 
 COLUMNS_HELP = """\
 Columns of the CSV file, in any order; the first line names them; cells are separated by , ; | or tabs:
@@ -126,7 +127,8 @@ def _read_csv(source: Path) -> tuple[Path, str | None, bytes]:
             return source, found[0], archive.read(found[0])
         source = on_disk
     data = source.read_bytes()
-    refuse_web_page(source, data)
+    if kind_of(data[:512]) == "web page":
+        refuse_foreign(source, data)
     return source, None, data
 
 

@@ -14,6 +14,7 @@ from math import prod
 import numpy as np
 
 from trackertraincode.errors import ArchiveError
+from trackertraincode.signatures import begins
 
 USUAL_BYTES, MAX_BYTES = 4096, 16 * 2**20  # of one variable
 _TYPES = {  # number of a data type -> NumPy's letters
@@ -52,7 +53,7 @@ def read_mat(data: bytes, name: str, variables: Sequence[str]) -> dict[str, np.n
 def _other_version(data: bytes) -> str:
     """In words, what it is instead of MATLAB 5 to 7. Version 4 begins with a number that tells types (chapter 2)."""
     again = "save it again as version 7: save('NAME.mat', '-v7') in MATLAB, scipy.io.savemat in Python"
-    if b"\x89HDF\r\n\x1a\n" in data[:520]:
+    if begins(data[512:], "hdf5") or begins(data, "hdf5"):  # behind a header of MATLAB's own, or without
         return f"is a .mat file of MATLAB 7.3, which isn't read here; {again}"
     for order in "<>" if len(data) >= 20 else "":
         kind, rows, columns, imaginary, length = struct.unpack_from(f"{order}5I", data)

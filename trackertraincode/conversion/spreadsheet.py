@@ -10,17 +10,18 @@ from dataclasses import dataclass
 
 from trackertraincode.conversion.written_numbers import decimal_marks, is_number, read_number
 from trackertraincode.errors import ArchiveError
+from trackertraincode.signatures import begins
 
 SEPARATORS = ",;\t|"
 MAX_LINES = 32  # of one row, whose cells may hold line breaks
 UNKNOWN = ("", "nan", "-nan", "na", "n/a", "#n/a", "#na", "<na>", "null", "none")  # of programs, for unknown labels
 COMMENT = "#"
 _MARKS = {b"\xff\xfe\0\0": "utf-32", b"\0\0\xfe\xff": "utf-32", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
-_NOT_TEXT = {  # first bytes of what is renamed to .csv instead of saved as such -> what it is
-    b"PK\3\4": "a workbook or another zip file",
-    b"\xd0\xcf\x11\xe0": "a workbook of old Excel (.xls)",
-    b"{\\rtf": "rich text (.rtf)",
-    b"%PDF": "a PDF file",
+_NOT_TEXT = {  # kind of what is renamed to .csv instead of saved as such -> what it is
+    "zip": "a workbook or another zip file",
+    "office": "a workbook of old Excel (.xls)",
+    "rtf": "rich text (.rtf)",
+    "pdf": "a PDF file",
 }
 
 
@@ -119,9 +120,9 @@ def _comments(lines: Sequence[Row], filled: list[int], separator: str | None) ->
 
 def _decode(data: bytes, name: str) -> tuple[str, tuple[str, ...]]:
     """UTF-16 and UTF-32 begin with a mark or have zero bytes, what isn't UTF-8 is cp1252, which a note says."""
-    kind = next((kind for mark, kind in _NOT_TEXT.items() if data.startswith(mark)), None)
+    kind = next((kind for kind in _NOT_TEXT if begins(data, kind)), None)
     if kind:
-        raise ArchiveError(f"{name}: is {kind}, no CSV file: save the table as CSV.")
+        raise ArchiveError(f"{name}: is {_NOT_TEXT[kind]}, no CSV file: save the table as CSV.")
     encoding = next((encoding for mark, encoding in _MARKS.items() if data.startswith(mark)), "utf-8-sig")
     if encoding == "utf-8-sig" and b"\0" in data[:2]:
         encoding = "utf-16-be" if data.startswith(b"\0") else "utf-16-le"

@@ -18,7 +18,7 @@ from trackertraincode.evaluation.pages import LEGEND, sheet, spread, worst
 from trackertraincode.evaluation.plots import draw_epochs, figure_png, plot_label, pyplot
 from trackertraincode.evaluation.report import COLUMNS, describe_protocol
 from trackertraincode.files import whole_file
-from trackertraincode.sample.images import encode_jpeg
+from trackertraincode.sample.images import encode_jpeg, sniff
 
 YAW_EDGES = np.arange(0, 100, 10)
 MAX_SHOWN_ERROR = 30.0  # degrees, right end of the cumulative curves
@@ -139,5 +139,4 @@ def _curves(results: Sequence[Result]) -> Any:
 
 
 def _data_address(image: bytes) -> str:
-    kind = "png" if image.startswith(b"\x89PNG") else "jpeg"
-    return f"data:image/{kind};base64,{base64.b64encode(image).decode()}"
+    return f"data:image/{sniff(image)};base64,{base64.b64encode(image).decode()}"

@@ -23,7 +23,7 @@ from trackertraincode.augmentation.loader import EpochSampler, checked
 from trackertraincode.errors import ConfigError, UserError
 from trackertraincode.export.onnx import export_localizer
 from trackertraincode.facemodel.load import head_for_rendering
-from trackertraincode.files import whole_file
+from trackertraincode.files import LOCK_FILE, whole_file
 from trackertraincode.geometry.boxes import box_iou
 from trackertraincode.localizer import SIZE
 from trackertraincode.localizer.data import LocalizerBatch, LocalizerBatches, open_images, split
@@ -38,7 +38,7 @@ from trackertraincode.training.callbacks.progress import Progress
 from trackertraincode.training.callbacks.records import Recorder
 from trackertraincode.training.distributed import ending_together
 from trackertraincode.training.module import seed_of
-from trackertraincode.training.outdir import PLOT_FILE, claimed
+from trackertraincode.training.outdir import METRICS_FILE, PLOT_FILE, claimed
 from trackertraincode.training.trainer import PRECISIONS, MachineOptions, make_trainer
 from trackertraincode.visualize import contact_sheet, draw_prediction, draw_text, write_image
 from trackertraincode.workers import choose_workers, default_workers
@@ -46,6 +46,7 @@ from trackertraincode.workers import choose_workers, default_workers
 SCENES_FILE, CHECKPOINT_FILE, EVALUATION_FILE, IMAGES_FILE = (
     "scenes.h5", "localizer.ckpt", "evaluation.json", "images.png",
 )  # fmt: skip
+UNFINISHED = (LOCK_FILE, METRICS_FILE, PLOT_FILE, SCENES_FILE, CHECKPOINT_FILE, EVALUATION_FILE, IMAGES_FILE)
 RECALL_IOU = 0.5  # a face is found when its score is above 1/2 and the boxes overlap this much
 WEIGHT_DECAY = 0.01
 WARM_UP_SHARE, LAST_LR = 0.05, 0.01  # of the steps, of the peak learning rate

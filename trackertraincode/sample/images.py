@@ -9,6 +9,7 @@ import numpy as np
 
 from trackertraincode.errors import UserError
 from trackertraincode.sample import jpeg
+from trackertraincode.signatures import begins, kind_of
 
 MAX_PIXELS = 2**30  # OpenCV's own limit; headers of a few bytes can claim more
 LARGE, MAX_RATIO = 2**26, 64  # pixels of which cameras' images have bytes for, and pixels per byte above that
@@ -16,21 +17,23 @@ IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".jpe", ".jfif")
 ALSO_DECODED = (".webp", ".bmp", ".tif", ".tiff")  # by OpenCV; files of samples don't hold them
 OTHER_IMAGES = (*ALSO_DECODED, ".gif", ".heic", ".heif", ".avif", ".jp2", ".jxl")
 _CONVERT = " (convert it to JPEG or PNG)"
-_OTHER_KINDS: dict[str, tuple[int, tuple[bytes, ...]]] = {  # what it is -> where its mark stands, and the mark
-    f"WebP{_CONVERT}": (8, (b"WEBP",)),
-    f"HEIF{_CONVERT}": (4, tuple(b"ftyp" + brand for brand in (b"hei", b"hev", b"mif1", b"msf1"))),
-    f"AVIF{_CONVERT}": (4, (b"ftypavif", b"ftypavis")),
-    f"TIFF{_CONVERT}": (0, (b"II*\0", b"MM\0*")),
-    f"GIF{_CONVERT}": (0, (b"GIF8",)),
-    f"BMP{_CONVERT}": (0, (b"BM",)),
-    f"JPEG 2000{_CONVERT}": (4, (b"jP  ",)),
-    f"JPEG XL{_CONVERT}": (0, (b"\xff\x0a", b"\0\0\0\x0cJXL ")),
-    f"Photoshop{_CONVERT}": (0, (b"8BPS",)),
-    "a video": (4, (b"ftyp",)),  # behind the images that begin so
-    "a PDF file": (0, (b"%PDF",)),
-    "a web page": (0, (b"<!doctype html", b"<!DOCTYPE html", b"<html")),
-    "a pointer of Git LFS (git lfs pull)": (0, (b"version https://git-lfs",)),
-    "what macOS stores beside a file (AppleDouble)": (0, (b"\0\5\x16\7",)),
+_OTHER_KINDS = {  # kind -> what it is, in words
+    "webp": f"WebP{_CONVERT}",
+    "heif": f"HEIF{_CONVERT}",
+    "avif": f"AVIF{_CONVERT}",
+    "tiff": f"TIFF{_CONVERT}",
+    "gif": f"GIF{_CONVERT}",
+    "bmp": f"BMP{_CONVERT}",
+    "jpeg2000": f"JPEG 2000{_CONVERT}",
+    "jpegxl": f"JPEG XL{_CONVERT}",
+    "photoshop": f"Photoshop{_CONVERT}",
+    "mp4": "a video",
+    "avi": "a video",
+    "pdf": "a PDF file",
+    "zip": "a zip file",
+    "web page": "a web page",
+    "git lfs": "a pointer of Git LFS (git lfs pull)",
+    "appledouble": "what macOS stores beside a file (AppleDouble)",
 }
 _SENSOR_BITS = (8, 10, 12, 14, 16)  # that values of 16 bits hold
 
@@ -49,11 +52,9 @@ class ImageDecodeError(UserError):
 def sniff(data: bytes | np.ndarray) -> Literal["jpeg", "png"] | None:
     """What kind of image file these bytes begin, None when neither."""
     head = bytes(data[:8])
-    if head[:3] == b"\xff\xd8\xff":
+    if begins(head, "jpeg"):
         return "jpeg"
-    if head == b"\x89PNG\r\n\x1a\n":
-        return "png"
-    return None
+    return "png" if begins(head, "png") else None
 
 
 _REDUCED = {  # reduction -> OpenCV flags for grey and colour; scaling happens inside the JPEG decoder
@@ -216,11 +217,10 @@ def _claimed_size(data: np.ndarray) -> Size:
 
 def _other_kind(data: bytes | np.ndarray) -> str:
     """In words, what another image file is, and what to do."""
-    head = bytes(data[:32])
-    kind = next((name for name, (place, marks) in _OTHER_KINDS.items() if head[place:].startswith(marks)), None)
-    if kind is None and len(data) and not bytes(data).strip(b"\0"):
-        kind = "all of them zero"
-    return f"{kind}, " if kind else ""
+    words = _OTHER_KINDS.get(kind_of(bytes(data[:512])) or "")
+    if words is None and len(data) and not bytes(data).strip(b"\0"):
+        words = "all of them zero"
+    return f"{words}, " if words else ""
 
 
 def orientation(data: bytes | np.ndarray) -> int:

@@ -21,8 +21,9 @@ from trackertraincode.evaluation.report import write_json
 from trackertraincode.files import whole_file
 from trackertraincode.models.checkpoint import load_network
 from trackertraincode.models.onnx_model import latencies
-from trackertraincode.training.callbacks.records import METRICS_FILE, read_metrics
-from trackertraincode.training.options import CONFIG_FILE, read_toml
+from trackertraincode.training.callbacks.records import read_metrics
+from trackertraincode.training.options import read_toml
+from trackertraincode.training.outdir import CONFIG_FILE, METRICS_FILE
 
 WEIGHTS = ("last", "best", "swa", "ema")  # of one network, so that the first that is there tells size and latency
 REPEATS = 100  # passes for the median of latency

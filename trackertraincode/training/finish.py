@@ -18,6 +18,7 @@ from trackertraincode.training.config import TrainConfig
 from trackertraincode.training.data import PoseData
 from trackertraincode.training.device_augmentation import DeviceAugmentation
 from trackertraincode.training.distributed import say
+from trackertraincode.training.outdir import BEST, LAST
 
 BATCH_NORM_SAMPLES = 2560  # that statistics of averaged weights are measured on
 
@@ -46,7 +47,7 @@ def finish(
             images = (batch.image for batch in _batches(data, augment, device, epochs))
             refresh_batch_norm(average.network.to(device), images)
         saver.save(average.name, average.network.cpu(), epochs)
-    for name in dict.fromkeys(["last", "best", *(a.name for a in averages)]):
+    for name in dict.fromkeys([LAST, BEST, *(a.name for a in averages)]):
         path = outdir / f"{name}.ckpt"
         if not path.is_file():
             continue

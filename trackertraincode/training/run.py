@@ -38,7 +38,7 @@ from trackertraincode.training.network import make_network
 from trackertraincode.training.objective import make_objective
 from trackertraincode.training.optimisation import AUTO_BATCH
 from trackertraincode.training.options import TrainRequest, write_toml
-from trackertraincode.training.outdir import CONFIG_FILE, ENVIRONMENT_FILE, RESUME_FILE, claimed
+from trackertraincode.training.outdir import CONFIG_FILE, ENVIRONMENT_FILE, RESUME_FILE, TENSORBOARD, claimed
 from trackertraincode.training.pace import validation_pace
 from trackertraincode.training.trainer import leave_a_core, make_trainer
 
@@ -62,7 +62,7 @@ def train(request: TrainRequest) -> Path:
         callbacks = [*make_callbacks(config, outdir, members, averages), checkpoints]  # Lightning runs them last
         trainer = make_trainer(
             config.machine, config.optimisation.epochs, callbacks, gradient_clip=config.optimisation.gradient_clip,
-            logger=TensorBoardLogger(outdir, name="", version="tensorboard") if config.output.tensorboard else False,
+            logger=TensorBoardLogger(outdir, name="", version=TENSORBOARD) if config.output.tensorboard else False,
         )  # fmt: skip
         resume = outdir / RESUME_FILE if request.resume and (outdir / RESUME_FILE).is_file() else None
         if resume is not None:

@@ -26,7 +26,7 @@ from trackertraincode.models.pose_network import PoseNetwork
 from trackertraincode.models.weights import read_plain
 from trackertraincode.training.config import TrainConfig
 from trackertraincode.training.data import Members
-from trackertraincode.training.outdir import RESUME_FILE
+from trackertraincode.training.outdir import BEST, LAST, RESUME_FILE
 from trackertraincode.training.pace import CHECKPOINT_SHARE, Pace
 
 RESUME_KEYS = {"epoch", "global_step", "state_dict", "optimizer_states", "callbacks", "loops"}
@@ -46,7 +46,7 @@ class Saver:
         about = About(
             recipe=self._recipe,
             trained_on=[m.name for m in self._members.training],
-            selected_on=[m.name for m in self._members.validation] if name == "best" else [],
+            selected_on=[m.name for m in self._members.validation] if name == BEST else [],
             training_files=sorted(
                 {p.name for m in self._members.training for p in (m.dataset.path, *files_of(m.dataset.path))}
             ),
@@ -95,12 +95,12 @@ class RunCheckpoints(Checkpoint):
         if better:
             self.best_value, self.best_epoch = value, self._epoch
         if better and trainer.is_global_zero:
-            self._saver.save("best", network, self.best_epoch)
+            self._saver.save(BEST, network, self.best_epoch)
         if not self._pace.due(trainer):
             return
         start = time.monotonic()
         if trainer.is_global_zero:
-            self._saver.save("last", network, self._epoch)
+            self._saver.save(LAST, network, self._epoch)
         self._saved_step = trainer.global_step
         path = self.outdir / RESUME_FILE
         with whole_file(path) if trainer.is_global_zero else nullcontext(path) as temporary:
@@ -111,7 +111,7 @@ class RunCheckpoints(Checkpoint):
         """When a scheduler ends the run, there is time to keep the weights as they are."""
         ended = isinstance(exception, (SIGTERMException, Ended))
         if ended and trainer.is_global_zero and trainer.global_step > self._saved_step:
-            self._saver.save("last", pl_module.network, self._epoch)
+            self._saver.save(LAST, pl_module.network, self._epoch)
 
 
 def check_resumable(path: Path, module: L.LightningModule) -> None:

@@ -11,8 +11,8 @@ from torch import Tensor
 from trackertraincode.errors import UserError
 from trackertraincode.models.weights import save_plain
 from trackertraincode.sample.sample import Batch
+from trackertraincode.training.outdir import BATCH_FILE
 
-BATCH_FILE = "nan_batch.pt"
 BEHIND = 8  # steps that a device may be behind the host before this waits for it
 
 

@@ -7,6 +7,7 @@ import lightning as L
 import torch
 
 from trackertraincode.augmentation.loader import checked
+from trackertraincode.training.outdir import IMAGES
 from trackertraincode.visualize import contact_sheet, draw_batch, write_image
 
 SHOWN, COLUMNS = 16, 4
@@ -17,7 +18,7 @@ class PredictionImages(L.Callback):
 
     def __init__(self, outdir: Path, every: int) -> None:
         """every: epochs between images; 0 for none."""
-        self._folder, self._every = outdir / "images", every
+        self._folder, self._every = outdir / IMAGES, every
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         done = trainer.current_epoch + 1

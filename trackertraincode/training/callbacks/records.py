@@ -15,8 +15,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from trackertraincode.evaluation.plots import draw_epochs, pyplot
 from trackertraincode.files import whole_file
 from trackertraincode.training.callbacks.guard import TrainingDiverged
-
-METRICS_FILE = "metrics.csv"
+from trackertraincode.training.outdir import METRICS_FILE
 
 
 class Recorder(L.Callback):
