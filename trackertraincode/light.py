@@ -74,6 +74,10 @@ class _Names(dict):
             target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
             if isinstance(target, ast.Name) and target.id == name:
                 return self.value(node.value)  # type: ignore[attr-defined]
+            if isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):  # type: ignore[attr-defined]
+                for part, value in zip(target.elts, node.value.elts):  # type: ignore[attr-defined]
+                    if isinstance(part, ast.Name) and part.id == name:
+                        return self.value(value)
         raise KeyError(name)  # a builtin, which `eval` looks for next
 
     def fields(self, name: str) -> list[tuple[str, ast.expr, ast.expr]]:
