@@ -22,6 +22,7 @@ from trackertraincode.rendering.person import Person
 from trackertraincode.rendering.rasterizer import Surface, rasterize
 from trackertraincode.rendering.scene import FaceScene, render_scene
 from trackertraincode.sample.images import decode, decode_labels, image_size
+from trackertraincode.sample.sample import Sample
 
 
 def scene(seed: int = 0) -> FaceScene:
@@ -31,6 +32,27 @@ def scene(seed: int = 0) -> FaceScene:
 def bare(person: Person) -> Person:
     """The same person with a face that nothing covers."""
     return replace(person, glasses="", headwear="", hair=replace(person.hair, style="bald"))
+
+
+def test_faces_to_learn_from_are_turned_beyond_profile_and_those_to_measure_with_are_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Angles alone; the angles of a pose beyond 90 degrees of yaw aren't its only ones."""
+    drawn: list[float] = []
+
+    def note(scene: FaceScene, size: int, *, segmentation: bool) -> Sample:
+        drawn.append(abs(scene.pitch_yaw_roll[1]))
+        return Sample(image=b"")
+
+    monkeypatch.setattr("trackertraincode.rendering.generate.render_scene", note)
+    largest = {}
+    for layout in ("hdf5", "300wlp", "aflw2k"):
+        drawn.clear()
+        for index in range(300):
+            make_face(Request(300, 64, 1, layout), index)
+        largest[layout] = np.degrees(max(drawn))
+    assert 80 < largest.pop("aflw2k") <= 90
+    assert all(95 < most <= 105 for most in largest.values())
 
 
 @pytest.mark.parametrize("center", [(50.3, 40.8), (20.5, 70.0), (80.1, 15.25)])

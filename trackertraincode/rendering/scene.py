@@ -47,17 +47,21 @@ class FaceScene:
 
     @staticmethod
     def draw(
-        rng: np.random.Generator, person: Person | None = None, spread: float = 1.0, head: str = EMBEDDED
+        rng: np.random.Generator,
+        person: Person | None = None,
+        spread: float = 1.0,
+        head: str = EMBEDDED,
+        max_yaw: float = MAX_YAW,
     ) -> "FaceScene":
         """A random image, of a random person with this head model where none is given.
 
-        spread: scales the angles' spread; 1 covers yaw to 90, pitch and roll to 60 degrees.
+        spread: scales the angles' spread; 1 covers yaw to `max_yaw` radians, pitch and roll to 60 degrees.
         """
         person = person or Person.draw(rng, head)
         return FaceScene(
             person=person,
             expression=draw_expression(rng),
-            pitch_yaw_roll=_draw_angles(rng, spread),
+            pitch_yaw_roll=_draw_angles(rng, spread, max_yaw),
             head=_draw_place(rng),
             gaze=(float(np.clip(rng.normal(0, 0.025), -0.06, 0.06)), float(np.clip(rng.normal(0, 0.01), -0.02, 0.02))),
             lighting=Lighting.draw(rng),
@@ -85,9 +89,9 @@ def _draw_place(rng: np.random.Generator) -> tuple[float, float, float]:
     return float(x), float(y), float(radius)
 
 
-def _draw_angles(rng: np.random.Generator, spread: float) -> tuple[float, float, float]:
+def _draw_angles(rng: np.random.Generator, spread: float, max_yaw: float) -> tuple[float, float, float]:
     """Half the faces within about 25 degrees of frontal, the rest spread over the whole range."""
-    limits = np.array([MAX_PITCH, MAX_YAW, MAX_ROLL]) * spread
+    limits = np.array([MAX_PITCH, max_yaw, MAX_ROLL]) * spread
     if rng.random() < 0.5:
         angles = rng.normal(0.0, 1.0, 3) * np.radians([13.0, 22.0, 10.0]) * spread
     else:
