@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 import torch
 
+from trackertraincode.commands import main
 from trackertraincode.sample.images import encode_jpeg
-from trackertraincode.sample.sample import MEASURES, Sample
+from trackertraincode.sample.sample import LABELS, MEASURES, Sample
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -63,6 +64,8 @@ def make_sample() -> Callable[..., Sample]:
             "stored_angles": rng.uniform(-90, 90, 3).astype(np.float32),
             **{name: float(rng.uniform(0, 9, 1).astype(np.float32)[0]) for name in MEASURES},
         }
+        for name in LABELS.keys() - values.keys():  # that a student added
+            values[name] = rng.uniform(-9, 9, LABELS[name].shape).astype(np.float32)
         return Sample(**(values | changes))  # type: ignore[arg-type]
 
     return make
@@ -73,17 +76,26 @@ def run_script(script: str, *arguments: object, expect: int = 0, **environment: 
 
     Runs in this process, since importing torch anew costs seconds; `start_script` makes a real one.
     """
+    path = str(PROJECT / "scripts" / script)
+    return _run(lambda: runpy.run_path(path, run_name="__main__"), [script, *arguments], expect, environment)
+
+
+def run_command(*words: object, expect: int = 0, **environment: str) -> str:
+    """As `run_script`: `ttc WORDS`."""
+    return _run(main, ["ttc", *words], expect, environment)
+
+
+def _run(start: Callable[[], object], words: list[object], expect: int, environment: dict[str, str]) -> str:
     output = io.StringIO()
-    words = [script, *map(str, arguments)]
     with (
         contextlib.redirect_stdout(output),
         contextlib.redirect_stderr(output),
-        patch.object(sys, "argv", words),
+        patch.object(sys, "argv", list(map(str, words))),
         patch.dict(os.environ, environment),
         contextlib.chdir(PROJECT),
     ):
         try:
-            runpy.run_path(str(PROJECT / "scripts" / script), run_name="__main__")
+            start()
             code = 0
         except SystemExit as stopped:
             code = stopped.code if isinstance(stopped.code, int) else int(stopped.code is not None)

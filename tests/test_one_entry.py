@@ -150,6 +150,10 @@ ENTRIES = {  # file -> (what stands there, what is put before it)
     ],
     "models/heads.py": [("}\n", '    "gaze": lambda features: nn.Linear(features, 2),\n')],
     "models/onnx_model.py": [('    "shape": Output(', '    "gaze": Output("gaze", rows=((2,),)),\n')],
+    "tracking/filters.py": [
+        ("FILTERS: dict", "class Held(Unfiltered):\n    pass\n\n\n"),
+        ('"none": Unfiltered', '"held": Held, '),
+    ],
     "augmentation/presets.py": [("    imgaug: bool = option(", '    sharpness: float = option(0.0, "how sharp")\n')],
 }  # fmt: skip
 
@@ -172,6 +176,8 @@ from trackertraincode.facemodel.embedded import embedded_head
 from trackertraincode.losses.objective import make_terms, total_loss
 from trackertraincode.models.pose_network import NetworkConfig, build_network
 from trackertraincode.augmentation.units import normalize
+from trackertraincode.commands import parse
+from trackertraincode.tracking.filters import FILTERS
 from trackertraincode.training.config import TrainConfig
 from trackertraincode.training.options import read_toml
 
@@ -203,6 +209,8 @@ assert losses[-1] < 0.9 * losses[0], losses
 
 assert outputs_of(network(torch.rand(2, 1, 33, 33)), full=True)["gaze"].shape == (2, 2)
 
+assert type(FILTERS[parse(["track", "0", "--filter", "held"])[1].filter]()).__name__ == "Held"
+
 (folder / "my.toml").write_text("sharpness = 2")
 assert TrainConfig.of(**read_toml(folder / "my.toml")).augmentation.sharpness == 2.0
 """
@@ -210,7 +218,7 @@ assert TrainConfig.of(**read_toml(folder / "my.toml")).augmentation.sharpness ==
 
 @pytest.mark.slow
 def test_a_stored_label_that_is_trained_and_a_key_of_recipes(faces: Path, tmp_path: Path) -> None:
-    """In a copy of the library: the field, its loss, its head, its output, and an option of augmentations."""
+    """In a copy of the library: the field, its loss, its head, its output, an option of augmentations, and a filter."""
     library = tmp_path / "trackertraincode"
     shutil.copytree(PROJECT / "trackertraincode", library, ignore=shutil.ignore_patterns("__pycache__"))
     for name, entries in ENTRIES.items():

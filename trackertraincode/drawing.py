@@ -60,6 +60,7 @@ def draw_text(image: np.ndarray, lines: Sequence[str], size: float = 0.5) -> np.
 
 
 def put(canvas: np.ndarray, text: str, place: tuple[int, int], size: float, color: Color) -> None:
+    """A line of text, from its lower left corner, into an image (H, W, 3)."""
     cv2.putText(canvas, text, place, cv2.FONT_HERSHEY_SIMPLEX, size, color, 1, cv2.LINE_AA)
 
 
@@ -69,12 +70,12 @@ def as_rgb(image: np.ndarray) -> np.ndarray:
 
 
 def line_width(canvas: np.ndarray) -> int:
-    """Of lines in this image, pixels."""
+    """Of lines in an image (H, W, 3), pixels."""
     return max(1, round(max(canvas.shape[:2]) / 400))
 
 
 def draw_box_and_head(canvas: np.ndarray, values: Values, box_color: Color, head_color: Color) -> None:
-    """As far as they are known; into the image."""
+    """As far as they are known; into the image (H, W, 3)."""
     width = line_width(canvas)
     if "face_box" in values:
         (x0, y0), (x1, y1) = _fixed(values["face_box"].reshape(2, 2)).tolist()
@@ -86,7 +87,7 @@ def draw_box_and_head(canvas: np.ndarray, values: Values, box_color: Color, head
 
 
 def draw_axes(canvas: np.ndarray, values: Values, colors: Sequence[Color], width: int) -> None:
-    """From the head centre, one head radius long; the one that points at the viewer comes last."""
+    """From the head centre, one head radius long, into an image (H, W, 3); the one that points at the viewer comes last."""
     if "rotation" not in values or "head" not in values:
         return
     head = values["head"]
@@ -97,7 +98,7 @@ def draw_axes(canvas: np.ndarray, values: Values, colors: Sequence[Color], width
 
 
 def draw_points(canvas: np.ndarray, values: Values, color: Color | None) -> None:
-    """Landmarks, all in one colour or (None) each group in its own."""
+    """Landmarks, all in one colour or (None) each group in its own, into an image (H, W, 3)."""
     width = line_width(canvas)
     if "landmarks_2d" in values:
         for x, y in _fixed(values["landmarks_2d"]).tolist():

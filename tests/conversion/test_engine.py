@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from archive_damage import tagged_jpeg
 
-from conftest import PROJECT, run_script
+from conftest import PROJECT, run_command, run_script
 from trackertraincode.conversion import run
 from trackertraincode.conversion.converters import CONVERTERS
 from trackertraincode.conversion.journal import Journal, Outcome, Skip, load_part, save_part
@@ -296,10 +296,10 @@ def test_a_destination_that_is_the_source_is_refused_before_anything(tmp_path: P
     source.write_bytes(b"mine")
     link = tmp_path / "link.h5"
     link.symlink_to(source)
-    assert "is also an input, which would be destroyed" in run_script(f"dsprocess_{name}.py", source, link, expect=1)
-    assert "isn't a .zip file when it is written" in run_script(f"dsprocess_{name}.py", source, source, expect=2)
+    assert "is also an input, which would be destroyed" in run_command("convert", name, source, link, expect=1)
+    assert "isn't a .zip file when it is written" in run_command("convert", name, source, source, expect=2)
     (tmp_path / "a.h5").write_bytes(b"a letter")
-    assert "exists and isn't a .h5 file" in run_script(f"dsprocess_{name}.py", source, tmp_path / "a.h5", expect=1)
+    assert "exists and isn't a .h5 file" in run_command("convert", name, source, tmp_path / "a.h5", expect=1)
     assert source.read_bytes() == b"mine"
     assert (tmp_path / "a.h5").read_bytes() == b"a letter"
     assert not list(tmp_path.glob("*.parts"))

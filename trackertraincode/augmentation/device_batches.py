@@ -48,11 +48,11 @@ class DrawnThere:
         return cls(replace(drawn.geometry, **numbers), (steps, parameters, noise_std))
 
     def tensors(self) -> list[Tensor]:
-        """All numbers."""
+        """All numbers, (faces, ...) each."""
         return [value for value in vars(self.geometry).values() if value is not None] + list(self.changes or ())
 
     def filled(self, numbers: Sequence[Tensor]) -> "DrawnThere":
-        """Others in their places, in the order of `tensors`."""
+        """Others, (faces, ...) each, in their places, in the order of `tensors`."""
         names = [name for name, value in vars(self.geometry).items() if value is not None]
         geometry = replace(self.geometry, **dict(zip(names, numbers)))
         changes = tuple(numbers[len(names) :])
@@ -67,7 +67,7 @@ class DrawnThere:
 
 
 def send(values: Tensor, device: torch.device) -> Tensor:
-    """To a GPU through page-locked memory, so that nothing waits."""
+    """Of any shape, to a GPU through page-locked memory, so that nothing waits."""
     return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values.to(device)
 
 

@@ -37,20 +37,23 @@ def equalize(table: Tensor, counts: Tensor, _: Tensor) -> Tensor:
 
 
 def posterize(table: Tensor, _: Tensor, bits: Tensor) -> Tensor:
-    """Keep the upper bits of 8. Like the three below: (n, 256) grey levels 0…255 and parameters (n, 1) -> (n, 256)."""
+    """Keep the upper bits of 8: (n, 256) grey levels 0…255 and parameters (n, 1) -> (n, 256), as of those below."""
     step = 2.0 ** (8.0 - bits.floor())
     return (table.floor() / step).floor() * step
 
 
 def adjust_gamma(table: Tensor, _: Tensor, gamma: Tensor) -> Tensor:
+    """(n, 256), (n, 1) -> (n, 256)."""
     return (table / 255.0) ** gamma * 255.0
 
 
 def scale_contrast(table: Tensor, _: Tensor, factor: Tensor) -> Tensor:
+    """(n, 256), (n, 1) -> (n, 256)."""
     return (table * factor).clamp(0.0, 255.0)
 
 
 def shift_brightness(table: Tensor, _: Tensor, factor: Tensor) -> Tensor:
+    """(n, 256), (n, 1) -> (n, 256)."""
     return (table + (factor - 1.0) * 255.0).clamp(0.0, 255.0)
 
 

@@ -44,7 +44,7 @@ def warp_crop(data: bytes, affine: torch.Tensor, size: int, *, color: bool = Fal
 
 
 def warp_planned(data: bytes, warp: Warp, size: int, *, color: bool = False) -> np.ndarray:
-    """`warp_crop` by one of `plan_warps`."""
+    """`warp_crop` by one of `plan_warps`: (size, size[, 3]) uint8."""
     image = decode(data, color=color, reduce=warp.reduce)
     if not warp.doubled:
         return cv2.warpAffine(image, warp.matrix, (size, size), flags=cv2.INTER_LINEAR)

@@ -65,6 +65,7 @@ class DomePerson:
 
     @property
     def eyes(self) -> np.ndarray:
+        """(3,) between them."""
         return self.joints[[LEFT_EYE, RIGHT_EYE], :3].mean(0)
 
     @property

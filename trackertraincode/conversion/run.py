@@ -27,14 +27,16 @@ from trackertraincode.datasets.dshdf5pose import PoseWriter
 from trackertraincode.errors import ArchiveError, SampleFormatError, UsageError, UserError, WorkerError
 from trackertraincode.facemodel.load import head_model_file
 from trackertraincode.files import check_outputs, files_of, shard_path, whole_file
+from trackertraincode.sample.fields import Kind
 from trackertraincode.sample.images import ImageDecodeError, orientation
-from trackertraincode.sample.sample import Sample
+from trackertraincode.sample.sample import LABELS, Sample
 from trackertraincode.workers import Workers, choose_workers, map_in_order
 
 Item = TypeVar("Item")
 
 MOST_TASKS = 100_000  # of large sources: a scheduler takes a hundred per second, and each has a file in the journal
 LARGEST = 1e6  # of a label: pixels of an edge, and more than enough for what isn't counted in pixels
+CHECKED = [name for name, field in LABELS.items() if field.kind not in (Kind.FLAG, Kind.INDEX, Kind.MEASURE)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -255,7 +257,7 @@ def check_labels(sample: Sample) -> None:
 
     A negative head size stays: AFLW2000-3D has one, and rows are counted; evaluation leaves it out.
     """
-    for attribute in ("rotation", "head", "face_box", "landmarks", "landmarks_2d", "shape"):
+    for attribute in CHECKED:
         value = getattr(sample, attribute)
         if value is not None and not np.isfinite(value[..., :2] if attribute == "landmarks" else value).all():
             raise ArchiveError(f"{sample.name}: {attribute} holds NaN or infinite numbers.")

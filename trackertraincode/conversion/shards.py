@@ -110,7 +110,10 @@ def shard_tasks(
     folder: Path, destination: Path, parts: Sequence[tuple[Path, int]], rows: Sequence[np.ndarray],
     provenance: dict[str, Any], face_model: str | None, optional: tuple[str, ...],
 ) -> list[ShardTask]:  # fmt: skip
-    """One per shard. folder: of the journal. parts: in the order of rows, each with its number of samples."""
+    """One per shard.
+
+    folder: of the journal. parts: in the order of rows, each with its number of samples. rows: (n,) of each shard.
+    """
     offsets = np.cumsum([0, *(count for _, count in parts)])
     tasks = []
     for number, wanted in enumerate(rows):

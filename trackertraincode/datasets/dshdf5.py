@@ -167,7 +167,7 @@ def is_array_buffer(dataset: h5py.Dataset) -> bool:
 
 
 def map_dataset(path: Path, data: np.ndarray, dataset: h5py.Dataset) -> MappedRows | None:
-    """`map_rows` of all bytes of the file. Raises SampleFormatError when it is damaged there."""
+    """`map_rows` of all bytes (n,) of the file. Raises SampleFormatError when it is damaged there."""
     with damage_named(path, f"data set '{name_of(dataset)}'"):
         mapped = map_rows(data, dataset)
     return mapped

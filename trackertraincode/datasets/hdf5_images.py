@@ -60,7 +60,10 @@ def read_images(path: Path, dataset: h5py.Dataset, rows: Sequence[int] | np.ndar
 def read_stored_images(
     path: Path, name: str, file: BinaryIO, pages: np.ndarray, references: MappedRows, rows: np.ndarray
 ) -> list[bytes]:
-    """`read_images` of a data set of files whose references are mapped, from the file's bytes; several times faster."""
+    """`read_images` of a data set of files whose references are mapped, several times faster.
+
+    pages: all bytes (n,) of the file, mapped. references: (N, 16) uint8. rows: (n,).
+    """
     with damage_named(path, f"data set '{name}'"):
         wanted = references[rows].view(heap.REFERENCE)[:, 0]
         images = heap.read_objects(file, pages, wanted)

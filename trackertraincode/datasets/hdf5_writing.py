@@ -69,6 +69,7 @@ class RowAppender:
         self._rows: list[np.ndarray] = []
 
     def append(self, row: np.ndarray) -> None:
+        """row: (...) as the data set has them, or of any length (n,) where that varies."""
         self._rows.append(row)
         if len(self._rows) == CHUNK_ROWS:
             self.flush()

@@ -183,7 +183,7 @@ def _read(file: BinaryIO, size: int, place: int, count: int) -> bytes:
 
 
 def check_rows(path: Path, dataset: h5py.Dataset, rows: np.ndarray) -> None:
-    """Compare what rows of variable length refer to with the file's bytes. Raises ValueError."""
+    """Compare what rows (n,) of variable length refer to with the file's bytes. Raises ValueError."""
     known = _COMPARED.setdefault(dataset, _Compared())
     if known.references == [] or (known.references and known.rows[rows].all()):
         return

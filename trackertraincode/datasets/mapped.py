@@ -50,7 +50,8 @@ def map_file(path: Path) -> np.ndarray:
 def map_rows(data: np.ndarray, dataset: h5py.Dataset) -> MappedRows | None:
     """Rows of numbers, or of references to the heap as REFERENCE; None where only HDF5 can read them.
 
-    data: all bytes of the file. HDF5 is needed for packed rows, rows that were never written, and other kinds of numbers.
+    data: all bytes (n,) of the file. HDF5 is needed for packed rows, rows that were never written, and other kinds of
+    numbers.
     """
     dtype, plan = _stored_type(dataset), dataset.id.get_create_plist()
     if dtype is None or plan.get_nfilters() or not dataset.ndim or dataset.file.userblock_size:

@@ -32,7 +32,7 @@ _RANGE = re.compile(r"(\d+)(?:-(\d+))?")
 
 
 def parse_rows(text: str, count: int) -> np.ndarray:
-    """Such as "3,7,10-19" (the last included), or a file of such words -> sorted row numbers.
+    """Such as "3,7,10-19" (the last included), or a file of such words -> (n,) sorted rows.
 
     In a file, words are separated by commas or white space, and # starts a comment. Raises ConfigError for other words
     and for rows that a file of `count` rows doesn't have.
@@ -133,7 +133,7 @@ def _apply(op: ast.AST, *terms: Any) -> Any:
 def filter_file(
     path: Path, destination: Path, rows: np.ndarray, options: Mapping[str, str], progress: SampleProgress
 ) -> int:
-    """Write the given rows, sorted, to a new file; how many there are.
+    """Write the given rows (n,), sorted, to a new file; how many there are.
 
     options: what chose them, for the file's provenance. Raises ConfigError when no row is left, SampleFormatError.
     """

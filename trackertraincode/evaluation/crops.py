@@ -58,7 +58,7 @@ class Cutting:
         return stacked.permute(0, 3, 1, 2).contiguous() if self.color else stacked[:, None]
 
     def of_file(self, part: tuple[np.ndarray, np.ndarray]) -> Tensor:
-        """As `crops`, of rows and rectangles, reading the file."""
+        """As `crops`, of rows (n,) and rectangles (n, 4), reading the file."""
         return self.crops(part[0], _opened(self.path).images(part[0]), part[1])
 
 

@@ -35,7 +35,7 @@ def fitted_coefficients(sample: Sample, model: HeadModel) -> np.ndarray:
 
 
 def why_not(sample: Sample, local: np.ndarray, model: HeadModel, width: int, height: int) -> str | None:
-    """What keeps a face from being turned, in words; None if nothing does."""
+    """What keeps a face from being turned, in words; None if nothing does. local: (68, 3) landmarks in head radii."""
     assert sample.head is not None
     x, y, radius = (float(v) for v in sample.head)
     largest = LARGEST * max(width, height)

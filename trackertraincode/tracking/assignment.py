@@ -26,7 +26,7 @@ class Motion:
 
     @staticmethod
     def at(place: np.ndarray, radius: float) -> "Motion":
-        """A head that nobody has seen before."""
+        """A head at a place (2,) that nobody has seen before."""
         return Motion(place, radius, np.zeros(2))
 
     def next(self) -> "Motion":
@@ -35,13 +35,13 @@ class Motion:
         return replace(self, place=self.place + step, hidden=self.hidden + 1)
 
     def seen(self, place: np.ndarray, radius: float, before: "Motion") -> "Motion":
-        """In the frame that `next` led to. before: when it was seen last."""
+        """At a place (2,) in the frame that `next` led to. before: when it was seen last."""
         step = (place - before.place) / max(1, self.hidden)
         weight = BLEND if self.hidden <= 1 else 1.0
         return Motion(place, radius, self.velocity + weight * (step - self.velocity))
 
     def cost(self, place: np.ndarray, radius: float) -> float:
-        """How unlikely it is that this is the head seen there; infinite where it can't be."""
+        """How unlikely it is that this is the head seen at a place (2,); infinite where it can't be."""
         distance = float(np.linalg.norm(place - self.place)) / max(self.radius, 1e-6)
         ratio = abs(math.log(max(radius, 1e-6) / max(self.radius, 1e-6)))
         reach = REACH + REACH_PER_FRAME * max(0, self.hidden - 1)

@@ -86,11 +86,11 @@ class SeveralHeads:
         self._frames = self._numbers = 0
 
     def update(self, frame: np.ndarray) -> dict[int, HeadPose]:
-        """Number -> pose of each head in this frame; see `HeadPoseTracker.update`."""
+        """Number -> pose of each head in this frame, (H, W[, 3]); see `HeadPoseTracker.update`."""
         return self.follow(self.prepare(frame))
 
     def prepare(self, frame: np.ndarray) -> View:
-        """What `follow` needs of a frame; another thread may make it."""
+        """What `follow` needs of a frame, (H, W[, 3]); another thread may make it."""
         return look_at(frame, self._optics, whole=self._whole_frames)
 
     def follow(self, view: View) -> dict[int, HeadPose]:

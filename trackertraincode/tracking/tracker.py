@@ -33,7 +33,7 @@ def estimate_pose(
     optics: Optics = USUAL_CAMERA,
     whole: bool = False,
 ) -> HeadPose:
-    """The pose of the head in a known box of a frame, of any kind that `as_frame` takes. whole: see `part_seen`.
+    """The pose of the head in a known box of a frame, (H, W[, 3]) as `as_frame` takes. whole: see `part_seen`.
 
     Raises ConfigError for a box without a size, or far larger than the frame.
     """
@@ -95,7 +95,7 @@ class HeadPoseTracker:
         return self.follow(self.prepare(frame))
 
     def prepare(self, frame: np.ndarray) -> View:
-        """What `follow` needs of a frame. Another thread may make it while `follow` is at the frame before.
+        """What `follow` needs of a frame, (H, W[, 3]). Another thread may make it while `follow` is at the frame before.
 
         The localizer is asked where it most likely will be; `follow` asks it where this was wrong, so that poses are the
         same.
@@ -119,7 +119,7 @@ class HeadPoseTracker:
         return pose
 
     def estimate(self, frame: np.ndarray, box: client.PixelBox) -> HeadPose:
-        """The pose of the head in a known box of a frame; see `estimate_pose`."""
+        """The pose of the head in a known box of a frame, (H, W[, 3]); see `estimate_pose`."""
         return estimate_pose(self._model, frame, box, optics=self._optics, whole=self._whole_frames)
 
     def _localize(self, view: View) -> None:

@@ -39,7 +39,7 @@ def draw_pose(image: np.ndarray, pose: HeadPose | None, fps: float | None = None
 def draw_heads(
     image: np.ndarray, heads: dict[int, HeadPose], fps: float | None = None, *, numbered: bool = False
 ) -> np.ndarray:
-    """As `draw_pose`, for any number of heads; angles are those of one alone. numbered: each has its number."""
+    """As `draw_pose`, (H, W, 3), for any number of heads; angles are those of one alone. numbered: each has its number."""
     if len(heads) < 2:
         drawn = draw_pose(image, next(iter(heads.values()), None), fps)
     else:

@@ -34,7 +34,7 @@ def part_seen(frame: np.ndarray, *, whole: bool = False) -> tuple[np.ndarray, tu
 
 
 def look_at(frame: np.ndarray, optics: Optics, *, whole: bool = False) -> View:
-    """Of a frame of any kind that `as_frame` takes, which raises UserError for others. whole: see `part_seen`."""
+    """Of a frame, (H, W[, 3]) as `as_frame` takes, which raises UserError for others. whole: see `part_seen`."""
     image = as_frame(frame)
     part, corner = part_seen(image, whole=whole)
     camera = optics.camera((image.shape[1], image.shape[0]), (part.shape[1], part.shape[0]), corner)
