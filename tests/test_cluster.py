@@ -9,7 +9,6 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from operator import neg
 from pathlib import Path
 from typing import Any
@@ -33,13 +32,11 @@ from trackertraincode.cli import describe
 from trackertraincode.cluster import client, worker
 from trackertraincode.cluster.client import Cluster
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset, PoseWriter
-from trackertraincode.errors import ConfigError, UserError, WorkerError
+from trackertraincode.errors import UserError, WorkerError
 from trackertraincode.evaluation.crops import BATCH, EvaluationCrops, iter_crops
 from trackertraincode.evaluation.framing import SQUARE
 from trackertraincode.localizer.scenes import SCENES_PER_TASK, write_scenes
-from trackertraincode.localizer.training import LocalizerRun
 from trackertraincode.sample.sample import Sample
-from trackertraincode.training.data import DataOptions
 from trackertraincode.workers import Workers, map_in_order
 
 
@@ -276,14 +273,6 @@ def test_a_scheduler_with_certificates(tmp_path: Path) -> None:
             assert "TLS configuration" in use(local.scheduler_address)
 
 
-def test_times_of_one_file_may_differ_by_the_units_of_file_systems(tmp_path: Path) -> None:
-    archive = tmp_path / "a.zip"
-    archive.write_bytes(b"1")
-    here = worker.Stamp.of(archive)
-    assert here.is_like(replace(here, time=float(int(here.time))))
-    assert not here.is_like(replace(here, time=here.time + 60))
-
-
 def test_a_scheduler_that_is_lost_is_one_line(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -307,18 +296,3 @@ def test_without_workers_nothing_is_waited_for(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(client, "COMES", 0.1)
     with start(n_workers=0) as local:
         assert "has no workers; start some with `dask worker" in use(local.scheduler_address)
-
-
-def test_a_scheduler_that_would_have_nothing_to_do_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(
-        ConfigError, match=r"scheduler=tcp://x:1: its workers keep crops; add --cache disk, ram or device"
-    ):
-        DataOptions(scheduler="tcp://x:1")
-    with pytest.raises(ConfigError, match=r"its workers render scenes, which data=a\.h5 replaces"):
-        LocalizerRun(outdir=tmp_path, data=Path("a.h5"), scheduler="tcp://x:1")
-
-
-def test_the_extra_is_named_where_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(client.sys.modules, "distributed", None)
-    with pytest.raises(ConfigError, match=r"install the extra: pip install 'trackertraincode\[cluster\]'"):
-        list(map_in_order(neg, [1], Cluster("tcp://127.0.0.1:1")))

@@ -4,68 +4,26 @@ import json
 import pickle
 import zlib
 from collections.abc import Callable
-from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 import torch
-from torch._subclasses import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from kept_crops import CPU, OPTIONS, SMOOTH, batches, caches_of, make_member, smooth_image
 
 from conftest import run_script
 from trackertraincode.augmentation import cache_files
 from trackertraincode.augmentation.cache_files import cache_file, open_cache, open_caches
-from trackertraincode.augmentation.crop import GeometryOptions, crop_maps, crop_squares
-from trackertraincode.augmentation.crop_cache import CropCache, Kept, keep, margin_of
-from trackertraincode.augmentation.device_batches import DeviceBatches, DeviceFaces, DrawnThere
-from trackertraincode.augmentation.intensity import tabled, tabled_on_device
-from trackertraincode.augmentation.loader import TrainBatches, checked
-from trackertraincode.augmentation.presets import AugmentationOptions, Preset
-from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset, PoseWriter
+from trackertraincode.augmentation.crop import GeometryOptions
+from trackertraincode.augmentation.crop_cache import Kept, keep, margin_of
+from trackertraincode.augmentation.device_batches import DeviceFaces
+from trackertraincode.augmentation.loader import checked
+from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.datasets.mixing import Member
 from trackertraincode.errors import SampleFormatError, UserError
-from trackertraincode.geometry.constants import constant
 from trackertraincode.sample.images import encode_png
-from trackertraincode.sample.packed import PackedBatch
 from trackertraincode.sample.sample import LABELS, Sample
-
-OPTIONS, CPU = AugmentationOptions(), torch.device("cpu")
-SMOOTH = OPTIONS.training_preset(size=65, tables=False)
-
-
-def smooth_image(seed: int) -> np.ndarray:
-    """(300, 400) with edges that are a few pixels wide, as in photographs."""
-    noise = np.random.default_rng(seed).normal(128, 300, (300, 400))
-    return cv2.GaussianBlur(noise.clip(-400, 600).astype(np.float32), (0, 0), 4.0).clip(0, 255).astype(np.uint8)
-
-
-@pytest.fixture
-def member(tmp_path: Path, make_sample: Callable[..., Sample]) -> Member:
-    return make_member(tmp_path / "faces.h5", make_sample)
-
-
-def make_member(path: Path, make_sample: Callable[..., Sample], **changes: Any) -> Member:
-    with PoseWriter(path, source={}, face_model="embedded-v1") as writer:
-        for seed in range(24):
-            low = np.random.default_rng(seed).uniform([0, 0], [240, 120]).astype(np.float32)
-            box = np.concatenate([low, low + [120 + 3 * seed, 140 + 2 * seed]]).astype(np.float32)
-            writer.write(make_sample(seed, **{"image": encode_png(smooth_image(seed)), "face_box": box} | changes))
-    return Member("faces", Hdf5PoseDataset(path), np.arange(24), 1.0, tuple(LABELS))
-
-
-def batches(member: Member, preset: Preset = SMOOTH, caches: list[CropCache] | tuple = ()) -> TrainBatches:
-    return TrainBatches(
-        [member], preset, batchsize=24, samples_per_epoch=48, seed=3, face_model="embedded-v1", caches=caches
-    )
-
-
-def caches_of(member: Member, quality: str = "full", *, ram: bool = False, preset: Preset = SMOOTH) -> list[CropCache]:
-    return open_caches([member], Kept.of(preset, quality), None, 0, ram=ram)
 
 
 @pytest.mark.parametrize("color", [False, True])
@@ -204,108 +162,3 @@ def test_margins_hold_the_crops() -> None:
     assert margin_of(GeometryOptions()) == 2.2
     assert margin_of(GeometryOptions(factor_range=(0.9, 1.6))) > 2.4
     assert margin_of(GeometryOptions(looseness=(0.2, 0.4))) == pytest.approx(2.6)
-
-
-@pytest.mark.parametrize("color", [False, True])
-def test_batches_made_on_the_device_are_those_of_the_loader(member: Member, color: bool) -> None:
-    preset = OPTIONS.training_preset(size=65, tables=False, color=color)
-    few = Member("few", member.dataset, member.rows[3:20], 2.0, ("rotation", "face_box"), loss_weight=0.5)
-    members, caches = [member, few], open_caches([member, few], Kept.of(preset, "full"), None, 0, ram=False)
-    loaded = TrainBatches(
-        members, preset, batchsize=24, samples_per_epoch=48, seed=3, face_model="embedded-v1", caches=caches
-    )
-    faces = DeviceFaces(members, caches, preset, "embedded-v1", CPU)
-    for step, there in enumerate(DeviceBatches(loaded, faces, lambda: 1)):
-        here = checked(loaded[1, step]).unpack()
-        found = there.tensors()
-        for name, values in here.tensors().items():
-            if name != "image":
-                assert torch.allclose(values.float(), found[name].float(), rtol=0, atol=1e-5, equal_nan=True), name
-        geometry = DrawnThere.of(loaded.drawn(1, step), CPU).select(loaded.part(step)).geometry
-        places = faces.places(loaded.plan(1))[loaded.part(step)]
-        maps = crop_maps(crop_squares(faces._boxes[places], geometry), geometry, 65)
-        assert (faces.crops(places, maps) - here.image).abs().max() <= 0.51  # OpenCV rounds
-        assert (there.image - here.image).abs().max() <= 1
-
-
-class Traffic(TorchDispatchMode):
-    """Notes operations between devices, and those that make a GPU wait though nothing of it shows."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[str] = []
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        kinds = {t.device.type for t in tree_leaves([args, kwargs, result]) if isinstance(t, torch.Tensor)}
-        if len(kinds) > 1 or "linalg_inv" in str(func):
-            self.found.append(str(func))
-        return result
-
-
-def test_batches_made_on_a_gpu_never_wait(member: Member) -> None:
-    """Fake tensors refuse to mix devices and to tell their values; constants are on the device after one batch."""
-    preset = OPTIONS.training_preset(size=33)
-    caches, gpu = caches_of(member, preset=preset), torch.device("cuda")
-    faces, loaded, traffic = (
-        DeviceFaces([member], caches, preset, "embedded-v1", CPU),
-        batches(member, preset),
-        Traffic(),
-    )
-    sent = DrawnThere.of(loaded.drawn(0, 0), CPU).select(slice(0, 24))
-
-    def there(value: Any) -> Any:
-        return torch.empty(value.shape, dtype=value.dtype, device=gpu) if isinstance(value, torch.Tensor) else value
-
-    constant.cache_clear()
-    with FakeTensorMode():
-        for name, value in vars(faces).items():
-            vars(faces)[name] = {k: there(v) for k, v in value.items()} if isinstance(value, dict) else there(value)
-        faces.device = gpu
-        geometry = replace(sent.geometry, **{name: there(value) for name, value in vars(sent.geometry).items()})
-        assert sent.changes is not None
-        changes = (there(sent.changes[0]), there(sent.changes[1]), there(sent.changes[2]))
-        places = torch.empty(24, dtype=torch.long, device=gpu)
-        for mode in (nullcontext(), traffic):
-            with mode:
-                batch = faces.batch(places, DrawnThere(geometry, changes))
-        assert {value.device.type for value in batch.tensors().values()} == {"cuda"}
-    constant.cache_clear()
-    assert traffic.found == []
-
-
-def test_loaded_batches_go_to_a_gpu_in_two_copies_that_do_not_wait(member: Member) -> None:
-    packed, copies = checked(batches(member)[0, 0]), []
-
-    class Sent(TorchDispatchMode):
-        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            result = func(*args, **(kwargs or {}))
-            if len({t.device.type for t in tree_leaves([args, result]) if isinstance(t, torch.Tensor)}) > 1:
-                copies.append((kwargs or {}).get("non_blocking"))
-            return result
-
-    with FakeTensorMode() as fake:
-        here = PackedBatch(*(fake.from_tensor(tensor) for tensor in packed))
-        with Sent():
-            batch = here.to("cuda", non_blocking=True).unpack()
-    assert copies == [True, True]
-    assert {value.device.type for value in batch.tensors().values()} == {"cuda"}
-
-
-def test_tables_on_the_device_are_those_of_the_loader(member: Member) -> None:
-    loaded = batches(member, OPTIONS.training_preset(size=65), caches_of(member))
-    images = checked(batches(member)[0, 0]).unpack().image[:, 0].numpy()
-    found = dict.fromkeys(("equalize", "blur"), 0)
-    for step in range(6):
-        changes = loaded.drawn(0, 0).changes.select(slice(24 * step, 24 * step + 24))  # type: ignore[union-attr]
-        for name in found:
-            found[name] += len(changes.has(name))
-        blurred = images.copy()
-        tables = tabled(blurred, changes)
-        steps, parameters = torch.from_numpy(changes.steps), torch.from_numpy(changes.parameters)
-        there, found_tables = tabled_on_device(torch.from_numpy(images)[:, None].float(), steps, parameters)
-        same = (there[:, 0].numpy() == blurred).all((1, 2))
-        assert same.mean() > 0.9  # a blurred pixel may be rounded the other way
-        assert np.abs(there[:, 0].numpy() - blurred).max() <= 1
-        assert np.array_equal(found_tables.numpy()[same], tables[same])
-    assert min(found.values()) > 5

@@ -1,80 +1,23 @@
 """BIWI: poses and boxes of real frames in both layouts, FSA-Net's file, damage."""
 
 import io
-import struct
 import tarfile
-import zipfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from archive_damage import Members, check_damage, convert, damage_count, write_folder, write_zip
+from archive_damage import Members, check_damage, convert, write_folder, write_zip
+from biwi_frames import CENTER, FOCAL, TRANSLATION, Frames, pose_text
 from scipy.spatial.transform import Rotation
 
 from close import as_archives_count, known
 from trackertraincode.conversion import biwi
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.detection.mtcnn import Detections, MtcnnDetector
-from trackertraincode.errors import ArchiveError, ConfigError, UserError
+from trackertraincode.errors import ArchiveError, UserError
 from trackertraincode.sample.images import decode, encode_png
 
 SCRIPT = "dsprocess_biwi.py"
-FOCAL, CENTER = 517.679, np.array([320.0, 240.5])  # the colour camera of the data base
-TRANSLATION = np.array([-24.0, 5.9, -13.2])  # mm
-
-
-def calibration_text(rotation: np.ndarray) -> bytes:
-    rows = [f"{FOCAL} 0 {CENTER[0]} ", f"0 {FOCAL} {CENTER[1]} ", "0 0 1 ", "", "0 0 0 0 ", ""]
-    rows += [" ".join(f"{v:.8g}" for v in row) + " " for row in [*rotation, [], TRANSLATION, []]]
-    return "\n".join([*rows, "640 480", ""]).encode()
-
-
-def pose_text(rotation: np.ndarray, center: np.ndarray) -> bytes:
-    rows = [*rotation, [], center]
-    return ("\n".join(" ".join(f"{v:.8g}" for v in row) + " " for row in rows) + "\n").encode()
-
-
-class Frames:
-    """The real frames with their labels, read with other code than the converter's."""
-
-    def __init__(self, folder: Path) -> None:
-        labels = np.load(folder / "Biwi_plus.npz", allow_pickle=False)
-        rows = {str(name): row for row, name in enumerate(labels["images"])}
-        self.images = {f"01/{p.name}": p.read_bytes() for p in sorted(folder.glob("hpdb/01/*_rgb.png"))}
-        self.depth: dict[str, Rotation] = {}
-        self.centers: dict[str, np.ndarray] = {}
-        self.color: dict[str, Rotation] = {}
-        self.ypr = {name: labels["ypr"][rows[name]] for name in self.images}
-        with tarfile.open(folder / "db_annotations.tgz") as archive:
-            for name in self.images:
-                member = archive.extractfile(name.replace("_rgb.png", "_pose.bin"))
-                assert member is not None
-                values = struct.unpack("<6f", member.read())
-                self.centers[name] = np.array(values[:3])
-                self.depth[name] = Rotation.from_euler("xyz", values[3:], degrees=True)
-                pitch, yaw, roll = labels["pyr"][rows[name]] * [1, -1, -1]
-                self.color[name] = Rotation.from_euler("xyz", [pitch, yaw, roll], degrees=True)
-        first = next(iter(self.images))
-        self.calibration = self.color[first] * self.depth[first].inv()
-
-    def members(self, top: str) -> Members:
-        found = {f"{top}01/rgb.cal": calibration_text(self.calibration.as_matrix())}
-        for name, image in self.images.items():
-            found[top + name] = image
-            pose = pose_text(self.depth[name].as_matrix(), self.centers[name])
-            found[top + name.replace("_rgb.png", "_pose.txt")] = pose
-        return found
-
-
-@pytest.fixture(scope="session")
-def frames(shared_data: Path) -> Frames:
-    return Frames(shared_data / "biwi")
-
-
-@pytest.fixture(scope="session")
-def annotation(shared_data: Path) -> Path:
-    return shared_data / "biwi" / "biwi_ann.txt"
 
 
 @pytest.fixture
@@ -226,78 +169,6 @@ def test_damaged_archives(tiny: Members, tmp_path: Path) -> None:
     check_damage(SCRIPT, tiny, lambda p, m: write_zip(p.with_suffix(".zip"), m), tmp_path, options=options)
 
 
-def write_fsanet(path: Path, **arrays: Any) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(0)
-    plain: dict[str, Any] = {
-        "image": rng.integers(0, 255, (300, 64, 64, 3), np.uint8),
-        "pose": rng.uniform(-75, 75, (300, 3)),
-    }
-    np.savez(path, **{key: value for key, value in (plain | arrays).items() if value is not None})
-    return path
-
-
-def test_fsanet_file_of_real_labels(frames: Frames, tmp_path: Path) -> None:
-    crops = np.stack([decode(p, color=True)[200:264, 300:364, ::-1] for p in frames.images.values()])  # BGR
-    source = write_fsanet(tmp_path / "BIWI_done.npz", image=crops, pose=np.stack(list(frames.ypr.values())))
-    convert(SCRIPT, source, tmp_path / "a.h5", "--strict")
-    with Hdf5PoseDataset(tmp_path / "a.h5") as data:
-        assert set(data.fields) == {"image", "rotation", "face_box"}
-        for sample, crop, name in zip(data, crops, frames.images):
-            assert np.array_equal(decode(sample.image, color=True), crop[..., ::-1])
-            assert (Rotation.from_quat(sample.rotation) * frames.color[name].inv()).magnitude() < 1e-5
-            assert known(sample.face_box).tolist() == [0, 0, 64, 64]
-
-
-def test_a_bad_row_of_fsanets_file_is_skipped_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    poses = np.zeros((300, 3))
-    poses[7, 1] = np.nan
-    poses[260, 0] = 400
-    source = write_fsanet(tmp_path / "a.npz", pose=poses)
-    convert(SCRIPT, source, tmp_path / "a.h5")
-    assert "298 samples written, 2 skipped" in capsys.readouterr().out
-    with pytest.raises(UserError, match=r"a\.npz: 'pose', row 7 is \[0\.0, nan, 0\.0\]"):
-        convert(SCRIPT, source, tmp_path / "b.h5", "--strict")
-
-
-@pytest.mark.parametrize(
-    ("arrays", "message"),
-    [
-        ({"pose": None}, "array 'pose' is missing"),
-        ({"pose": np.zeros((9, 3))}, "300 images, but 9 poses"),
-        ({"pose": np.zeros((300, 4))}, r"'pose' has float64 \(300, 4\)"),
-        ({"pose": np.array([{}] * 300)}, "not a complete .npz file of plain arrays"),
-        ({"image": np.zeros((300, 64, 64))}, r"'image' has float64 \(300, 64, 64\)"),
-        ({"image": np.zeros((300, 64, 64, 3), np.uint8, "F")}, "array 'image' isn't a plain array in C order"),
-    ],
-)
-def test_wrong_fsanet_files_are_named(tmp_path: Path, arrays: dict, message: str) -> None:
-    source = write_fsanet(tmp_path / "wrong.npz", **arrays)
-    with pytest.raises(ArchiveError, match=rf"wrong\.npz: .*{message}"):
-        convert(SCRIPT, source, tmp_path / "a.h5")
-
-
-def test_options_that_do_not_fit_fsanets_file(tmp_path: Path) -> None:
-    source = write_fsanet(tmp_path / "a.npz")
-    with pytest.raises(ConfigError, match="don't fit"):
-        convert(SCRIPT, source, tmp_path / "a.h5", "--published-projection")
-    with pytest.raises(ArchiveError, match=r"b\.npz: no such file"):
-        convert(SCRIPT, tmp_path / "b.npz", tmp_path / "a.h5")
-
-
-def test_damaged_fsanet_files(tmp_path: Path) -> None:
-    data = write_fsanet(tmp_path / "a.npz").read_bytes()
-    for seed in range(damage_count(20)):
-        rng = np.random.default_rng(seed)
-        damaged = bytearray(data[: rng.integers(len(data))] if seed % 2 else data)
-        for place in rng.integers(len(damaged), size=3):
-            damaged[place] ^= int(rng.integers(1, 256))
-        (tmp_path / f"{seed}.npz").write_bytes(damaged)
-        with pytest.raises(ArchiveError, match=rf"/{seed}\.npz: "):
-            convert(SCRIPT, tmp_path / f"{seed}.npz", tmp_path / "a.h5")
-        assert not (tmp_path / "a.h5").exists()
-
-
 def test_a_box_that_is_not_where_the_pose_puts_the_head_is_skipped(
     tiny: Members, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -337,19 +208,3 @@ def test_the_published_kind_of_archive_is_read_and_copies_count_once(
     assert all(np.array_equal(a[k], b[k]) for k in a)
     assert Hdf5PoseDataset(tmp_path / "a.h5").source["archive"] == "kinect_head_pose_db.tgz"
     assert not list(tmp_path.glob("*.tar*"))
-
-
-def test_an_fsanet_file_whose_header_claims_more_rows_is_named(tmp_path: Path) -> None:
-    with zipfile.ZipFile(tmp_path / "a.npz", "w") as file:
-        for name, shape, values in (
-            ("image", (10**6, 64, 64, 3), np.zeros((9, 64, 64, 3), np.uint8)),
-            ("pose", (9, 3), np.zeros((9, 3))),
-        ):
-            buffer = io.BytesIO()
-            header = {"descr": values.dtype.str, "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(buffer, header)
-            file.writestr(f"{name}.npy", buffer.getvalue() + values.tobytes())
-    with pytest.raises(
-        ArchiveError, match=r"a\.npz: 'image' has 110592 bytes, which don't make \(1000000, 64, 64, 3\)"
-    ):
-        convert(SCRIPT, tmp_path / "a.npz", tmp_path / "a.h5")

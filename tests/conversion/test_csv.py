@@ -10,16 +10,15 @@ import pytest
 from archive_damage import Members, check_damage, convert, tagged_jpeg, write_folder, write_zip
 from scipy.io import loadmat
 from scipy.spatial.transform import Rotation
+from small_csv import DOOR, small
 
 from close import as_archives_count, known
-from conftest import run_script
-from trackertraincode.conversion.csv_labels import BOX_COLUMNS, LABEL_COLUMNS, make_source
+from trackertraincode.conversion.csv_labels import LABEL_COLUMNS
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
-from trackertraincode.errors import ArchiveError, UserError
+from trackertraincode.errors import UserError
 from trackertraincode.rendering.generate import Request, iter_faces
-from trackertraincode.sample.images import decode, encode_jpeg, encode_png
+from trackertraincode.sample.images import decode, encode_png
 
-DOOR = "dsprocess_csv.py"
 ALL_COLUMNS = ["path", "sequence", *(c for label, cs in LABEL_COLUMNS.items() if label != "landmarks_2d" for c in cs)]
 
 
@@ -113,129 +112,6 @@ def test_signs_are_as_the_help_says(tmp_path: Path, angles, vector, direction) -
     turned = Rotation.from_quat(Hdf5PoseDataset(tmp_path / "a.h5").labels["rotation"][0]).apply(vector)
     moved = turned[:2] - np.array(vector[:2])
     assert moved @ direction > 0.3
-
-
-def small(tmp_path: Path, lines: list[str], name: str = "my.csv", encoding: str = "utf-8") -> Path:
-    for image in ("a.jpg", "b.jpg"):
-        (tmp_path / image).write_bytes(encode_jpeg(np.full((60, 80, 3), 100, np.uint8)))
-    (tmp_path / name).write_text("\n".join(lines), encoding=encoding)
-    return tmp_path / name
-
-
-@pytest.mark.parametrize("separator", [",", ";", "\t"])
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
-def test_separators_spaces_order_and_capitals_make_no_difference(tmp_path: Path, separator: str, encoding: str) -> None:
-    lines = [separator.join(cells) for cells in (["Y0", " x0", "PATH", "x1 ", "y1"], ["2", "1", "a.jpg", " 70", "50"])]
-    convert(DOOR, small(tmp_path, [*lines, ""], encoding=encoding), tmp_path / "a.h5")
-    assert Hdf5PoseDataset(tmp_path / "a.h5").labels["face_box"].tolist() == [[1, 2, 70, 50]]
-
-
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "cp1252"])
-@pytest.mark.parametrize("first", [[], ["sep=;"], ['"sep=;"']])
-def test_files_are_read_as_spreadsheets_write_them(tmp_path: Path, encoding: str, first: list[str]) -> None:
-    lines = [*first, "path;x0;y0;x1;y1;;", "ä.jpg;1,5;2;70;50;;", ";;;;;;", "", "a.jpg;1;2;70;50"]
-    source = small(tmp_path, lines, encoding=encoding)
-    (tmp_path / "ä.jpg").write_bytes((tmp_path / "a.jpg").read_bytes())
-    convert(DOOR, source, tmp_path / "a.h5", "--strict")
-    assert Hdf5PoseDataset(tmp_path / "a.h5").labels["face_box"].tolist() == [[1.5, 2, 70, 50], [1, 2, 70, 50]]
-
-
-@pytest.mark.parametrize("separator", ["\t", "|", ":"])
-def test_a_first_line_names_any_separator(tmp_path: Path, separator: str) -> None:
-    lines = [separator.join(cells) for cells in (["path", *BOX_COLUMNS], ["a.jpg", "1,5", "2", "70", "50"])]
-    convert(DOOR, small(tmp_path, [f"sep={separator}", *lines]), tmp_path / "a.h5", "--strict")
-    assert Hdf5PoseDataset(tmp_path / "a.h5").labels["face_box"].tolist() == [[1.5, 2, 70, 50]]
-
-
-def test_cells_may_hold_line_breaks_and_stray_quotes_spoil_only_their_line(tmp_path: Path) -> None:
-    lines = ["path,x0,y0,x1,y1,note", 'a.jpg,1,2,70,50,"one', "", 'two"', 'a.jpg,2,2,70,50,"', "a.jpg,3,2,70,50,x"]
-    convert(DOOR, small(tmp_path, lines), tmp_path / "a.h5", "--skipped", tmp_path / "skipped.txt")
-    assert Hdf5PoseDataset(tmp_path / "a.h5").labels["face_box"][:, 0].tolist() == [1, 3]
-    (told,) = (tmp_path / "skipped.txt").read_text(encoding="utf-8").splitlines()
-    assert "line 5 can't be split into cells" in told
-
-
-def test_decimal_commas_in_quotes_are_read_unless_they_could_separate_thousands(tmp_path: Path) -> None:
-    lines = ["path,x0,y0,x1,y1", 'a.jpg,"1,5","0,125","70,25",50', 'a.jpg,"1,500",2,70,50', "a.jpg,1_5,2,70,50"]
-    convert(DOOR, small(tmp_path, lines), tmp_path / "a.h5", "--skipped", tmp_path / "skipped.txt")
-    assert Hdf5PoseDataset(tmp_path / "a.h5").labels["face_box"].tolist() == [[1.5, 0.125, 70.25, 50]]
-    told = (tmp_path / "skipped.txt").read_text(encoding="utf-8").splitlines()
-    assert [line.split("column ")[1] for line in told] == [
-        "'x0' has '1,500' where a number should be: it could be 1.500 or 1500; write numbers without separators of "
-        "thousands.",
-        "'x0' has '1_5' where a number should be.",
-    ]
-
-
-def test_comments_are_left_out_and_counted_and_may_be_the_header(tmp_path: Path) -> None:
-    header, faces = "path;x0;y0;x1;y1", ["a.jpg;1;2;70;50", "# a remark", "b.jpg;3;2;70;50"]
-    for number, begin in enumerate((["# mine", "# x;y;units;px", header], ["# mine", f"# {header}"])):
-        source = small(tmp_path, [*begin, *faces], name=f"{number}.csv")
-        convert(DOOR, source, tmp_path / "a.h5", "--strict")
-        assert Hdf5PoseDataset(tmp_path / "a.h5").labels["face_box"][:, 0].tolist() == [1, 3]
-        assert make_source(source).notes == (f"{3 - number} lines that begin with # are comments",)
-
-
-def test_thousands_that_look_like_decimals_are_asked_about(tmp_path: Path) -> None:
-    lines = ["path;x0;y0;x1;y1", "a.jpg;1.100;2;70;50", "a.jpg;1,5;2;70;50", "a.jpg;\u22121;2;7E+01;50\x1a"]
-    convert(DOOR, small(tmp_path, lines), tmp_path / "a.h5", "--skipped", tmp_path / "skipped.txt")
-    assert Hdf5PoseDataset(tmp_path / "a.h5").labels["face_box"].tolist() == [[1.5, 2, 70, 50], [-1, 2, 70, 50]]
-    assert "column 'x0' has '1.100' where" in (tmp_path / "skipped.txt").read_text(encoding="utf-8")
-
-
-@pytest.mark.parametrize(
-    ("name", "data", "message"),
-    [
-        (
-            "a.csv",
-            b"PK\3\4" + bytes(40),
-            r"a\.csv: is a workbook or another zip file, no CSV file: save the table as CSV",
-        ),
-        ("a.csv", b"\xd0\xcf\x11\xe0" + bytes(40), "workbook of old Excel"),
-        ("a.xls", b"\xd0\xcf\x11\xe0" + bytes(40), "workbook or document of old Office; tables are read as CSV"),
-        (
-            "a.csv",
-            b"a.jpg;1;2;3;4\nb.jpg;1;2;3;4",
-            r"no header, the first line holds numbers: a\.jpg, 1, 2, 3, 4\. It has",
-        ),
-        ("a.csv", b"<!DOCTYPE html>\n<html>\n</html>", "is a web page"),
-    ],
-)
-def test_what_is_no_table_is_said(tmp_path: Path, name: str, data: bytes, message: str) -> None:
-    (tmp_path / name).write_bytes(data)
-    with pytest.raises(ArchiveError, match=message):
-        make_source(tmp_path / name)
-
-
-def test_a_workbook_is_called_one(tmp_path: Path) -> None:
-    with pytest.raises(ArchiveError, match=r"a\.xlsx: is a workbook; save its table as CSV \(\.csv\) and give that"):
-        make_source(write_zip(tmp_path / "a.xlsx", {"[Content_Types].xml": b"", "xl/workbook.xml": b""}))
-
-
-def test_text_that_is_not_utf8_is_said_to_be_read_as_cp1252(tmp_path: Path) -> None:
-    lines = ["path,x0,y0,x1,y1,note", "a.jpg,1,2,70,50,ж"]
-    (note, _) = make_source(small(tmp_path, lines, encoding="cp1251")).notes
-    assert (
-        note
-        == f"{tmp_path / 'my.csv'}: isn't UTF-8, read as cp1252: save it as UTF-8 if names or letters come out wrong"
-    )
-    with pytest.raises(ArchiveError, match=r"my\.csv: not a text file in UTF-8, UTF-16 or cp1252: save it as UTF-8"):
-        make_source(small(tmp_path, [*lines[:1], "、.jpg,1,2,70,50,"], encoding="shift_jis"))
-
-
-def test_blanks_around_quoted_cells_and_two_marks_make_no_difference(tmp_path: Path) -> None:
-    lines = ['\ufeff"path" , "x0", "y0" ,"x1","y1" ', '"a.jpg" , "1","2" , 70,50']
-    convert(DOOR, small(tmp_path, lines, encoding="utf-8-sig"), tmp_path / "a.h5", "--strict")
-    assert Hdf5PoseDataset(tmp_path / "a.h5").labels["face_box"].tolist() == [[1, 2, 70, 50]]
-
-
-def test_a_sequence_that_comes_back_is_one_sequence(tmp_path: Path) -> None:
-    lines = ["path,x0,y0,x1,y1,sequence"] + [f"a.jpg,{i},1,70,50,{s}" for i, s in enumerate("badcabda")]
-    convert(DOOR, small(tmp_path, lines), tmp_path / "a.h5")
-    data = Hdf5PoseDataset(tmp_path / "a.h5")
-    assert data.sequence_starts is not None
-    assert data.sequence_starts.tolist() == [0, 2, 5, 7, 8]
-    assert data.labels["face_box"][:, 0].tolist() == [0, 5, 1, 4, 7, 2, 6, 3]
 
 
 def test_images_outside_of_the_folder_need_permission(tmp_path: Path) -> None:
@@ -353,77 +229,5 @@ def test_two_dimensional_landmarks_and_centred_depths(tmp_path: Path) -> None:
     assert (np.diff(points[:, 2]) == 3).all()
 
 
-HEADER = "path,x0,y0,x1,y1,pitch,yaw,roll,head_x,head_y,head_size,individual,sequence"
-GOOD = "a.jpg,1,1,9,9,1,2,3,5,5,4,0,s"
-
-
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ("a.jpg,1,1,9,9,1,zwei,3,5,5,4,0,s", r"my\.csv: line 3, column 'yaw' has 'zwei' where a number should be"),
-        ("a.jpg,1,1,9,9,1,nan,3,5,5,4,0,s", r"my\.csv: line 3, column 'yaw' has 'nan'"),
-        ("a.jpg,1,1,9,9,1,,3,5,5,4,0,s", r"my\.csv: line 3, column 'yaw' is empty"),
-        ("a.jpg,1,1,9,9,1,361,3,5,5,4,0,s", r"my\.csv: line 3, column 'yaw' has '361', expected -360 to 360"),
-        ("a.jpg,,,,,1,2,3,5,5,4,0,s", r"my\.csv: line 3, column 'x0' is empty"),
-        ("a.jpg,1,1,1e300,9,1,2,3,5,5,4,0,s", r"face_box holds 1e\+300; no image has so many pixels"),
-        ("a.jpg,9,1,1,9,1,2,3,5,5,4,0,s", r"my\.csv: line 3, column 'x1': box .* is empty"),
-        ("a.jpg,99,1,199,9,1,2,3,5,5,4,0,s", r"line 3, columns 'x0' to 'y1': box .* outside of a\.jpg, .* 80 × 60"),
-        ("a.jpg,1,1,9,9,1,2,3,5,5,-4,0,s", r"my\.csv: line 3, column 'head_size' has '-4', expected a radius above"),
-        ("a.jpg,1,1,9,9,1,2,3,5,5,4,0.5,s", r"my\.csv: line 3, column 'individual' has '0\.5'"),
-        ("a.jpg,1,1,9,9,1,2,3,5,5,4,0,", r"my\.csv: line 3, column 'sequence' is empty"),
-        (",1,1,9,9,1,2,3,5,5,4,0,s", r"my\.csv: line 3, column 'path' is empty"),
-        ("c.jpg,1,1,9,9,1,2,3,5,5,4,0,s", r"my\.csv: line 3, column 'path': .*c\.jpg: no such file"),
-        ("my.csv,1,1,9,9,1,2,3,5,5,4,0,s", r"my\.csv: line 3, column 'path': my\.csv: \d+ bytes, not a JPEG"),
-        ("a.jpg,1,1,9,9,1,2", r"my\.csv: line 3 has 7 cells, expected 13 as in the header"),
-        ('"a.jpg,1,1,9,9,1,2,3,5,5,4,0,s', r"my\.csv: line 3 can't be split into cells"),
-    ],
-)
-def test_a_wrong_line_is_named_with_its_column(tmp_path: Path, line: str, message: str, capsys) -> None:
-    source = small(tmp_path, [HEADER, GOOD, line])
-    with pytest.raises(UserError, match=message):
-        convert(DOOR, source, tmp_path / "a.h5", "--strict")
-    assert not (tmp_path / "a.h5").exists()
-    convert(DOOR, source, tmp_path / "a.h5")
-    assert "1 samples written, 1 skipped" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("lines", "message"),
-    [
-        (["path,x0,y0,x1,y1"], "1 line, expected a header and a line per face"),
-        (
-            ["path x0 y0 x1 y1", "a.jpg 1 2 3 4"],
-            "line 1 names one column, 'path x0 y0 x1 y1'; the first line names the columns, separated by",
-        ),
-        (["path,x0,y0,x1", "a.jpg,1,2,3"], r"my\.csv: no column 'y1' in the header"),
-        (["path,x0,y0,x1,y1,pitch,yaw,rol", GOOD], r"no column 'roll' .* There is a column 'rol', .* misspelt"),
-        (["path,x0,y0,x1,y1,lm0_x,lm0_y", GOOD], "no column 'lm1_x'"),
-        (["path,x0,y0,x1,y1,x0", GOOD], "column 'x0' is there twice"),
-    ],
-)
-def test_a_wrong_header_is_named_with_its_column(tmp_path: Path, lines: list[str], message: str) -> None:
-    with pytest.raises(ArchiveError, match=message):
-        make_source(small(tmp_path, lines))
-
-
-def test_other_columns_are_mentioned(tmp_path: Path) -> None:
-    lines = ["path,x0,y0,x1,y1,comment", "a.jpg,1,1,9,9,nice"]
-    assert make_source(small(tmp_path, lines)).notes == ("columns that mean nothing here and aren't used: comment",)
-
-
-def test_folders_need_exactly_one_csv_file(tmp_path: Path) -> None:
-    with pytest.raises(ArchiveError, match="no CSV file in it"):
-        make_source(write_folder(tmp_path / "a", {"x.jpg": b""}))
-    with pytest.raises(ArchiveError, match=r"2 CSV files \(a\.csv, b\.csv\) in it"):
-        make_source(write_folder(tmp_path / "b", {"a.csv": b"", "b.csv": b""}))
-
-
 def test_damaged_archives(tmp_path: Path) -> None:
     check_damage(DOOR, synthetic(3, 64)[1], lambda p, m: write_zip(p.with_suffix(".zip"), m), tmp_path)
-
-
-@pytest.mark.slow
-def test_help_lists_the_columns() -> None:
-    output = run_script(DOOR, "--help")
-    for column in ("path", "x0 y0 x1 y1", "pitch yaw roll", "head_x head_y head_size", "lm0_x", "individual"):
-        assert column in output
