@@ -29,14 +29,14 @@ from trackertraincode.facemodel.load import head_model_file
 from trackertraincode.files import check_outputs, files_of, shard_path, whole_file
 from trackertraincode.sample.fields import Kind
 from trackertraincode.sample.images import ImageDecodeError, orientation
-from trackertraincode.sample.sample import LABELS, Sample
+from trackertraincode.sample.sample import BATCH_LABELS, LABELS, Sample
 from trackertraincode.workers import Workers, choose_workers, map_in_order
 
 Item = TypeVar("Item")
 
 MOST_TASKS = 100_000  # of large sources: a scheduler takes a hundred per second, and each has a file in the journal
 LARGEST = 1e6  # of a label: pixels of an edge, and more than enough for what isn't counted in pixels
-CHECKED = [name for name, field in LABELS.items() if field.kind not in (Kind.FLAG, Kind.INDEX, Kind.MEASURE)]
+CHECKED = [name for name in BATCH_LABELS if LABELS[name].kind is not Kind.FLAG]
 
 
 @dataclass(frozen=True, kw_only=True)
