@@ -54,7 +54,7 @@ def files_of(path: Path) -> list[Path]:
     if len(sets) > 1 or len(shards) < len(files):
         whole = [file.name for file in files if not _SHARD.fullmatch(file.stem)]
         raise SampleFormatError(
-            f"{path}: are files of several data sets, {' and '.join([*sets, *whole][:3])}; name one."
+            f"{path}: its files are of several data sets, {' and '.join([*sets, *whole][:3])}; name one."
         )
     count, there = int(shards[0][3]), {int(match[2]) for match in shards}
     missing = [number for number in range(count) if number not in there]

@@ -152,9 +152,9 @@ def test_rows_without_a_crop_come_from_their_images(tmp_path: Path, make_sample:
     bad = make_member(tmp_path / "bad.h5", make_sample, image=whole[: len(whole) // 2])
     caches = caches_of(bad)
     assert not caches[0].has(np.arange(24)).any()
-    with pytest.raises(SampleFormatError, match=r"bad\.h5: data set 'images', row \d+ doesn't decode"):
+    with pytest.raises(SampleFormatError, match=r"bad\.h5: field 'images', row \d+ doesn't decode"):
         checked(batches(bad, caches=caches)[0, 0])
-    with pytest.raises(SampleFormatError, match=r"bad\.h5: data set 'images', row 0 doesn't decode"):
+    with pytest.raises(SampleFormatError, match=r"bad\.h5: field 'images', row 0 doesn't decode"):
         DeviceFaces([bad], caches, SMOOTH, None, CPU)
 
 

@@ -145,7 +145,7 @@ def replaced(name: str, values: np.ndarray) -> Callable[[h5py.File], None]:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (delete("images"), "no data set 'images'"),
+        (delete("images"), "no field 'images'"),
         (replaced("quats", np.zeros((COUNT, 3))), "'quats' has shape (6, 3), expected (6, 4)"),
         (replaced("coords", np.zeros((COUNT - 1, 3))), "'coords' has shape (5, 3), expected (6, 3)"),
         (replaced("rois", np.array([[b"x"] * 4] * COUNT)), "'rois' has type"),

@@ -82,7 +82,7 @@ def test_backslashes_separate_folders_too(open_images: Callable, tmp_path: Path)
 @pytest.mark.parametrize("name", ["/etc/hostname", "../other/a.png", "a/../../b.png", "..\\a.png"])
 def test_paths_outside_are_refused(open_images: Callable, name: str) -> None:
     path, dataset = open_images(h5py.string_dtype(), ["a.png", name], storage="image_filename")
-    with pytest.raises(SampleFormatError, match=r"faces\.h5: data set 'images', row 1 names .* outside"):
+    with pytest.raises(SampleFormatError, match=r"faces\.h5: field 'images', row 1 names .* outside"):
         read_images(path, dataset, [1])
 
 
@@ -139,9 +139,7 @@ def test_wrong_records_are_named(open_images: Callable, dtype: Any, row: Any, me
 def test_bytes_that_are_no_image_are_named(open_images: Callable) -> None:
     rows = [np.frombuffer(ENCODED[0], np.uint8), np.frombuffer(b"GIF89a", np.uint8), np.zeros(0, np.uint8)]
     path, dataset = open_images(h5py.vlen_dtype(np.uint8), rows)
-    with pytest.raises(
-        SampleFormatError, match=r"faces\.h5: data set 'images', row 1 holds 6 bytes that aren't a JPEG"
-    ):
+    with pytest.raises(SampleFormatError, match=r"faces\.h5: field 'images', row 1 holds 6 bytes that aren't a JPEG"):
         read_images(path, dataset, [0, 1])
     with pytest.raises(SampleFormatError, match="row 2 holds 0 bytes"):
         read_images(path, dataset, [2])

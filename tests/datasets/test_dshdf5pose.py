@@ -138,7 +138,7 @@ def test_quantised_labels_of_old_files_are_read(plain_file: Callable[..., Path])
     assert next(Hdf5PoseDataset(path).stream([2])).landmarks_2d == pytest.approx(points[2], abs=0.5)
     with h5py.File(path, "a") as file:
         file["pt2d_68"][1] = ((2, 2), 0.0, 1.0, np.zeros(4, np.uint8))
-    with pytest.raises(SampleFormatError, match=r"tiny\.h5: data set 'pt2d_68', row 1 has shape \(2, 2\), expected"):
+    with pytest.raises(SampleFormatError, match=r"tiny\.h5: field 'pt2d_68', row 1 has shape \(2, 2\), expected"):
         Hdf5PoseDataset(path)
 
 
@@ -166,7 +166,7 @@ def test_legacy_names_are_understood(plain_file: Callable[..., Path]) -> None:
         assert dataset[2].segmentation == dataset[2].image
     with h5py.File(path, "a") as file:
         file["images"] = file["keys"]
-    with pytest.raises(SampleFormatError, match=r"tiny\.h5: data sets 'images' and 'keys' mean the same"):
+    with pytest.raises(SampleFormatError, match=r"tiny\.h5: fields 'images' and 'keys' mean the same"):
         Hdf5PoseDataset(path)
 
 
@@ -207,7 +207,7 @@ HALF_NAN = np.array([[0, 0, 0, 1], [np.nan] * 4, [0, 0, 0, 1], [np.nan, 0, 0, 1]
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"images": None}, r"tiny\.h5: no data set 'images' \(there are: coords, quats\); convert the archive again"),
+        ({"images": None}, r"tiny\.h5: no field 'images' \(there are: coords, quats\); convert the archive again"),
         ({"images": np.zeros((4, 8, 8), "u1")}, r"'images' has shape \(4, 8, 8\), expected \(N,\)"),
         ({"quats": NOT_UNIT}, r"'quats', row 2 \(of 2 bad rows\) has norm 1\.414, expected 1"),
         ({"quats": HALF_NAN}, r"'quats', row 3 \(of 1 bad rows\) has norm nan, expected 1"),
@@ -232,7 +232,7 @@ def test_broken_files_are_refused(plain_file: Callable[..., Path], changes: dict
 
 def test_a_bad_quaternion_is_named_by_its_row_when_streamed(plain_file: Callable[..., Path]) -> None:
     path = plain_file(quats=NOT_UNIT)
-    with pytest.raises(SampleFormatError, match=r"tiny\.h5: data set 'quats', row 3 \(of 1 bad rows\)"):
+    with pytest.raises(SampleFormatError, match=r"tiny\.h5: field 'quats', row 3 \(of 1 bad rows\)"):
         list(Hdf5PoseDataset(path, labels=()).stream([0, 3]))
 
 

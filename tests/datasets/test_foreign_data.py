@@ -64,8 +64,8 @@ def changed(plain_file: Callable[..., Path]) -> Callable[[Change], Path]:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (external_storage, "data set 'coords' keeps its rows in other files"),
-        (virtual, "data set 'coords' keeps its rows in other files"),
+        (external_storage, "field 'coords' keeps its rows in other files"),
+        (virtual, "field 'coords' keeps its rows in other files"),
         (linked("coords", h5py.ExternalLink("other.h5", "coords")), r"'coords' is a link to other\.h5, coords"),
         (linked("coords", h5py.SoftLink("/nowhere")), "'coords' is a link to this file, /nowhere"),
         (linked("images", h5py.SoftLink("/nowhere/at/all")), "'images' is a link to this file"),
@@ -123,7 +123,7 @@ def test_rows_that_the_file_cannot_hold_are_refused(changed: Callable[[Change], 
             del file[name]
         file.create_dataset(name, (10**12,), kind, chunks=(256,), maxshape=(None,))
 
-    with pytest.raises(SampleFormatError, match=rf"data set '{name}' claims 1,000,000,000,000 elements, but the file"):
+    with pytest.raises(SampleFormatError, match=rf"field '{name}' claims 1,000,000,000,000 elements, but the file"):
         Hdf5PoseDataset(changed(change))
 
 
@@ -140,7 +140,7 @@ def test_lengths_that_the_file_cannot_hold_are_refused(
     assert int.from_bytes(data[place + 16 : place + 20], "little") == length
     data[place + 16 : place + 20] = (3 << 30).to_bytes(4, "little")
     path.write_bytes(data)
-    with pytest.raises(SampleFormatError, match=r"data set 'images' claims 3,221,\d+,\d+ bytes in a file of"):
+    with pytest.raises(SampleFormatError, match=r"field 'images' claims 3,221,\d+,\d+ bytes in a file of"):
         Hdf5PoseDataset(path)
 
 
@@ -175,7 +175,7 @@ def test_references_that_lead_elsewhere_are_refused(
         content = bytearray(path.read_bytes())
         content[start + 16 + place : start + 16 + place + width] = value.to_bytes(width, "little")
         path.write_bytes(content)
-    with Hdf5PoseDataset(path) as dataset, pytest.raises(SampleFormatError, match="data set 'images' can't be read"):
+    with Hdf5PoseDataset(path) as dataset, pytest.raises(SampleFormatError, match="field 'images' can't be read"):
         dataset.images([1])
 
 
@@ -188,7 +188,7 @@ def test_what_is_whole_but_not_read_here_is_not_called_damaged(changed: Callable
             file["images"][row] = image
 
     path = changed(change)
-    message = r"data set 'images' can't be read: it is packed by lzf, which isn't read here; h5repack -f GZIP=4 packs"
+    message = r"field 'images' can't be read: it is packed by lzf, which isn't read here; h5repack -f GZIP=4 packs"
     with Hdf5PoseDataset(path) as dataset, pytest.raises(SampleFormatError, match=message):
         dataset.images([1])
 

@@ -254,7 +254,7 @@ def test_coefficients_of_different_face_models_are_not_joined(
 ) -> None:
     a, bfm = write_file(faces, name="a.h5"), write_file(faces, name="bfm.h5", face_model="bfm_noneck_v3")
     text = tool("dsjoin.py", tmp_path / "out.h5", a, bfm, expect=1)
-    assert "bfm.h5: data set 'shapeparams' is of face model bfm_noneck_v3, but that of" in text
+    assert "bfm.h5: field 'shapeparams' is of face model bfm_noneck_v3, but that of" in text
     assert not list(tmp_path.glob("out*"))
 
 

@@ -202,9 +202,9 @@ def test_checkpoints_of_other_runs_are_not_resumed(run: Run) -> None:
     whole = torch.load(first / "resume.ckpt", weights_only=True)
     for key, damaged, message in (
         ("state_dict", 3, "it lacks weights"),
-        ("callbacks", {"best": 3}, "it can't be gone on with: "),
+        ("callbacks", {"best": 3}, "it can't be resumed: "),
         ("optimizer_states", [], "it lacks the optimiser"),
-        ("loops", 3, "it can't be gone on with: "),
+        ("loops", 3, "it can't be resumed: "),
     ):
         torch.save(whole | {key: damaged}, first / "resume.ckpt")
         with pytest.raises(ModelFileError, match=rf"resume\.ckpt: isn't the checkpoint of this run \({message}"):

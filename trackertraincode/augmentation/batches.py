@@ -101,7 +101,7 @@ def load_batch(
         except ImageDecodeError as error:
             path = members[entries[i, 0]].dataset.path
             raise SampleFormatError(
-                f"{path}: data set 'images', row {entries[i, 1]} doesn't decode ({error}); convert the archive again."
+                f"{path}: field 'images', row {entries[i, 1]} doesn't decode ({error}); convert the archive again."
             ) from error
     if drawn.extras is not None:
         for crop, seed in zip(crops, drawn.extras):

@@ -32,7 +32,7 @@ COMES = 60  # seconds in which the first worker, or another one after the last, 
 TALKATIVE = ("distributed", "tornado", "asyncio")  # loggers: what they say of lost connections isn't one line
 AGAIN = "; the same command with --resume goes on where it can"
 _PROBE = (
-    f"__import__('{versions.__module__}', fromlist=['']).versions()"  # not a function of ours, which may lack there
+    f"__import__('{versions.__module__}', fromlist=['']).versions()"  # no function of ours, which may be missing there
 )
 
 Item = TypeVar("Item")

@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from collections import defaultdict, deque
+from collections.abc import Generator, Iterable
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,7 +36,9 @@ from trackertraincode.pretrained import DEFAULT, localizer, pose_network
 if TYPE_CHECKING:
     from trackertraincode.tracking.pose import HeadPose
     from trackertraincode.tracking.several import SeveralHeads
+    from trackertraincode.tracking.sources import Frame
     from trackertraincode.tracking.tracker import HeadPoseTracker
+    from trackertraincode.tracking.udp import PoseSender
 
 LOOK_EVERY = 15  # frames between looks whether the head is still there
 
@@ -136,27 +139,68 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _track(options: argparse.Namespace, tracker: "HeadPoseTracker | SeveralHeads", stack: contextlib.ExitStack) -> None:
-    """Write a row for each frame of the source; send, draw and show its pose, as far as that is wanted.
+    """Write a row for each frame of the source; send, draw and show its pose, as far as that is wanted."""
+    import cv2
+
+    from trackertraincode.tracking import rows, sources, udp, video
+    from trackertraincode.tracking.pipeline import without_pauses
+
+    output = video.AnnotatedOutput(options.output) if options.output else None
+    sender = stack.enter_context(udp.PoseSender(*options.udp)) if options.udp else None
+    mode = sources.CameraMode(options.camera_size, options.fps)
+    frames = sources.iter_frames(options.source, lambda note: tqdm.write(note, file=sys.stderr), mode)
+    first = next(frames)  # before any file is made
+    drawn = output is not None or options.show
+    tracked = _poses(options, tracker, chain([first], frames), sender, drawn=drawn)
+    count = faces = 0
+    heads: dict[int, HeadPose] = {}  # of the last frame
+    try:
+        stack.enter_context(without_pauses())
+        write_row = stack.enter_context(rows.row_writer(json_file=options.json, csv_file=options.csv))
+        if output is not None:
+            stack.enter_context(output)
+        if sources.is_camera(options.source):  # which has no other end
+            stack.enter_context(contextlib.suppress(KeyboardInterrupt))
+        stack.enter_context(contextlib.closing(tracked))
+        bar = tqdm(tracked, unit=" frames")
+        for frame, heads, fps in bar:
+            for number, pose in heads.items() or [(0, None)]:
+                write_row(rows.pose_row(frame, pose, number))
+            count, faces = count + 1, faces + bool(heads)
+            bar.set_postfix_str(_in_words(heads), refresh=False)
+            if drawn:
+                drawing = video.draw_heads(frame.image, heads, fps, numbered=options.faces is not None)
+                frame = frame._replace(image=drawing)
+            if output is not None:
+                output.write(frame)
+            if options.show:
+                cv2.imshow("head pose", frame.image[..., ::-1])
+                if cv2.waitKey(1) & 0xFF == ord("q"):
+                    break
+    finally:
+        print(f"{faces} of {count} frames show a face")
+    if count == 1 and len(heads) == 1:
+        print(f"{_in_words(heads)} degrees")
+
+
+def _poses(
+    options: argparse.Namespace, tracker: "HeadPoseTracker | SeveralHeads", frames: "Iterable[Frame]",
+    sender: "PoseSender | None", *, drawn: bool,
+) -> "Generator[tuple[Frame, dict[int, HeadPose], float | None]]":  # fmt: skip
+    """Each frame, the heads in it by number, which are sent at once, and frames per second.
 
     Reading a frame and looking at it, estimating, and drawing and writing overlap; where nothing is drawn, two threads are
     faster than three. A camera's frames that come too fast are left out, and no pose of it waits for a drawing.
     """
-    import cv2
-
-    from trackertraincode.tracking import rows, sources, udp, video
     from trackertraincode.tracking.calm import CalmPose
-    from trackertraincode.tracking.pipeline import overlapped, without_pauses
+    from trackertraincode.tracking.pipeline import overlapped
+    from trackertraincode.tracking.sources import is_camera
 
-    output = video.AnnotatedOutput(options.output) if options.output else None
-    sender = stack.enter_context(udp.PoseSender(*options.udp)) if options.udp else None
-    calm: dict[int, CalmPose] = defaultdict(
-        lambda: CalmPose(options.filter, options.dead_zone)
-    )  # number of a head -> filter
+    calm: dict[int, CalmPose] = defaultdict(lambda: CalmPose(options.filter, options.dead_zone))  # by number of a head
     independent = options.independent or Path(options.source).is_dir()
-    live = sources.is_camera(options.source)
     times: deque[float] = deque(maxlen=30)  # of the last poses
 
-    def prepare(frame: sources.Frame) -> Any:
+    def prepare(frame: "Frame") -> Any:
         return frame, tracker.prepare(frame.image)
 
     def follow(seen: Any) -> Any:
@@ -172,45 +216,12 @@ def _track(options: argparse.Namespace, tracker: "HeadPoseTracker | SeveralHeads
         times.append(time.perf_counter())
         return frame, heads, (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else None
 
-    mode = sources.CameraMode(options.camera_size, options.fps)
-    frames = sources.iter_frames(options.source, lambda note: tqdm.write(note, file=sys.stderr), mode)
-    first = next(frames)  # before any file is made
-    frames, drawn = chain([first], frames), output is not None or options.show
-    if live:
-        tracked = overlapped(frames, prepare, follow, newest=True)
+    if is_camera(options.source):
+        steps: Any = overlapped(frames, prepare, follow, newest=True)
     else:
-        tracked = overlapped(map(prepare, frames), *([follow] if drawn else []))
-    count = faces = 0
-    heads: dict[int, HeadPose] = {}  # of the last frame
-    try:
-        stack.enter_context(without_pauses())
-        write_row = stack.enter_context(rows.row_writer(json_file=options.json, csv_file=options.csv))
-        if output is not None:
-            stack.enter_context(output)
-        if live:  # which has no other end
-            stack.enter_context(contextlib.suppress(KeyboardInterrupt))
-        stack.enter_context(contextlib.closing(tracked))
-        bar = tqdm(tracked, unit=" frames")
-        for item in bar:
-            frame, heads, fps = item if live or drawn else follow(item)
-            for number, pose in heads.items() or [(0, None)]:
-                write_row(rows.pose_row(frame, pose, number))
-            count, faces = count + 1, faces + bool(heads)
-            bar.set_postfix_str(_in_words(heads), refresh=False)
-            if drawn:
-                frame = frame._replace(
-                    image=video.draw_heads(frame.image, heads, fps, numbered=options.faces is not None)
-                )
-            if output is not None:
-                output.write(frame)
-            if options.show:
-                cv2.imshow("head pose", frame.image[..., ::-1])
-                if cv2.waitKey(1) & 0xFF == ord("q"):
-                    break
-    finally:
-        print(f"{faces} of {count} frames show a face")
-    if count == 1 and len(heads) == 1:
-        print(f"{_in_words(heads)} degrees")
+        steps = overlapped(map(prepare, frames), *([follow] if drawn else []))
+    with contextlib.closing(steps):
+        yield from steps if drawn or is_camera(options.source) else map(follow, steps)
 
 
 def _in_words(heads: "dict[int, HeadPose]") -> str:

@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
             try:
                 image = decode(sample.image, color=True)
             except ImageDecodeError as error:
-                raise SampleFormatError(f"{options.file}: data set 'images', {sample.name}: {error}.") from error
+                raise SampleFormatError(f"{options.file}: field 'images', {sample.name}: {error}.") from error
             face = (image, sample) if options.whole else cut_out(image, sample, options.edge)
             drawn.append(draw_text(draw_sample(*face, edge=options.edge if options.whole else None), [str(row)], 0.4))
     write_image(options.output, contact_sheet(drawn, options.columns))

@@ -5,7 +5,7 @@ PP/frame_FFFFF_pose.txt     3 rows of the head's rotation, blank line, head cent
 PP/rgb.cal                  3 rows of intrinsics, distortion, 3 rows of rotation, translation in mm, width and height
 
 `rgb.cal` takes depth to colour: p_rgb = R_cal p + t_cal, as written. Lenses are taken as free of distortion, which the
-data base's are.
+database's are.
 """
 
 import math
@@ -30,7 +30,7 @@ from trackertraincode.sample.images import Size, decode, encode_jpeg
 from trackertraincode.sample.moving import from_centres
 from trackertraincode.sample.sample import Sample
 
-HEAD_ORIGIN = np.array([0.03, -0.35, -0.2])  # from the data base's head centre to ours, head radii; measured by eye
+HEAD_ORIGIN = np.array([0.03, -0.35, -0.2])  # from the database's head centre to ours, head radii; measured by eye
 PUBLISHED_FOV = math.radians(65.0)  # horizontal, of the published conversion script
 MIN_CONFIDENCE = 0.9  # of a detection
 MIN_IOU = 0.01  # of a detection with the projected head
@@ -188,7 +188,7 @@ def convert_item(settings: Settings, item: Item) -> list[Sample]:
 
 
 def person_of(sequence: int) -> int:
-    """Number of the person in a sequence, 0 to 19; sequences that the data base doesn't have are people of their own."""
+    """Number of the person in a sequence, 0 to 19; sequences that the database doesn't have are people of their own."""
     people = sorted(set(PEOPLE))
     return people.index(PEOPLE[sequence - 1]) if 1 <= sequence <= len(PEOPLE) else len(people) + sequence
 

@@ -127,7 +127,7 @@ def convert_item(archive: Path, item: Item) -> list[Sample]:
         return []
     image = open_video(archive, item.video, item.frame).read(item.frame)
     if image is None:
-        raise ArchiveError(f"{item}: the video ends before.")
+        raise ArchiveError(f"{item}: the video ends before this frame.")
     if image.shape[1::-1] != camera.size:
         raise ArchiveError(f"{item}: {image.shape[1]} × {image.shape[0]} pixels, the camera has {camera.size}.")
     samples = []

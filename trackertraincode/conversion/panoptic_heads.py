@@ -22,7 +22,7 @@ MAX_DISTANCE = 3.0  # of those landmarks from the skull's middle, skull radii
 MIN_ALIGNMENT = 0.8  # cosine between the tracked face's x axis and the line of the ears
 FRONTAL, MIN_SEEN = np.cos(np.radians(45.0)), 22  # a face turned less than that must show so many landmarks
 MIN_BOX = 64  # pixels
-_FLIP = np.diag([1.0, -1.0, -1.0])  # the data base's head axes (y up, z out of the face) -> ours
+_FLIP = np.diag([1.0, -1.0, -1.0])  # the database's head axes (y up, z out of the face) -> ours
 
 
 @dataclass(frozen=True)

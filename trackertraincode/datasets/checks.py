@@ -1,6 +1,6 @@
 """Is a sample file what the sample format says? Every row that isn't is named.
 
-file --check_file--> Fault(row, data set, what is wrong), one after the other, in constant memory
+file --check_file--> Fault(row, field, what is wrong), one after the other, in constant memory
        rows --RowChecks, in worker processes--> faults and what is remembered of these rows
 """
 

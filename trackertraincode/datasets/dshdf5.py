@@ -60,7 +60,7 @@ def open_dataset(path: Path, file: h5py.File, name: str) -> h5py.Dataset | None:
         dataset = file[name]
         if dataset.external or dataset.is_virtual:
             raise SampleFormatError(
-                f"{path}: data set '{name}' keeps its rows in other files, which aren't read; copy them into this file."
+                f"{path}: field '{name}' keeps its rows in other files, which aren't read; copy them into this file."
             )
         assert dataset.shape is None or dataset.dtype is not None  # a damaged one says so here
     return dataset if dataset.shape is not None else None
@@ -106,12 +106,12 @@ def check_sizes(path: Path, dataset: h5py.Dataset) -> None:
 
     Elements of variable length are a length and an address each; wrong lengths would make HDF5 ask for as much memory.
     """
-    with damage_named(path, f"data set '{name_of(dataset)}'"):
+    with damage_named(path, f"field '{name_of(dataset)}'"):
         size, storage = path.stat().st_size, dataset.id.get_storage_size()
         claimed = dataset.size * dataset.dtype.itemsize
         if claimed > DEFLATE_LIMIT * storage + UNWRITTEN:
             raise SampleFormatError(
-                f"{path}: data set '{name_of(dataset)}' claims {dataset.size:,} elements, but the file holds {storage:,} "
+                f"{path}: field '{name_of(dataset)}' claims {dataset.size:,} elements, but the file holds {storage:,} "
                 "bytes of it; convert the archive again or copy the file anew."
             )
         places = heap.places_of_lengths(dataset.id.get_type())
@@ -120,7 +120,7 @@ def check_sizes(path: Path, dataset: h5py.Dataset) -> None:
         total = sum(int(lengths.sum(dtype=np.uint64)) for lengths in _lengths(path, dataset, places))
         if total > size:
             raise SampleFormatError(
-                f"{path}: data set '{name_of(dataset)}' claims {total:,} bytes in a file of {size:,}; convert the archive "
+                f"{path}: field '{name_of(dataset)}' claims {total:,} bytes in a file of {size:,}; convert the archive "
                 "again or copy the file anew."
             )
 
@@ -168,7 +168,7 @@ def is_array_buffer(dataset: h5py.Dataset) -> bool:
 
 def map_dataset(path: Path, data: np.ndarray, dataset: h5py.Dataset) -> MappedRows | None:
     """`map_rows` of all bytes (n,) of the file. Raises SampleFormatError when it is damaged there."""
-    with damage_named(path, f"data set '{name_of(dataset)}'"):
+    with damage_named(path, f"field '{name_of(dataset)}'"):
         mapped = map_rows(data, dataset)
     return mapped
 
@@ -180,7 +180,7 @@ def read_rows(path: Path, dataset: h5py.Dataset, rows: Sequence[int] | np.ndarra
     """
     rows = np.asarray(rows, dtype=np.int64)
     order = np.argsort(rows, kind="stable")
-    with damage_named(path, f"data set '{name_of(dataset)}'"):
+    with damage_named(path, f"field '{name_of(dataset)}'"):
         heap.check_rows(path, dataset, rows)  # at once, which saves most of its time
     result: list[Any] = [None] * len(rows)
     runs = np.split(order, np.flatnonzero(np.diff(rows[order]) > 1) + 1) if len(rows) else []
@@ -194,7 +194,7 @@ def read_rows(path: Path, dataset: h5py.Dataset, rows: Sequence[int] | np.ndarra
 
 def read_slice(path: Path, dataset: h5py.Dataset, first: int, last: int) -> np.ndarray:
     """(last - first, ...): rows first to last - 1. Raises SampleFormatError when the file is damaged there."""
-    with damage_named(path, f"data set '{name_of(dataset)}', rows {first} to {last - 1}"):
+    with damage_named(path, f"field '{name_of(dataset)}', rows {first} to {last - 1}"):
         heap.check_rows(path, dataset, np.arange(first, last))
         block = dataset[first:last]
     return block

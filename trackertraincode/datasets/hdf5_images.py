@@ -36,14 +36,14 @@ def image_storage(dataset: h5py.Dataset) -> str:
 def read_images(path: Path, dataset: h5py.Dataset, rows: Sequence[int] | np.ndarray) -> list[bytes]:
     """Encoded files of the given rows, in their order.
 
-    Raises SampleFormatError naming file, data set and row when an image is missing or no JPEG or PNG.
+    Raises SampleFormatError naming file, field and row when an image is missing or no JPEG or PNG.
     """
     kind = image_storage(dataset)
     indices = np.asarray(rows, dtype=np.int64)
     name = name_of(dataset)
     if kind not in (IMAGE_BUFFER, IMAGE_FILENAME, ARRAY_BUFFER):
         raise SampleFormatError(
-            f"{path}: data set '{name}' has storage '{kind}', expected {IMAGE_BUFFER}, {IMAGE_FILENAME} or "
+            f"{path}: field '{name}' has storage '{kind}', expected {IMAGE_BUFFER}, {IMAGE_FILENAME} or "
             f"{ARRAY_BUFFER}; convert the archive again."
         )
     images = []
@@ -64,7 +64,7 @@ def read_stored_images(
 
     pages: all bytes (n,) of the file, mapped. references: (N, 16) uint8. rows: (n,).
     """
-    with damage_named(path, f"data set '{name}'"):
+    with damage_named(path, f"field '{name}'"):
         wanted = references[rows].view(heap.REFERENCE)[:, 0]
         images = heap.read_objects(file, pages, wanted)
     return _images_only(path, name, rows, images)
@@ -74,7 +74,7 @@ def _images_only(path: Path, name: str, rows: np.ndarray, images: list[bytes]) -
     for row, data in zip(rows.tolist(), images):
         if sniff(data) is None:
             raise SampleFormatError(
-                f"{path}: data set '{name}', row {row} holds {len(data)} bytes that aren't a JPEG or PNG file; "
+                f"{path}: field '{name}', row {row} holds {len(data)} bytes that aren't a JPEG or PNG file; "
                 "convert the archive again."
             )
     return images
@@ -86,8 +86,7 @@ def _read_image_file(path: Path, name: str, row: int, element: bytes | str) -> b
     parts = Path(relative.replace("\\", "/"))
     if parts.is_absolute() or ".." in parts.parts:
         raise SampleFormatError(
-            f"{path}: data set '{name}', row {row} names '{shown}', outside the file's folder; give paths relative "
-            "to it."
+            f"{path}: field '{name}', row {row} names '{shown}', outside the file's folder; give paths relative to it."
         )
     for folder in (path.parent, path.with_suffix("")):
         for extension in EXTENSIONS:
@@ -98,7 +97,7 @@ def _read_image_file(path: Path, name: str, row: int, element: bytes | str) -> b
             if found:
                 return candidate.read_bytes()
     raise SampleFormatError(
-        f"{path}: data set '{name}', row {row} names '{shown}', which is neither in {path.parent} nor in "
+        f"{path}: field '{name}', row {row} names '{shown}', which is neither in {path.parent} nor in "
         f"{path.with_suffix('')}; put the images of this data set there."
     )
 
@@ -114,7 +113,7 @@ def decode_array_record(path: Path, name: str, row: int, record: Any) -> np.ndar
         return (values / 256.0 * (float(high) - float(low) + 1.0) + float(low)).reshape([int(n) for n in shape])
     except (TypeError, ValueError) as error:
         raise SampleFormatError(
-            f"{path}: data set '{name}', row {row} isn't a record of shape, min, max and bytes ({error}); convert the "
+            f"{path}: field '{name}', row {row} isn't a record of shape, min, max and bytes ({error}); convert the "
             "archive again."
         ) from error
 
@@ -123,7 +122,7 @@ def _image_of_record(path: Path, name: str, row: int, record: Any) -> bytes:
     values = decode_array_record(path, name, row, record)
     if not values.size or (values.ndim != 2 and values.shape[2:] != (3,)):
         raise SampleFormatError(
-            f"{path}: data set '{name}', row {row} has shape {values.shape}, expected (H, W) or (H, W, 3); convert the "
+            f"{path}: field '{name}', row {row} has shape {values.shape}, expected (H, W) or (H, W, 3); convert the "
             "archive again."
         )
     whole = np.ceil(values - 1e-6)  # bytes were rounded down by less than one, so this gives integers back exactly

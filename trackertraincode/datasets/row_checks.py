@@ -1,6 +1,6 @@
 """What is wrong with some rows of a sample file: labels that can't be, images that don't decode, labels that disagree.
 
-labels, images of the rows --check_rows--> Fault(row, data set, what is wrong), in no order
+labels, images of the rows --check_rows--> Fault(row, field, what is wrong), in no order
 """
 
 import hashlib
@@ -34,7 +34,7 @@ class Fault:
     """One thing that is wrong."""
 
     row: int | None  # None: of the whole file
-    field: str  # data set, empty for the file itself
+    field: str  # HDF5 name, empty for the file itself
     message: str
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""An open file of samples: which data sets mean what, and their rows as checked arrays. Known names decide.
+"""An open file of samples: which HDF5 data sets mean what, and their rows as checked arrays. Known names decide.
 
     NAME.h5 --SampleFile--> .label(name, rows): (n, ...) float32, bool or int64    .images(rows)    .starts    .source
 
@@ -72,17 +72,15 @@ class SampleFile:
                 continue
             if field.attribute in found:
                 both = f"'{dshdf5.name_of(found[field.attribute])}' and '{name}'"
-                raise SampleFormatError(f"{self.path}: data sets {both} mean the same; keep one of them.")
+                raise SampleFormatError(f"{self.path}: fields {both} mean the same; keep one of them.")
             found[field.attribute] = dataset
         if "image" not in found:
             known = ", ".join(self._names) or "none at all"
-            raise SampleFormatError(
-                f"{self.path}: no data set 'images' (there are: {known}); convert the archive again."
-            )
+            raise SampleFormatError(f"{self.path}: no field 'images' (there are: {known}); convert the archive again.")
         images = found["image"]
         if images.ndim != 1:
             raise SampleFormatError(
-                f"{self.path}: data set '{dshdf5.name_of(images)}' has shape {images.shape}, expected (N,), one encoded "
+                f"{self.path}: field '{dshdf5.name_of(images)}' has shape {images.shape}, expected (N,), one encoded "
                 "image per row; convert the archive again."
             )
         for attribute in ("image", "segmentation"):
@@ -155,7 +153,7 @@ class SampleFile:
                 found = f"{starts[:3].tolist()} … {starts[-1:].tolist()}"
         if len(starts) < 1 or starts[0] != 0 or starts[-1] != len(self) or (np.diff(starts) < 0).any():
             raise SampleFormatError(
-                f"{self.path}: data set '{SEQUENCE_STARTS}' must be whole numbers that rise from 0 to the number of "
+                f"{self.path}: field '{SEQUENCE_STARTS}' must be whole numbers that rise from 0 to the number of "
                 f"rows, {len(self)}; found {found}. Convert the archive again."
             )
         return starts
@@ -182,14 +180,14 @@ class SampleFile:
             )
         if dataset.shape != expected:
             raise SampleFormatError(
-                f"{self.path}: data set '{self.name(attribute)}' has shape {dataset.shape}, expected {expected} "
+                f"{self.path}: field '{self.name(attribute)}' has shape {dataset.shape}, expected {expected} "
                 f"({len(self)} images); convert the archive again."
             )
         if bare:
             dshdf5.check_sizes(self.path, dataset)
         elif dataset.dtype.kind not in "fiub":
             raise SampleFormatError(
-                f"{self.path}: data set '{self.name(attribute)}' has type {dataset.dtype}, expected {field.dtype} "
+                f"{self.path}: field '{self.name(attribute)}' has type {dataset.dtype}, expected {field.dtype} "
                 "numbers; convert the archive again."
             )
 
@@ -219,7 +217,7 @@ class SampleFile:
             value = hdf5_images.decode_array_record(self.path, self.name(attribute), int(row), record)
             if value.shape != field.shape:
                 raise SampleFormatError(
-                    f"{self.path}: data set '{self.name(attribute)}', row {row} has shape {value.shape}, expected "
+                    f"{self.path}: field '{self.name(attribute)}', row {row} has shape {value.shape}, expected "
                     f"{field.shape}; convert the archive again."
                 )
             values[place] = value
@@ -238,7 +236,7 @@ class SampleFile:
         if len(wrong):
             row = wrong[0] if rows is None else rows[wrong[0]]
             raise SampleFormatError(
-                f"{self.path}: data set '{self.name(attribute)}', row {row} (of {len(wrong)} bad rows) has norm "
+                f"{self.path}: field '{self.name(attribute)}', row {row} (of {len(wrong)} bad rows) has norm "
                 f"{norms[wrong[0]]:.3f}, expected 1. Quaternions are unit (i, j, k, w); convert this file again with "
                 "the current `ttc convert`."
             )
@@ -255,7 +253,7 @@ class SampleFile:
     def images(self, rows: Rows, attribute: str = "image") -> list[bytes]:
         """Encoded images, or with "segmentation" label images, of the given rows, in their order.
 
-        Raises SampleFormatError naming file, data set and row when one is missing or no JPEG or PNG.
+        Raises SampleFormatError naming file, field and row when one is missing or no JPEG or PNG.
         """
         references = self.mapped(attribute)
         if references is None:

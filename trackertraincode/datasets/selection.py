@@ -163,7 +163,7 @@ def join_files(
     if len(face_models) > 1:
         (one, path), (other, where) = list(face_models.items())[:2]
         raise SampleFormatError(
-            f"{where}: data set 'shapeparams' is of face model {other}, but that of {path} is of {one}; coefficients of "
+            f"{where}: field 'shapeparams' is of face model {other}, but that of {path} is of {one}; coefficients of "
             "one mean nothing in the other. Convert both with the same --face-model."
         )
     every = set.intersection(*(set(dataset.fields) for dataset in datasets))
@@ -195,7 +195,7 @@ def _joined(datasets: Sequence[Hdf5PoseDataset], same_persons: bool) -> Iterator
 
 
 def optional_labels(dataset: Hdf5PoseDataset) -> tuple[str, ...]:
-    """Labels that may lack in some rows: all that have a value for "absent"."""
+    """Labels that some rows may lack: all that have a value for "absent"."""
     return tuple(a for a in dataset.fields if a in LABELS and LABELS[a].kind is not Kind.FLAG)
 
 

@@ -31,7 +31,7 @@ QUANTITIES = {  # that rows can be chosen by -> unit; angles are those of AFLW20
 
 @dataclass(frozen=True)
 class FieldSummary:
-    """One data set of a file."""
+    """One field of a file."""
 
     name: str  # in the file
     attribute: str  # of a sample
@@ -48,7 +48,7 @@ class Summary:
     face_model: str | None  # None without coefficients
     source: dict[str, object]
     fields: list[FieldSummary]
-    unknown: tuple[str, ...]  # data sets that the format doesn't know
+    unknown: tuple[str, ...]  # fields that the format doesn't know
     sequences: int | None
     persons: int | None
     faces: int | None  # rows with a face, where the file tells
@@ -165,7 +165,7 @@ def describe(summary: Summary) -> str:
     if summary.unknown:
         lines.append(f"not part of the format: {', '.join(summary.unknown)}")
     rows = [(f.name, f.attribute, f.layout, f.present) for f in summary.fields]
-    lines += ["", tabulate(rows, headers=("data set", "attribute", "layout", "samples with it"))]
+    lines += ["", tabulate(rows, headers=("field", "attribute", "layout", "samples with it"))]
     table = [_statistics_row(name, values) for name, values in summary.quantities.items()]
     if table:
         headers = ("", "samples", "least", "5 %", "median", "mean", "95 %", "most", "std")

@@ -51,7 +51,7 @@ class Cutting:
                 image = decode(data, color=self.color)
             except ImageDecodeError as error:
                 raise SampleFormatError(
-                    f"{self.path}: data set 'images', row {row} doesn't decode ({error}); convert the archive again."
+                    f"{self.path}: field 'images', row {row} doesn't decode ({error}); convert the archive again."
                 ) from error
             crops.append(self.cut(image, rectangle, self.size))
         stacked = torch.from_numpy(np.stack(crops))

@@ -30,7 +30,7 @@ def draw_row(result: Result, index: int) -> np.ndarray:
     try:
         whole = decode(result.dataset.images([row])[0], color=True)
     except ImageDecodeError as error:
-        raise SampleFormatError(f"{result.dataset.path}: data set 'images', row {row}: {error}.") from error
+        raise SampleFormatError(f"{result.dataset.path}: field 'images', row {row}: {error}.") from error
     labels = [_row_of(values, index) for values in (result.prediction, result.truth)]
     moved = []
     for values in labels:

@@ -76,6 +76,6 @@ def _crop(dataset: Hdf5PoseDataset, row: int, square: np.ndarray, size: int, col
         image = decode(dataset.images([row])[0], color=color)
     except ImageDecodeError as error:
         raise SampleFormatError(
-            f"{dataset.path}: data set 'images', row {row} doesn't decode ({error}); convert the archive again."
+            f"{dataset.path}: field 'images', row {row} doesn't decode ({error}); convert the archive again."
         ) from error
     return cut_and_resize(image, square, size)

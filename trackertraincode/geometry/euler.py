@@ -100,7 +100,7 @@ def pointing04_to_matrix(tilt_pan: Tensor) -> Tensor:
     """INRIA Pointing'04, (..., 2) radians -> (..., 3, 3): AFLW's pitch and yaw without roll.
 
     Looking up and to the person's own right are positive.
-    The data base says only "bottom/top" and "left/right"; the sign of pan is that of nose offsets in its images.
+    The database says only "bottom/top" and "left/right"; the sign of pan is that of nose offsets in its images.
     """
     return aflw_to_matrix(torch.cat([tilt_pan, torch.zeros_like(tilt_pan[..., :1])], dim=-1))
 

@@ -57,7 +57,7 @@ def read_run(folder: Path, *, error: str = "geodesic", repeats: int = REPEATS) -
         if not (folder / name).is_file():
             raise ConfigError(
                 f"{folder / name}: no such file, so {folder} isn't a run with a finished epoch; give the --outdir of "
-                "train_poseestimator.py."
+                "`ttc train`."
             )
     options = read_toml(folder / CONFIG_FILE)
     column = f"val/{error}"

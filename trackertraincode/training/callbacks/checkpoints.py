@@ -137,7 +137,7 @@ def resuming(path: Path | None, checkpoints: RunCheckpoints) -> Iterator[None]:
     except (LookupError, TypeError, ValueError, AttributeError, AssertionError) as error:
         if path is None or checkpoints.started:
             raise
-        raise _foreign(path, f"can't be gone on with: {type(error).__name__} {str(error)[:100]}") from error
+        raise _foreign(path, f"can't be resumed: {type(error).__name__} {str(error)[:100]}") from error
 
 
 def _foreign(path: Path, what: str) -> ModelFileError:

@@ -59,7 +59,7 @@ class NanGuard(L.Callback):
         bad = [name for name, value in step.parts.items() if not bool(torch.isfinite(value))]
         raise TrainingDiverged(
             f"{where}: the loss is not finite, by the terms {', '.join(bad) or '(sum)'}; the batch is saved as {path}. "
-            "Try a lower --lr, check the data with dscheck, or resume with --resume."
+            "Try a lower --lr, check the data with `ttc check`, or resume with --resume."
         )
 
 
