@@ -38,7 +38,8 @@ from trackertraincode.files import cache_dir, whole_file
 NAME = "anny-v1"
 PEOPLE = 500  # drawn to find the modes
 NECK_START, NECK_END, NECK_WIDTH = 1.25, 1.50, 0.7  # y and |x| beyond which the body is cut off
-LAYOUT = 4  # of the cached file; rises when anything here changes the model
+EYE_SCALE, EYE_SHIFT = 1.06, np.array([0.0, 0.0, -0.006])  # MakeHuman's eyeballs leave gaps beside the lids
+LAYOUT = 5  # of the cached file; rises when anything here changes the model
 ARRAYS = ("vertices", "triangles", "basis", "keypoints", "face_mask", "coefficient_std")
 MIRROR = np.array([-1.0, 1.0, 1.0])
 
@@ -240,10 +241,10 @@ def _refined(fields: np.ndarray, cut: _Cut) -> tuple[np.ndarray, np.ndarray, np.
     for name in ("eye_left", "eye_right"):
         ball = fields[:, : len(part)][:, part == name]
         center = 0.5 * (ball[0].min(0) + ball[0].max(0))
-        cap, faces = eye_cap(0.5 * float(np.ptp(ball[0][:, 0])))
+        cap, faces = eye_cap(EYE_SCALE * 0.5 * float(np.ptp(ball[0][:, 0])))
         moved = np.repeat(ball[1:].mean(1)[:, None], len(cap), axis=1)
         all_triangles.append(faces + fields.shape[1])
-        fields = np.concatenate([fields, np.concatenate([(cap + center)[None], moved])], axis=1)
+        fields = np.concatenate([fields, np.concatenate([(cap + center + EYE_SHIFT)[None], moved])], axis=1)
         parts.append(np.full(len(cap), name))
     part = np.concatenate(parts)
     part[np.flatnonzero(np.isin(cut.part, ("eye_left", "eye_right")))] = "unused"

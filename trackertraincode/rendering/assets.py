@@ -73,11 +73,10 @@ def ellipsoid(rows: int = 20, columns: int = 36) -> Mesh:
         np.linspace(0.05, np.pi - 0.05, rows), np.linspace(0, 2 * np.pi, columns), indexing="ij"
     )
     vertices = np.stack([np.sin(polar) * np.sin(azimuth), -np.cos(polar), -np.sin(polar) * np.cos(azimuth)], axis=-1)
-    triangles = []
-    for row, column in np.ndindex(rows - 1, columns - 1):
-        a = row * columns + column
-        triangles += [(a, a + columns, a + 1), (a + 1, a + columns, a + columns + 1)]
-    return vertices.reshape(-1, 3), np.array(triangles)
+    a = (np.arange(rows - 1)[:, None] * columns + np.arange(columns - 1)).ravel()
+    corners = [(a, a + columns, a + 1), (a + 1, a + columns, a + columns + 1)]
+    triangles = np.stack([np.stack(corner, axis=1) for corner in corners], axis=1)
+    return vertices.reshape(-1, 3), triangles.reshape(-1, 3)
 
 
 @cache

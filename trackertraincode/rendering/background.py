@@ -13,7 +13,7 @@ def draw_background(rng: np.random.Generator, width: int, height: int) -> np.nda
     columns = max(2, round(ROWS * width / height))
     names, shares = zip(*((name, share) for name, (share, _) in SCENERIES.items()))
     small = SCENERIES[str(rng.choice(names, p=shares))][1](rng, columns)
-    small = small * np.float32(rng.choice([0.25, 0.6, 1.0, 1.5], p=[0.15, 0.2, 0.45, 0.2]))
+    small = small * np.float32(rng.choice([0.08, 0.25, 0.5, 0.8, 1.4], p=[0.12, 0.18, 0.25, 0.27, 0.18]))
     blur = rng.choice([0.0, 0.7, 1.5, 3.0])
     if blur:
         small = cv2.GaussianBlur(small, (0, 0), float(blur))

@@ -19,7 +19,7 @@ BEARD_FROM = 0.3  # strength of a beard that counts
 
 OF_PART = {
     "hair": CLASSES["hair"], "frame": CLASSES["glasses"], "lenses": CLASSES["glasses"], "body": CLASSES["clothing"],
-    "headwear": CLASSES["headwear"],
+    "headwear": CLASSES["headwear"], "lashes": CLASSES["skin"],
 }  # fmt: skip
 
 

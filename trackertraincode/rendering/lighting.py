@@ -10,7 +10,8 @@ SHADOW_MAP, REACH = 128, 1.9  # pixels; head radii from the middle of the head t
 PER_RADIUS = SHADOW_MAP / (2.0 * REACH)
 TAPS = ((-1, -0.4), (0.4, -1), (1, 0.4), (-0.4, 1), (-0.4, -0.3), (0.4, 0.3))  # around a place in the map
 MIDDLE = np.array([0.0, 0.3, 0.6])  # of the head, head radii
-WRAP = 0.12  # light reaches a little around, as it does under skin
+MOST = 0.72  # brightness of a face, on average
+WRAP = 0.2  # light reaches a little around, as it does under skin
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Lighting:
     ground: float  # light from below
     side: float  # more of it from the right (> 0) or the left
     softness: float  # of the first lamp's shadows, head radii
-    level: float  # mean brightness of the lit face, of 1
+    level: float  # sets the mean brightness of the face, about this for light skin
 
     @staticmethod
     def draw(rng: np.random.Generator) -> "Lighting":
@@ -49,8 +50,8 @@ class Lighting:
             sky=sky,
             ground=float(sky * rng.uniform(0.25, 0.9)),
             side=float(rng.normal(0.0, 0.2) * sky),
-            softness=float(rng.uniform(0.0, 0.12)),
-            level=float(np.clip(rng.normal(0.58, 0.14), 0.2, 0.9)),
+            softness=float(rng.uniform(0.02, 0.2)),
+            level=float(np.clip(rng.normal(0.56, 0.12), 0.2, 0.85)),
         )
 
 
@@ -90,17 +91,18 @@ class Lit:
 
 
 def shade(lit: Lit, lighting: Lighting) -> np.ndarray:
-    """(V, 3) float brightness, not clipped."""
+    """(V, 3) light that a camera sees, linear and not clipped."""
     n = lit.normals
     up = -n[:, 1]
     around = 0.5 * (lighting.sky + lighting.ground) + 0.5 * (lighting.sky - lighting.ground) * up
     around = np.clip(around + lighting.side * n[:, 0], 0.0, None) * lit.openness
     total = np.repeat(around[:, None], 3, axis=1)
     mirrored = np.zeros(len(n), np.float32)
+    recessed = 0.4 + 0.6 * lit.openness  # what lies deep gets less from lamps too, which have a size
     hairy = (lit.tangents**2).sum(1) > 0.5
     for index, lamp in enumerate(lighting.lamps):
         direction = np.array(lamp.direction, np.float32)
-        amount = np.clip((n @ direction + WRAP) / (1.0 + WRAP), 0.0, 1.0) * lamp.strength
+        amount = np.clip((n @ direction + WRAP) / (1.0 + WRAP), 0.0, 1.0) * lamp.strength * recessed
         halfway = direction - np.array([0.0, 0.0, 1.0], np.float32)
         halfway = (halfway / (np.linalg.norm(halfway) + 1e-9)).astype(np.float32)
         facing = np.clip(n @ halfway, 0.0, 1.0)
@@ -112,7 +114,22 @@ def shade(lit: Lit, lighting: Lighting) -> np.ndarray:
             amount, shine = amount * lit.visibility, shine * lit.visibility[shining]
         total += amount[:, None] * np.array(lamp.tint, np.float32)
         mirrored[shining] += shine
-    return lit.albedo * total + (lit.gloss * mirrored)[:, None]
+    return lit.albedo**2 * total + (0.5 * lit.gloss * mirrored)[:, None]
+
+
+def develop(light: np.ndarray) -> np.ndarray:
+    """Light -> float32 brightness in an image, in [0, 1): a root, as in files, that bends before white, as film does."""
+    return np.sqrt(-np.expm1(-np.maximum(light, 0.0), dtype=np.float32))
+
+
+def exposure(light: np.ndarray, brightness: float) -> float:
+    """The factor for light (N,) that makes the mean of what is developed a certain brightness."""
+    some = light[:: max(1, len(light) // 500)].astype(np.float32)
+    low, high = 1e-4, 1e4
+    for _ in range(20):
+        middle = (low * high) ** 0.5
+        low, high = (middle, high) if develop(middle * some).mean() < min(brightness, MOST) else (low, middle)
+    return (low * high) ** 0.5
 
 
 def lamp_visibility(

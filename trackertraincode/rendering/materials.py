@@ -9,6 +9,7 @@ import numpy as np
 from trackertraincode.facemodel.head_model import HeadModel
 from trackertraincode.facemodel.load import OWN_MODELS
 from trackertraincode.facemodel.regions import curves_through
+from trackertraincode.rendering.eyes import paint_ball
 from trackertraincode.rendering.lighting import openness
 from trackertraincode.rendering.rasterizer import vertex_normals
 
@@ -21,11 +22,11 @@ HAIR_COLORS = np.array(
      [0.62, 0.61, 0.6]]
 )  # fmt: skip
 HAIR_SHARES = (0.34, 0.22, 0.18, 0.14, 0.05, 0.07)
-IRIS_COLORS = np.array([[0.10, 0.06, 0.04], [0.17, 0.11, 0.06], [0.20, 0.28, 0.36], [0.19, 0.25, 0.17]])
-SCLERA = np.array([0.82, 0.79, 0.77])
-TEETH = np.array([0.90, 0.87, 0.80])
+IRIS_COLORS = np.array([[0.13, 0.08, 0.06], [0.22, 0.14, 0.09], [0.27, 0.35, 0.43], [0.25, 0.31, 0.23]])
+IRIS_SHARES = (0.4, 0.25, 0.2, 0.15)
+TEETH = np.array([0.84, 0.80, 0.73])
 MOUTH = np.array([0.22, 0.06, 0.06])
-IRIS_RADIUS = 0.06
+SOCKET = np.array([0.6, 0.42, 0.4])  # of the skin's colour, beside the eyeballs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +38,9 @@ class Looks:
     iris: tuple[float, float, float]
     lip_redness: float  # 0 skin, 1 lipstick
     eye_shadow: float  # 0 none, 1 strong make-up
+    lid_shadow: float  # on the eyeballs
+    lashes: float  # their length, head radii
+    lash_line: float  # width of the upper lid's dark edge, head radii
     brow_strength: float
     brow_width: float  # head radii
     beard: float  # 0 shaved, 1 full
@@ -59,9 +63,12 @@ class Looks:
         return Looks(
             skin=_triple(np.clip(skin * rng.uniform(0.9, 1.05) * rng.uniform(0.95, 1.05, 3), 0, 1)),
             hair=_triple(np.clip(hair if tone < 3 else 0.4 * hair, 0, 1)),
-            iris=_triple(IRIS_COLORS[rng.integers(len(IRIS_COLORS))] * rng.uniform(0.7, 1.3)),
+            iris=_triple(IRIS_COLORS[rng.choice(len(IRIS_COLORS), p=IRIS_SHARES)] * rng.uniform(0.7, 1.3)),
             lip_redness=float(rng.uniform(0.6, 1.0) if made_up else rng.uniform(0.1, 0.6)),
             eye_shadow=float(rng.uniform(0.3, 1.0) if made_up else rng.uniform(0.0, 0.2)),
+            lid_shadow=float(rng.uniform(0.45, 0.85)),
+            lashes=float(rng.uniform(0.06, 0.12) if made_up else rng.uniform(0.03, 0.08)),
+            lash_line=float(rng.uniform(0.025, 0.045) if made_up else rng.uniform(0.01, 0.03)),
             brow_strength=float(rng.uniform(0.5, 1.0)),
             brow_width=float(rng.uniform(0.025, 0.055)),
             beard=float(rng.uniform(0.2, 1.0)) if bearded else float(rng.uniform(0.0, 0.1)),
@@ -113,12 +120,14 @@ def static_weights(name: str) -> dict[str, np.ndarray]:
     creases = _distance(v, np.linspace(k[35], k[54] + [0.05, 0, 0], 12)) + 0.0
     creases = np.minimum(creases, _distance(v, np.linspace(k[31], k[48] - [0.05, 0, 0], 12)))
     oily = np.exp(-((v - [0.0, -0.4, -0.15]) ** 2).sum(1) / 0.12) + nose_tip + 0.7 * cheeks
-    return {
+    weights = {
         "lashes": lashes * skin, "eye_shadow": shadow * skin, "brows": np.minimum(*brows), "blush": cheeks + nose_tip,
         "sockets": sockets * skin, "nostrils": nostrils * skin, "creases": np.exp(-((creases / 0.03) ** 2)) * skin,
         "oily": 0.4 + oily, "open": _openness(head),
         "beard": _soft(head, "beard"), "moustache": _soft(head, "moustache"),
+        "lips": _soft(head, "lips", 1),
     }  # fmt: skip
+    return {key: weight.astype(np.float32) for key, weight in weights.items()}
 
 
 def _openness(head: HeadModel) -> np.ndarray:
@@ -127,7 +136,7 @@ def _openness(head: HeadModel) -> np.ndarray:
     if "teeth" in head.regions:
         teeth = head.regions["teeth"]
         depth = head.vertices[teeth, 2] - head.vertices[teeth, 2].min()
-        seen[teeth] = np.clip(1.9 - 3.0 * depth, 0.3, 1.7)  # more than all: lips would keep lamps away
+        seen[teeth] = np.clip(1.6 - 3.0 * depth, 0.3, 1.3)  # more than all: lips would keep lamps away
     return seen
 
 
@@ -140,12 +149,12 @@ def _dense(points: np.ndarray) -> np.ndarray:
     return np.concatenate([np.linspace(a, b, 8) for a, b in pairwise(points)])
 
 
-def _soft(head: HeadModel, region: str) -> np.ndarray:
-    """(V,) the share of a vertex' neighbours that are in a region, twice: edges of beards are soft."""
+def _soft(head: HeadModel, region: str, times: int = 3) -> np.ndarray:
+    """(V,) the share of a vertex' neighbours that are in a region, and of theirs: edges of beards are soft."""
     weight = head.regions[region].astype(float)
     corners = head.triangles.ravel()
     count = np.maximum(np.bincount(corners, minlength=len(weight)), 1)
-    for _ in range(3):
+    for _ in range(times):
         mean = weight[head.triangles].mean(1)
         weight = np.bincount(corners, np.repeat(mean, 3), minlength=len(weight)) / count
     return weight
@@ -167,15 +176,19 @@ def paint_skin(
     """coefficients: (50,); gaze: shift of the irises right and down, head radii; growth: (V,) of the scalp's hair."""
     weights, regions = static_weights(model.name), model.regions
     texture = _texture(model.name, looks.texture_seed)
-    skin, hair = np.array(looks.skin), np.array(looks.hair)
+    skin, hair = np.array(looks.skin, np.float32), np.array(looks.hair, np.float32)
     colors = skin * (1.0 + looks.blotches * texture[:, :1])
-    colors += weights["blush"][:, None] * skin * [0.04, -0.05, -0.05]
+    colors += weights["blush"][:, None] * (skin * np.array([0.04, -0.05, -0.05], np.float32))
     dark = 0.13 * weights["sockets"] + 0.1 * weights["creases"] + 0.5 * looks.eye_shadow * weights["eye_shadow"]
     colors *= (1.0 - dark)[:, None] * (1.0 - 0.8 * weights["nostrils"][:, None])
     strands = 1.0 + 0.35 * texture[:, 1:2]
-    lips = regions["lips"]
-    red = skin * [0.9, 0.6, 0.6] * (1 - looks.lip_redness) + looks.lip_redness * (0.3 * skin + [0.42, 0.1, 0.12])
-    colors[lips] = red * (1.0 + 0.05 * texture[lips, :1])
+    lips, lip = regions["lips"], weights["lips"][:, None]
+    natural, painted = (
+        skin * np.array([0.9, 0.6, 0.6], np.float32),
+        0.3 * skin + np.array([0.42, 0.1, 0.12], np.float32),
+    )
+    red = natural + looks.lip_redness * (painted - natural)
+    colors += lip * (red * (1.0 + 0.05 * texture[:, :1]) - colors)
     for name, strength in (("beard", looks.beard), ("moustache", looks.moustache)):
         cover = strength * np.clip(0.85 + 0.25 * texture[:, 1], 0, 1) * weights[name] * ~lips
         colors += cover[:, None] * (hair * strands - colors)
@@ -184,13 +197,19 @@ def paint_skin(
     colors += brows[:, None] * (0.6 * hair - colors)
     colors *= 1.0 - 0.8 * weights["lashes"][:, None]
     colors += growth[:, None] * (0.8 * hair * strands - colors)
-    gloss, sharpness = looks.shine * weights["oily"], np.full(len(colors), 14.0)
+    gloss, sharpness = looks.shine * weights["oily"], np.full(len(colors), np.float32(14.0))
     gloss[lips], sharpness[lips] = 0.1 + 0.3 * looks.lip_redness, 25.0
+    if "cavity" in regions:
+        colors[regions["cavity"]] = SOCKET * skin  # the eyes': the mouth's follows
     _paint_mouth(model, colors, coefficients)
     gloss[regions["mouth"]] = 0.1
     for side, closure in (("left", coefficients[40]), ("right", coefficients[41])):
-        shut = _paint_eye(model, colors, side, looks, gaze, float(closure))
-        gloss[regions[f"eye_{side}"]], sharpness[regions[f"eye_{side}"]] = 0.8 * (1.0 - shut), 70.0
+        eye = regions[f"eye_{side}"]
+        # Where eyeball and lid are one mesh, the lid is painted.
+        shut = 0.0 if "cavity" in regions else float(np.clip((closure - 0.6) / 0.3, 0.0, 1.0))
+        ball = paint_ball(model, side, np.array(looks.iris), gaze, looks.lid_shadow)
+        colors[eye] = ball * (1 - shut) + 0.5 * skin * shut
+        gloss[eye], sharpness[eye] = 0.8 * (1.0 - shut), 70.0
     return Skin(np.clip(colors, 0.0, 1.0), gloss * (1.0 - growth), sharpness)
 
 
@@ -198,35 +217,15 @@ def _paint_mouth(model: HeadModel, colors: np.ndarray, coefficients: np.ndarray)
     """In colors (V, 3): dark, with teeth. The embedded head has none: they are painted along the upper lip."""
     inside = model.regions["mouth"]
     colors[inside] = MOUTH
+    jaw, smile, raised = (float(v) for v in coefficients[[42, 43, 47]])
     if "teeth" in model.regions:
-        colors[model.regions["cavity"]] = MOUTH
-        colors[model.regions["teeth"]] = TEETH
+        seen = np.clip(
+            0.1 + 2.5 * jaw + 0.8 * smile + 0.7 * raised, 0.1, 1.0
+        )  # lips that are nearly shut leave no light
+        colors[model.regions["teeth"]] = MOUTH + seen * (TEETH - MOUTH)
         return
     teeth = np.clip((0.652 - model.vertices[inside, 1]) / 0.004, 0.0, 1.0)[:, None]
-    colors[inside] += teeth * float(np.clip(coefficients[42] * 4, 0.0, 1.0)) * (TEETH - MOUTH)
-
-
-def _paint_eye(
-    model: HeadModel, colors: np.ndarray, side: str, looks: Looks, gaze: tuple[float, float], closure: float
-) -> float:
-    """In colors (V, 3): sclera, iris and pupil, or the lid where eyeball and lid are one mesh. closure: 1 for shut.
-
-    Returns how shut such a lid is.
-    """
-    inside = model.regions[f"eye_{side}"]
-    x, y, _ = model.vertices[inside].T
-    ids = range(42, 48) if side == "left" else range(36, 42)
-    center = model.keypoint_mean[list(ids), :2].mean(0)
-    upper = model.keypoint_mean[list(ids)[1:3], 1].mean()
-    distance = np.hypot(x - center[0] - gaze[0], y - center[1] - gaze[1])[:, None]
-    iris = np.clip((IRIS_RADIUS - distance) / 0.012, 0.0, 1.0)
-    pupil = np.clip((0.45 * IRIS_RADIUS - distance) / 0.01, 0.0, 1.0)
-    rim = 0.4 * np.exp(-(((distance - IRIS_RADIUS) / 0.012) ** 2))
-    eye = SCLERA * (1 - iris) + np.array(looks.iris) * iris * (1 - pupil) * (1 + 2 * distance / IRIS_RADIUS) / 2
-    eye = eye * (1 - rim) * (1.0 - 0.5 * np.exp(-np.clip(y - upper, 0, None) / 0.02))[:, None]  # the lid's shadow
-    shut = 0.0 if "cavity" in model.regions else float(np.clip((closure - 0.6) / 0.3, 0.0, 1.0))
-    colors[inside] = eye * (1 - shut) + 0.5 * np.array(looks.skin) * shut
-    return shut
+    colors[inside] += teeth * float(np.clip(jaw * 4, 0.0, 1.0)) * (TEETH - MOUTH)
 
 
 @cache

@@ -7,6 +7,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from trackertraincode.rendering import assets
+from trackertraincode.rendering.eyes import lashes
 from trackertraincode.rendering.hair import STYLES, grow
 from trackertraincode.rendering.materials import hairiness, paint_skin, static_weights
 from trackertraincode.rendering.person import Person
@@ -57,6 +58,7 @@ def _head_and_hair(
         0.25 + 0.75 * weights["open"], closed=True,
     )  # fmt: skip
     color = np.array(looks.hair)
+    yield _lashes(person, local, expression, R)
     end = STYLES[person.hair.style].shell
     if end and person.headwear != "headscarf":
         vertices, triangles = assets.hanging_hair(end)
@@ -69,6 +71,13 @@ def _head_and_hair(
             "hair", strands.vertices @ R.T, strands.triangles, strands.normals @ R.T, strands.tone[:, None] * color,
             0.10 + 0.2 * color.mean(), 40.0, 0.85, strands.tangents @ R.T,
         )  # fmt: skip
+
+
+def _lashes(person: Person, local: np.ndarray, expression: np.ndarray, R: np.ndarray) -> Part:
+    looks = person.looks
+    mesh = lashes(person.model, local, expression[:2], looks.lashes, looks.lash_line)
+    color = np.broadcast_to(0.25 * np.array(looks.hair) + 0.02, mesh.vertices.shape)
+    return Part("lashes", mesh.vertices @ R.T, mesh.triangles, mesh.normals @ R.T, color, openness=0.6)
 
 
 def _headwear(person: Person, R: np.ndarray) -> Iterator[Part]:

@@ -16,7 +16,7 @@ from trackertraincode.rendering.camera_effects import CameraEffects, apply_camer
 from trackertraincode.rendering.expressions import draw_expression
 from trackertraincode.rendering.foreground import draw_occluders, draw_reflections
 from trackertraincode.rendering.labels import classes_of, segmentation_of
-from trackertraincode.rendering.lighting import Lighting, Lit, lamp_visibility, shade
+from trackertraincode.rendering.lighting import Lighting, Lit, develop, exposure, lamp_visibility, shade
 from trackertraincode.rendering.parts import Part, parts_of
 from trackertraincode.rendering.person import Person
 from trackertraincode.rendering.rasterizer import Surface, front_faces, rasterize
@@ -178,11 +178,10 @@ def _lit_surface(parts: list[Part], lighting: Lighting, model: HeadModel, center
     away_from_eyes = np.abs(model.vertices[:, 1]) > 0.15  # a blink changes no exposure
     seen = model.face_mask & away_from_eyes & (lit.normals[head, 2] < -0.2)
     if seen.any():
-        grey = float((colors[head][seen] @ GREY).mean())
         albedo = float((lit.albedo[head][seen] @ GREY).mean())
-        colors *= lighting.level * (0.4 + albedo) / max(grey, 1e-3)
+        colors *= exposure(colors[head][seen] @ GREY, lighting.level * (0.4 + albedo))
     drawn = [_seen(part, points, t) for part, t in zip(parts, triangles)]
-    return Surface(points, np.concatenate(drawn), np.clip(colors, 0, 1).astype(np.float32))
+    return Surface(points, np.concatenate(drawn), develop(colors))
 
 
 def _tangents(part: Part) -> np.ndarray:
