@@ -1,10 +1,12 @@
 """The tables do what kornia's operations do."""
 
 import cv2
+import kornia.augmentation as kornia_augmentation
 import numpy as np
 import pytest
 import torch
 from kornia import enhance, filters
+from kornia.augmentation.container.params import ParamItem
 from scipy import stats
 
 from trackertraincode.augmentation.extras import EXTRAS, apply_extras, plugin_brightness
@@ -18,7 +20,7 @@ from trackertraincode.augmentation.intensity import (
     change_images,
     draw_changes,
 )
-from trackertraincode.augmentation.intensity_kornia import KorniaIntensity
+from trackertraincode.augmentation.intensity_kornia import KorniaIntensity, apply_operations, draw_operations
 from trackertraincode.augmentation.units import normalize_grey
 from trackertraincode.tracking.opentrack_client import normalize_brightness
 
@@ -59,6 +61,51 @@ def test_each_operation_equals_kornia(image: np.ndarray, name: str, parameter: f
     theirs = KORNIA[name](torch.from_numpy(image)[None, None].float() / 255.0, parameter)[0, 0].numpy()
     levels = 255 * np.abs(mine - theirs)
     assert levels.max() <= (0.51 if name == "blur" else 0.01)  # the tables' blur rounds to whole grey levels
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_batches_equal_the_published_pipeline_of_kornia_with_the_same_numbers(image: np.ndarray, seed: int) -> None:
+    """Its own augmentations, one after the other."""
+    published = kornia_augmentation.ImageSequential(
+        kornia_augmentation.RandomEqualize(p=0.2),
+        kornia_augmentation.RandomPosterize(bits=(4.0, 6.0), p=0.01),
+        kornia_augmentation.RandomGamma(gamma=(0.5, 2.0), p=0.2),
+        kornia_augmentation.RandomContrast(contrast=(0.7, 1.5), p=0.2),
+        kornia_augmentation.RandomBrightness(brightness=(0.7, 1.5), p=0.2),
+        kornia_augmentation.RandomGaussianBlur((5, 5), (1.5, 1.5), p=0.1),
+        random_apply=4,
+    )
+    own = dict(zip(OPERATIONS, dict(published.named_children())))
+    torch.manual_seed(seed)
+    images = torch.from_numpy(np.stack([image] * 8))[:, None].float() / 255.0
+    names, numbers = draw_operations(len(images))
+    numbers[0] = (torch.rand(numbers[0].shape) < 0.5).float()  # each often enough to be seen
+    params = []
+    for name, happens, value in zip(names, *numbers):
+        data = {"batch_prob": happens, "forward_input_shape": torch.tensor(images.shape)}
+        data |= {"gain_factor": torch.ones(8), "sigma": torch.full((8,), 1.5), "bits_factor": value.round().int()}
+        data |= {f"{factor}_factor": value for factor in ("gamma", "contrast", "brightness")}
+        params.append(ParamItem(own[name], data))
+    difference = (apply_operations(images, names, numbers) - published(images, params=params)).abs()
+    assert (difference < 1e-6).float().mean() > 0.99
+    assert difference.max() < 17 / 255  # where a blur ends between two levels of posterize or equalize
+
+
+def test_kornias_operations_are_drawn_as_the_published_pipeline_does() -> None:
+    torch.manual_seed(0)
+    counts: dict[str, float] = dict.fromkeys(OPERATIONS, 0.0)
+    bits: list[float] = []
+    for _ in range(2000):
+        names, (happens, values) = draw_operations(15)
+        assert len(set(names)) == 4
+        for name, some, value in zip(names, happens, values):
+            counts[name] += float(some.sum())
+            low, high = (4.0, 6.0) if name == "posterize" else OPERATIONS[name][2:]
+            assert ((value >= low) & (value <= high)).all()
+            bits += value.round().tolist() if name == "posterize" else []
+    for name, (_, probability, _, _) in OPERATIONS.items():
+        assert counts[name] / 30_000 == pytest.approx(probability * 4 / 6, abs=0.01), name
+    assert [bits.count(k) / len(bits) for k in (4, 5, 6)] == pytest.approx([0.25, 0.5, 0.25], abs=0.02)
 
 
 @pytest.mark.parametrize("seed", range(30))

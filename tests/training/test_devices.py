@@ -17,7 +17,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from trackertraincode.augmentation import intensity_kornia
 from trackertraincode.augmentation.crop import centered_geometry
+from trackertraincode.augmentation.intensity_kornia import FUNCTIONS
 from trackertraincode.augmentation.second_view import draw_views
 from trackertraincode.facemodel.embedded import embedded_head
 from trackertraincode.geometry.affine2d import pixels_to_normalized
@@ -39,7 +41,7 @@ from trackertraincode.training.distributed import SyncBatchNorm
 from trackertraincode.training.module import PoseTraining, losses_of
 from trackertraincode.training.objective import LossOptions, make_objective
 from trackertraincode.training.optimisation import OptimisationOptions, make_optimizer
-from trackertraincode.training.trainer import MachineOptions
+from trackertraincode.training.trainer import PRECISIONS, MachineOptions
 from trackertraincode.training.validation import ValidationErrors, pose_errors
 
 SMALL = NetworkConfig(backbone="repvgg_az", width=0.5, input_size=33, uncertainty=True, rotation="sixd")
@@ -149,21 +151,33 @@ def move_fakes(module: nn.Module, device: str) -> None:
             part._buffers[name] = None if held is None else torch.empty(held.shape, device=device, dtype=held.dtype)
 
 
+@pytest.fixture
+def all_of_kornia(monkeypatch: pytest.MonkeyPatch) -> None:
+    """kornia's augmentation takes all of its operations, and fakes of its random numbers, which the host may look at.
+
+    There is no page-locked memory without a GPU.
+    """
+    monkeypatch.setattr(
+        intensity_kornia, "draw_operations", lambda count: (list(FUNCTIONS), torch.zeros(2, len(FUNCTIONS), count))
+    )
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda value: value)
+
+
 @pytest.mark.parametrize("precision", ["32", "bf16", "fp16"])
-@pytest.mark.parametrize(("rotation", "channels"), [("quaternion", 1), ("sixd", 3)])
+@pytest.mark.parametrize(("rotation", "channels", "kornia"), [("quaternion", 1, False), ("sixd", 3, True)])
 @pytest.mark.parametrize("device", ["cuda", "cpu"])
+@pytest.mark.usefixtures("all_of_kornia")
 def test_steps_stay_on_their_device_and_never_wait(
-    rotation: Literal["quaternion", "sixd"], channels: int, device: str, precision: str
+    rotation: Literal["quaternion", "sixd"], channels: int, kornia: bool, device: str, precision: str
 ) -> None:
     """Fake tensors refuse to mix devices and to tell their values; the constants are on the device after one step.
 
-    What they can't show: kornia's operations, which look at their random numbers, so that these can't be fakes; the
-    backward pass of a device that isn't there; CUDA graphs. `test_gpu` has those.
+    What they can't show: the backward pass of a device that isn't there; CUDA graphs. `test_gpu` has those.
     """
     config = replace(SMALL, rotation=rotation, channels=channels, offsets_of=("a", "b"))
     network, objective = PoseNetwork(config), make_objective(LossOptions(consistency=1.0), config)
     averages = [ExponentialMovingAverage(network, 0.99), StochasticWeightAverage(network)]
-    augment, copies = DeviceAugmentation(kornia=False, plugin=True, pairs=True), Copies()
+    augment, copies = DeviceAugmentation(kornia=kornia, plugin=True, pairs=True), Copies()
     module = PoseTraining(network, objective, augment, OptimisationOptions(), MachineOptions(precision=precision))
     module._trainer = SimpleNamespace(global_step=0, num_training_batches=4)  # type: ignore[assignment]
     constant.cache_clear()
@@ -191,13 +205,15 @@ def test_steps_stay_on_their_device_and_never_wait(
     assert copies.found == []
 
 
-class Scaled:
-    """What Lightning does with a step's gradients in fp16, without the rest of it."""
+class Optimiser:
+    """What Lightning does with a step's gradients in half precision, without the rest of it."""
 
-    def __init__(self, network: PoseNetwork, options: OptimisationOptions, device: str) -> None:
-        augment, machine = DeviceAugmentation(kornia=False, plugin=False), MachineOptions(precision="fp16")
+    def __init__(
+        self, network: PoseNetwork, options: OptimisationOptions, device: str, precision: str = "fp16"
+    ) -> None:
+        augment, machine = DeviceAugmentation(kornia=False, plugin=False), MachineOptions(precision=precision)
         self.module = PoseTraining(network, make_objective(LossOptions(), SMALL), augment, options, machine)
-        self.precision = MixedPrecision("16-mixed", device)
+        self.precision = MixedPrecision(PRECISIONS[precision], device)  # type: ignore[arg-type]
         self.module._trainer = SimpleNamespace(precision_plugin=self.precision)  # type: ignore[assignment]
         clip = partial(self.module.configure_gradient_clipping, gradient_clip_val=options.gradient_clip)
         self.precision._after_closure = lambda _, optimizer: clip(optimizer)  # type: ignore
@@ -207,8 +223,8 @@ class Scaled:
         """With the same gradient everywhere, which is scaled as that of a loss is."""
 
         def closure() -> torch.Tensor:
-            assert self.precision.scaler is not None
-            scale = self.precision.scaler.scale(torch.ones((), device=device))
+            one, scaler = torch.ones((), device=device), self.precision.scaler
+            scale = one if scaler is None else scaler.scale(one)
             for parameter in self.module.network.parameters():
                 parameter.grad = torch.full_like(parameter, gradient) * scale
             return scale
@@ -221,7 +237,7 @@ def test_gradients_of_fp16_are_clipped_unscaled_and_left_out_where_they_are_infi
     network, plain = small_network(), small_network()
     plain.load_state_dict(network.state_dict())
     options = OptimisationOptions(gradient_clip=0.5, optimizer="adamw")
-    scaled = Scaled(network, options, "cpu")
+    scaled = Optimiser(network, options, "cpu")
     oracle = make_optimizer(plain, options, fused=False)
     for gradient in (0.3, float("inf"), -2.0, 1e-4):
         scaled.step(gradient, "cpu")
@@ -234,13 +250,14 @@ def test_gradients_of_fp16_are_clipped_unscaled_and_left_out_where_they_are_infi
         torch.testing.assert_close(own, expected)
 
 
-def test_optimisers_of_fp16_never_wait_for_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_optimisers_never_wait_for_a_gpu(monkeypatch: pytest.MonkeyPatch, precision: str) -> None:
     """Scaling, unscaling, clipping, the step and the next scale; fakes refuse to tell whether gradients are infinite."""
     monkeypatch.setattr(torch.cuda.amp.common, "amp_definitely_not_available", lambda: False)
     network, copies = PoseNetwork(SMALL), Copies()
     with FakeTensorMode(allow_non_fake_inputs=False):
         move_fakes(network, "cuda")
-        scaled = Scaled(network, OptimisationOptions(), "cuda")
+        scaled = Optimiser(network, OptimisationOptions(), "cuda", precision)
         for mode in (nullcontext(), copies):
             with mode:
                 scaled.step(1.0, "cuda")

@@ -154,7 +154,8 @@ def watched_run(run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, optio
     [
         {"with_nll_loss": True, "with_swa": True, "ema": 0.9},
         {"precision": "bf16", "cache": "device", "with_nll_loss": True, "consistency": 1.0},
-        {"enable_6drot": True, "rgb": True, "cache": "ram", "extra": "plugin_brightness", "cuda_graph": False},
+        {"enable_6drot": True, "rgb": True, "cache": "ram", "augmentation": "kornia", "cuda_graph": False},
+        {"cache": "ram", "extra": "plugin_brightness"},
         {"precision": "fp16", "ds_offsets": True, "cache": "device", "augmentation": "none"},
     ],
     ids=lambda options: "+".join(options),

@@ -44,7 +44,7 @@ class AugmentationOptions:
 
     augmentation: str = option(
         "tables",
-        "how intensities change: as tables, or as kornia's pipelines, which do the same and make a GPU wait for the host",
+        "how intensities change: as tables, or by kornia's functions, which do the same in more time",
         choices=("tables", "kornia", "none"),
     )
     imgaug: bool = option(True, "--no-imgaug is --augmentation none")
