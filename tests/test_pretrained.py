@@ -4,7 +4,6 @@ import csv
 import hashlib
 import subprocess
 import sys
-import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +11,6 @@ import numpy as np
 import pytest
 
 from close import known
-from conftest import PROJECT
 from trackertraincode import pretrained
 from trackertraincode.commands import parse, run
 from trackertraincode.commands.demo import Commands, alone
@@ -155,17 +153,6 @@ def test_it_begins_a_run_anew_that_cannot_be_resumed_and_removes_nothing_of_a_us
 def test_two_cannot_fill_one_folder(command: str, tmp_path: Path) -> None:
     with alone(tmp_path), pytest.raises(UserError, match="another process is at work in this folder; choose another"):
         run([command, "--outdir", str(tmp_path)])
-
-
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What a wheel of this package puts into site-packages."""
-    folder = tmp_path_factory.mktemp("wheel")
-    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", str(folder)]
-    subprocess.run([*build, str(PROJECT)], check=True, capture_output=True, cwd=folder)
-    with zipfile.ZipFile(next(folder.glob("*.whl"))) as archive:
-        archive.extractall(folder / "site")
-    return folder / "site"
 
 
 @pytest.mark.slow

@@ -3,8 +3,6 @@
 import errno
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from conftest import PROJECT
+from conftest import run_script
 from trackertraincode.errors import ModelFileError, UserError
 from trackertraincode.sample.images import decode, encode_png
 from trackertraincode.tracking import rows
@@ -69,12 +67,11 @@ def test_an_empty_room_has_no_face(released: HeadPoseTracker) -> None:
 def test_track_script_writes_image_and_rows(shared_data: Path, images: list[np.ndarray], tmp_path: Path) -> None:
     folder = shared_data / "opentrack"
     (tmp_path / "face.png").write_bytes(encode_png(images[0]))
-    command = [
-        sys.executable, PROJECT / "scripts" / "track.py", tmp_path / "face.png",
+    run_script(
+        "track.py", tmp_path / "face.png",
         "--model", folder / "head-pose-0.4-small-int8.onnx", "--localizer", folder / "head-localizer.onnx",
         "--output", tmp_path / "drawn.png", "--json", tmp_path / "poses.json",
-    ]  # fmt: skip
-    subprocess.run([str(c) for c in command], check=True, cwd=PROJECT, env={"PYTHONPATH": str(PROJECT)})
+    )  # fmt: skip
     (row,) = json.loads((tmp_path / "poses.json").read_text())
     assert row["face"]
     assert abs(np.linalg.norm([row[k] for k in ("qi", "qj", "qk", "qw")]) - 1) < 1e-3

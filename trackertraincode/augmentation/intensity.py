@@ -29,9 +29,8 @@ def equalize(table: Tensor, counts: Tensor, _: Tensor) -> Tensor:
     levels = table.long()
     histogram = torch.zeros_like(counts).scatter_add_(1, levels, counts)
     below = histogram.cumsum(1, dtype=torch.int32)
-    step = (
-        torch.where(below < below[:, -1:], below, 0).amax(1, keepdim=True) // 255
-    )  # without the brightest that is there
+    darker = torch.where(below < below[:, -1:], below, 0)  # without the brightest that is there
+    step = darker.amax(1, keepdim=True) // 255
     mapped = (below - histogram + step // 2) // step.clamp_min(1)
     return torch.where(step > 0, mapped.clamp(0, 255).gather(1, levels).to(table.dtype), table)
 

@@ -31,15 +31,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 TRAIN_ZIP = "300W-LP.zip"  # the first file
-MADE = (
-    TRAIN_ZIP,
-    "AFLW2000-3D.zip",
-    "data",
-    "run",
-    "model.onnx",
-    "results.json",
-    "report.html",
-)  # and NAME.tmp of them
+MADE = (TRAIN_ZIP, "AFLW2000-3D.zip", "data", "run", "model.onnx", "results.json", "report.html")  # and NAME.tmp
 
 
 def _check_own(out: Path) -> None:

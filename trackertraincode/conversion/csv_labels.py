@@ -54,9 +54,10 @@ Columns of the CSV file, in any order; the first line names them; cells are sepa
   sequence                   optional; name of the video that this frame belongs to
 
 Cells of an optional label may be empty or NaN where it isn't known, but then all of them in that line.
-Images are stored as they are. An orientation tag (EXIF) is ignored, but with --upright: labels count pixels as they are
-stored. Text is UTF-8, UTF-16 or cp1252, as spreadsheets write it; a first line "sep=;" names the separator. Lines that
-begin with # are comments. Numbers may have decimal commas; 1.100 is refused where it could be a thousand.
+Images are stored as they are, and an orientation tag (EXIF) is ignored unless --upright is given: labels count pixels
+as they are stored. Text is UTF-8, UTF-16 or cp1252, as spreadsheets write it; a first line "sep=;" names the
+separator. Lines that begin with # are comments. Numbers may have decimal commas; 1.100 is refused where it could be a
+thousand.
 """
 
 PATH, SEQUENCE = "path", "sequence"

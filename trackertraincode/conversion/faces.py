@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from trackertraincode.conversion.archive import naming
+from trackertraincode.detection.mtcnn import refine_box
 from trackertraincode.errors import ArchiveError
 from trackertraincode.geometry import affine2d
 from trackertraincode.sample.images import (
@@ -22,6 +23,7 @@ from trackertraincode.sample.images import (
     sniff,
 )
 from trackertraincode.sample.moving import move
+from trackertraincode.sample.sample import Sample
 
 CROP_FACE_SIZE = 224  # pixels of the box's shorter side after scaling
 LARGEST_FACE = 1.5 * CROP_FACE_SIZE  # boxes with both sides above are scaled
@@ -116,6 +118,18 @@ def store_crop(
     if classes is not None:
         kept["segmentation"] = _move_classes(classes, placement, name)
     return {"image": stored, **given, **kept}
+
+
+def annotated_face(image: bytes, points: np.ndarray, labels: Mapping[str, Any], *, mtcnn: bool, name: str) -> Sample:
+    """What a file keeps of a face in a JPEG or PNG file with landmarks (N, 2), whose box is theirs.
+
+    labels, name: as of `store_crop`. mtcnn: take the face detector's box instead, where it overlaps that one.
+    """
+    box = box_around(points)
+    if mtcnn:
+        with naming(name):
+            box = refine_box(decode(image, color=True), box)
+    return Sample(name=name, **store_crop(image, box, labels, name=name))
 
 
 def _move_classes(value: bytes | np.ndarray, placement: Placement, name: str) -> bytes:

@@ -14,13 +14,13 @@ import cv2
 import numpy as np
 
 from trackertraincode.conversion.archive import naming, one_of_each, open_archive, unknown_images
-from trackertraincode.conversion.faces import box_around, check_on_face, store_crop
+from trackertraincode.conversion.faces import annotated_face, check_on_face
 from trackertraincode.conversion.landmark_schemes import LAPA_COUNT, lapa_to_68
 from trackertraincode.conversion.run import Source
 from trackertraincode.conversion.textfile import number_rows, read_lines
-from trackertraincode.detection.mtcnn import MtcnnDetector, refine_box
+from trackertraincode.detection.mtcnn import MtcnnDetector
 from trackertraincode.errors import ArchiveError
-from trackertraincode.sample.images import check_image, decode, decode_labels
+from trackertraincode.sample.images import decode_labels
 from trackertraincode.sample.moving import from_centres
 from trackertraincode.sample.sample import Sample
 
@@ -62,7 +62,7 @@ class Settings:
     """What all items of a run share."""
 
     archive: Path
-    refine_boxes: bool
+    mtcnn: bool
     segmentation: bool
 
 
@@ -109,18 +109,13 @@ def convert_item(settings: Settings, item: Item) -> list[Sample]:
     archive = open_archive(settings.archive)
     points = read_landmarks(archive.read(item.landmarks), item.landmarks)
     image = archive.read(item.image)
-    with naming(item.image):
-        check_image(image)
     labels = from_centres({"landmarks_2d": lapa_to_68(points)})
     if settings.segmentation or item.labels in archive:
         classes = archive.read(item.labels)
         check_on_face(points, face_box(classes, item.labels), item.landmarks)
         if settings.segmentation:
             labels["segmentation"] = classes
-    box = box_around(points)
-    if settings.refine_boxes:
-        box = refine_box(decode(image, color=True), box)
-    return [Sample(name=item.image, **store_crop(image, box, labels, name=item.image))]
+    return [annotated_face(image, points, labels, mtcnn=settings.mtcnn, name=item.image)]
 
 
 def read_landmarks(data: bytes, name: str) -> np.ndarray:

@@ -6,9 +6,8 @@ from pathlib import Path
 from trackertraincode.conversion.journal import Skip
 
 SHOWN_SKIPS = 5
-_VARYING = re.compile(
-    r"'[^']*'|[^\s']*[\\/][^\s']*|\S+\.[a-z]\w{1,3}\b|[-+]?\d[\d.e+-]*"
-)  # quoted, paths, names, numbers
+# Quoted, paths, names, numbers.
+_VARYING = re.compile(r"'[^']*'|[^\s']*[\\/][^\s']*|\S+\.[a-z]\w{1,3}\b|[-+]?\d[\d.e+-]*")
 
 
 def print_summary(destination: Path, written: int, skips: list[Skip]) -> None:

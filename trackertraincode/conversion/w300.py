@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from trackertraincode.conversion.archive import naming, one_of_each, open_archive
-from trackertraincode.conversion.faces import box_around, store_crop
+from trackertraincode.conversion.archive import one_of_each, open_archive
+from trackertraincode.conversion.faces import annotated_face
 from trackertraincode.conversion.run import Source
 from trackertraincode.conversion.w300vw import parse_points
-from trackertraincode.detection.mtcnn import MtcnnDetector, refine_box
+from trackertraincode.detection.mtcnn import MtcnnDetector
 from trackertraincode.errors import ArchiveError
-from trackertraincode.sample.images import IMAGE_EXTENSIONS, check_image, decode
+from trackertraincode.sample.images import IMAGE_EXTENSIONS
 from trackertraincode.sample.moving import from_centres
 from trackertraincode.sample.sample import Sample
 
@@ -58,15 +58,9 @@ def make_source(archive: Path, mtcnn: bool) -> Source:
     return Source(items=items, convert=partial(convert_item, archive, mtcnn), notes=notes)
 
 
-def convert_item(path: Path, refine_boxes: bool, item: Item) -> list[Sample]:
+def convert_item(path: Path, mtcnn: bool, item: Item) -> list[Sample]:
     """One face. Raises ArchiveError naming the member that is missing, damaged or wrong."""
     archive = open_archive(path)
     points = parse_points(archive.read(item.landmarks), item.landmarks) - MATLAB_ORIGIN
-    image = archive.read(item.image)
-    with naming(item.image):
-        check_image(image)
-    box = box_around(points)
-    if refine_boxes:
-        box = refine_box(decode(image, color=True), box)
     labels = from_centres({"landmarks_2d": points})
-    return [Sample(name=item.image, **store_crop(image, box, labels, name=item.image))]
+    return [annotated_face(archive.read(item.image), points, labels, mtcnn=mtcnn, name=item.image)]

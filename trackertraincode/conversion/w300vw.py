@@ -66,7 +66,7 @@ class Settings:
     """What all items of a run share."""
 
     archive: Path
-    refine_boxes: bool
+    mtcnn: bool
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def _sample(settings: Settings, video: AnnotatedVideo, frame: int, image: np.nda
     moved = placement.move_labels(from_centres({"landmarks_2d": landmarks.points[frame]}))
     crop = placement.move_pixels(image, cv2.INTER_AREA)
     box = box_around(to_centres(moved)["landmarks_2d"])  # as the other archives' boxes
-    if settings.refine_boxes:
+    if settings.mtcnn:
         detected = best_overlap(MtcnnDetector()(crop).boxes, box, MIN_IOU)
         box = box if detected is None else detected
     return Sample(

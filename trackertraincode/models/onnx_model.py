@@ -22,9 +22,7 @@ class Output:
     """One output of pose networks under its names in files."""
 
     full: str  # in the full model
-    opentrack: dict[str, tuple[int, ...]] = field(
-        default_factory=dict
-    )  # in the plugin: today's name, old ones -> shape
+    opentrack: dict[str, tuple[int, ...]] = field(default_factory=dict)  # in the plugin: newest name first -> shape
     rows: tuple[tuple[int, ...], ...] = ()  # shapes of one crop's values, where `opentrack` doesn't tell them
     required: bool = False  # by the plugin
     value: Callable[[Any], Any] | None = None  # of a Prediction, for outputs that are no field of it; written, not read
@@ -80,11 +78,7 @@ def open_session(path: Path, threads: int = 1, *, exact: bool = False, spin: boo
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        (
-            session.get_inputs(),
-            session.get_outputs(),
-            session.get_modelmeta().custom_metadata_map,
-        )  # names that are no text raise
+        session.get_inputs(), session.get_outputs(), session.get_modelmeta().custom_metadata_map  # wrong names raise
         return session
     except Exception as error:  # onnxruntime has no common base class for what a file can do wrong
         reason = (str(error).splitlines() or ["unknown reason"])[0]

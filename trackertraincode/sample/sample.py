@@ -109,12 +109,8 @@ class Batch:
     dataset: Tensor  # (B,) long: which data set of the mixture
     row: Tensor  # (B,) long: row in that data set's file
     weight: Tensor  # (B,) factor of this row's losses
-    intensity: Tensor | None = (
-        None  # (B, 257) what becomes of grey levels 0…255, standard deviation of noise; None: nothing
-    )
-    view: Tensor | None = (
-        None  # (B, 2, 3) from the first view of a face to this one, in [-1, 1]; None: one view of each
-    )
+    intensity: Tensor | None = None  # (B, 257) what becomes of grey levels 0…255, standard deviation of noise
+    view: Tensor | None = None  # (B, 2, 3) from a face's first view to this one, in [-1, 1]; None: one of each
 
     def __getattr__(self, label: str) -> Tensor:
         try:

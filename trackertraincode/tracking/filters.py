@@ -104,9 +104,8 @@ class Kalman:
             self._covariance[:6, :6], self._covariance[6:, 6:] = noise, np.diag(scale**2)
             return measured
         self._predict(step)
-        growth = np.kron(
-            [[step**3 / 3, step**2 / 2], [step**2 / 2, step]], np.diag((self._agility * scale) ** 2)
-        )  # of the covariance, by accelerations
+        by_time = [[step**3 / 3, step**2 / 2], [step**2 / 2, step]]
+        growth = np.kron(by_time, np.diag((self._agility * scale) ** 2))  # of the covariance, by accelerations
         self._covariance += growth
         innovation = np.concatenate(_difference(measured, self._pose))
         excess = self._acceleration(innovation, noise, step) - 1

@@ -13,9 +13,7 @@ from trackertraincode.errors import ConfigError
 
 AUTO = "auto"
 VALIDATION_SHARE, CHECKPOINT_SHARE = 0.05, 0.02  # of the time of training
-FORWARD_SHARE = (
-    1 / 3
-)  # what a validated sample costs of one that is trained: the backward pass is twice the forward one
+FORWARD_SHARE = 1 / 3  # of the time of a trained sample, for a validated one: the backward pass takes two thirds
 
 _PACE = re.compile(r"auto|(?P<epochs>[1-9]\d*)|(?P<minutes>\d+(\.\d+)?)m")
 
