@@ -12,6 +12,7 @@ import re
 import signal
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 import zipfile
@@ -53,9 +54,16 @@ def converting(name: str) -> Case:
 
 
 EXPANSION = "{i}/faces.h5 {o}/x.h5 --yaw-step 20 -n 160 --workers 2 --skipped {o}/skipped.txt"
+DRAWN = TINY.replace("--no-tensorboard --draw-every 0", "--draw-every 1 --save-every 1")
+PSEUDOLABELS = (
+    "pseudolabels {i}/faces.h5 -c {i}/run/last.onnx {i}/run/last.ckpt --output {o}/x.h5 --replace --workers 2 "
+    "--skipped {o}/skipped.txt"
+)
 CASES = {
     "convert aflw2k": converting("aflw2k"),
     "convert 300wlp": converting("300wlp"),
+    "convert csv": Case("convert csv {i}/labels.csv {o}/x.h5 --workers 2 --skipped {o}/skipped.txt"),
+    "convert tgz": Case("convert aflw2k {i}/aflw2k.tgz {o}/x.h5 --workers 2"),
     "render": Case(
         "render {o}/x.h5 -n 200 --size 96 --workers 2", "render {o}/x.h5 -n 200 --size 96 --workers 2 --resume"
     ),
@@ -64,8 +72,10 @@ CASES = {
         "render {o}/x.h5 -n 200 --size 96 --shards 3 --workers 2 --resume",
     ),
     "render zip": Case("render {o}/x.zip -n 100 --size 96 --format 300wlp --workers 2"),
+    "render zip of the other kind": Case("render {o}/x.zip -n 100 --size 96 --format aflw2k --workers 2"),
     "expand": Case(f"expand {EXPANSION}", resume=f"expand {EXPANSION} --resume"),
     "expand zip": Case("expand {i}/faces.h5 {o}/x.zip -n 60 --format 300wlp --workers 2"),
+    "expand with meshes": Case("expand {i}/faces.h5 {o}/x.h5 --yaw-step 30 -n 16 --write-mesh {o}/meshes --workers 2"),
     "info": Case("info {i}/faces.h5 --histogram {o}/x.png"),
     "check": Case("check {i}/faces.h5 --bad-rows {o}/bad.txt --workers 2"),
     "view": Case("view {i}/faces.h5 {o}/x.png"),
@@ -74,13 +84,11 @@ CASES = {
         "fit {i}/faces.h5 {o}/x.h5 --landmarks 2d --workers 2 --skipped {o}/skipped.txt",
         "fit {i}/faces.h5 {o}/x.h5 --landmarks 2d --workers 2 --skipped {o}/skipped.txt --resume",
     ),
-    "pseudolabels": Case(
-        "pseudolabels {i}/faces.h5 -c {i}/run/last.onnx {i}/run/last.ckpt --output {o}/x.h5 --replace --workers 2",
-        "pseudolabels {i}/faces.h5 -c {i}/run/last.onnx {i}/run/last.ckpt --output {o}/x.h5 --replace --workers 2 --resume",
-    ),
+    "pseudolabels": Case(PSEUDOLABELS, f"{PSEUDOLABELS} --resume"),
     "review": Case("review {i}/faces.h5 --model {i}/run/last.onnx --report {o}/x.html --list {o}/bad.txt --workers 2"),
     "filter": Case("filter {i}/faces.h5 {o}/x.h5 --where size>0"),
     "train": Case(f"train {TINY} --workers 2 --with-swa --outdir {{o}}/run", "train --resume --outdir {o}/run"),
+    "train with drawings": Case(f"train {DRAWN} --workers 2 --outdir {{o}}/run", "train --resume --outdir {o}/run"),
     "train on kept crops": Case(
         f"train {TINY} --workers 2 --cache disk --cache-dir {{o}}/crops --outdir {{o}}/run",
         "train --resume --outdir {o}/run",
@@ -103,7 +111,7 @@ CASES = {
             f"track {{i}}/{source} --model {{i}}/run/last.onnx --localizer {{i}}/localizer.onnx "
             f"--output {{o}}/drawn{name} --csv {{o}}/x.csv --json {{o}}/x.json"
         )
-        for name, source in ((".mp4", "video.avi"), (".avi", "frames"), ("", "frames"))
+        for name, source in ((".mp4", "video.avi"), (".avi", "frames"), ("", "frames"), (".jpg", "frames/007.jpg"))
     },
     "demo": Case("demo --outdir {o}/demo --faces 160 --test-faces 20 --epochs 1 --samples-per-epoch 64"),
 }
@@ -126,11 +134,21 @@ def make_inputs(folder: Path, names: Iterable[str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "datasets.toml").write_text(CATALOG)
     wanted = "{i}/faces.h5" + " ".join(CASES[name].words for name in names)
+    wanted = wanted.replace("aflw2k.tgz", "aflw2k.tgz {i}/aflw2k.zip")
     for name, words in INPUTS.items():
         if f"{{i}}/{name}" in wanted and not (folder / name).exists():
             done = Program(Case(words).command(folder, folder), folder).end()
             assert done.code == 0, f"{words}: {done.lines}"
-    if ("{i}/frames" in wanted or "{i}/video.avi" in wanted) and not (folder / "frames").exists():
+    if "{i}/aflw2k.tgz" in wanted and not (folder / "aflw2k.tgz").exists():
+        with zipfile.ZipFile(folder / "aflw2k.zip") as archive, tarfile.open(folder / "aflw2k.tgz", "w:gz") as packed:
+            for member in archive.infolist():
+                info = tarfile.TarInfo(member.filename)
+                info.size = member.file_size
+                packed.addfile(info, archive.open(member))
+    if (
+        any(f"{{i}}/{name}" in wanted for name in ("frames", "video.avi", "labels.csv"))
+        and not (folder / "frames").exists()
+    ):
         (folder / "frames").mkdir()
         video = cv2.VideoWriter(str(folder / "video.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 15, (320, 240))
         with h5py.File(folder / "faces.h5") as file:
@@ -139,6 +157,8 @@ def make_inputs(folder: Path, names: Iterable[str]) -> None:
                 video.write(frame)
                 cv2.imwrite(str(folder / "frames" / f"{number:03d}.jpg"), frame)
         video.release()
+        rows = [f"frames/{number:03d}.jpg,80,40,240,200,0,{number},0\n" for number in range(60)]
+        (folder / "labels.csv").write_text("path,x0,y0,x1,y1,pitch,yaw,roll\n" + "".join(rows))
 
 
 class Program:

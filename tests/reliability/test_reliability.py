@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from conftest import PROJECT
-from trackertraincode.commands import COMMANDS
+from trackertraincode.arguments import OutputFile, output_folder
+from trackertraincode.commands import COMMANDS, parse
 
 FOLDER = Path(__file__).parent
 
@@ -21,6 +22,20 @@ def test_every_command_has_a_case() -> None:
     from cases import CASES, OF_OTHERS, WITHOUT_OUTPUTS
 
     assert {case.words.split()[0] for case in CASES.values()} | {*WITHOUT_OUTPUTS, *OF_OTHERS} == set(COMMANDS)
+
+
+def test_every_output_has_a_case() -> None:
+    from cases import CASES
+
+    given: dict[tuple[str, str], bool] = {}
+    for case in CASES.values():
+        words = case.command(Path("in"), Path("out"))
+        _, options, parser = parse(words)
+        for action in parser._actions:
+            if isinstance(action.type, OutputFile) or action.type is output_folder:
+                key = words[0], action.dest
+                given[key] = given.get(key, False) or str(getattr(options, action.dest, "")).startswith("out")
+    assert [key for key, is_given in given.items() if not is_given] == []
 
 
 @pytest.mark.slow
