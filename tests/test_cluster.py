@@ -130,6 +130,7 @@ def test_an_address_where_no_scheduler_answers_is_one_line(tmp_path: Path, monke
     with socket.create_server(("127.0.0.1", 0)) as silent:
         assert "no dask scheduler answers there" in use(f"tcp://127.0.0.1:{silent.getsockname()[1]}")
     assert "expected an address such as tcp://HOST:8786, or the file" in use("nonsense")
+    assert "expected an address such as tcp://HOST:8786, or the file" in use(os.devnull)  # as others without an end
     (tmp_path / "letter.txt").write_text("dear")
     assert "isn't a file of `dask scheduler --scheduler-file`" in use(str(tmp_path / "letter.txt"))
 

@@ -125,6 +125,16 @@ def test_an_output_that_is_an_input_under_any_name_is_refused(tmp_path: Path) ->
         check_outputs([], [tmp_path], folders=[tmp_path / "x" / ".."])
 
 
+def test_a_link_that_leads_to_itself_is_missing_as_an_input_and_replaced_as_an_output(tmp_path: Path) -> None:
+    loop = linked(tmp_path / "loop.h5", tmp_path / "loop.h5")
+    with pytest.raises(UserError, match="is also an input"):
+        check_outputs([loop], [loop])
+    check_outputs([loop], [tmp_path / "a.h5"])
+    with whole_file(loop) as temporary:
+        temporary.write_text("x")
+    assert loop.read_text() == "x"
+
+
 def test_two_outputs_of_one_name_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="two outputs have this name"):
         check_outputs([tmp_path / "a.csv", None, tmp_path / "." / "a.csv"], [])

@@ -117,6 +117,11 @@ def check_outputs(
             )
 
 
+def resolved(path: Path) -> Path:
+    """The file itself, links followed; a link that leads to itself is its own end. `Path.resolve` raises there."""
+    return Path(os.path.realpath(path))
+
+
 def is_stream(path: Path) -> bool:
     """Whether a path is a device or a pipe, such as /dev/stdout, that can't be replaced by a file."""
     return path.exists() and not path.is_file() and not path.is_dir()
@@ -125,7 +130,7 @@ def is_stream(path: Path) -> bool:
 def _same(one: Path, other: Path) -> bool:
     if one.exists() and other.exists():
         return one.samefile(other)
-    return os.path.normcase(one.resolve()) == os.path.normcase(other.resolve())
+    return os.path.normcase(resolved(one)) == os.path.normcase(resolved(other))
 
 
 def _check_writable(folder: Path) -> None:
@@ -169,7 +174,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     if is_stream(path):
         yield path
         return
-    path = path.resolve() if path.is_symlink() else path
+    path = resolved(path) if path.is_symlink() else path
     path.parent.mkdir(parents=True, exist_ok=True)
     folder = path.with_name(path.name + ".tmp")
     busy = f"{path}: another process is writing this file; wait for its end or choose another name."

@@ -87,3 +87,6 @@ def test_rows_come_from_words_or_files(tmp_path: Path) -> None:
     (tmp_path / "wrong.txt").write_text("3\nfour\n")
     with pytest.raises(ConfigError, match=r"wrong\.txt: 'four' isn't a row"):
         parse_rows(str(tmp_path / "wrong.txt"), 10)
+    (tmp_path / "faces.h5").write_bytes(b"\x89HDF")
+    with pytest.raises(ConfigError, match=r"--rows .*faces\.h5: isn't text"):
+        parse_rows(str(tmp_path / "faces.h5"), 10)

@@ -1,9 +1,10 @@
 """Every command × everything that can be wrong with what it is given, made from the commands' own tables.
 
-No traceback, a true exit code, nothing left, nothing destroyed.
+No traceback, a true exit code, nothing left, nothing destroyed. `python tests/scripts/test_matrix.py` counts the cases.
 """
 
 import argparse
+import contextlib
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
@@ -16,7 +17,8 @@ from trackertraincode.commands import COMMANDS, Parser, run
 from trackertraincode.datasets.dshdf5pose import PoseWriter
 
 Words = tuple[str, ...]  # of a command line; {names} stand for the files of `files`
-BAD_INPUTS = ("{missing}", "{empty}", "{text}", "{folder}", "{image}")
+BAD_INPUTS = ("{missing}", "{empty}", "{text}", "{folder}", "{image}", "{loop}")
+BAD_TEXTS = ("--", "{loop}", "{image}")  # of options that are words, of which some can be files, too
 NO_NUMBERS = ("nan", "inf", "word", "", "1e999")
 ODD_NUMBERS = ("-1", "0", str(10**30), "-1e30")
 
@@ -46,6 +48,11 @@ def named(action: argparse.Action, file: str) -> str:
 
 def is_input(action: argparse.Action) -> bool:
     return not is_output(action) and (action.type is Path or (not action.option_strings and action.type is None))
+
+
+def is_text(action: argparse.Action) -> bool:
+    is_free = action.option_strings and action.nargs is None and action.choices is None and action.type in (None, str)
+    return bool(is_free) and not isinstance(action, argparse._StoreConstAction)
 
 
 def is_number(action: argparse.Action) -> bool:
@@ -97,6 +104,9 @@ def cases() -> Iterator[tuple[Words, Words, tuple[int, ...]]]:
                     yield name, with_value(parser, action, named(action, "{same}"), "{faces}", "{new}"), (1,)
                     wrong = ".onnx" if ".h5" in action.type.suffixes else ".h5"
                     yield name, with_value(parser, action, "{new}" + wrong, "{faces}", "{new}"), (2,)
+            elif is_text(action):
+                for value in BAD_TEXTS:
+                    yield name, with_value(parser, action, value, "{missing}", "{folder}"), (1, 2)
             elif is_number(action):
                 for value in NO_NUMBERS:
                     yield name, with_value(parser, action, value, "{missing}", "{folder}"), (1, 2)
@@ -120,6 +130,9 @@ def files(
     monkeypatch.setenv("NUM_WORKERS", "0")
     found = {name: tmp_path / f"{name}.h5" for name in ("missing", "empty", "text", "faces", "image")}
     found |= {name: tmp_path / name for name in ("folder", "new", "same")}
+    found["loop"] = tmp_path / "loop.h5"
+    with contextlib.suppress(OSError):  # where links can't be made, it is missing
+        found["loop"].symlink_to(found["loop"])
     found["folder"].mkdir()
     found["empty"].touch()
     found["text"].write_text("a letter\n")
@@ -151,3 +164,8 @@ def test_what_is_wrong_is_said_and_nothing_is_left(
     assert "fault of this program" not in output.err
     assert "Traceback" not in output.err
     assert everything() == before
+
+
+if __name__ == "__main__":
+    names = [name for name, _, _ in cases()]
+    print(f"{len(set(names))} commands and converters, {len(names)} cases")

@@ -25,7 +25,7 @@ from trackertraincode.augmentation.crop_cache import ENTRY, SMALLEST, CropCache,
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.datasets.mixing import Member
 from trackertraincode.errors import SampleFormatError, UserError
-from trackertraincode.files import files_of, fingerprint, whole_file
+from trackertraincode.files import files_of, fingerprint, resolved, whole_file
 from trackertraincode.sample.images import ImageDecodeError, decode
 from trackertraincode.workers import Workers, map_in_order, seeing
 
@@ -56,7 +56,7 @@ def open_caches(
 def cache_file(path: Path, kept: Kept, folder: Path | None) -> tuple[Path, dict[str, Any]]:
     """Where the crops of a data set lie, and what they must have been made of."""
     files = [fingerprint(file) | {"file": file.name, "time": file.stat().st_mtime_ns} for file in files_of(path)]
-    place = [] if folder is None else [str(path.resolve())]  # files of one name in several folders
+    place = [] if folder is None else [str(resolved(path))]  # files of one name in several folders
     key = hashlib.sha256(json.dumps([asdict(kept), *place], sort_keys=True).encode()).hexdigest()[:8]
     name = path.stem.replace("*", "all").replace("?", "any")
     return (folder or path.parent / "crops") / f"{name}-{key}.crops", asdict(kept) | {"files": files}

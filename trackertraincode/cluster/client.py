@@ -216,8 +216,10 @@ def _address(scheduler: str) -> str:
     if "://" in scheduler:
         return scheduler
     try:
+        if not path.is_file():
+            raise FileNotFoundError
         return str(json.loads(path.read_bytes())["address"])
-    except FileNotFoundError:
+    except FileNotFoundError:  # or a device or a pipe, which may have no end
         raise ConfigError(
             f"--scheduler {scheduler}: expected an address such as tcp://HOST:8786, or the file that `dask scheduler "
             "--scheduler-file` writes."

@@ -68,6 +68,8 @@ def parse(words: Sequence[str]) -> tuple[ModuleType, argparse.Namespace, argpars
     name = words[0] if words else "--help"
     if not name.startswith("-") and name not in COMMANDS:
         parser.error(f"unknown command {name}; did you mean {closest_first(name, COMMANDS)[0]}? --help lists all.")
+    if empty := [word for word in words if word.startswith("-") and word.endswith("=--")]:
+        parser.error(f"{empty[0]}: expected a value behind the equals sign.")  # of which argparse makes a list
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for known in [name] if name in COMMANDS else COMMANDS:
         module = import_module(f"{__name__}.{known.replace('-', '_')}")

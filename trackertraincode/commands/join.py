@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from trackertraincode.arguments import SAMPLES, OutputFile, add_overwrite_option
 from trackertraincode.errors import UserError
-from trackertraincode.files import check_outputs, files_of
+from trackertraincode.files import check_outputs, files_of, resolved
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -48,8 +48,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _check_each_once(files: list[Path]) -> None:
     """Raise UserError where samples would be in the destination twice."""
-    once = {file.resolve() for file in files}
+    once = {resolved(file) for file in files}
     for file in files:
-        if file.resolve() not in once:
+        if resolved(file) not in once:
             raise UserError(f"{file}: is given twice, and its samples would be in the output twice; leave one out.")
-        once.remove(file.resolve())
+        once.remove(resolved(file))

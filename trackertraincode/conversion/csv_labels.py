@@ -24,6 +24,7 @@ from trackertraincode.conversion.written_numbers import is_number
 from trackertraincode.datasets.plausibility import suspicions
 from trackertraincode.errors import ArchiveError, closest_first
 from trackertraincode.facemodel.landmarks68 import COUNT, centered_depth
+from trackertraincode.files import resolved
 from trackertraincode.geometry.euler import aflw_to_matrix
 from trackertraincode.geometry.rotation import matrix_to_quat
 from trackertraincode.sample.images import (
@@ -266,7 +267,7 @@ def _read_image(settings: Settings, named: dict[str, str], where: str) -> tuple[
     try:
         if not path.exists():
             path = _other_spelling(path.parent).get(normal_name(path.name).casefold(), path)
-        if not settings.allow_outside and not path.resolve().is_relative_to(folder.resolve()):
+        if not settings.allow_outside and not resolved(path).is_relative_to(resolved(folder)):
             raise elsewhere  # by a link
         if path.exists() and not path.is_file():
             raise ArchiveError(f"{where}, column '{PATH}': {path}: isn't a file, but a folder, a device or a pipe.")

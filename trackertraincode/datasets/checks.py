@@ -97,6 +97,8 @@ def head_model_for(path: Path, face_model: Path | None) -> tuple[Callable[[], He
 
     face_model: bfm_noneck_v3.pkl, None to look in $DATADIR. Raises SampleFormatError, ModelFileError.
     """
+    if face_model is not None:
+        _load(face_model)  # which is named where it can't be used, even where it isn't needed
     with open_samples(path) as file:
         if not set(COMPARED) <= set(file.fields):
             return None, f"landmarks aren't compared with the pose: that needs {', '.join(COMPARED)}"

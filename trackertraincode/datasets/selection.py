@@ -43,13 +43,17 @@ def parse_rows(text: str, count: int) -> np.ndarray:
         if not path.is_file():
             raise ConfigError(f"--rows {text!r}: neither rows such as 3,7,10-19 nor an existing file of them.")
         source = str(path)
-        text = "\n".join(line.partition("#")[0] for line in path.read_text(encoding="utf-8").splitlines())
+        try:
+            content = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            raise ConfigError(f"--rows {path}: isn't text; give a file of rows such as 3,7,10-19.") from None
+        text = "\n".join(line.partition("#")[0] for line in content.splitlines())
     chosen = np.zeros(count, bool)
     for word in text.replace(",", " ").split():
         match = _RANGE.fullmatch(word)
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
         if first > last:
-            raise ConfigError(f"{source}: {word!r} isn't a row; give rows such as 3,7,10-19.")
+            raise ConfigError(f"{source}: {word[:40]!r} isn't a row; give rows such as 3,7,10-19.")
         if last >= count:
             raise ConfigError(f"{source}: {word} is beyond the last row, {count - 1}.")
         chosen[first : last + 1] = True

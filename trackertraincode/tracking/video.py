@@ -14,7 +14,7 @@ import numpy as np
 
 from trackertraincode.drawing import draw_labels, draw_text
 from trackertraincode.errors import UserError
-from trackertraincode.files import whole_file
+from trackertraincode.files import resolved, whole_file
 from trackertraincode.sample.images import encode_jpeg, encode_png
 from trackertraincode.tracking.pose import HeadPose
 from trackertraincode.tracking.sources import IMAGES, USUAL_FPS, Frame, images_in, quiet_opencv
@@ -187,7 +187,7 @@ def check_image_folder(source: Path, output: Path) -> None:
         raise UserError(
             f"{source}: {' and '.join(same[:2])} would both be drawn into one .png file; rename one of them."
         )
-    replaced = {path.resolve() for path in targets} & {target.resolve() for target in targets.values()}
+    replaced = {resolved(path) for path in targets} & {resolved(target) for target in targets.values()}
     if replaced:
         raise UserError(
             f"{min(replaced)}: is also an input, which would be destroyed; choose another folder for the output."

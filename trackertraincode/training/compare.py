@@ -18,7 +18,7 @@ from tabulate import tabulate
 from trackertraincode.errors import ConfigError
 from trackertraincode.evaluation.plots import plot_label, pyplot, use_log_scale
 from trackertraincode.evaluation.report import write_json
-from trackertraincode.files import whole_file
+from trackertraincode.files import resolved, whole_file
 from trackertraincode.models.checkpoint import load_network
 from trackertraincode.models.onnx_model import latencies
 from trackertraincode.training.callbacks.records import read_metrics
@@ -75,7 +75,7 @@ def read_run(folder: Path, *, error: str = "geodesic", repeats: int = REPEATS) -
     checkpoint, onnx = _first(folder, ".ckpt"), _first(folder, ".onnx")
     epochs, errors = zip(*points)
     return RunSummary(
-        name=folder.resolve().name,
+        name=resolved(folder).name,
         family=family_of(backbone),
         backbone=backbone,
         input_size=int(options.get("input_size", 0)),
@@ -94,7 +94,7 @@ def read_runs(folders: Sequence[Path], *, error: str = "geodesic", repeats: int 
     return [
         run
         if names.count(run.name) == 1
-        else RunSummary(**(asdict(run) | {"name": "/".join(folder.resolve().parts[-2:])}))
+        else RunSummary(**(asdict(run) | {"name": "/".join(resolved(folder).parts[-2:])}))
         for run, folder in zip(runs, folders)
     ]
 
