@@ -6,18 +6,15 @@ The crops have no record of person, sequence or place in the frame: a face box i
 """
 
 import zipfile
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import pairwise
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 import torch
 
+from trackertraincode.conversion.npzfile import read_header, reporting
 from trackertraincode.conversion.run import Source
 from trackertraincode.errors import ArchiveError
 from trackertraincode.geometry.euler import fsanet_biwi_to_matrix
@@ -27,8 +24,6 @@ from trackertraincode.sample.sample import Sample
 
 ROWS_PER_ITEM = 256
 MAX_BYTES = 512 * 2**20  # of one array
-_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError, RuntimeError,
-           SyntaxError, TypeError, KeyError, OverflowError, MemoryError, AttributeError)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -61,7 +56,7 @@ def make_source(path: Path) -> Source:
     """Check the whole file. Raises ArchiveError when it is missing, damaged or something else."""
     if not path.is_file():
         raise ArchiveError(f"{path}: no such file; check the path.")
-    with _reporting(path), zipfile.ZipFile(path) as archive:
+    with reporting(path), zipfile.ZipFile(path) as archive:
         for name in ("image.npy", "pose.npy"):
             if name not in archive.namelist():
                 found = ", ".join(archive.namelist()) or "none"
@@ -90,7 +85,7 @@ def convert_rows(path: Path, rows: Rows) -> list[Sample]:
     poses = _read_poses(path)[rows.first : rows.first + rows.count]
     header = _header(path, "image.npy")
     row_bytes = int(np.prod(header.shape[1:]))
-    with _reporting(path), zipfile.ZipFile(path) as archive, archive.open("image.npy") as member:
+    with reporting(path), zipfile.ZipFile(path) as archive, archive.open("image.npy") as member:
         member.seek(header.offset + rows.first * row_bytes)
         data = member.read(rows.count * row_bytes)
     images = np.frombuffer(data, np.uint8).reshape(rows.count, *header.shape[1:])
@@ -115,34 +110,20 @@ def _are_angles(poses: np.ndarray) -> np.ndarray:
     return np.isfinite(poses).all(-1) & (np.abs(poses) <= 180).all(-1)
 
 
-@contextmanager
-def _reporting(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except _DAMAGE as error:
-        raise ArchiveError(f"{path}: not a complete .npz file of plain arrays ({error}); download it again.") from error
-
-
 @cache
 def _header(path: Path, name: str) -> Header:
     """Raises ArchiveError when the member isn't a plain array in C order."""
-    with _reporting(path), zipfile.ZipFile(path) as archive, archive.open(name) as member:
-        shape, fortran_order, dtype = _read_header(member)
+    with reporting(path), zipfile.ZipFile(path) as archive, archive.open(name) as member:
+        shape, fortran_order, dtype = read_header(member)
         if fortran_order or dtype.hasobject:
             raise ArchiveError(f"{path}: array '{name[:-4]}' isn't a plain array in C order.")
         return Header(shape, dtype, member.tell(), archive.getinfo(name).file_size)
 
 
-def _read_header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
-    if np.lib.format.read_magic(member) == (1, 0):
-        return np.lib.format.read_array_header_1_0(member)
-    return np.lib.format.read_array_header_2_0(member)
-
-
 @cache
 def _read_poses(path: Path) -> np.ndarray:
     """(N, 3) float64, degrees."""
-    with _reporting(path), np.load(path, allow_pickle=False) as arrays:
+    with reporting(path), np.load(path, allow_pickle=False) as arrays:
         poses = arrays["pose"]
     if poses.ndim != 2 or poses.shape[1] != 3 or poses.dtype.kind not in "fiu":
         raise ArchiveError(f"{path}: 'pose' has {poses.dtype} {poses.shape}, expected numbers (N, 3).")
