@@ -12,12 +12,13 @@ from trackertraincode.rendering import hair
 from trackertraincode.rendering.assets import ellipsoid
 from trackertraincode.rendering.background import ROWS, SCENERIES
 from trackertraincode.rendering.camera_effects import EFFECTS, CameraEffects, apply_camera
+from trackertraincode.rendering.clothes import NECKLINES, PATTERNS
 from trackertraincode.rendering.expressions import MOODS, draw_expression
 from trackertraincode.rendering.foreground import OCCLUDERS, draw_occluders
 from trackertraincode.rendering.hair import STYLES, Hair, grow
 from trackertraincode.rendering.labels import CLASSES
 from trackertraincode.rendering.lighting import MIDDLE, SETUPS, Lighting, lamp_visibility
-from trackertraincode.rendering.person import HEADWEAR_SHARES, NECKLINES, Person
+from trackertraincode.rendering.person import HEADWEAR_SHARES, Person
 from trackertraincode.rendering.scene import FaceScene, render_scene
 from trackertraincode.sample.images import decode, decode_labels
 from trackertraincode.sample.sample import Sample
@@ -108,7 +109,8 @@ def test_occluders_are_where_their_mask_says(name: str, monkeypatch: pytest.Monk
 def test_shares_are_probabilities() -> None:
     for shares in (
         [share for share, _ in SCENERIES.values()], [share for share, _ in MOODS.values()],
-        [setup.weight for setup in SETUPS.values()], list(HEADWEAR_SHARES.values()), list(NECKLINES.values()),
+        [setup.weight for setup in SETUPS.values()], list(HEADWEAR_SHARES.values()),
+        [neckline.share for neckline in NECKLINES.values()], [share for share, _ in PATTERNS.values()],
     ):  # fmt: skip
         assert sum(shares) == pytest.approx(1.0)
 

@@ -1,4 +1,4 @@
-"""Meshes that a head wears: glasses, headwear, the mass of long hair, shoulders. Head radii, in the head's local frame."""
+"""Meshes that a head wears: glasses, headwear, the mass of long hair. Head radii, in the head's local frame."""
 
 from functools import cache
 from itertools import pairwise
@@ -148,19 +148,3 @@ def headscarf() -> Mesh:
 
 
 HEADWEAR = {"cap": cap, "beanie": beanie, "hat": hat, "headscarf": headscarf}
-
-
-@cache
-def shoulders() -> Mesh:
-    """Neck opening, slopes and chest of an upright body; the origin is in the middle of the neck."""
-    heights = np.array([-0.06, 0.08, 0.22, 0.34, 0.44, 0.56, 0.72, 0.95, 1.4, 2.2, 4.0, 6.0])
-    widths = np.array([0.6, 0.64, 0.76, 1.02, 1.38, 1.66, 1.8, 1.88, 1.85, 1.7, 1.7, 1.7])
-    depths = np.array([0.55, 0.58, 0.62, 0.66, 0.72, 0.78, 0.85, 0.9, 0.95, 0.95, 0.95, 0.95])
-    angle = np.linspace(0, 2 * np.pi, 48, endpoint=False)
-    x = widths[:, None] * np.sign(np.sin(angle)) * np.abs(np.sin(angle)) ** 0.8
-    z = -depths[:, None] * np.sign(np.cos(angle)) * np.abs(np.cos(angle)) ** 0.8
-    body = np.stack([x, np.repeat(heights[:, None], 48, axis=1), z], axis=-1)
-    ids = np.arange(len(heights) * 48).reshape(len(heights), 48)
-    following = np.roll(ids, -1, axis=1)
-    a, b, c, d = ids[:-1], following[:-1], ids[1:], following[1:]
-    return body.reshape(-1, 3), np.stack([a, b, c, b, d, c], axis=-1).reshape(-1, 3)

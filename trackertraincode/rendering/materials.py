@@ -125,7 +125,7 @@ def static_weights(name: str) -> dict[str, np.ndarray]:
         "sockets": sockets * skin, "nostrils": nostrils * skin, "creases": np.exp(-((creases / 0.03) ** 2)) * skin,
         "oily": 0.4 + oily, "open": _openness(head),
         "beard": _soft(head, "beard"), "moustache": _soft(head, "moustache"),
-        "lips": _soft(head, "lips", 1),
+        "lips": _soft(head, "lips", 1), "hollow": _hollow(head) * skin,
     }  # fmt: skip
     return {key: weight.astype(np.float32) for key, weight in weights.items()}
 
@@ -140,6 +140,22 @@ def _openness(head: HeadModel) -> np.ndarray:
     return seen
 
 
+def _hollow(head: HeadModel) -> np.ndarray:
+    """(V,) 0 to 1: eye sockets, beside the nose, under the lip; what lies below its surroundings, smoothed 40 times."""
+    smooth = head.vertices.astype(float)
+    for _ in range(40):
+        smooth = _spread(head, smooth)
+    height = ((head.vertices - smooth) * vertex_normals(head.vertices, head.triangles)).sum(1)
+    return np.clip((0.012 - height) / 0.03, 0.0, 1.0)
+
+
+def _spread(head: HeadModel, values: np.ndarray) -> np.ndarray:
+    """(V, C): the mean of each vertex' triangles."""
+    corners, mean = head.triangles.ravel(), np.repeat(values[head.triangles].mean(1), 3, axis=0)
+    count = np.maximum(np.bincount(corners, minlength=len(values)), 1)
+    return np.stack([np.bincount(corners, column, minlength=len(values)) / count for column in mean.T], axis=1)
+
+
 def _distance(v: np.ndarray, line: np.ndarray) -> np.ndarray:
     """(V, 3), (N, 3) -> (V,) to the nearest of the line's points."""
     return np.sqrt(((v[:, None] - line[None]) ** 2).sum(-1)).min(1)
@@ -151,13 +167,10 @@ def _dense(points: np.ndarray) -> np.ndarray:
 
 def _soft(head: HeadModel, region: str, times: int = 3) -> np.ndarray:
     """(V,) the share of a vertex' neighbours that are in a region, and of theirs: edges of beards are soft."""
-    weight = head.regions[region].astype(float)
-    corners = head.triangles.ravel()
-    count = np.maximum(np.bincount(corners, minlength=len(weight)), 1)
+    weight = head.regions[region].astype(float)[:, None]
     for _ in range(times):
-        mean = weight[head.triangles].mean(1)
-        weight = np.bincount(corners, np.repeat(mean, 3), minlength=len(weight)) / count
-    return weight
+        weight = _spread(head, weight)
+    return weight[:, 0]
 
 
 def hairiness(model: HeadModel, looks: Looks) -> np.ndarray:

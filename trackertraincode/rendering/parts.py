@@ -7,12 +7,14 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from trackertraincode.rendering import assets
+from trackertraincode.rendering.clothes import dressed, tucked
 from trackertraincode.rendering.eyes import lashes
 from trackertraincode.rendering.hair import STYLES, grow
 from trackertraincode.rendering.materials import hairiness, paint_skin, static_weights
 from trackertraincode.rendering.person import Person
 from trackertraincode.rendering.rasterizer import vertex_normals
 
+RELIEF = 0.6  # share of the light that hollows of a face lack
 BODY_FOLLOWS = 0.4  # share of the head's yaw that the shoulders turn as well
 
 
@@ -47,6 +49,7 @@ def _head_and_hair(
     person: Person, local: np.ndarray, expression: np.ndarray, gaze: tuple[float, float], R: np.ndarray
 ) -> Iterator[Part]:
     model, looks = person.model, person.looks
+    local = tucked(model, local)
     growth = hairiness(model, looks) * (not person.bald)
     normals = vertex_normals(local, model.triangles)
     weights = static_weights(model.name)
@@ -55,7 +58,7 @@ def _head_and_hair(
     skin = paint_skin(model, looks, np.concatenate([person.shape, expression]), gaze, growth)
     yield Part(
         "head", grown @ R.T, model.triangles, normals @ R.T, skin.albedo, skin.gloss, skin.sharpness,
-        0.25 + 0.75 * weights["open"], closed=True,
+        (0.25 + 0.75 * weights["open"]) * (1.0 - RELIEF * weights["hollow"]), closed=True,
     )  # fmt: skip
     color = np.array(looks.hair)
     yield _lashes(person, local, expression, R)
@@ -99,32 +102,14 @@ def _glasses(person: Person, local: np.ndarray, R: np.ndarray) -> Iterator[Part]
 
 def _body(person: Person, R: np.ndarray) -> Part:
     """Shoulders that stay upright, follow the head's yaw a little, and stay below and behind the face."""
-    vertices, triangles = assets.shoulders()
+    colors = (np.array(c) for c in (person.clothes, person.second_clothes, person.looks.skin))
+    body = dressed(person.neckline, person.pattern, person.cloth_seed, *colors)
     yaw = np.arctan2(R[0, 2], R[2, 2])
     turn = Rotation.from_euler("y", BODY_FOLLOWS * yaw).as_matrix()
     neck = np.maximum(R @ np.array([0.0, 1.3, 0.9]), [-np.inf, 1.05, 0.75])
     return Part(
-        "body", vertices @ turn.T + neck, triangles, vertex_normals(vertices, triangles) @ turn.T,
-        _clothes(person, vertices), 0.02, closed=True,
-    )  # fmt: skip
-
-
-def _clothes(person: Person, v: np.ndarray) -> np.ndarray:
-    """(V, 3) colours: skin within the neckline, a shirt, lapels of a jacket."""
-    x, y, z = v.T
-    front = z < 0
-    first, second, skin = (np.array(c) for c in (person.clothes, person.second_clothes, person.looks.skin))
-    bare = {
-        "round": y < 0.1,
-        "open": (y < 0.2) | (front & (y < 0.8 - 0.8 * np.abs(x))),
-        "collar": y < 0.0,
-        "jacket": y < 0.05,
-    }
-    colors = np.where(bare[person.neckline][:, None], 0.9 * skin, first)
-    if person.neckline in ("collar", "jacket"):
-        depth = 0.3 if person.neckline == "collar" else 1.5
-        colors = np.where((front & ~bare[person.neckline] & (y < depth - 1.6 * np.abs(x)))[:, None], second, colors)
-    return colors
+        "body", body.vertices @ turn.T + neck, body.triangles, body.normals @ turn.T, body.colors, 0.02, closed=True
+    )
 
 
 def _plain(name: str, mesh: assets.Mesh, color: np.ndarray, R: np.ndarray, gloss: float = 0.02) -> Part:

@@ -8,11 +8,11 @@ from trackertraincode.facemodel.embedded import NAME as EMBEDDED
 from trackertraincode.facemodel.head_model import SHAPE_COUNT, HeadModel
 from trackertraincode.facemodel.load import OWN_MODELS
 from trackertraincode.rendering.assets import HEADWEAR
+from trackertraincode.rendering.clothes import NECKLINES, PATTERNS
 from trackertraincode.rendering.hair import STYLES, Hair
 from trackertraincode.rendering.materials import Looks
 
 HEADWEAR_SHARES = {"": 0.88, "cap": 0.04, "beanie": 0.03, "hat": 0.025, "headscarf": 0.025}
-NECKLINES = {"round": 0.35, "open": 0.25, "collar": 0.2, "jacket": 0.2}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +31,8 @@ class Person:
     clothes: tuple[float, float, float]
     second_clothes: tuple[float, float, float]  # of collar and headwear
     neckline: str  # key of NECKLINES
+    pattern: str  # key of PATTERNS
+    cloth_seed: int  # of folds and of the body's shape
 
     @staticmethod
     def draw(rng: np.random.Generator, head: str = EMBEDDED) -> "Person":
@@ -48,7 +50,9 @@ class Person:
             reflection=float(rng.uniform(0.2, 1.0)) if rng.random() < 0.5 else 0.0,
             clothes=clothes,
             second_clothes=second,
-            neckline=_choose(rng, NECKLINES),
+            neckline=_choose(rng, {name: neckline.share for name, neckline in NECKLINES.items()}),
+            pattern=_choose(rng, {name: share for name, (share, _) in PATTERNS.items()}),
+            cloth_seed=int(rng.integers(2**31)),
         )
 
     @property
