@@ -5,12 +5,15 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from conftest import PROJECT
+from trackertraincode import cli
 from trackertraincode.cli import Ended, describe, run_main
 from trackertraincode.errors import UserError
 
@@ -136,6 +139,7 @@ def test_signals_clean_up_and_have_their_exit_code(tmp_path: Path, name: str, co
 IN_A_DESTRUCTOR = """
 import signal
 from threading import Event
+from trackertraincode import cli
 from trackertraincode.cli import Ended, describe, run_main
 
 class Dying:
@@ -144,7 +148,7 @@ class Dying:
 
 def main():
     Dying()
-    Event().wait(60)
+    Event().wait()
     print("went on")
 
 run_main(main)
@@ -159,6 +163,91 @@ def test_a_signal_in_a_destructor_ends_the_program_too(name: str, code: int) -> 
     output, errors = program.communicate()
     assert (program.returncode, output) == (code, b"")
     assert errors.count(b"\n") == 1
+
+
+@pytest.fixture
+def hears_ctrl_c() -> Iterator[None]:
+    """Also where the tests run in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("hears_ctrl_c")
+def test_signals_wait_until_a_module_is_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """Torch's modules abort the process where something is raised in them."""
+    (tmp_path / "interrupted.py").write_text("import signal\nsignal.raise_signal(signal.SIGINT)\nwhole = True\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def main() -> None:
+        assert import_module("interrupted").whole
+        threading.Event().wait()
+
+    assert end_of(main, capsys) == (130, describe(KeyboardInterrupt())[1] + "\n")
+
+
+@pytest.mark.usefixtures("hears_ctrl_c")
+@pytest.mark.skipif(os.name == "nt", reason="there is no SIGTERM to catch")
+@pytest.mark.parametrize(("first", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_second_signal_does_not_disturb_the_end_of_the_first(
+    first: signal.Signals, code: int, capsys: pytest.CaptureFixture
+) -> None:
+    done = []
+
+    def main() -> None:
+        try:
+            signal.raise_signal(first)
+        finally:
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGTERM)
+            done.append("the end")
+
+    assert end_of(main, capsys)[0] == code
+    assert done == ["the end"]
+
+
+@pytest.mark.usefixtures("hears_ctrl_c")
+def test_a_second_ctrl_c_ends_a_program_that_does_not_end(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(cli, "PATIENCE", -1)
+    codes: list[int] = []
+    monkeypatch.setattr(os, "_exit", codes.append)
+
+    def main() -> None:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        finally:
+            signal.raise_signal(signal.SIGINT)
+
+    end_of(main, capsys)
+    assert codes == [130]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="has no such terminals")
+def test_a_program_whose_terminal_is_closed_ends_as_by_sighup(tmp_path: Path) -> None:
+    """It can't tell anybody."""
+    import fcntl
+    import pty
+    import termios
+
+    terminal, end = pty.openpty()
+    program = subprocess.Popen(
+        [sys.executable, "-c", WAITING, str(tmp_path / "a.txt")],
+        env=os.environ | {"PYTHONPATH": str(PROJECT)},
+        stdin=end,
+        stdout=end,
+        stderr=end,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )
+    os.close(end)
+    assert os.read(terminal, 100).startswith(b"ready")
+    os.close(terminal)
+    assert program.wait(60) == 129
+    assert list(tmp_path.iterdir()) == []
 
 
 SHUTTING_DOWN = """

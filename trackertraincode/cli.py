@@ -10,13 +10,15 @@ import shlex
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any, TextIO
 
 from trackertraincode.errors import UserError
-from trackertraincode.workers import start_program
+from trackertraincode.workers import PATIENCE, start_program
 
 DEBUG = "--debug"  # shows where an error comes from
 ENDING = ("SIGTERM", "SIGHUP")  # signals that end a program, which cleans up before
@@ -34,15 +36,34 @@ class Ended(BaseException):
 
 
 class Terminal:
-    """A text stream that shows control characters, of which terminals are made to do things, and letters that it lacks."""
+    """A text stream that shows control characters, of which terminals are made to do things, and letters that it lacks.
+
+    A terminal that was closed loses the text, and no more.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._may_close = stream.isatty()
         with contextlib.suppress(AttributeError, ValueError):
             stream.reconfigure(errors="backslashreplace")  # type: ignore[attr-defined]
 
     def write(self, text: str) -> int:
-        return self._stream.write(text.translate(_VISIBLE))
+        with self._open_or_lost():
+            return self._stream.write(text.translate(_VISIBLE))
+        return len(text)
+
+    def flush(self) -> None:
+        with self._open_or_lost():
+            self._stream.flush()
+
+    @contextlib.contextmanager
+    def _open_or_lost(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if not self._may_close or error.errno != errno.EIO:
+                raise
+            lose_output(self._stream)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -64,7 +85,7 @@ def run_main(main: Callable[[], int | None], *, start: Callable[[], None] = star
             if DEBUG in sys.argv:
                 traceback.print_exc()
             code, line = describe(error)
-            with contextlib.suppress(BrokenPipeError):
+            with contextlib.suppress(OSError):
                 print(line.replace("\r", "\\r").replace("\n", "\\n"), end="\n" if line else "", file=sys.stderr)
     sys.exit(code)
 
@@ -78,18 +99,34 @@ def _code_of(main: Callable[[], int | None]) -> int | str | None:
 
 @contextlib.contextmanager
 def _ending_by_signals() -> Iterator[None]:
-    """Inside, signals that end a program raise Ended, once. After it, they and Ctrl-C end this process without a word."""
-    numbers = [getattr(signal, name) for name in ENDING if hasattr(signal, name)]
+    """Inside, Ctrl-C raises KeyboardInterrupt, other signals that end a program Ended. After it, they end this process
+    without a word.
+
+    They wait until modules are imported: torch's abort when something is raised in them. Later ones are for those who
+    can't wait for the end of the first: they end the process at once where it has cleaned up for too long.
+    """
+    numbers = [getattr(signal, name) for name in ("SIGINT", *ENDING) if hasattr(signal, name)]
     if threading.current_thread() is not threading.main_thread():
         numbers = []  # others can't have handlers
 
     arrived: list[int] = []
+    since = 0.0
+    process = os.getpid()
 
-    def end(number: int, _: object) -> None:
-        for other in numbers:
-            signal.signal(other, signal.SIG_IGN)
+    def end(number: int, frame: FrameType | None) -> None:
+        nonlocal since
+        if os.getpid() != process or (
+            arrived and time.monotonic() - since > PATIENCE
+        ):  # a worker that hasn't begun yet
+            os._exit(128 + number)
+        if arrived:
+            return
+        if _is_importing(frame):
+            _raise_later(number)
+            return
         arrived.append(number)
-        raise Ended(number)
+        since = time.monotonic()
+        raise _as_error(number)
 
     def again(lost: "sys.UnraisableHookArgs") -> None:
         """What a signal raises inside of a destructor is lost, so the signal comes again a little later."""
@@ -97,17 +134,17 @@ def _ending_by_signals() -> Iterator[None]:
         if not isinstance(lost.exc_value, (Ended, KeyboardInterrupt)):
             report(lost)
         else:
-            if number in before:
-                signal.signal(number, end)
-            threading.Timer(AGAIN_SECONDS, signal.raise_signal, [number]).start()
+            arrived.clear()
+            _raise_later(number)
 
-    before = {number: signal.signal(number, end) for number in numbers if signal.getsignal(number) == signal.SIG_DFL}
+    usual = (signal.SIG_DFL, signal.default_int_handler)
+    before = {number: signal.signal(number, end) for number in numbers if signal.getsignal(number) in usual}
     report, sys.unraisablehook = sys.unraisablehook, again
     try:
         yield
     except Exception as error:
         if arrived:  # of which somebody made another error, as compiled modules do that are being imported
-            raise Ended(arrived[0]) from error
+            raise _as_error(arrived[0]) from error
         raise
     finally:
         sys.unraisablehook = report
@@ -115,6 +152,31 @@ def _ending_by_signals() -> Iterator[None]:
             signal.signal(number, handler)
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             signal.signal(signal.SIGINT, signal.SIG_DFL)  # else a traceback, while Python shuts down
+
+
+def _as_error(number: int) -> BaseException:
+    return KeyboardInterrupt() if number == signal.SIGINT else Ended(number)
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    """Whether the program is importing a module."""
+    while frame is not None and frame.f_code is not run_main.__code__:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _raise_later(number: int) -> None:
+    """In the main thread, which may be waiting: only a signal of its own wakes it."""
+    main, kill = threading.main_thread().ident, getattr(signal, "pthread_kill", lambda _, n: signal.raise_signal(n))
+    threading.Timer(AGAIN_SECONDS, kill, [main, number]).start()
+
+
+def lose_output(stream: TextIO) -> None:
+    """Write nowhere from now on, what is still in a buffer included."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def describe(error: BaseException) -> tuple[int, str]:
@@ -127,8 +189,7 @@ def describe(error: BaseException) -> tuple[int, str]:
         case Ended():
             return error.code, f"ended by {error}: {UNCHANGED}"
         case BrokenPipeError():  # the reader of stdout left
-            with contextlib.suppress(OSError, ValueError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still in a buffer
+            lose_output(sys.stdout)
             return 128 + 13, ""  # SIGPIPE, as other programs in a pipe end
         case OSError():
             return 1, f"error: {describe_os_error(error)}"
