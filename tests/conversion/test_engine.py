@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,27 @@ def test_resuming_another_run_is_refused(tmp_path: Path) -> None:
         run_converter(options(tmp_path), "test", interrupted)
     with pytest.raises(ConfigError, match="other options"):
         run_converter(options(tmp_path, resume=True), "another", Source(items=range(40), convert=make))
+
+
+@pytest.mark.parametrize("change", ["a file", "a model", "a head"])
+def test_resuming_is_refused_where_what_is_read_has_changed(tmp_path: Path, change: str) -> None:
+    """Otherwise labels of two models, or the same image twice, would be in one file."""
+    model = tmp_path / "model.onnx"
+    model.write_bytes(b"one")
+    settings = {"model 1": model}
+    interrupted = Source(items=list(range(40)), convert=partial(make, fail_at=30, error=KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        run_converter(options(tmp_path), "test", interrupted, settings)
+    again = replace(interrupted, convert=make)
+    match change:
+        case "a file":
+            again = replace(again, items=[-1, *range(39)])
+        case "a model":
+            model.write_bytes(b"another")
+        case "a head":
+            again = replace(again, face_model="another")
+    with pytest.raises(ConfigError, match=r"begun with another archive, model or version, or with other options"):
+        run_converter(options(tmp_path, resume=True), "test", again, settings)
 
 
 def test_a_damaged_part_is_made_again(tmp_path: Path) -> None:
@@ -261,5 +283,5 @@ def test_an_archive_that_changed_is_not_resumed(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         run_converter(options(tmp_path), "test", interrupted)
     (tmp_path / "x.zip").write_bytes(b"another archive")
-    with pytest.raises(ConfigError, match="from another archive"):
+    with pytest.raises(ConfigError, match="begun with another archive"):
         run_converter(options(tmp_path, resume=True), "test", Source(items=range(40), convert=make))

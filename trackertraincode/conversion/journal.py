@@ -11,7 +11,7 @@ import shutil
 import stat
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -21,7 +21,7 @@ from uuid import uuid4
 import numpy as np
 
 from trackertraincode.errors import ConfigError, UserError, WorkerError
-from trackertraincode.files import locked
+from trackertraincode.files import files_of, locked
 from trackertraincode.sample.sample import Sample
 
 _LOCK, _STAMP = "lock", "run.json"
@@ -74,10 +74,13 @@ class Journal:
             with locked(lock, f"{self.folder}: another process is converting to this file; wait for it."):
                 if not resume or not stamp.is_file():
                     self.remove()
-                    stamp.write_text(self.fingerprint, encoding="utf-8")
+                    unfinished = stamp.with_suffix(".unfinished")
+                    unfinished.write_text(self.fingerprint, encoding="utf-8")
+                    unfinished.replace(stamp)
                 elif stamp.read_text(encoding="utf-8") != self.fingerprint:
                     raise ConfigError(
-                        f"{self.folder}: begun from another archive or with other options; run without --resume."
+                        f"{self.folder}: begun with another archive, model or version, or with other options; run without "
+                        "--resume."
                     )
                 yield
         finally:
@@ -107,6 +110,18 @@ class Journal:
 def _is_left_over(path: Path) -> bool:
     """Whether a worker that still worked when the run had ended may have written this."""
     return path.suffix in (".part", ".unfinished")
+
+
+def fingerprint(settings: Any, files: Iterable[Path], items: Iterable[Any]) -> str:
+    """What tells cheaply that a run is the interrupted one: settings, size and time of the files it reads, and its items.
+
+    Of a folder, the items tell which files it has.
+    """
+    found = [file.stat() for path in files for file in files_of(path) if file.is_file()]
+    checksum = 0
+    for item in [items] if isinstance(items, range) else items:
+        checksum = zlib.crc32(str(item).encode(errors="surrogatepass"), checksum)
+    return json.dumps([settings, [[s.st_size, s.st_mtime_ns] for s in found], checksum], sort_keys=True)
 
 
 def save_part(path: Path, outcome: Outcome) -> None:

@@ -7,7 +7,6 @@ A part stays until the file is complete, for a run that resumes; tasks with a pa
 """
 
 import argparse
-import json
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, fields
@@ -20,13 +19,13 @@ from tqdm import tqdm
 
 from trackertraincode import __version__
 from trackertraincode.conversion.digest import Digest
-from trackertraincode.conversion.journal import Journal, Outcome, Skip, load_part, need_part, save_part
+from trackertraincode.conversion.journal import Journal, Outcome, Skip, fingerprint, load_part, need_part, save_part
 from trackertraincode.conversion.shards import Groups, ShardTask, check_fields, plan_shards, shard_pattern, shard_tasks
 from trackertraincode.conversion.summary import print_summary
 from trackertraincode.datasets.dshdf5pose import PoseWriter
 from trackertraincode.errors import ArchiveError, SampleFormatError, UsageError, UserError, WorkerError
 from trackertraincode.facemodel.load import head_model_file
-from trackertraincode.files import check_outputs, files_of, shard_path, whole_file
+from trackertraincode.files import check_outputs, shard_path, whole_file
 from trackertraincode.sample.fields import Kind
 from trackertraincode.sample.images import ImageDecodeError, orientation
 from trackertraincode.sample.sample import BATCH_LABELS, LABELS, Sample
@@ -110,12 +109,13 @@ def run_converter(
         print(note)
     destination = options.destination if options.shards is None else shard_pattern(options.destination, shards)
     provenance = _provenance(options, name, settings or {})
-    fingerprint = provenance | {"size and time": _size_and_time(options.source)}
+    inputs = [options.source, head_model_file(), *(settings or {}).values()]
+    read = [path for path in inputs if isinstance(path, Path)]
     journal = Journal(
-        options.destination.with_name(options.destination.name + ".parts"), json.dumps(fingerprint, sort_keys=True)
+        options.destination.with_name(options.destination.name + ".parts"),
+        fingerprint([provenance, source.face_model], read, source.items),
     )
-    read = [options.source, journal.stamp, head_model_file(), *(settings or {}).values()]
-    workers = choose_workers(options.workers, options.scheduler, [path for path in read if isinstance(path, Path)])
+    workers = choose_workers(options.workers, options.scheduler, [*read, journal.stamp])
     digest = Digest(options.source)
     skips: list[Skip] = []
     tagged: list[str] = []
@@ -294,9 +294,3 @@ def _provenance(options: ConvertOptions, name: str, settings: Mapping[str, Any])
         **({} if options.source is None else {"archive": options.source.name}),
         "options": {key: str(value) for key, value in sorted(given.items())},
     }
-
-
-def _size_and_time(path: Path | None) -> list[int]:
-    """What tells cheaply that an archive or sample files are those of an interrupted run; empty for a folder."""
-    found = [] if path is None else [file.stat() for file in files_of(path) if file.is_file()]
-    return [number for status in found for number in (status.st_size, status.st_mtime_ns)]
