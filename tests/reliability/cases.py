@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, Protocol
 
 import cv2
 import h5py
@@ -89,6 +89,10 @@ CASES = {
     "filter": Case("filter {i}/faces.h5 {o}/x.h5 --where size>0"),
     "train": Case(f"train {TINY} --workers 2 --with-swa --outdir {{o}}/run", "train --resume --outdir {o}/run"),
     "train with drawings": Case(f"train {DRAWN} --workers 2 --outdir {{o}}/run", "train --resume --outdir {o}/run"),
+    "train without drawings": Case(
+        f"train {TINY} --workers 2 --with-swa --no-onnx --no-plotting --outdir {{o}}/run",
+        "train --resume --outdir {o}/run",
+    ),
     "train on kept crops": Case(
         f"train {TINY} --workers 2 --cache disk --cache-dir {{o}}/crops --outdir {{o}}/run",
         "train --resume --outdir {o}/run",
@@ -161,26 +165,45 @@ def make_inputs(folder: Path, names: Iterable[str]) -> None:
         (folder / "labels.csv").write_text("path,x0,y0,x1,y1,pitch,yaw,roll\n" + "".join(rows))
 
 
+def environment(inputs: Path) -> dict[str, str]:
+    """What commands are given beside this process's own."""
+    names = {"PYTHONPATH": PROJECT, "OMP_NUM_THREADS": 1, "DATADIR": inputs, "TQDM_DISABLE": 1}
+    return {name: str(value) for name, value in names.items()}
+
+
+class Process(Protocol):
+    """A child of this process, as `subprocess.Popen` has it."""
+
+    pid: int
+    returncode: Any
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Its exit code, negative for signals. Raises subprocess.TimeoutExpired."""
+
+    def send_signal(self, sig: int) -> None:
+        """Unless it has ended."""
+
+
 class Program:
     """A command that runs in a session of its own."""
 
     def __init__(self, words: list[str], inputs: Path, before: Callable[[], None] | None = None) -> None:
         """before: called in the new process, which hears all signals, also where this one runs in the background."""
+        self._said = [tempfile.TemporaryFile("w+", errors="replace") for _ in range(2)]  # noqa: SIM115 - end with it
+        self.process = self._start(words, inputs, before or (lambda: None))
 
+    def _start(self, words: list[str], inputs: Path, before: Callable[[], None]) -> Process:
         def begin() -> None:
             for number in (signal.SIGINT, signal.SIGHUP):
                 signal.signal(number, signal.SIG_DFL)
-            if before is not None:
-                before()
+            before()
 
-        self._said = [tempfile.TemporaryFile("w+", errors="replace") for _ in range(2)]  # noqa: SIM115 - end with it
-        environment = {"PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1", "DATADIR": str(inputs), "TQDM_DISABLE": "1"}
-        self.process = subprocess.Popen(
+        return subprocess.Popen(
             [sys.executable, "-m", "trackertraincode", *words],
             stdin=subprocess.DEVNULL,
             stdout=self._said[0],
             stderr=self._said[1],
-            env=os.environ | environment,
+            env=os.environ | environment(inputs),
             cwd=inputs,
             start_new_session=True,
             preexec_fn=begin,

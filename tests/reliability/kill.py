@@ -1,123 +1,130 @@
 """Commands ended at random moments: their exit codes, what they leave, and what the next run makes of it.
 
-python tests/reliability/kill.py [CASE ...] --folder FOLDER --moments 10 --seed 1
+python tests/reliability/kill.py [CASE ...] --folder FOLDER --moments 10 --others 2 --seed 1
+python tests/reliability/kill.py --folder FOLDER --table
 
-Prints a row per command and signal, and exits with 1 unless all but the first two columns are zero. Needs Linux.
+Each moment is a line of FOLDER/moments.jsonl, so that a run that was ended goes on where it was. --table prints them.
+Moments are in seconds of processors, since work of others makes commands slower. Those after a command's end are drawn again.
+Four of five begin as a copy of a process that has imported what the command needs (`forked.py`), as all next runs do.
+Exits with 1 unless nothing was found. Needs Linux.
 """
 
 import argparse
-import os
-import signal
+import json
 import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from random import Random
+from typing import Any
 
-from cases import CASES, Ended, Program, Table, contents, final, make_inputs, not_whole, temporary
-from reference import Reference, empty, reference
+from cases import CASES, PROJECT, make_inputs
+from forked import Forked, Undisturbed, import_kept, keep_modules
+from moments import SIGNALS, Moment, try_once
+from reference import Reference, empty, keep, reference
 
-SIGNALS = ("KILL", "TERM", "INT", "HUP")
-COLUMNS = (
-    "in time",
-    "done all the same",
-    "exit code",
-    "not whole",
-    "temporary",
-    "result",
-    "orphans",
-    "traceback",
-    "lines",
-)
+NAMED = ("join", "filter", "convert aflw2k", "evaluate", "track to .mp4", "render", "export", "train without drawings")
+FRESH = 5  # each fifth is a new process
+DRAWS = 4  # per moment that is wanted
+COLUMNS = {  # of the table -> what of `Moment.found` is counted in it
+    "wrong exit code": ("exit code",),
+    "left": ("not whole", "temporary"),
+    "another result": ("result",),
+    "orphans": ("orphans",),
+    "more than a line": ("traceback", "lines"),
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of: {', '.join(CASES)} (default: all)")
-    parser.add_argument("--folder", type=Path, required=True, help="for inputs and outputs")
-    parser.add_argument("--moments", type=int, default=10)
+    parser.add_argument("--folder", type=Path, required=True, help="for inputs, outputs and what was found")
+    parser.add_argument(
+        "--moments", type=int, default=10, help=f"per signal, of {', '.join(NAMED)} and cases that are given"
+    )
+    parser.add_argument("--others", type=int, default=2, help="per signal, of all other cases")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--signals", nargs="+", default=SIGNALS, choices=SIGNALS)
+    parser.add_argument("--signals", nargs="+", default=("KILL", "TERM", "INT", "HUP"), choices=SIGNALS)
+    parser.add_argument("--table", action="store_true", help="print what was found, without running anything")
     options = parser.parse_args()
-    names = options.cases or list(CASES)
-    make_inputs(options.folder / "in", names)
-    table, details = Table(COLUMNS), []
-    for name in names:
-        undisturbed = reference(name, options.folder)
-        for which in options.signals:
-            rng = Random(f"{options.seed} {name} {which}")
-            counts = dict.fromkeys(COLUMNS, 0)
-            for _ in range(options.moments):
-                moment = rng.uniform(0.1, 1.0) * undisturbed.seconds
-                for column, text in try_once(name, which, moment, options.folder, undisturbed):
-                    counts[column] += 1
-                    details += [f"{name}, SIG{which} after {moment:.1f} s: {column}: {text}"] if text else []
-                    print(details[-1] if text else ".", file=sys.stderr, flush=True)
-            table.add(f"{name} SIG{which}", counts)
-    table.end()
-    print(*details, sep="\n")
-    sys.exit(1 if details else 0)
+    found = options.folder / "moments.jsonl"
+    names = options.cases or [*NAMED, *(name for name in CASES if name not in NAMED)]
+    if not options.table:
+        sys.path.insert(0, str(PROJECT))
+        make_inputs(options.folder / "in", names)
+        wanted = {name: options.moments if options.cases or name in NAMED else options.others for name in names}
+        for round_ in range(max(wanted.values())):
+            for name in names:
+                if round_ < wanted[name]:
+                    for which in options.signals:
+                        draw(name, which, round_ + 1, options.folder, options.seed)
+    known = read(found)
+    sys.stdout.writelines(f"{line}\n" for line in table(known, options.signals))
+    faults = [f"{m.case} {m.signal} {m.number}: {column}: {text}" for m in known for column, text in m.found]
+    print("", *faults, sep="\n")
+    sys.exit(1 if faults else 0)
 
 
-def try_once(name: str, which: str, moment: float, folder: Path, undisturbed: Reference) -> list[tuple[str, str]]:
-    """Columns in which something is to be counted, with what was found there.
+def draw(name: str, which: str, wanted: int, folder: Path, seed: int) -> None:
+    """Try moments until `wanted` of them were before the command's end."""
+    kept = folder / "moments.jsonl"
+    tried = [m for m in read(kept) if (m.case, m.signal) == (name, which)]
+    while sum(not m.late for m in tried) < wanted and len(tried) < DRAWS * wanted:
+        undisturbed = prepared(name, folder)
+        number = len(tried)
+        rng = Random(f"{seed} {name} {which} {number}")
+        fresh = number % FRESH == 0
+        whole = undisturbed.seconds + (undisturbed.imports if fresh else 0)
+        moment = try_once(Moment(name, which, number, fresh, whole * rng.random(), rng.random()), folder, undisturbed)
+        with kept.open("a") as file:
+            file.write(json.dumps(vars(moment)) + "\n")
+        print(moment, file=sys.stderr, flush=True)
+        tried.append(moment)
 
-    SIGINT and SIGHUP go to all processes, as from a terminal, the others to the command alone.
-    """
-    number = signal.Signals[f"SIG{which}"]
-    outputs, inputs = empty(folder / "out"), folder / "in"
-    program = Program(CASES[name].command(inputs, outputs), inputs)
-    if program.ends_within(moment):
-        program.end()
-        return []  # was faster
-    if which in ("INT", "HUP"):
-        os.killpg(program.process.pid, number)
-    else:
-        program.process.send_signal(number)
-    ended = program.end()
-    finished = ended.code == 0 and set(undisturbed.digests) == set(final(outputs))  # the signal came after its work
-    wrong = ended.code not in (-number, 128 + number) and not finished
-    kept = temporary(outputs)
-    if which == "KILL":
-        kept = []  # nobody was left to remove it; the next run does
-    elif "--resume" in ended.stdout:
-        kept = [path for path in kept if ".parts" not in path]
-    return [
-        ("in time", ""),
-        *([("done all the same", "")] if finished else []),
-        *([("exit code", f"{ended.code}: {' | '.join(ended.lines)[-200:]}")] if wrong else []),
-        *([("temporary", ", ".join(kept))] if kept else []),
-        *([("lines", " | ".join(ended.lines)[-300:])] if len(ended.lines) > 1 else []),
-        *_judge(ended, outputs),
-        *_go_on(name, folder, undisturbed),
+
+def prepared(name: str, folder: Path) -> Reference:
+    """Of a case that is undisturbed, after which this process has imported what it needs."""
+    modules = folder / "references" / f"{name}.modules"
+    known = reference(name, folder)
+    if not modules.exists():
+        Forked(CASES[name].command(folder / "in", empty(folder / "out")), folder / "in", keep_modules(modules)).end()
+        import_kept(modules)
+        forked = reference(name, folder, again=True, program=Undisturbed)
+        keep(name, folder, replace(forked, imports=max(0.0, known.seconds - forked.seconds)))
+    if name not in _imported:
+        import_kept(modules)
+        _imported.add(name)
+    return reference(name, folder)
+
+
+_imported: set[str] = set()
+
+
+def read(path: Path) -> list[Moment]:
+    """What was found so far."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [Moment(**json.loads(line)) for line in lines]
+
+
+def table(known: Iterable[Moment], signals: Sequence[str]) -> list[str]:
+    """Of Markdown: how many moments before a command's end, and in how many of them something was wrong."""
+    rows: dict[str, dict[str, int]] = {}
+    columns = [f"SIG{which}" for which in signals] + list(COLUMNS)
+    for moment in known:
+        for name in (moment.case, "**all**"):
+            row = rows.setdefault(name, dict.fromkeys(columns, 0))
+            if not moment.late and moment.signal in signals:
+                row[f"SIG{moment.signal}"] += 1
+                wrong = {column for column, _ in moment.found}
+                for column, counted in COLUMNS.items():
+                    row[column] += not wrong.isdisjoint(counted)
+    rows["**all**"] = rows.pop("**all**", dict.fromkeys(columns, 0))  # last
+    cells: list[Sequence[Any]] = [
+        ["command", *columns],
+        ["---", *["---:"] * len(columns)],
+        *([f"`{name}`" if name in CASES else name, *row.values()] for name, row in rows.items()),
     ]
-
-
-def _go_on(name: str, folder: Path, undisturbed: Reference) -> list[tuple[str, str]]:
-    """What is wrong after the next run of the command."""
-    inputs, outputs = folder / "in", folder / "out"
-    before = ", ".join(final(outputs))
-    for resume in (True, False):  # where nothing can be resumed, the command is simply given again
-        ended = Program(CASES[name].command(inputs, outputs, resume=resume), inputs).end()
-        if ended.code == 0:
-            break
-    else:
-        return [("result", f"with {before}: {' | '.join(ended.lines)[-300:]}"), *_judge(ended, outputs)]
-    found = _judge(ended, outputs)
-    found += [("temporary", f"after the next run {', '.join(kept)}")] if (kept := temporary(outputs)) else []
-    if not any(column == "not whole" for column, _ in found):
-        now = contents(outputs)
-        different = undisturbed.different(now)
-        if different:  # perhaps they differ without a disturbance, too
-            different = reference(name, folder, again=True).different(now)
-        found += [("result", f"after the next run: {', '.join(different)}")] if different else []
-    return found
-
-
-def _judge(ended: Ended, outputs: Path) -> list[tuple[str, str]]:
-    return [
-        *[("not whole", text) for text in not_whole(outputs)],
-        *([("orphans", f"{ended.orphans} processes")] if ended.orphans else []),
-        *([("traceback", ended.traceback)] if ended.traceback else []),
-    ]
+    return [f"| {' | '.join(map(str, row))} |" for row in cells]
 
 
 if __name__ == "__main__":

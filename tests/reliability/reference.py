@@ -1,8 +1,9 @@
 """What a command leaves when nothing disturbs it."""
 
 import json
+import resource
 import shutil
-import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -13,9 +14,10 @@ from cases import CASES, Program, contents, files
 class Reference:
     """Of undisturbed runs."""
 
-    seconds: float
+    seconds: float  # of processors, of the last one
     bytes: int  # of all files
     digests: dict[str, list[str]]  # by file, one per run
+    imports: float = 0.0  # seconds that `seconds` hasn't, since they were done before
 
     def different(self, found: dict[str, str]) -> list[str]:
         """Names that are missing, more than there should be, or of other content, unless undisturbed runs differ, too."""
@@ -34,20 +36,39 @@ def empty(outputs: Path) -> Path:
     return outputs
 
 
-def reference(name: str, folder: Path, *, again: bool = False) -> Reference:
-    """Of a case, kept in the folder; again: with one more run."""
+def reference(
+    name: str,
+    folder: Path,
+    *,
+    again: bool = False,
+    program: type[Program] = Program,
+    before: Callable[[], None] | None = None,
+) -> Reference:
+    """Of a case, kept in the folder; again: with one more run, by a program with `before`."""
     kept = folder / "references" / f"{name}.json"
     known = Reference(**json.loads(kept.read_text())) if kept.exists() else Reference(0, 0, {})
     if known.digests and not again:
         return known
     outputs = empty(folder / "out")
-    begin = time.monotonic()
-    done = Program(CASES[name].command(folder / "in", outputs), folder / "in").end()
+    begin = of_children()
+    done = program(CASES[name].command(folder / "in", outputs), folder / "in", before).end()
     assert done.code == 0, f"{name}: {done.lines}"
-    known.seconds = time.monotonic() - begin
+    known.seconds = of_children() - begin
     known.bytes = sum(path.stat().st_size for path in files(outputs).values())
     for file, digest in contents(outputs).items():
         known.digests.setdefault(file, []).append(digest)
+    keep(name, folder, known)
+    return known
+
+
+def keep(name: str, folder: Path, known: Reference) -> None:
+    """For later runs of a script."""
+    kept = folder / "references" / f"{name}.json"
     kept.parent.mkdir(parents=True, exist_ok=True)
     kept.write_text(json.dumps(asdict(known)))
-    return known
+
+
+def of_children() -> float:
+    """Seconds of processors that ended children took."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
