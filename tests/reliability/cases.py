@@ -3,32 +3,17 @@
 A new command fails test_reliability.py until it has a row here.
 """
 
-import contextlib
-import csv
-import hashlib
-import json
-import os
-import re
-import signal
-import subprocess
-import sys
 import tarfile
-import tempfile
-import time
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from html.parser import HTMLParser
 from pathlib import Path
-from typing import IO, Any, Protocol
 
 import cv2
 import h5py
 import numpy as np
-import onnx
-import torch
+from program import Program
 
-PROJECT = Path(__file__).resolve().parents[2]
 TINY = (
     "--ds tiny --width 0.25 --backbone repvgg_az --input-size 33 --epochs 2 --samples-per-epoch 64 --batchsize 16 "
     "--no-tensorboard --draw-every 0 --device cpu"
@@ -163,199 +148,6 @@ def make_inputs(folder: Path, names: Iterable[str]) -> None:
         video.release()
         rows = [f"frames/{number:03d}.jpg,80,40,240,200,0,{number},0\n" for number in range(60)]
         (folder / "labels.csv").write_text("path,x0,y0,x1,y1,pitch,yaw,roll\n" + "".join(rows))
-
-
-def environment(inputs: Path) -> dict[str, str]:
-    """What commands are given beside this process's own."""
-    names = {"PYTHONPATH": PROJECT, "OMP_NUM_THREADS": 1, "DATADIR": inputs, "TQDM_DISABLE": 1}
-    return {name: str(value) for name, value in names.items()}
-
-
-class Process(Protocol):
-    """A child of this process, as `subprocess.Popen` has it."""
-
-    pid: int
-    returncode: Any
-
-    def wait(self, timeout: float | None = None) -> int:
-        """Its exit code, negative for signals. Raises subprocess.TimeoutExpired."""
-
-    def send_signal(self, sig: int) -> None:
-        """Unless it has ended."""
-
-
-class Program:
-    """A command that runs in a session of its own."""
-
-    def __init__(self, words: list[str], inputs: Path, before: Callable[[], None] | None = None) -> None:
-        """before: called in the new process, which hears all signals, also where this one runs in the background."""
-        self._said = [tempfile.TemporaryFile("w+", errors="replace") for _ in range(2)]  # noqa: SIM115 - end with it
-        self.process = self._start(words, inputs, before or (lambda: None))
-
-    def _start(self, words: list[str], inputs: Path, before: Callable[[], None]) -> Process:
-        def begin() -> None:
-            for number in (signal.SIGINT, signal.SIGHUP):
-                signal.signal(number, signal.SIG_DFL)
-            before()
-
-        return subprocess.Popen(
-            [sys.executable, "-m", "trackertraincode", *words],
-            stdin=subprocess.DEVNULL,
-            stdout=self._said[0],
-            stderr=self._said[1],
-            env=os.environ | environment(inputs),
-            cwd=inputs,
-            start_new_session=True,
-            preexec_fn=begin,
-        )
-
-    def ends_within(self, seconds: float) -> bool:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(seconds)
-        return self.process.returncode is not None
-
-    def end(self, limit: float = 300.0, patience: float = 5.0) -> "Ended":
-        """Wait for it, and a few seconds for its workers. What is there after that is killed."""
-        hangs = not self.ends_within(limit)
-        end = time.monotonic() + patience
-        while (left := still_there(self.process.pid)) and not hangs and time.monotonic() < end:
-            time.sleep(0.1)
-        for process in left:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process, signal.SIGKILL)
-        code = self.process.wait()
-        stdout, stderr = map(_read, self._said)
-        lines = [line for line in stderr.splitlines() if line.strip() and "%|" not in line]
-        return Ended("hangs" if hangs else code, stdout, lines, len(left))
-
-
-def _read(file: IO[str]) -> str:
-    file.seek(0)
-    return file.read()
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a command ended."""
-
-    code: int | str
-    stdout: str
-    lines: list[str]  # of stderr, without progress bars
-    orphans: int
-
-    @property
-    def traceback(self) -> str | None:
-        return self.lines[-1] if any("Traceback (most" in line for line in self.lines) else None
-
-
-def files(outputs: Path) -> dict[str, Path]:
-    """All that is below a folder."""
-    return {path.relative_to(outputs).as_posix(): path for path in sorted(outputs.rglob("*")) if not path.is_dir()}
-
-
-def temporary(outputs: Path) -> list[str]:
-    """Files and folders that no user asked for."""
-    names = [path.relative_to(outputs).as_posix() for path in outputs.rglob("*")]
-    return [name for name in names if re.search(r"\.(tmp|parts|unfinished|lock)(/|$)|(^|/)lock$", name)]
-
-
-def final(outputs: Path) -> dict[str, Path]:
-    """Files under names that a user asked for."""
-    return {name: path for name, path in files(outputs).items() if name not in temporary(outputs)}
-
-
-def content(path: Path) -> str:
-    """A digest of what a reader gets from a file. Raises whatever a reader of a file that isn't whole raises."""
-    match path.suffix:
-        case ".h5":
-            return _content_of_hdf5(path)
-        case ".zip" | ".npz":
-            with zipfile.ZipFile(path) as archive:
-                assert archive.testzip() is None
-        case ".ckpt":
-            return hashlib.sha256(b"".join(_parts(torch.load(path, weights_only=True)))).hexdigest()
-        case ".png" | ".jpg":
-            assert cv2.imread(str(path), cv2.IMREAD_UNCHANGED) is not None
-        case ".avi" | ".mp4":
-            return f"{_frames(path)} frames"
-        case ".json":
-            values = json.loads(path.read_text())
-            if "command" in values:  # which says --resume
-                return repr({key: value for key, value in values.items() if key != "command"})
-        case ".onnx":
-            onnx.checker.check_model(onnx.load(path))
-        case ".csv":
-            with path.open(newline="") as file:
-                rows = list(csv.reader(file))
-            assert len({len(row) for row in rows}) == 1
-            assert path.read_text().endswith("\n")
-        case ".html":
-            HTMLParser().feed(text := path.read_text())
-            assert text.rstrip().endswith("</html>")
-        case ".pdf":
-            assert path.read_bytes().rstrip().endswith(b"%%EOF")
-    assert path.suffix == ".txt" or path.stat().st_size > 0
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _parts(value: object) -> Iterator[bytes]:
-    """Of what torch saved; the same values can be other bytes in a pickle."""
-    if isinstance(value, torch.Tensor):
-        yield value.numpy().tobytes()
-    elif isinstance(value, dict):
-        for key, inner in value.items():
-            yield repr(key).encode()
-            yield from _parts(inner)
-    elif isinstance(value, list | tuple):
-        for inner in value:
-            yield from _parts(inner)
-    else:
-        yield repr(value).encode()
-
-
-def _content_of_hdf5(path: Path) -> str:
-    digest = hashlib.sha256()
-    with h5py.File(path, "r") as file:
-        assert "source" in file.attrs  # written last
-        for name in sorted(file):
-            for row in file[name][:]:
-                digest.update(np.asarray(row).tobytes())
-    return digest.hexdigest()
-
-
-def _frames(path: Path) -> int:
-    capture, count = cv2.VideoCapture(str(path)), 0
-    while capture.grab():
-        count += 1
-    assert count > 0
-    return count
-
-
-def not_whole(outputs: Path) -> list[str]:
-    """Files under a final name that can't be read."""
-    found = []
-    for name, path in final(outputs).items():
-        try:
-            content(path)
-        except Exception as error:
-            found.append(f"{name} ({type(error).__name__} {str(error)[:60]})")
-    return found
-
-
-def contents(outputs: Path) -> dict[str, str]:
-    """Digests of all files."""
-    return {name: content(path) for name, path in final(outputs).items()}
-
-
-def still_there(session: int) -> list[int]:
-    """Living processes of a session."""
-    found = []
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            fields = status.read_text().rpartition(")")[2].split()
-            if int(fields[3]) == session and fields[0] not in "ZX":
-                found.append(int(status.parent.name))
-    return found
 
 
 class Table:

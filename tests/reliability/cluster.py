@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
-from cases import PROJECT, Ended, Program
+from program import PROJECT, Ended, Program
 
 PER_PART = 16  # faces
 

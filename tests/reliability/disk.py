@@ -14,7 +14,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from cases import CASES, Program, Table, final, make_inputs, not_whole, temporary
+from cases import CASES, Table, make_inputs
+from left import final, not_whole, temporary
+from program import Program
 from reference import Reference, empty, reference
 
 SIZES = ("300000", "1000000", "3000000", "30%", "70%", "95%")

@@ -17,7 +17,7 @@ from importlib import import_module
 from pathlib import Path
 
 import cv2
-from cases import PROJECT, Process, Program, environment
+from program import PROJECT, Process, Program, environment
 
 LOOKS = 0.01  # seconds between two
 WITH_THREADS = ("onnxruntime",)  # that start some when they are imported
@@ -54,7 +54,7 @@ class Forked(Program):
 
     whole = True  # until the interpreter has ended, which takes long with so many modules
 
-    def _start(self, words: list[str], inputs: Path, before: Callable[[], None]) -> Process:
+    def _start(self, words: list[str], inputs: Path, before: Callable[[], object]) -> Process:
         cv2.setNumThreads(0)
         threads = len(list(Path("/proc/self/task").iterdir()))
         assert threads == 1, f"{threads} threads: a copy would have one of them, and wait for the others"
@@ -94,7 +94,7 @@ class Undisturbed(Forked):
     whole = False
 
 
-def keep_modules(path: Path) -> Callable[[], None]:
+def keep_modules(path: Path) -> Callable[[], object]:
     """For `before`: names of all modules that the process has imported are in this file at its end."""
     return lambda: atexit.register(lambda: path.write_text("\n".join(sys.modules)))
 

@@ -18,9 +18,10 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from cases import CASES, PROJECT, make_inputs
+from cases import CASES, make_inputs
 from forked import Forked, Undisturbed, import_kept, keep_modules
 from moments import SIGNALS, Moment, try_once
+from program import PROJECT
 from reference import Reference, empty, keep, reference
 
 NAMED = ("join", "filter", "convert aflw2k", "evaluate", "track to .mp4", "render", "export", "train without drawings")

@@ -6,8 +6,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from cases import CASES, Ended, Program, contents, final, not_whole, temporary
+from cases import CASES
 from forked import Forked, Undisturbed
+from left import contents, final, not_whole, temporary
+from program import Ended, Program
 from reference import Reference, empty, reference
 
 SIGNALS = {  # name -> what is sent: INT and HUP to all processes, as from a terminal, others to the command alone

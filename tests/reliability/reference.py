@@ -7,7 +7,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from cases import CASES, Program, contents, files
+from cases import CASES
+from left import contents, files
+from program import Program
 
 
 @dataclass
@@ -42,7 +44,7 @@ def reference(
     *,
     again: bool = False,
     program: type[Program] = Program,
-    before: Callable[[], None] | None = None,
+    before: Callable[[], object] | None = None,
 ) -> Reference:
     """Of a case, kept in the folder; again: with one more run, by a program with `before`."""
     kept = folder / "references" / f"{name}.json"

@@ -14,7 +14,9 @@ import signal
 import sys
 from pathlib import Path
 
-from cases import CASES, Ended, Program, Table, contents, make_inputs, not_whole, temporary
+from cases import CASES, Table, make_inputs
+from left import contents, not_whole, temporary
+from program import Ended, Program
 from reference import Reference, empty, reference
 
 COLUMNS = ("refused", "both", "exit code", "not whole", "temporary", "result", "orphans", "traceback", "lines")
