@@ -8,7 +8,7 @@ from scipy.spatial import ConvexHull
 
 from trackertraincode.facemodel.embedded import NAME as EMBEDDED
 from trackertraincode.facemodel.embedded import embedded_head
-from trackertraincode.rendering import hair
+from trackertraincode.rendering import covers, hair
 from trackertraincode.rendering.assets import ellipsoid
 from trackertraincode.rendering.background import ROWS, SCENERIES
 from trackertraincode.rendering.camera_effects import EFFECTS, CameraEffects, apply_camera
@@ -19,7 +19,9 @@ from trackertraincode.rendering.hair import STYLES, Hair, grow
 from trackertraincode.rendering.labels import CLASSES
 from trackertraincode.rendering.lighting import MIDDLE, SETUPS, Lighting, lamp_visibility
 from trackertraincode.rendering.person import HEADWEAR_SHARES, Person
+from trackertraincode.rendering.rasterizer import vertex_normals
 from trackertraincode.rendering.scene import FaceScene, render_scene
+from trackertraincode.rendering.strands import HairLayer, draw_strands
 from trackertraincode.sample.images import decode, decode_labels
 from trackertraincode.sample.sample import Sample
 
@@ -118,7 +120,7 @@ def test_shares_are_probabilities() -> None:
 def test_strands_keep_out_of_the_skull_and_hang_down_when_long() -> None:
     model = embedded_head()
     growth = np.ones(len(model.vertices)) * (model.vertices[:, 1] < -0.5)
-    long = replace(Hair.draw(np.random.default_rng(0)), style="long", length=2.5, lift=0.05, curls=0.0, back=0.0)
+    long = replace(Hair.draw(np.random.default_rng(0)), style="long", length=2.5, volume=0.05, curls=0.0, back=0.0)
     strands = grow(replace(long, fringe=-2.0), model, model.vertices, growth)
     assert strands is not None
     above = strands.vertices[strands.vertices[:, 1] < hair.SKULL_CENTER[1]]
@@ -126,6 +128,53 @@ def test_strands_keep_out_of_the_skull_and_hang_down_when_long() -> None:
     assert np.quantile(distance, 0.1) > 0.95
     assert strands.vertices[:, 1].max() > 0.7
     assert grow(replace(long, style="bald"), model, model.vertices, growth) is None
+
+
+def test_the_density_of_hair_is_what_it_hides() -> None:
+    """Nothing where there is none, nearly everything where it is thick, and something between at thin places."""
+    shares = []
+    for density in (0.0, 0.4, 1.0):
+        amount = np.full((80, 80), density, np.float32)
+        direction = np.tile(np.array([0.0, 1.0], np.float32), (80, 80, 1))
+        layer = HairLayer(np.zeros((80, 80, 3), np.float32), direction, amount, amount > 0)
+        image = np.ones((80, 80, 3), np.float32)
+        draw_strands(image, layer, 40.0, 0.3, np.random.default_rng(3))
+        assert 0.0 <= image.min() <= image.max() <= 1.0
+        shares.append(1.0 - image.mean())
+    assert shares[0] == 0.0
+    assert 0.1 < shares[1] < 0.7
+    assert shares[2] > 0.95
+
+
+def test_strands_reach_beyond_hair_by_their_length_at_most() -> None:
+    direction = np.tile(np.array([1.0, 0.0], np.float32), (120, 120, 1))
+    amount = np.zeros((120, 120), np.float32)
+    amount[40:80, 40:80] = 1.0
+    image = np.ones((120, 120, 3), np.float32)
+    layer = HairLayer(np.zeros_like(image), direction, amount, amount > 0)
+    draw_strands(image, layer, 50.0, 0.0, np.random.default_rng(3))
+    rows, columns = np.nonzero(image[..., 0] < 1.0)
+    assert rows.min() > 30
+    assert rows.max() < 90
+    assert columns.min() > 20
+    assert columns.max() < 100
+
+
+def test_beards_and_brows_lie_over_the_skin() -> None:
+    person = Person.draw(np.random.default_rng(2), EMBEDDED)
+    model = person.model
+    normals = vertex_normals(model.vertices, model.triangles)
+    looks = replace(person.looks, beard=0.9, moustache=0.9, brow_strength=0.9)
+    for cover in (
+        covers.beard(model, model.vertices, normals, looks),
+        covers.brows(model, model.vertices, normals, looks),
+    ):
+        grown = cover.points[cover.density > 0.5]
+        assert len(grown) > 20
+        assert (np.abs(grown[:, 0]) < 0.8).all()
+        assert np.allclose(np.linalg.norm(cover.tangents, axis=1), 1.0, atol=1e-3)
+        assert np.abs((cover.tangents * cover.normals).sum(1)).max() < 1e-3
+        assert cover.triangles.max() < len(cover.points)
 
 
 def test_a_lamp_reaches_what_nothing_hides() -> None:

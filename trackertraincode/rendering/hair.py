@@ -1,9 +1,9 @@
-"""Hair: strands that grow from the scalp, fall by their style and are drawn as ribbons.
+"""Hair: locks that grow from the scalp, fall by their style and are drawn as ribbons; `strands` gives them their texture.
 
 roots on the scalp --comb: direction, gravity, curls, the skull in the way--> paths (N, K, 3) --ribbons--> mesh
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import NamedTuple
 
@@ -14,51 +14,62 @@ from trackertraincode.facemodel.load import OWN_MODELS
 
 SKULL_CENTER = np.array([0.0, -0.08, 0.76])
 SKULL_RADII = np.array([0.79, 1.03, 0.98])
-STEPS = 9  # pieces of a strand
+STEPS = 8  # pieces of a lock
 ROOTS = 6000  # candidates, spread evenly over the head
+TIE = np.array([0.0, -0.3, 1.74])  # where tied hair is held together
 
 
 @dataclass(frozen=True, kw_only=True)
 class Style:
     """How hair is worn. Lengths in head radii."""
 
-    length: tuple[float, float]
-    strands: int
-    width: float  # of a strand's ribbon
-    back: tuple[float, float]  # combed backwards (1), to the sides (0) or to the front (-1)
+    length: tuple[float, float] = (0.0, 0.0)
+    locks: int = 0
+    width: float = 0.1  # of a lock's ribbon
+    back: tuple[float, float] = (-0.3, 0.5)  # combed backwards (1), to the sides (0) or to the front (-1)
     fringe: float = 0.0  # probability of a fringe over the forehead
     gravity: float = 0.5  # 0: keeps its direction, 1: hangs at once
-    lift: tuple[float, float] = (0.02, 0.08)  # distance from the skull
+    volume: tuple[float, float] = (0.03, 0.12)  # thickness of the mass over the skull
+    density: tuple[float, float] = (0.85, 1.2)  # share of the skin that it hides, at most 1; more: at thin places, too
+    frizz: tuple[float, float] = (0.0, 0.2)
     curls: tuple[float, float] = (0.0, 0.03)
     shell: float = 0.0  # y to which a dark mass hangs down behind; 0: none
+    tail: int = 0  # locks of a ponytail
     weight: float = 1.0  # how often, next to the others
 
 
 STYLES: dict[str, Style] = {
-    "bald": Style(length=(0.0, 0.0), strands=0, width=0.0, back=(0.0, 0.0), weight=0.08),
-    "shaved": Style(length=(0.06, 0.1), strands=250, width=0.05, back=(0.0, 0.5), lift=(0.005, 0.02), weight=0.1),
-    "short": Style(length=(0.25, 0.5), strands=380, width=0.06, back=(-0.6, 1.0), fringe=0.25, weight=0.26),
-    "tousled": Style(
-        length=(0.35, 0.7), strands=380, width=0.06, back=(-0.8, 0.6), fringe=0.4, lift=(0.06, 0.2), curls=(0.04, 0.14),
-        weight=0.1,
+    "bald": Style(weight=0.08),
+    "shaved": Style(volume=(0.0, 0.02), density=(0.35, 0.8), weight=0.12),
+    "short": Style(
+        length=(0.2, 0.45), locks=170, width=0.1, back=(-0.6, 1.0), fringe=0.25, volume=(0.03, 0.16), weight=0.26
     ),
-    "swept": Style(length=(0.8, 1.3), strands=360, width=0.07, back=(0.5, 1.0), gravity=0.25, weight=0.08),
-    "tied": Style(length=(0.9, 1.2), strands=330, width=0.08, back=(1.0, 1.4), gravity=0.1, fringe=0.3, weight=0.1),
+    "tousled": Style(
+        length=(0.3, 0.55), locks=220, width=0.1, back=(-0.8, 0.6), fringe=0.4, volume=(0.08, 0.24), curls=(0.02, 0.07),
+        frizz=(0.1, 0.5), weight=0.1,
+    ),
+    "swept": Style(length=(0.6, 1.0), locks=200, width=0.12, back=(0.6, 1.2), gravity=0.2, volume=(0.06, 0.22), weight=0.08),
+    "tied": Style(
+        length=(0.7, 1.0), locks=150, width=0.12, back=(1.0, 1.5), gravity=0.08, fringe=0.3, volume=(0.03, 0.1), tail=40,
+        weight=0.12,
+    ),
     "bob": Style(
-        length=(1.3, 1.9), strands=460, width=0.085, back=(-0.2, 0.4), fringe=0.5, lift=(0.03, 0.12), shell=0.75,
-        weight=0.1,
+        length=(1.3, 1.8), locks=300, width=0.14, back=(0.0, 0.5), fringe=0.5, volume=(0.05, 0.18), shell=0.75, weight=0.1
     ),
     "long": Style(
-        length=(2.2, 3.2), strands=520, width=0.095, back=(-0.25, 0.45), fringe=0.35, lift=(0.03, 0.14), shell=1.6,
-        weight=0.2,
+        length=(2.2, 3.2), locks=340, width=0.15, back=(0.0, 0.6), fringe=0.35, volume=(0.04, 0.16), shell=1.6, weight=0.2
     ),
     "wavy": Style(
-        length=(1.8, 2.8), strands=520, width=0.09, back=(-0.3, 0.4), fringe=0.25, lift=(0.06, 0.2), curls=(0.05, 0.14),
-        shell=1.4, weight=0.12,
+        length=(1.8, 2.8), locks=340, width=0.15, back=(0.0, 0.5), fringe=0.25, volume=(0.08, 0.25), curls=(0.03, 0.08),
+        frizz=(0.1, 0.5), shell=1.4, weight=0.12,
     ),
     "curly": Style(
-        length=(0.7, 1.3), strands=520, width=0.08, back=(-0.6, 0.6), fringe=0.3, gravity=0.3, lift=(0.12, 0.35),
-        curls=(0.12, 0.22), weight=0.08,
+        length=(0.5, 1.2), locks=380, width=0.13, back=(-0.4, 0.7), fringe=0.2, gravity=0.25, volume=(0.15, 0.45),
+        curls=(0.08, 0.16), frizz=(0.5, 1.0), weight=0.08,
+    ),
+    "afro": Style(
+        length=(0.15, 0.35), locks=220, width=0.12, back=(0.0, 0.5), gravity=0.0, volume=(0.05, 0.5), curls=(0.04, 0.1),
+        frizz=(0.8, 1.4), weight=0.05,
     ),
 }  # fmt: skip
 
@@ -70,7 +81,9 @@ class Hair:
     style: str
     length: float
     back: float
-    lift: float
+    volume: float
+    density: float
+    frizz: float
     curls: float
     fringe: float  # y to which it reaches; above the hairline: none
     parting: float  # x from which hair falls to both sides
@@ -87,13 +100,38 @@ class Hair:
             style=name,
             length=float(rng.uniform(*style.length)),
             back=float(rng.uniform(*style.back)),
-            lift=float(rng.uniform(*style.lift)),
+            volume=float(rng.uniform(*style.volume)),
+            density=float(rng.uniform(*style.density)),
+            frizz=float(rng.uniform(*style.frizz)),
             curls=float(rng.uniform(*style.curls)),
             fringe=float(rng.uniform(-0.32, -0.02)) if fringe else -2.0,
             parting=float(rng.choice([0.0, -0.3, 0.3, -0.45, 0.45]) + rng.normal(0, 0.04)),
-            cover=float(abs(rng.normal(0.0, 0.12)) if rng.random() < 0.6 else 0.0),
+            cover=float(abs(rng.normal(0.0, 0.2)) if rng.random() < 0.6 else 0.0),
             seed=int(rng.integers(2**31)),
         )
+
+    def pressed(self) -> "Hair":
+        """The same under headwear."""
+        return replace(self, volume=min(self.volume, 0.02))
+
+
+def outward(points: np.ndarray) -> np.ndarray:
+    """(..., 3) unit normals of the skull's shape through these points."""
+    return unit((points - SKULL_CENTER) / SKULL_RADII**2)
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """(..., 3) of length 1."""
+    return vectors / np.sqrt(np.einsum("...c,...c->...", vectors, vectors) + 1e-18)[..., None]
+
+
+def lie(points: np.ndarray, hair: Hair) -> np.ndarray:
+    """(N, 3) directions in which hair leaves the scalp at points (N, 3): away from the parting, and as it is combed."""
+    x, y, z = points.T
+    side = np.tanh((x - hair.parting) / 0.06) * (1.0 - 0.5 * min(abs(hair.back), 1.0))
+    low = np.clip((y + 0.6) / 0.5, 0.0, 1.0)  # at the sides, hair falls
+    back = hair.back + 0.4 * np.clip(0.5 - z, 0.0, 0.5) * (hair.back >= 0)
+    return np.stack([side * (1.0 - low), 0.1 + low, back + 0.0 * x], axis=1)
 
 
 class Ribbons(NamedTuple):
@@ -127,82 +165,93 @@ def root_candidates(head: str) -> Roots:
 
 
 def grow(hair: Hair, model: HeadModel, vertices: np.ndarray, growth: np.ndarray) -> Ribbons | None:
-    """Strands on a head. vertices: (V, 3) of the deformed head; growth: (V,) 0 skin to 1 full hair. None where bald."""
+    """Locks on a head. vertices: (V, 3) of the deformed head; growth: (V,) 0 skin to 1 full hair. None: none."""
     style = STYLES[hair.style]
-    if style.strands == 0:
+    if style.locks == 0:
         return None
     roots = root_candidates(model.name)
     density = (growth[roots.triangles] * roots.shares).sum(1)
-    ids = np.flatnonzero(density > 0.5)[: style.strands]
+    ids = np.flatnonzero(density > 0.5)[: style.locks]
     if len(ids) == 0:
         return None
     start = np.einsum("rc,rcd->rd", roots.shares[ids], vertices[roots.triangles[ids]])
     rng = np.random.default_rng(hair.seed)
-    return _ribbons(_comb(start, hair, style, rng), style.width, rng)
+    paths = _comb(start, hair, style, rng)
+    if style.tail:
+        paths = np.concatenate([paths, _tail(style, rng)])
+    return _ribbons(paths, style.width, rng)
 
 
 def _comb(start: np.ndarray, hair: Hair, style: Style, rng: np.random.Generator) -> np.ndarray:
     """(N, 3) roots -> (N, STEPS + 1, 3) paths."""
     count = len(start)
     x, y, z = start.T
-    outward = (start - SKULL_CENTER) / SKULL_RADII**2
-    outward /= np.linalg.norm(outward, axis=1, keepdims=True)
-    side = np.sign(x - hair.parting)
-    direction = np.stack([side * (1.0 - 0.5 * abs(hair.back)), 0.1 + 0.0 * x, hair.back + 0.0 * x], axis=1)
-    length = hair.length * rng.uniform(0.75, 1.1, count)
-    front = (z < 0.55) & (y < -0.3)
-    in_fringe = front & (hair.fringe > -1.0) & (np.abs(x) < 0.62)
-    direction[in_fringe] = [0.0, 0.4, -1.0] + rng.normal(0, 0.25, (int(in_fringe.sum()), 3)) * [1, 0.3, 0.3]
+    out = outward(start)
+    direction = lie(start, hair)
+    length = hair.length * rng.uniform(0.8, 1.1, count)
+    in_fringe = (z < 0.55) & (y < -0.3) & (hair.fringe > -1.0) & (np.abs(x) < 0.62)
+    direction[in_fringe] = [0.0, 0.4, -1.0] + rng.normal(0, 0.2, (int(in_fringe.sum()), 3)) * [1, 0.3, 0.3]
     direction[in_fringe, 0] += 0.35 * np.sign(hair.parting) + 0.2 * x[in_fringe]
-    length[in_fringe] = np.clip(hair.fringe - y[in_fringe] + 0.25, 0.15, None) * rng.uniform(0.7, 1.1, in_fringe.sum())
-    direction += rng.normal(0.0, 0.15, direction.shape)
-    phase, pace = rng.uniform(0, 2 * np.pi, (2, count, 1))
-    lift = 1.0 + hair.lift * rng.uniform(0.4, 1.3, count) + 0.02
+    length[in_fringe] = np.clip(hair.fringe - y[in_fringe] + 0.25, 0.15, None) * rng.uniform(0.8, 1.1, in_fringe.sum())
+    direction += rng.normal(0.0, 0.08 + 0.15 * min(hair.frizz, 1.0), direction.shape)
+    phase, pace = rng.uniform(0, 2 * np.pi, (2, count))
+    up = np.clip(-out[:, 1], 0.0, 1.0)
+    lift = 1.02 + hair.volume * (0.4 + 0.6 * up) * rng.uniform(0.6, 1.35, count)
     step = (length / STEPS)[:, None]
     path = [start]
     for k in range(STEPS):
         hang = style.gravity * min(1.0, 0.35 + k / STEPS)
-        tangential = direction - (direction * outward).sum(1, keepdims=True) * outward
-        tangential /= np.linalg.norm(tangential, axis=1, keepdims=True) + 1e-9
-        move = (1.0 - hang) * tangential + hang * np.array([0.0, 1.0, 0.0])
-        wave = hair.curls * np.stack([np.sin(phase + 2.1 * k), 0 * phase, np.cos(phase + (1.6 + 0.1 * pace) * k)], -1)
-        place = path[-1] + step * move / (np.linalg.norm(move, axis=1, keepdims=True) + 1e-9) + wave[:, 0]
+        tangential = unit(direction - np.einsum("nc,nc->n", direction, out)[:, None] * out)
+        move = (1.0 - hang) * tangential
+        move[:, 1] += hang
+        place = path[-1] + step * unit(move)
+        place[:, 0] += hair.curls * np.sin(phase + 2.1 * k)
+        place[:, 2] += hair.curls * np.cos(phase + (1.6 + 0.1 * pace) * k)
         place = _out_of_the_way(place, lift, hair.cover)
         direction = place - path[-1]
-        outward = (place - SKULL_CENTER) / SKULL_RADII**2
-        outward /= np.linalg.norm(outward, axis=1, keepdims=True)
+        out = outward(place)
         path.append(place)
     return np.stack(path, axis=1)
 
 
+def _tail(style: Style, rng: np.random.Generator) -> np.ndarray:
+    """(N, STEPS + 1, 3) paths of a ponytail: out of its tie, then down."""
+    along = np.linspace(0.0, 1.0, STEPS + 1)[:, None]
+    length = rng.uniform(0.6, 1.8)
+    spread = rng.normal(0.0, 0.1, (style.tail, 1, 3)) * [1.0, 0.3, 1.0]
+    course = np.concatenate([0.0 * along, length * along**1.4 - 0.1 * along, 0.35 * np.sqrt(along)], axis=1)
+    return TIE + [0.0, rng.uniform(-0.3, 0.3), 0.0] + course + spread * (0.4 + along)
+
+
 def _out_of_the_way(place: np.ndarray, lift: np.ndarray, cover: float) -> np.ndarray:
-    """Points (N, 3) outside of the skull and the cheeks. lift: (N,) times the skull's size."""
+    """Points (N, 3) outside of the skull, and not before the face. lift: (N,) times the skull's size."""
     relative = (place - SKULL_CENTER) / SKULL_RADII
     relative[:, 1] = np.minimum(relative[:, 1], 0.0)  # below the ears, hair hangs straight down
-    distance = np.linalg.norm(relative, axis=1)
+    distance = np.sqrt(np.einsum("nc,nc->n", relative, relative))
     factor = np.maximum(lift / np.maximum(distance, 1e-6), 1.0)[:, None]
     moved = SKULL_CENTER + SKULL_RADII * relative * factor
-    place = np.stack([moved[:, 0], np.where(place[:, 1] < SKULL_CENTER[1], moved[:, 1], place[:, 1]), moved[:, 2]], 1)
-    beside = (place[:, 1] > -0.05) & (place[:, 2] < 0.5)  # what falls before the ears leaves the face free
-    nearest = 0.72 - cover - 0.1 * np.clip(place[:, 1] - 0.5, 0.0, 1.0)
-    x = np.where(beside & (np.abs(place[:, 0]) < nearest), np.sign(place[:, 0]) * nearest, place[:, 0])
-    return np.stack([x, place[:, 1], place[:, 2]], axis=1)
+    x, y, z = moved[:, 0], np.where(place[:, 1] < SKULL_CENTER[1], moved[:, 1], place[:, 1]), moved[:, 2]
+    low = np.clip((y + 0.35) / 0.3, 0.0, 1.0)  # below the brows, hair frames the face
+    z = np.maximum(z, z + low * (0.5 - cover - z))
+    nearest = (0.8 - 0.12 * np.clip(y - 0.4, 0.0, 1.0)) * (lift + 0.12 * (lift - 1.0) * np.clip(y, 0.0, 2.0))
+    beside = (y > -0.2) & (z < 0.75) & (np.abs(x) < nearest)
+    return np.stack([np.where(beside, np.sign(x) * nearest, x), y, z], axis=1)
 
 
 def _ribbons(path: np.ndarray, width: float, rng: np.random.Generator) -> Ribbons:
     """Paths (N, K, 3) as strips that face away from the skull, narrow at their ends."""
     count, points, _ = path.shape
-    tangents = np.gradient(path, axis=1)
-    tangents /= np.linalg.norm(tangents, axis=-1, keepdims=True) + 1e-9
-    center = np.stack([0 * path[..., 0], np.clip(path[..., 1], -0.3, None), 0 * path[..., 0] + 0.75], axis=-1)
-    normals = path - center
-    normals /= np.linalg.norm(normals, axis=-1, keepdims=True) + 1e-9
+    tangents = unit(np.gradient(path, axis=1))
+    normals = path - [0.0, 0.0, 0.75]
+    normals[..., 1] = np.minimum(path[..., 1] + 0.3, 0.0)  # below the crown, hair is a column
+    normals = unit(normals)
+    turned = rng.normal(0.0, 0.7, (count, 1, 1)) * np.clip(path[..., 1:2] + 0.4, 0.0, 1.0)  # free ends show any side
     across = np.cross(tangents, normals)
-    across /= np.linalg.norm(across, axis=-1, keepdims=True) + 1e-9
+    across = unit(np.cos(turned) * across + np.sin(turned) * np.cross(across, tangents))
     along = np.linspace(0.0, 1.0, points)
     half = 0.5 * width * np.minimum(1.0, 2.5 * (1.0 - along) + 0.1)[:, None] * rng.uniform(0.5, 1.5, (count, 1, 1))
     vertices = np.stack([path - half * across, path + half * across], axis=2)
-    tone = np.clip(rng.normal(1.0, 0.28, (count, 1)), 0.35, 2.0) * (0.75 + 0.4 * along)
+    tone = np.clip(rng.normal(1.0, 0.16, (count, 1)), 0.5, 1.6) * (0.7 + 0.45 * along)
     ids = np.arange(count * points * 2).reshape(count, points, 2)
     a, b, c, d = ids[:, :-1, 0], ids[:, :-1, 1], ids[:, 1:, 0], ids[:, 1:, 1]
     triangles = np.stack([a, b, c, b, d, c], axis=-1).reshape(-1, 3)

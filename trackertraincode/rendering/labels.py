@@ -1,5 +1,6 @@
 """Which part of the face each pixel shows, in the classes of Microsoft FaceSynthetics."""
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -7,7 +8,7 @@ import numpy as np
 from trackertraincode.facemodel.load import OWN_MODELS
 from trackertraincode.rendering.materials import hairiness
 from trackertraincode.rendering.person import Person
-from trackertraincode.rendering.rasterizer import Surface, rasterize
+from trackertraincode.rendering.rasterizer import FAR, Surface, rasterize_before
 
 CLASSES = {
     "background": 0, "skin": 1, "nose": 2, "eye_right": 3, "eye_left": 4, "brow_right": 5, "brow_left": 6,
@@ -41,6 +42,8 @@ def _head_classes(name: str) -> np.ndarray:
 
 def classes_of(person: Person, part: str, count: int) -> np.ndarray:
     """(count,) classes of the vertices of one part of a person."""
+    if part == "fur":  # the head's own vertices have the classes of brows and beards
+        return np.full(count, CLASSES["ignore"])
     if part != "head":
         return np.full(count, OF_PART[part])
     classes, model = _head_classes(person.head).copy(), person.model
@@ -52,12 +55,22 @@ def classes_of(person: Person, part: str, count: int) -> np.ndarray:
 
 
 def segmentation_of(
-    surface: Surface, classes: np.ndarray, width: int, height: int, hidden: np.ndarray | None
+    surfaces: list[Surface], classes: np.ndarray, width: int, height: int, hidden: np.ndarray | None
 ) -> np.ndarray:
-    """(H, W) uint8 classes of a drawn scene. classes: (V,); hidden: (H, W) bool, where an occluder is in front."""
-    colors = np.repeat(classes[:, None] / 255.0, 3, axis=1).astype(np.float32)
-    flat, _ = rasterize(Surface(surface.points, surface.triangles, colors), width, height, flat=True)
-    drawn = np.round(flat[..., 0] * 255.0).astype(np.uint8)
+    """(H, W) uint8 classes of a drawn scene. classes: (V,) of all surfaces; hidden: (H, W) bool, behind occluders.
+
+    Hair that is too thin to count has the class "ignore", and what is behind it is seen.
+    """
+    depth = np.full((height, width), FAR, np.float32)
+    drawn = np.zeros((height, width), np.uint8)
+    start = 0
+    for surface in surfaces:
+        own = classes[start : start + len(surface.points)]
+        start += len(own)
+        colors = np.repeat((own[:, None] + 1.0) / 256.0, 3, axis=1).astype(np.float32)
+        counted = surface.triangles[own[surface.triangles[:, 0]] != CLASSES["ignore"]]
+        flat = rasterize_before(replace(surface, triangles=counted, colors=colors), depth, flat=True)
+        drawn = np.where(flat[..., 0] > 0, np.round(flat[..., 0] * 256.0 - 1.0), drawn).astype(np.uint8)
     if hidden is not None:
         drawn[hidden] = CLASSES["facewear"]
     return drawn

@@ -11,7 +11,7 @@ PER_RADIUS = SHADOW_MAP / (2.0 * REACH)
 TAPS = ((-1, -0.4), (0.4, -1), (1, 0.4), (-0.4, 1), (-0.4, -0.3), (0.4, 0.3))  # around a place in the map
 MIDDLE = np.array([0.0, 0.3, 0.6])  # of the head, head radii
 MOST = 0.72  # brightness of a face, on average
-WRAP = 0.2  # light reaches a little around, as it does under skin
+WRAP, HAIR_WRAP = 0.2, 0.6  # light reaches a little around, as it does under skin, and far into hair
 
 
 @dataclass(frozen=True)
@@ -100,9 +100,10 @@ def shade(lit: Lit, lighting: Lighting) -> np.ndarray:
     mirrored = np.zeros(len(n), np.float32)
     recessed = 0.4 + 0.6 * lit.openness  # what lies deep gets less from lamps too, which have a size
     hairy = (lit.tangents**2).sum(1) > 0.5
+    wrap = np.where(hairy, np.float32(HAIR_WRAP), np.float32(WRAP))
     for index, lamp in enumerate(lighting.lamps):
         direction = np.array(lamp.direction, np.float32)
-        amount = np.clip((n @ direction + WRAP) / (1.0 + WRAP), 0.0, 1.0) * lamp.strength * recessed
+        amount = np.clip((n @ direction + wrap) / (1.0 + wrap), 0.0, 1.0) * lamp.strength * recessed
         halfway = direction - np.array([0.0, 0.0, 1.0], np.float32)
         halfway = (halfway / (np.linalg.norm(halfway) + 1e-9)).astype(np.float32)
         facing = np.clip(n @ halfway, 0.0, 1.0)

@@ -27,6 +27,7 @@ IRIS_SHARES = (0.4, 0.25, 0.2, 0.15)
 TEETH = np.array([0.84, 0.80, 0.73])
 MOUTH = np.array([0.22, 0.06, 0.06])
 SOCKET = np.array([0.6, 0.42, 0.4])  # of the skin's colour, beside the eyeballs
+BEARD_LINE = ((-0.3, -0.05, 0.2, 0.42, 0.55, 0.65), (0.62, 0.6, 0.55, 0.42, 0.2, -0.1))  # z, y of its upper edge
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +48,7 @@ class Looks:
     moustache: float
     hair_top: float  # y of the hairline over the forehead; above the skull: bald
     temples: float  # how far the hairline recedes beside the forehead
-    hair_thickness: float  # head radii
+    sideburns: float  # y to which they come down
     shine: float  # of the skin
     blotches: float
     texture_seed: int
@@ -75,7 +76,7 @@ class Looks:
             moustache=float(rng.uniform(0.2, 1.0)) if bearded or rng.random() < 0.05 else 0.0,
             hair_top=float(rng.uniform(-0.78, -0.5)),
             temples=float(abs(rng.normal(0.0, 0.15))),
-            hair_thickness=float(rng.uniform(0.01, 0.05)),
+            sideburns=float(rng.uniform(-0.05, 0.3)),
             shine=float(abs(rng.normal(0.0, 0.16))),
             blotches=float(rng.uniform(0.01, 0.06)),
             texture_seed=int(rng.integers(2**31)),
@@ -124,10 +125,22 @@ def static_weights(name: str) -> dict[str, np.ndarray]:
         "lashes": lashes * skin, "eye_shadow": shadow * skin, "brows": np.minimum(*brows), "blush": cheeks + nose_tip,
         "sockets": sockets * skin, "nostrils": nostrils * skin, "creases": np.exp(-((creases / 0.03) ** 2)) * skin,
         "oily": 0.4 + oily, "open": _openness(head),
-        "beard": _soft(head, "beard"), "moustache": _soft(head, "moustache"),
+        "beard": _whiskers(v) * skin * ~head.regions["lips"], "moustache": _soft(head, "moustache"),
         "lips": _soft(head, "lips", 1), "hollow": _hollow(head) * skin,
     }  # fmt: skip
     return {key: weight.astype(np.float32) for key, weight in weights.items()}
+
+
+def _whiskers(v: np.ndarray) -> np.ndarray:
+    """(V,) where beards grow: below a line from the sideburns past the corners of the mouth to the lower lip."""
+    x, y, z = v.T
+    cheek = np.interp(z, *BEARD_LINE)
+    lip = np.where(np.abs(x) < 0.2, 0.82, -1.0)
+    low = 1.12 + 0.25 * np.clip(z, 0.0, 0.3)
+    return (
+        np.clip((y - np.maximum(cheek, lip)) / 0.08 + 0.5, 0.0, 1.0) * np.clip((low - y) / 0.12, 0.0, 1.0)
+        * np.clip((0.68 - z) / 0.06, 0.0, 1.0)
+    )  # fmt: skip
 
 
 def _openness(head: HeadModel) -> np.ndarray:
@@ -175,12 +188,30 @@ def _soft(head: HeadModel, region: str, times: int = 3) -> np.ndarray:
 
 def hairiness(model: HeadModel, looks: Looks) -> np.ndarray:
     """(V,) 0 skin to 1 full hair: above the hairline, in front of it the forehead, behind it the whole scalp."""
-    x, y, z = model.vertices.T
+    growth = np.zeros(len(model.vertices))
+    ids = _hairy(model.name)
+    growth[ids] = growth_at(model.vertices[ids], looks)
+    return growth
+
+
+@cache
+def _hairy(name: str) -> np.ndarray:
+    """Ids of the vertices where hair can grow on a head."""
+    head = OWN_MODELS[name]()
+    high = (head.vertices[:, 1] < -0.3) | (head.vertices[:, 2] > 0.4)
+    return np.flatnonzero(high & ~head.regions["ears"] & ~head.regions["neck"])
+
+
+def growth_at(points: np.ndarray, looks: Looks) -> np.ndarray:
+    """(N, 3) places on the mean head -> (N,) 0 skin to 1 full hair; sideburns come down in front of the ears."""
+    x, y, z = points.T
     top = looks.hair_top - looks.temples * np.exp(-(((np.abs(x) - 0.42) / 0.16) ** 2))
-    line = top + np.clip((z - 0.15) / 0.5, 0.0, 1.0) * (0.05 - top)
+    temple = np.clip((z - 0.2) / 0.3, 0.0, 1.0)
+    line = top + temple * (-0.12 - top)
+    line += np.clip((z - 0.48) / 0.1, 0.0, 1.0) * (looks.sideburns + 0.12)
     edge = np.clip((line - y) / 0.08, 0.0, 1.0)
     sides = np.clip((z - 0.78) / 0.1, 0.0, 1.0) * np.clip((0.75 - y) / 0.15, 0.0, 1.0)
-    return np.maximum(edge, sides) * ~model.regions["ears"] * ~model.regions["neck"]
+    return np.maximum(edge, sides)
 
 
 def paint_skin(
@@ -203,11 +234,10 @@ def paint_skin(
     red = natural + looks.lip_redness * (painted - natural)
     colors += lip * (red * (1.0 + 0.05 * texture[:, :1]) - colors)
     for name, strength in (("beard", looks.beard), ("moustache", looks.moustache)):
-        cover = strength * np.clip(0.85 + 0.25 * texture[:, 1], 0, 1) * weights[name] * ~lips
+        cover = 0.5 * strength * weights[name] * ~lips  # strands lie over it
         colors += cover[:, None] * (hair * strands - colors)
     brows = np.exp(-((weights["brows"] / looks.brow_width) ** 4)) * looks.brow_strength
-    brows *= np.clip(0.8 + 0.4 * texture[:, 2], 0, 1)
-    colors += brows[:, None] * (0.6 * hair - colors)
+    colors += 0.4 * brows[:, None] * (0.6 * hair - colors)
     colors *= 1.0 - 0.8 * weights["lashes"][:, None]
     colors += growth[:, None] * (0.8 * hair * strands - colors)
     gloss, sharpness = looks.shine * weights["oily"], np.full(len(colors), np.float32(14.0))

@@ -1,12 +1,12 @@
 """Everything of a scene that has a surface: head, hair, headwear, glasses, body; placed in the image, ready for light."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from trackertraincode.rendering import assets
+from trackertraincode.rendering import assets, covers
 from trackertraincode.rendering.clothes import dressed, tucked
 from trackertraincode.rendering.eyes import lashes
 from trackertraincode.rendering.hair import STYLES, grow
@@ -22,7 +22,7 @@ BODY_FOLLOWS = 0.4  # share of the head's yaw that the shoulders turn as well
 class Part:
     """A mesh in head radii around the head's origin, axes of the image, before light."""
 
-    name: str  # key of labels.OF_PART, or "head"
+    name: str  # key of labels.OF_PART, "head", or "fur" on its skin
     points: np.ndarray  # (V, 3)
     triangles: np.ndarray  # (T, 3)
     normals: np.ndarray  # (V, 3)
@@ -31,18 +31,21 @@ class Part:
     sharpness: np.ndarray | float = 20.0  # (V,)
     openness: np.ndarray | float = 1.0  # (V,)
     tangents: np.ndarray | None = None  # (V, 3) of hair
+    density: np.ndarray | float = 1.0  # (V,) share of what is behind that hair hides
+    length: float = 1.0  # of the hair's texture, of that of long hair
     closed: bool = False  # only what faces the viewer can be seen
 
 
 def parts_of(
     person: Person, local: np.ndarray, expression: np.ndarray, gaze: tuple[float, float], R: np.ndarray
 ) -> list[Part]:
-    """All parts. local: (V, 3) vertices of the deformed head in its own frame; R: (3, 3) head to image."""
+    """All parts, hair last. local: (V, 3) vertices of the deformed head in its own frame; R: (3, 3) head to image."""
     R = R.astype(np.float32)
-    return [
+    parts = [
         *_head_and_hair(person, local, expression, gaze, R), *_headwear(person, R), *_glasses(person, local, R),
         _body(person, R),
     ]  # fmt: skip
+    return sorted(parts, key=lambda part: part.tangents is not None)
 
 
 def _head_and_hair(
@@ -53,26 +56,30 @@ def _head_and_hair(
     growth = hairiness(model, looks) * (not person.bald)
     normals = vertex_normals(local, model.triangles)
     weights = static_weights(model.name)
-    beard = looks.beard * weights["beard"] * 0.04 * (looks.beard > 0.5)
-    grown = local + normals * (growth * looks.hair_thickness + beard)[:, None]
-    skin = paint_skin(model, looks, np.concatenate([person.shape, expression]), gaze, growth)
+    hair = person.hair.pressed() if person.headwear else person.hair
+    painted = growth * min(hair.density, 1.0)
+    skin = paint_skin(model, looks, np.concatenate([person.shape, expression]), gaze, painted)
     yield Part(
-        "head", grown @ R.T, model.triangles, normals @ R.T, skin.albedo, skin.gloss, skin.sharpness,
+        "head", local @ R.T, model.triangles, normals @ R.T, skin.albedo, skin.gloss, skin.sharpness,
         (0.25 + 0.75 * weights["open"]) * (1.0 - RELIEF * weights["hollow"]), closed=True,
     )  # fmt: skip
     color = np.array(looks.hair)
     yield _lashes(person, local, expression, R)
-    end = STYLES[person.hair.style].shell
-    if end and person.headwear != "headscarf":
-        vertices, triangles = assets.hanging_hair(end)
-        yield _plain("hair", (vertices, triangles), 0.55 * color, R)
-    if person.headwear == "headscarf":
+    yield _fur("fur", covers.brows(model, local, normals, looks), 0.6 * color, R, 0.3)
+    if max(looks.beard, looks.moustache) > 0.12:
+        yield _fur("fur", covers.beard(model, local, normals, looks), 0.85 * color, R, 0.4)
+    if person.headwear == "headscarf" or person.bald:
         return
-    strands = grow(person.hair, model, local, growth)
-    if strands is not None:
+    yield _fur("hair", covers.scalp(model, local, normals, looks, hair), 0.8 * color, R, 1.0)
+    end = STYLES[person.hair.style].shell
+    if end:
+        mesh = assets.hanging_hair(end)
+        yield replace(_plain("hair", mesh, 0.6 * color, R), tangents=np.tile(R[:, 1], (len(mesh[0]), 1)), openness=0.7)
+    locks = grow(hair, model, local, growth)
+    if locks is not None:
         yield Part(
-            "hair", strands.vertices @ R.T, strands.triangles, strands.normals @ R.T, strands.tone[:, None] * color,
-            0.10 + 0.2 * color.mean(), 40.0, 0.85, strands.tangents @ R.T,
+            "hair", locks.vertices @ R.T, locks.triangles, locks.normals @ R.T, locks.tone[:, None] * color,
+            0.10 + 0.2 * color.mean(), 40.0, 0.85, locks.tangents @ R.T,
         )  # fmt: skip
 
 
@@ -81,6 +88,13 @@ def _lashes(person: Person, local: np.ndarray, expression: np.ndarray, R: np.nda
     mesh = lashes(person.model, local, expression[:2], looks.lashes, looks.lash_line)
     color = np.broadcast_to(0.25 * np.array(looks.hair) + 0.02, mesh.vertices.shape)
     return Part("lashes", mesh.vertices @ R.T, mesh.triangles, mesh.normals @ R.T, color, openness=0.6)
+
+
+def _fur(name: str, cover: covers.Cover, color: np.ndarray, R: np.ndarray, length: float) -> Part:
+    return Part(
+        name, cover.points @ R.T, cover.triangles, cover.normals @ R.T, np.broadcast_to(color, cover.points.shape),
+        0.05 + 0.1 * color.mean(), 40.0, 0.85, cover.tangents @ R.T, cover.density, length,
+    )  # fmt: skip
 
 
 def _headwear(person: Person, R: np.ndarray) -> Iterator[Part]:

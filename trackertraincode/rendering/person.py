@@ -9,7 +9,7 @@ from trackertraincode.facemodel.head_model import SHAPE_COUNT, HeadModel
 from trackertraincode.facemodel.load import OWN_MODELS
 from trackertraincode.rendering.assets import HEADWEAR
 from trackertraincode.rendering.clothes import NECKLINES, PATTERNS
-from trackertraincode.rendering.hair import STYLES, Hair
+from trackertraincode.rendering.hair import Hair
 from trackertraincode.rendering.materials import Looks
 
 HEADWEAR_SHARES = {"": 0.88, "cap": 0.04, "beanie": 0.03, "hat": 0.025, "headscarf": 0.025}
@@ -62,7 +62,7 @@ class Person:
 
     @property
     def bald(self) -> bool:
-        return STYLES[self.hair.style].strands == 0
+        return self.hair.style == "bald"
 
 
 def _choose(rng: np.random.Generator, shares: dict[str, float]) -> str:

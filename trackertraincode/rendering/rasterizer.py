@@ -16,6 +16,9 @@ class Surface:
     points: np.ndarray  # (V, 3) float: x, y in pixels of the image, z growing away from the viewer
     triangles: np.ndarray  # (T, 3) int; both sides of each are drawn
     colors: np.ndarray  # (V, 3) float32 in [0, 1]
+    reach: tuple[float, float] | None = (
+        None  # nearest and farthest z, also of surfaces that hide it; None: of its points
+    )
 
 
 def front_faces(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
@@ -29,26 +32,37 @@ def front_faces(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
 def rasterize(surface: Surface, width: int, height: int, *, flat: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Draw -> (H, W, 3) float32 colours, black where nothing is, and (H, W) bool coverage.
 
-    The rasteriser is perspective only: multiplying x and y by the depth makes its division harmless. flat: triangles
-    take their first vertex' colour, for label images.
+    flat: triangles take their first vertex' colour, for label images.
     """
+    depth = np.full((height, width), FAR, np.float32)
+    color = rasterize_before(surface, depth, flat=flat)
+    return color, depth < FAR
+
+
+def rasterize_before(surface: Surface, depth: np.ndarray, *, flat: bool = False) -> np.ndarray:
+    """Draw what is nearer than depth (H, W) float32, which takes its depth -> (H, W, 3) float32, black elsewhere.
+
+    Surfaces that hide each other have the same reach. The rasteriser is perspective only: multiplying x and y by the
+    depth makes its division harmless.
+    """
+    height, width = depth.shape
     z = surface.points[:, 2]
-    depth = NEAR + 0.001 + (z - z.min()) * ((FAR - NEAR - 0.002) / max(float(np.ptp(z)), 1e-6))
+    low, high = surface.reach or (float(z.min()), float(z.max()))
+    away = NEAR + 0.001 + (z - low) * ((FAR - NEAR - 0.002) / max(high - low, 1e-6))
     half = 0.5 * height
     vertices = np.empty((len(z), 3), np.float32)
-    vertices[:, 0] = (surface.points[:, 0] - 0.5 * width) / half * depth
-    vertices[:, 1] = -(surface.points[:, 1] - half) / half * depth
-    vertices[:, 2] = -depth
+    vertices[:, 0] = (surface.points[:, 0] - 0.5 * width) / half * away
+    vertices[:, 1] = -(surface.points[:, 1] - half) / half * away
+    vertices[:, 2] = -away
     color = np.zeros((height, width, 3), np.float32)
-    buffer = np.full((height, width), FAR, np.float32)
     settings = cv2.TriangleRasterizeSettings()
     settings.setCullingMode(cv2.RASTERIZE_CULLING_NONE)
     settings.setShadingType(cv2.RASTERIZE_SHADING_FLAT if flat else cv2.RASTERIZE_SHADING_SHADED)
     cv2.triangleRasterize(
         vertices, np.ascontiguousarray(surface.triangles, np.int32), np.ascontiguousarray(surface.colors, np.float32),
-        color, buffer, np.eye(4, dtype=np.float32), FOV, NEAR, FAR, settings,
+        color, depth, np.eye(4, dtype=np.float32), FOV, NEAR, FAR, settings,
     )  # fmt: skip
-    return color, buffer < FAR
+    return color
 
 
 def vertex_normals(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:

@@ -19,7 +19,8 @@ from trackertraincode.rendering.labels import classes_of, segmentation_of
 from trackertraincode.rendering.lighting import Lighting, Lit, develop, exposure, lamp_visibility, shade
 from trackertraincode.rendering.parts import Part, parts_of
 from trackertraincode.rendering.person import Person
-from trackertraincode.rendering.rasterizer import Surface, front_faces, rasterize
+from trackertraincode.rendering.rasterizer import FAR, Surface, front_faces, rasterize_before
+from trackertraincode.rendering.strands import HairLayer, draw_strands, shadow_of
 from trackertraincode.sample.images import encode_jpeg, encode_png
 from trackertraincode.sample.sample import Sample
 
@@ -111,9 +112,12 @@ def render_scene(scene: FaceScene, width: int, height: int | None = None, *, seg
     face = local[model.face_mask] @ R[:2].T * radius + center
     box = np.concatenate([face.min(0), face.max(0)])
     parts = parts_of(person, local, scene.expression, scene.gaze, R)
-    surface = _lit_surface(parts, scene.lighting, model, center, radius)
-    color, alpha = _draw(surface, width, height)
+    solid, hairs = _lit_surfaces(parts, scene.lighting, model, center, radius)
+    color, alpha, depth = _draw(solid, width, height)
+    hair = _hair_layer(hairs, [part for part in parts if part.tangents is not None], depth)
+    color *= shadow_of(hair, scene.lighting.lamps[0].direction, radius)
     image = color + (1.0 - alpha) * draw_background(np.random.default_rng(scene.background_seed), width, height)
+    draw_strands(image, hair, radius, person.hair.frizz, np.random.default_rng([scene.background_seed, 2]))
     if person.glasses and person.reflection:
         draw_reflections(parts, person, center, radius, image)
     occluder_rng = np.random.default_rng([scene.background_seed, 1])
@@ -124,7 +128,7 @@ def render_scene(scene: FaceScene, width: int, height: int | None = None, *, seg
     mask = None
     if segmentation:
         classes = np.concatenate([classes_of(person, part.name, len(part.points)) for part in parts])
-        mask = encode_png(segmentation_of(surface, classes, width, height, hidden))
+        mask = encode_png(segmentation_of([solid, hairs], classes, width, height, hidden))
     return Sample(
         image=encode_jpeg(apply_camera(image, scene.camera)),
         rotation=Rotation.from_matrix(R).as_quat().astype(np.float32),
@@ -138,25 +142,45 @@ def render_scene(scene: FaceScene, width: int, height: int | None = None, *, seg
     )
 
 
-def _draw(surface: Surface, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
-    """(H, W, 3) colours, black where nothing is, and (H, W, 1) coverage."""
+def _draw(surface: Surface, width: int, height: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(H, W, 3) colours, black where nothing is, (H, W, 1) coverage and (H, W) depth."""
     big = SUPERSAMPLING
     scaled = replace(surface, points=surface.points * [big, big, 1.0])
-    color, covered = rasterize(scaled, round(width * big), round(height * big))
-    color = cv2.resize(color, (width, height), interpolation=cv2.INTER_AREA)
-    alpha = cv2.resize(covered.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
-    return color, alpha[..., None]
+    depth = np.full((round(height * big), round(width * big)), FAR, np.float32)
+    color = cv2.resize(rasterize_before(scaled, depth), (width, height), interpolation=cv2.INTER_AREA)
+    alpha = cv2.resize((depth < FAR).astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
+    return color, alpha[..., None], cv2.resize(depth, (width, height), interpolation=cv2.INTER_NEAREST)
 
 
-def _lit_surface(parts: list[Part], lighting: Lighting, model: HeadModel, center: np.ndarray, radius: float) -> Surface:
-    """All parts as one surface in pixels, in their light; exposed so that the face has the wanted brightness."""
+def _hair_layer(surface: Surface, parts: list[Part], depth: np.ndarray) -> HairLayer:
+    """What is seen of hair, before everything else at depth (H, W), which takes its depth. parts: those of the surface."""
+    color = rasterize_before(surface, depth.copy())
+    told = np.empty_like(surface.points)
+    start = 0
+    for part in parts:
+        rows = told[start : start + len(part.points)]
+        rows[:, :2] = 0.5 + 0.4 * part.length * _tangents(part)[:, :2]
+        rows[:, 2] = part.density
+        start += len(part.points)
+    drawn = rasterize_before(replace(surface, colors=told), depth)
+    covered = drawn[..., 0] > 0.05
+    return HairLayer(color, (drawn[..., :2] - 0.5) / 0.4 * covered[..., None], drawn[..., 2], covered)
+
+
+def _lit_surfaces(
+    parts: list[Part], lighting: Lighting, model: HeadModel, center: np.ndarray, radius: float
+) -> tuple[Surface, Surface]:
+    """All parts in pixels, in their light, exposed so that the face has the wanted brightness: what is solid, and hair."""
     counts = [len(part.points) for part in parts]
     starts = np.cumsum([0, *counts[:-1]])
     points = np.concatenate([part.points.astype(np.float32) for part in parts])
     triangles = [part.triangles + start for part, start in zip(parts, starts)]
     casters = np.concatenate([t for part, t in zip(parts, triangles) if part.name in CASTERS])
     normals = np.concatenate([part.normals.astype(np.float32) for part in parts])
-    visibility = lamp_visibility(points, normals, casters, lighting.lamps[0].direction, lighting.softness)
+    solid = sum(count for part, count in zip(parts, counts) if part.tangents is None)
+    lamp = lighting.lamps[0].direction
+    visibility = np.ones(len(points), np.float32)  # light reaches far into hair
+    visibility[:solid] = lamp_visibility(points[:solid], normals[:solid], casters, lamp, lighting.softness)
     points = points * np.float32(radius)
     points[:, :2] += center.astype(np.float32)
 
@@ -180,8 +204,15 @@ def _lit_surface(parts: list[Part], lighting: Lighting, model: HeadModel, center
     if seen.any():
         albedo = float((lit.albedo[head][seen] @ GREY).mean())
         colors *= exposure(colors[head][seen] @ GREY, lighting.level * (0.4 + albedo))
+    colors = develop(colors)
     drawn = [_seen(part, points, t) for part, t in zip(parts, triangles)]
-    return Surface(points, np.concatenate(drawn), develop(colors))
+    reach = float(points[:, 2].min()), float(points[:, 2].max())
+    solid_parts = sum(part.tangents is None for part in parts)
+    hairy = np.concatenate([np.zeros((0, 3), int), *drawn[solid_parts:]]) - solid
+    return (
+        Surface(points[:solid], np.concatenate(drawn[:solid_parts]), colors[:solid], reach),
+        Surface(points[solid:], hairy, colors[solid:], reach),
+    )
 
 
 def _tangents(part: Part) -> np.ndarray:
@@ -195,5 +226,5 @@ def _seen(part: Part, points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
         return front_faces(points, triangles)
     if part.tangents is None:
         return triangles
-    first = triangles[:, 0] - int(triangles.min())
+    first = triangles[:, 0] - int(triangles.min()) if len(triangles) else triangles[:, 0]
     return triangles[part.normals[first, 2] < BEHIND]
