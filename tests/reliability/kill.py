@@ -5,7 +5,7 @@ python tests/reliability/kill.py --folder FOLDER --table
 
 Each moment is a line of FOLDER/moments.jsonl, so that a run that was ended goes on where it was. --table prints them.
 Moments are in seconds of processors, since work of others makes commands slower. Those after a command's end are drawn again.
-Four of five begin as a copy of a process that has imported what the command needs (`forked.py`), as all next runs do.
+Nine of ten begin as a copy of a process that has imported what the command needs (`forked.py`), as all next runs do.
 Exits with 1 unless nothing was found. Needs Linux.
 """
 
@@ -25,7 +25,7 @@ from program import PROJECT
 from reference import Reference, empty, keep, reference
 
 NAMED = ("join", "filter", "convert aflw2k", "evaluate", "track to .mp4", "render", "export", "train without drawings")
-FRESH = 5  # each fifth is a new process
+FRESH = 10  # each tenth is a new process
 DRAWS = 4  # per moment that is wanted
 COLUMNS = {  # of the table -> what of `Moment.found` is counted in it
     "wrong exit code": ("exit code",),
