@@ -4,4 +4,10 @@ archive --conversion--> HDF5 --augmentation--> Batch --models--> Prediction --ex
                                                  losses, training ^        \--evaluation--> tables
 """
 
+import os
+
+os.environ.setdefault(
+    "ORT_DISABLE_TELEMETRY", "1"
+)  # ONNX Runtime tells its makers about models and the machine otherwise
+
 __version__ = "1.0.0"
