@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
@@ -116,6 +117,18 @@ def test_workers_end_when_their_parent_is_killed(start: str, tmp_path: Path) -> 
     assert [program.stdout.readline() for _ in range(2)] == [b"begun\n"] * 2
     program.kill()
     program.communicate(timeout=60)  # ends when nobody has this pipe any more
+
+
+@pytest.mark.skipif(not hasattr(signal, "sigwaitinfo"), reason="can't tell who sent a signal")
+def test_sigterm_to_all_processes_is_the_parents_business() -> None:
+    """As SLURM sends it: a training saves its weights first, for which it ends its step."""
+    with ProcessPoolExecutor(1, initializer=start_worker) as pool:
+        worker = pool.submit(os.getpid).result()
+        subprocess.run(["kill", "-TERM", str(worker)], check=True)
+        assert pool.submit(abs, -1).result() == 1
+        os.kill(worker, signal.SIGTERM)
+        with pytest.raises(BrokenProcessPool):
+            pool.submit(signal.pause).result()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, *([signal.SIGKILL] if hasattr(signal, "SIGKILL") else [])])

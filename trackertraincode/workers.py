@@ -83,11 +83,14 @@ def keep_freed_memory() -> None:
 
 
 def start_worker(_index: int = 0) -> None:
-    """Begin a worker process. Ctrl-C and the end of a terminal are the parent's business; the worker ends with it."""
+    """Begin a worker process. Signals to all processes are the parent's business; it ends with it, or at its SIGTERM."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_end_by_parent, daemon=True).start()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     use_one_thread()
 
@@ -110,6 +113,13 @@ def _use_one_thread(_process: int) -> None:
     cv2.setNumThreads(0)
     threadpool_limits(1)
     keep_freed_memory()
+
+
+def _end_by_parent() -> None:
+    """End this process when its parent sends SIGTERM. SLURM sends it to all, and the parent may want to save first."""
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)
 
 
 def _end_with_parent() -> None:

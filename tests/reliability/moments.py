@@ -17,6 +17,7 @@ SIGNALS = {  # name -> what is sent: INT and HUP to all processes, as from a ter
     "TERM": ("TERM",),
     "INT": ("INT",),
     "HUP": ("HUP",),
+    "TERM all": ("TERM all",),  # as SLURM sends it
     "INT INT": ("INT", "INT"),
     "TERM INT": ("TERM", "INT"),
     "INT TERM": ("INT", "TERM"),
@@ -61,11 +62,11 @@ def try_once(moment: Moment, folder: Path, undisturbed: Reference) -> Moment:
         if place:
             program.ends_within(moment.jitter * APART)
         with suppress(ProcessLookupError):
-            (os.killpg if which in ("INT", "HUP") else os.kill)(pid, signal.Signals[f"SIG{which}"])
+            (os.kill if which in ("KILL", "TERM") else os.killpg)(pid, _number(which))
     ended = program.end()
     if ended.code == 0 and complete:
         return replace(moment, late=True, code=0)
-    numbers = [signal.Signals[f"SIG{which}"] for which in sent]
+    numbers = [_number(which) for which in sent]
     kept = [] if "KILL" in sent else temporary(outputs)  # nobody was left to remove it; the next run does
     if "--resume" in ended.stdout:
         kept = [path for path in kept if ".parts" not in path]
@@ -79,6 +80,10 @@ def try_once(moment: Moment, folder: Path, undisturbed: Reference) -> Moment:
     return replace(
         moment, code=ended.code, lines=[line[-300:] for line in ended.lines[-8:]], refused=refused, found=found + more
     )
+
+
+def _number(which: str) -> signal.Signals:
+    return signal.Signals[f"SIG{which.split()[0]}"]
 
 
 def used(pid: int) -> float:

@@ -10,6 +10,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from types import FrameType
 
 import lightning as L
 import torch
@@ -124,10 +125,13 @@ def ending_after_a_step() -> Iterator[None]:
     """
     arrived: list[int] = []
 
-    def end(number: int, _: object) -> None:
-        if signal.getsignal(signal.SIGTERM) is end:  # else Lightning, which calls this one before its own
+    def end(number: int, frame: FrameType | None) -> None:
+        if signal.getsignal(signal.SIGTERM) is not end:  # but Lightning, which calls this one before its own
+            arrived.append(number)
+        elif callable(before) and not arrived:
+            before(number, frame)
+        elif not arrived:
             raise Ended(number)
-        arrived.append(number)
 
     before = signal.signal(signal.SIGTERM, end)
     try:
