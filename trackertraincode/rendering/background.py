@@ -1,23 +1,31 @@
 """Procedural backgrounds, cheap because they are made small and enlarged: one entry of `SCENERIES` each."""
 
 from collections.abc import Callable
+from functools import cache
 
 import cv2
 import numpy as np
 
 ROWS = 72
+GRAINY = 0.3  # share of backgrounds with something fine over them
+MOSAICS, MOSAIC = 4, 512  # how many; pixels
+THINGS, SMALLEST = 700, 13.0  # in a mosaic; pixels
 
 
 def draw_background(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
-    """(H, W, 3) float32 in [0, 1]."""
+    """(H, W, 3) float32 in [0, 1]. Sceneries have ROWS rows or more."""
     columns = max(2, round(ROWS * width / height))
     names, shares = zip(*((name, share) for name, (share, _) in SCENERIES.items()))
     small = SCENERIES[str(rng.choice(names, p=shares))][1](rng, columns)
-    small = small * np.float32(rng.choice([0.08, 0.25, 0.5, 0.8, 1.4], p=[0.12, 0.18, 0.25, 0.27, 0.18]))
+    small = small * np.float32(rng.choice([0.08, 0.25, 0.5, 0.8, 1.4], p=[0.08, 0.17, 0.27, 0.3, 0.18]))
     blur = rng.choice([0.0, 0.7, 1.5, 3.0])
     if blur:
-        small = cv2.GaussianBlur(small, (0, 0), float(blur))
-    return np.clip(cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR), 0.0, 1.0)
+        small = cv2.GaussianBlur(small, (0, 0), float(blur) * len(small) / ROWS)
+    image = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
+    if rng.random() < GRAINY:
+        grain = _things(rng, columns)[..., :1].copy()
+        image = image * (0.75 + 0.5 * cv2.resize(grain, (width, height), interpolation=cv2.INTER_LINEAR)[..., None])
+    return np.clip(image, 0.0, 1.0)
 
 
 def _color(rng: np.random.Generator, saturation: float = 0.2) -> np.ndarray:
@@ -109,9 +117,52 @@ def _people(rng: np.random.Generator, columns: int) -> np.ndarray:
     return cv2.GaussianBlur(image, (0, 0), rng.uniform(0.6, 1.5))
 
 
-def _ellipse(image: np.ndarray, x: float, y: float, width: float, height: float, color: np.ndarray) -> None:
+def _things(rng: np.random.Generator, columns: int) -> np.ndarray:
+    """A part of a mosaic, in other colours: what is in photographs is sharp and of all sizes."""
+    mosaic = mosaics()[rng.integers(MOSAICS)]
+    height = int(rng.integers(ROWS, MOSAIC // 2))
+    width = min(MOSAIC, height * columns // ROWS)
+    top, left = rng.integers(0, MOSAIC - height + 1), rng.integers(0, MOSAIC - width + 1)
+    part = mosaic[top : top + height, left : left + width]
+    part = part[:: rng.choice([-1, 1]), :: rng.choice([-1, 1])]
+    weights = np.eye(3) + rng.normal(0.0, 0.2, (3, 3))
+    colors = np.ascontiguousarray(part) @ (weights / weights.sum(1, keepdims=True)).T.astype(np.float32)
+    mean = colors.mean((0, 1))
+    return np.clip(_color(rng) + np.float32(rng.uniform(0.3, 1.1)) * (colors - mean), 0.0, 1.0)
+
+
+@cache
+def mosaics() -> list[np.ndarray]:
+    """(MOSAIC, MOSAIC, 3) images of things that lie over each other, few large and many small ones, always the same."""
+    rng = np.random.default_rng(5)
+    images = []
+    for _ in range(MOSAICS):
+        image = np.full((MOSAIC, MOSAIC, 3), 0.4, np.float32)
+        for size in SMALLEST * (1.0 - 0.98 * rng.random(THINGS)) ** -0.6:
+            _draw_thing(rng, image, float(size))
+        image *= 1.0 + 0.06 * rng.standard_normal((MOSAIC, MOSAIC, 1), dtype=np.float32)
+        images.append(cv2.GaussianBlur(image, (0, 0), 0.7))
+    return images
+
+
+def _draw_thing(rng: np.random.Generator, image: np.ndarray, size: float) -> None:
+    """Something of a size in pixels, somewhere."""
+    color = _color(rng, 0.25)
+    x, y = (float(v) for v in rng.uniform(0, MOSAIC, 2))
+    if rng.random() < 0.5:
+        _ellipse(image, x, y, size, size * rng.uniform(0.2, 1.0), color, rng.uniform(0, 180))
+        return
+    edges = (2.0 * size * rng.uniform(0.05, 1.0), 2.0 * size)
+    angle = rng.choice([0.0, 90.0, rng.uniform(0, 180)]) + rng.normal(0, 3)
+    corners = cv2.boxPoints(((x, y), edges, float(angle)))
+    cv2.fillConvexPoly(image, np.round(corners * 16).astype(np.int32), color.tolist(), cv2.LINE_AA, 4)
+
+
+def _ellipse(
+    image: np.ndarray, x: float, y: float, width: float, height: float, color: np.ndarray, angle: float = 0.0
+) -> None:
     center, axes = (round(x * 16), round(y * 16)), (max(1, round(width * 16)), max(1, round(height * 16)))
-    cv2.ellipse(image, center, axes, 0.0, 0.0, 360.0, tuple(float(v) for v in color), -1, cv2.LINE_AA, 4)
+    cv2.ellipse(image, center, axes, angle, 0.0, 360.0, tuple(float(v) for v in color), -1, cv2.LINE_AA, 4)
 
 
 def _draw_shape(rng: np.random.Generator, image: np.ndarray) -> None:
@@ -132,6 +183,6 @@ def _draw_shape(rng: np.random.Generator, image: np.ndarray) -> None:
 
 # Name -> its share of the images, and what draws (ROWS, columns, 3).
 SCENERIES: dict[str, tuple[float, Callable[[np.random.Generator, int], np.ndarray]]] = {
-    "plain": (0.25, _plain), "foliage": (0.2, _foliage), "clutter": (0.2, _clutter), "stripes": (0.1, _stripes),
-    "lights": (0.05, _lights), "window": (0.08, _window), "people": (0.12, _people),
+    "plain": (0.22, _plain), "foliage": (0.15, _foliage), "clutter": (0.1, _clutter), "stripes": (0.06, _stripes),
+    "lights": (0.05, _lights), "window": (0.07, _window), "people": (0.1, _people), "things": (0.25, _things),
 }  # fmt: skip

@@ -5,12 +5,14 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from types import MappingProxyType
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
+GRAIN = 512  # pixels
 Values = tuple[float, ...]
 
 
@@ -108,10 +110,17 @@ def _haze(image: np.ndarray, values: Values, _: np.random.Generator) -> np.ndarr
 
 def _noise(image: np.ndarray, values: Values, rng: np.random.Generator) -> np.ndarray:
     """More where it is bright; softer where a camera has smoothed it."""
-    noise = rng.standard_normal(image.shape, dtype=np.float32)
+    rows, columns = ((rng.integers(GRAIN) + np.arange(n)) % GRAIN for n in image.shape[:2])
+    noise = grain()[rows][:, columns]
     if values[1] > 0.5:
         noise = cv2.GaussianBlur(noise, (0, 0), float(values[1])) * np.float32(3.0 * values[1])
     return image + np.float32(values[0]) * noise * np.sqrt(0.3 + np.clip(image, 0, 1))
+
+
+@cache
+def grain() -> np.ndarray:
+    """(GRAIN, GRAIN, 3) noise of unit spread, of which images take a part: drawing it for each takes long."""
+    return np.random.default_rng(3).standard_normal((GRAIN, GRAIN, 3), dtype=np.float32)
 
 
 def _colours(image: np.ndarray, values: Values, _: np.random.Generator) -> np.ndarray:

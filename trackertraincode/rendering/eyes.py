@@ -12,7 +12,7 @@ from scipy.interpolate import CubicSpline
 from trackertraincode.facemodel.head_model import HeadModel
 from trackertraincode.facemodel.load import OWN_MODELS
 
-SCLERA = np.array([0.68, 0.64, 0.62])
+SCLERA = np.array([0.72, 0.68, 0.66])
 IRIS_RADIUS, PUPIL = 0.06, 0.45  # head radii; share of the iris
 UPPER_LIDS = ((range(42, 46), 1.0), (range(39, 35, -1), -1.0))  # landmarks from the nose outwards, sign of x
 LASHES = 12  # of an upper lid, far fewer and thicker than real ones: an image shows no more

@@ -67,7 +67,7 @@ class Looks:
             iris=_triple(IRIS_COLORS[rng.choice(len(IRIS_COLORS), p=IRIS_SHARES)] * rng.uniform(0.7, 1.3)),
             lip_redness=float(rng.uniform(0.6, 1.0) if made_up else rng.uniform(0.1, 0.6)),
             eye_shadow=float(rng.uniform(0.3, 1.0) if made_up else rng.uniform(0.0, 0.2)),
-            lid_shadow=float(rng.uniform(0.45, 0.85)),
+            lid_shadow=float(rng.uniform(0.3, 0.7)),
             lashes=float(rng.uniform(0.06, 0.12) if made_up else rng.uniform(0.03, 0.08)),
             lash_line=float(rng.uniform(0.025, 0.045) if made_up else rng.uniform(0.01, 0.03)),
             brow_strength=float(rng.uniform(0.5, 1.0)),
@@ -159,7 +159,7 @@ def _hollow(head: HeadModel) -> np.ndarray:
     for _ in range(40):
         smooth = _spread(head, smooth)
     height = ((head.vertices - smooth) * vertex_normals(head.vertices, head.triangles)).sum(1)
-    return np.clip((0.012 - height) / 0.03, 0.0, 1.0)
+    return np.clip((0.012 - height) / 0.03, 0.0, 1.0) * np.clip((1.1 - head.vertices[:, 1]) / 0.1, 0.0, 1.0)
 
 
 def _spread(head: HeadModel, values: np.ndarray) -> np.ndarray:
