@@ -110,6 +110,21 @@ def test_occluders_are_where_their_mask_says(name: str, monkeypatch: pytest.Monk
     assert np.abs(image[hidden] - 0.5).mean() > 3 * np.abs(image[far] - 0.5).mean()
 
 
+def test_occluders_throw_shadows_away_from_the_lamp(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trackertraincode.rendering.foreground.OCCLUDERS", {"card": OCCLUDERS["card"]})
+    sides = []
+    for x in (-0.7, 0.7):
+        image = np.full((128, 128, 3), 0.5, np.float32)
+        hidden = draw_occluders(np.random.default_rng(2), 1, np.array([30.0, 30, 100, 100]), image, lamp=(x, 0.0, -0.7))
+        columns = np.nonzero(hidden.any(0))[0]
+        rows = np.nonzero(hidden.any(1))[0]
+        beside = image[rows.min() : rows.max() + 1, :, 0]
+        sides.append((beside[:, columns.min() - 5].mean(), beside[:, columns.max() + 5].mean()))
+    (left, right), (mirrored_left, mirrored_right) = sides
+    assert right < left
+    assert mirrored_left < mirrored_right
+
+
 def test_shares_are_probabilities() -> None:
     for shares in (
         [share for share, _ in SCENERIES.values()], [share for share, _ in MOODS.values()],

@@ -109,7 +109,7 @@ def brows(model: HeadModel, local: np.ndarray, normals: np.ndarray, looks: Looks
     """Eyebrows: upright at their inner ends, outwards farther out."""
     patch, weights = patches(model.name)["brows"], static_weights(model.name)
     points, n, mean = patch.of(local), unit(patch.of(normals)), patch.of(model.vertices)
-    density = 1.25 * looks.brow_strength * np.exp(-((patch.of(weights["brows"]) / looks.brow_width) ** 4))
+    density = 1.1 * looks.brow_strength * np.exp(-((patch.of(weights["brows"]) / looks.brow_width) ** 4))
     inner = np.clip(1.5 - np.abs(mean[:, :1]) / 0.2, 0.0, 1.0)
     direction = np.sign(mean[:, :1]) * [[1.0, 0.0, 0.0]] + inner * [[0.0, -1.2, 0.0]]
     return Cover(points + 0.006 * n, patch.triangles, n, _along(direction, n), density)

@@ -16,6 +16,7 @@ SKULL_CENTER = np.array([0.0, -0.08, 0.76])
 SKULL_RADII = np.array([0.79, 1.03, 0.98])
 STEPS = 8  # pieces of a lock
 ROOTS = 6000  # candidates, spread evenly over the head
+BREADTH = 1.2  # of free hair beside the neck, for each thickness of hair over the skull
 TIE = np.array([0.0, -0.3, 1.74])  # where tied hair is held together
 
 
@@ -233,8 +234,9 @@ def _out_of_the_way(place: np.ndarray, lift: np.ndarray, cover: float) -> np.nda
     x, y, z = moved[:, 0], np.where(place[:, 1] < SKULL_CENTER[1], moved[:, 1], place[:, 1]), moved[:, 2]
     low = np.clip((y + 0.35) / 0.3, 0.0, 1.0)  # below the brows, hair frames the face
     z = np.maximum(z, z + low * (0.5 - cover - z))
-    nearest = (0.8 - 0.12 * np.clip(y - 0.4, 0.0, 1.0)) * (lift + 0.12 * (lift - 1.0) * np.clip(y, 0.0, 2.0))
-    beside = (y > -0.2) & (z < 0.75) & (np.abs(x) < nearest)
+    below = np.clip(y + 0.2, 0.0, 1.0)
+    nearest = (0.8 - 0.1 * np.clip(y - 0.4, 0.0, 1.0)) * lift + BREADTH * (lift - 1.0) * below
+    beside = (y > -0.2) & (z < 1.0) & (np.abs(x) < nearest)
     return np.stack([np.where(beside, np.sign(x) * nearest, x), y, z], axis=1)
 
 
@@ -245,7 +247,7 @@ def _ribbons(path: np.ndarray, width: float, rng: np.random.Generator) -> Ribbon
     normals = path - [0.0, 0.0, 0.75]
     normals[..., 1] = np.minimum(path[..., 1] + 0.3, 0.0)  # below the crown, hair is a column
     normals = unit(normals)
-    turned = rng.normal(0.0, 0.7, (count, 1, 1)) * np.clip(path[..., 1:2] + 0.4, 0.0, 1.0)  # free ends show any side
+    turned = rng.normal(0.0, 1.0, (count, 1, 1)) * np.clip(path[..., 1:2] + 0.4, 0.0, 1.0)  # free ends show any side
     across = np.cross(tangents, normals)
     across = unit(np.cos(turned) * across + np.sin(turned) * np.cross(across, tangents))
     along = np.linspace(0.0, 1.0, points)

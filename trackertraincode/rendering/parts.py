@@ -65,7 +65,7 @@ def _head_and_hair(
     )  # fmt: skip
     color = np.array(looks.hair)
     yield _lashes(person, local, expression, R)
-    yield _fur("fur", covers.brows(model, local, normals, looks), 0.6 * color, R, 0.3)
+    yield _fur("fur", covers.brows(model, local, normals, looks), 0.75 * color, R, 0.3)
     if max(looks.beard, looks.moustache) > 0.12:
         yield _fur("fur", covers.beard(model, local, normals, looks), 0.85 * color, R, 0.4)
     if person.headwear == "headscarf" or person.bald:

@@ -121,7 +121,8 @@ def render_scene(scene: FaceScene, width: int, height: int | None = None, *, seg
     if person.glasses and person.reflection:
         draw_reflections(parts, person, center, radius, image)
     occluder_rng = np.random.default_rng([scene.background_seed, 1])
-    hidden = draw_occluders(occluder_rng, scene.occluders, box, image) if scene.occluders else None
+    lamp, skin = scene.lighting.lamps[0].direction, np.array(person.looks.skin) * 2.2 * scene.lighting.level
+    hidden = draw_occluders(occluder_rng, scene.occluders, box, image, lamp, skin) if scene.occluders else None
     landmarks = local[model.keypoints] @ R.T * radius
     landmarks[:, :2] += center
     landmarks[:, 2] -= landmarks[list(EYE_CORNERS), 2].mean()
