@@ -52,6 +52,9 @@ CASES = {
     "render": Case(
         "render {o}/x.h5 -n 200 --size 96 --workers 2", "render {o}/x.h5 -n 200 --size 96 --workers 2 --resume"
     ),
+    "render few": Case(
+        "render {o}/x.h5 -n 48 --size 64 --workers 2", "render {o}/x.h5 -n 48 --size 64 --workers 2 --resume"
+    ),
     "render shards": Case(
         "render {o}/x.h5 -n 200 --size 96 --shards 3 --workers 2",
         "render {o}/x.h5 -n 200 --size 96 --shards 3 --workers 2 --resume",
@@ -90,6 +93,9 @@ CASES = {
     "evaluate": Case(
         "evaluate {i}/run/last.onnx --ds {i}/faces.h5 --workers 1 --device cpu --json {o}/x.json --csv {o}/x.csv "
         "--report {o}/x.html --predictions {o}/rows.csv --vis rot --vis-folder {o}/pages"
+    ),
+    "evaluate to tables": Case(
+        "evaluate {i}/run/last.onnx --ds {i}/faces.h5 --workers 1 --device cpu --json {o}/x.json --csv {o}/x.csv"
     ),
     "stability": Case("stability {i}/run/last.onnx --count 12 --device cpu --report {o}/x.html --json {o}/x.json"),
     "export": Case("export {i}/run/last.ckpt --output {o}/x.onnx"),

@@ -24,7 +24,9 @@ from moments import SIGNALS, Moment, try_once
 from program import PROJECT
 from reference import Reference, empty, keep, reference
 
-NAMED = ("join", "filter", "convert aflw2k", "evaluate", "track to .mp4", "render", "export", "train without drawings")
+NAMED = (  # tried most
+    "join", "filter", "convert aflw2k", "track to .mp4", "evaluate to tables", "render few", "train without drawings", "export",
+)  # fmt: skip
 FRESH = 10  # each tenth is a new process
 DRAWS = 4  # per moment that is wanted
 COLUMNS = {  # of the table -> what of `Moment.found` is counted in it
