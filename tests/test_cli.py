@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
@@ -206,6 +207,19 @@ def test_a_second_signal_does_not_disturb_the_end_of_the_first(
 
     assert end_of(main, capsys)[0] == code
     assert done == ["the end"]
+
+
+@pytest.mark.usefixtures("hears_ctrl_c")
+def test_what_fails_after_a_heeded_ctrl_c_is_told(capsys: pytest.CaptureFixture) -> None:
+    """A camera's recording ends so, and its file is written then."""
+
+    def main() -> None:
+        with suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        raise OSError(errno.ENOSPC, "No space left on device", "drawn.mp4")
+
+    code, said = end_of(main, capsys)
+    assert (code, "drawn.mp4: the disk is full" in said) == (1, True)
 
 
 @pytest.mark.usefixtures("hears_ctrl_c")

@@ -143,7 +143,7 @@ def _ending_by_signals() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if arrived:  # of which somebody made another error, as compiled modules do that are being imported
+        if arrived and (arrived[0] != signal.SIGINT or _is_of_ctrl_c(error)):  # somebody made another error of it
             raise _as_error(arrived[0]) from error
         raise
     finally:
@@ -156,6 +156,13 @@ def _ending_by_signals() -> Iterator[None]:
 
 def _as_error(number: int) -> BaseException:
     return KeyboardInterrupt() if number == signal.SIGINT else Ended(number)
+
+
+def _is_of_ctrl_c(error: BaseException | None) -> bool:
+    """Whether an error was made of a KeyboardInterrupt; `ttc track` goes on after one, and may fail later."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _is_importing(frame: FrameType | None) -> bool:

@@ -25,7 +25,8 @@ from program import PROJECT
 from reference import Reference, empty, keep, reference
 
 NAMED = (  # tried most
-    "join", "filter", "convert aflw2k", "track to .mp4", "evaluate to tables", "render few", "train without drawings", "export",
+    "join", "filter", "convert aflw2k", "track to .mp4", "evaluate to tables", "render few", "train without drawings",
+    "export",
 )  # fmt: skip
 FRESH = 10  # each tenth is a new process
 DRAWS = 4  # per moment that is wanted

@@ -21,7 +21,9 @@ SIGNALS = {  # name -> what is sent: INT and HUP to all processes, as from a ter
     "INT INT": ("INT", "INT"),
     "TERM INT": ("TERM", "INT"),
     "INT TERM": ("INT", "TERM"),
+    "KILL, KILL": ("KILL",),
 }
+NEXT_TOO = "KILL, KILL"  # the next run is ended as well, and the one after it is looked at
 TICK = os.sysconf("SC_CLK_TCK")
 LOOKS = 0.02  # seconds between two
 APART = 0.3  # seconds between two signals, at most
@@ -51,8 +53,7 @@ def try_once(moment: Moment, folder: Path, undisturbed: Reference) -> Moment:
     os.environ["TMPDIR"] = str(scratch)
     program = (Program if moment.fresh else Forked)(CASES[moment.case].command(inputs, outputs), inputs)
     pid = program.process.pid
-    while not program.ends_within(0) and used(pid) < moment.seconds:
-        program.ends_within(LOOKS)
+    _wait(program, moment.seconds)
     if program.ends_within(moment.jitter * LOOKS):
         program.end()
         return replace(moment, late=True)
@@ -76,10 +77,22 @@ def try_once(moment: Moment, folder: Path, undisturbed: Reference) -> Moment:
         found += [["temporary", f"in TMPDIR: {', '.join(elsewhere)}"]]
     found += [["lines", ""]] if len(ended.lines) > 1 else []
     found += _judged(ended, outputs)
+    if moment.signal == NEXT_TOO:
+        words = CASES[moment.case].command(inputs, outputs, resume=True)
+        following = Forked(words, inputs)
+        _wait(following, moment.jitter * undisturbed.seconds)
+        following.process.send_signal(signal.SIGKILL)
+        following.end()
     refused, more = _go_on(moment.case, folder, undisturbed)
     return replace(
         moment, code=ended.code, lines=[line[-300:] for line in ended.lines[-8:]], refused=refused, found=found + more
     )
+
+
+def _wait(program: Program, seconds: float) -> None:
+    """Until it has used so many seconds of processors, or has ended."""
+    while not program.ends_within(0) and used(program.process.pid) < seconds:
+        program.ends_within(LOOKS)
 
 
 def _number(which: str) -> signal.Signals:
