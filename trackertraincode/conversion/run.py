@@ -68,7 +68,7 @@ class ConvertOptions:
 
     @staticmethod
     def of(options: argparse.Namespace) -> "ConvertOptions":
-        """From a command line with `cli.add_engine_options`."""
+        """From a command line with `arguments.add_engine_options`."""
         return ConvertOptions(**{f.name: getattr(options, f.name) for f in fields(ConvertOptions)})
 
 

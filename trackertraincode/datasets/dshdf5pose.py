@@ -2,7 +2,7 @@
 
     Sample --PoseWriter.write--> NAME.tmp --close--> NAME.h5 --Hdf5PoseDataset--> labels and images by row
 
-Field names, shapes and types are those of `sample.fields.FIELDS`.
+Field names, shapes and types are those of `sample.sample.FIELDS`.
 """
 
 import os
@@ -69,7 +69,7 @@ class Hdf5PoseDataset(Dataset[Sample]):
 
     def __init__(self, path: str | Path, labels: Sequence[str] | None = None) -> None:
         """
-        labels: attributes to read (of `sample.fields.LABELS`, or "segmentation"); None for all that the file has.
+        labels: attributes to read (of `sample.sample.LABELS`, or "segmentation"); None for all that the file has.
         Raises SampleFormatError when the file is missing, damaged, or breaks the format.
         """
         self.path = Path(path)
