@@ -64,14 +64,6 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What all items of a run share."""
-
-    archive: Path
-    published_projection: bool
-
-
-@dataclass(frozen=True)
 class KinectCamera:
     """Colour camera of a sequence."""
 
@@ -118,8 +110,8 @@ def make_source(archive: Path, opal_annotation: Path | None, published_projectio
         )
     if uncalibrated:
         notes.append(f"{archive}: missing, so that their frames are skipped: {', '.join(uncalibrated)}")
-    settings = Settings(archive, published_projection)
-    return Source(items=items, convert=partial(convert_item, settings), notes=tuple(notes))
+    convert = partial(convert_item, archive, published_projection)
+    return Source(items=items, convert=convert, notes=tuple(notes))
 
 
 def list_images(archive: Archive) -> tuple[dict[Frame, str], tuple[str, ...]]:
@@ -156,10 +148,10 @@ def read_opal_annotation(path: Path) -> dict[Frame, tuple[float, float, float, f
     return boxes
 
 
-def convert_item(settings: Settings, item: Item) -> list[Sample]:
+def convert_item(path: Path, published_projection: bool, item: Item) -> list[Sample]:
     """One frame -> one sample. Raises ArchiveError naming the member that is missing, damaged or wrong."""
-    archive = open_archive(settings.archive)
-    calibration = read_kinect_camera(settings.archive, item.calibration)
+    archive = open_archive(path)
+    calibration = read_kinect_camera(path, item.calibration)
     rotation, center = read_pose(archive.read(item.pose), item.pose)
     rotation = calibration.rotation @ rotation
     center = calibration.rotation @ center + calibration.translation
@@ -170,7 +162,7 @@ def convert_item(settings: Settings, item: Item) -> list[Sample]:
     if size != (calibration.width, calibration.height):
         found = f"{calibration.width:g} × {calibration.height:g}"
         raise ArchiveError(f"{item.image}: the image is {width} × {height}, {item.calibration} is for {found}.")
-    xy, radius = project(center, calibration, settings.published_projection)
+    xy, radius = project(center, calibration, published_projection)
     if not (-width < 2 * xy[0] < 3 * width and -height < 2 * xy[1] < 3 * height):
         raise ArchiveError(f"{item.pose}: the head lies at {xy.round().tolist()}, outside the image.")
     projected = np.concatenate([xy - radius, xy + radius])

@@ -57,15 +57,6 @@ class Item:
         return self.image
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What all items of a run share."""
-
-    archive: Path
-    mtcnn: bool
-    segmentation: bool
-
-
 def make_source(archive: Path, split: str, only_megaface: bool, mtcnn: bool, segmentation: bool) -> Source:
     """List the archive: train, val, test, each by name.
 
@@ -100,22 +91,21 @@ def make_source(archive: Path, split: str, only_megaface: bool, mtcnn: bool, seg
         segmentation = False
     if mtcnn:
         MtcnnDetector().check()
-    settings = Settings(archive, mtcnn, segmentation)
-    return Source(items=items, convert=partial(convert_item, settings), notes=tuple(notes))
+    return Source(items=items, convert=partial(convert_item, archive, mtcnn, segmentation), notes=tuple(notes))
 
 
-def convert_item(settings: Settings, item: Item) -> list[Sample]:
+def convert_item(path: Path, mtcnn: bool, segmentation: bool, item: Item) -> list[Sample]:
     """One image -> one sample. Raises ArchiveError naming the member that is missing, damaged or wrong."""
-    archive = open_archive(settings.archive)
+    archive = open_archive(path)
     points = read_landmarks(archive.read(item.landmarks), item.landmarks)
     image = archive.read(item.image)
     labels = from_centres({"landmarks_2d": lapa_to_68(points)})
-    if settings.segmentation or item.labels in archive:
+    if segmentation or item.labels in archive:
         classes = archive.read(item.labels)
         check_on_face(points, face_box(classes, item.labels), item.landmarks)
-        if settings.segmentation:
+        if segmentation:
             labels["segmentation"] = classes
-    return [annotated_face(image, points, labels, mtcnn=settings.mtcnn, name=item.image)]
+    return [annotated_face(image, points, labels, mtcnn=mtcnn, name=item.image)]
 
 
 def read_landmarks(data: bytes, name: str) -> np.ndarray:

@@ -6,7 +6,6 @@ NNNNNN_ldmks.txt     70 lines `x y`: iBUG's 68, then the pupils
 """
 
 import re
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -31,14 +30,6 @@ SMALLEST_BOX = 32  # pixels; boxes with a side up to this are left out
 _IMAGE = re.compile(r"(?:^|/)\d+\.png$", re.IGNORECASE)
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What all items of a run share."""
-
-    archive: Path
-    segmentation: bool  # whether label images are stored
-
-
 def make_source(archive: Path, segmentation: bool) -> Source:
     """List the archive, in the order of the names. Raises ArchiveError when it is none."""
     opened = open_archive(archive)
@@ -50,12 +41,12 @@ def make_source(archive: Path, segmentation: bool) -> Source:
         if not any(f"{stem}{ending}" in opened for stem in stems):
             raise ArchiveError(f"{archive}: {len(stems)} images but no {what} (NNNNNN{ending}); download it again.")
     notes = (*copies, *unknown_images(opened, lambda name: re.search(r"\d+(_seg)?\.png$", name, re.IGNORECASE)))
-    return Source(items=stems, convert=partial(convert_item, Settings(archive, segmentation)), notes=notes)
+    return Source(items=stems, convert=partial(convert_item, archive, segmentation), notes=notes)
 
 
-def convert_item(settings: Settings, stem: str) -> list[Sample]:
+def convert_item(path: Path, segmentation: bool, stem: str) -> list[Sample]:
     """One image -> one sample. Raises ArchiveError naming the member that is missing, damaged or wrong."""
-    archive = open_archive(settings.archive)
+    archive = open_archive(path)
     image, labels, points = f"{stem}.png", f"{stem}_seg.png", f"{stem}_ldmks.txt"
     landmarks = read_landmarks(archive.read(points), points)
     label_file = archive.read(labels)
@@ -73,7 +64,7 @@ def convert_item(settings: Settings, stem: str) -> list[Sample]:
             image=encode_jpeg(pixels),
             name=image,
             face_box=box,
-            segmentation=label_file if settings.segmentation else None,
+            segmentation=label_file if segmentation else None,
             **from_centres({"landmarks": np.column_stack([landmarks, np.zeros(COUNT)])}),  # depths aren't known
         )
     ]

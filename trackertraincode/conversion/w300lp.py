@@ -37,15 +37,6 @@ class Item:
         return self.stem
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What all items of a run share."""
-
-    archive: Path
-    models: FaceModels
-    head_bbox: bool  # box from the face mesh instead of the landmarks
-
-
 def make_source(archive: Path, face_model: Path | None, subset: str, reconstruct_head_bbox: bool) -> Source:
     """List the archive. Raises ArchiveError when it is none, ModelFileError for a bad face model."""
     opened = open_archive(archive)
@@ -57,11 +48,10 @@ def make_source(archive: Path, face_model: Path | None, subset: str, reconstruct
     model = models.known
     if reconstruct_head_bbox:
         models.used.find_hull()  # once for all workers
-    settings = Settings(archive, models, reconstruct_head_bbox)
     return Source(
         items=items,
-        prepare=partial(read_items, settings),
-        convert=partial(convert_item, settings),
+        prepare=partial(read_items, archive, models, reconstruct_head_bbox),
+        convert=partial(convert_item, archive, models),
         face_model=None if model is None else model.name,
         optional=("landmarks_2d",) if any(_has_landmarks(item) for item in items) else (),
         notes=(
@@ -104,19 +94,21 @@ def _has_landmarks(item: Item) -> bool:
     return item.landmarks is not None or item.pose == 0
 
 
-def read_items(settings: Settings, items: Sequence[Item]) -> list[tuple[Item, MatFace | ArchiveError]]:
+def read_items(
+    archive: Path, models: FaceModels, head_bbox: bool, items: Sequence[Item]
+) -> list[tuple[Item, MatFace | ArchiveError]]:
     """Images and what is said of their heads, or which member is missing, damaged or wrong."""
     stems = [item.stem for item in items]
-    return list(zip(items, read_faces(settings.archive, settings.models, stems, boxes=settings.head_bbox)))
+    return list(zip(items, read_faces(archive, models, stems, boxes=head_bbox)))
 
 
-def convert_item(settings: Settings, read: tuple[Item, MatFace | ArchiveError]) -> list[Sample]:
+def convert_item(path: Path, models: FaceModels, read: tuple[Item, MatFace | ArchiveError]) -> list[Sample]:
     """One image -> one sample. Raises ArchiveError naming the member that is missing, damaged or wrong."""
     item, face = read
     if isinstance(face, ArchiveError):
         raise face
-    archive, pose = open_archive(settings.archive), face.pose
-    points = centered_depth(pose.project(settings.models.used.keypoints68(face.coefficients).astype(float)))
+    archive, pose = open_archive(path), face.pose
+    points = centered_depth(pose.project(models.used.keypoints68(face.coefficients).astype(float)))
     landmarks_2d = None
     if item.landmarks is not None:
         mat_2d = read_mat(archive.read(item.landmarks), item.landmarks, ("pts_2d",))

@@ -62,14 +62,6 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What all items of a run share."""
-
-    archive: Path
-    mtcnn: bool
-
-
-@dataclass(frozen=True)
 class Landmarks:
     """What can be read of a video's annotations."""
 
@@ -95,7 +87,7 @@ def make_source(archive: Path, mtcnn: bool) -> Source:
             starts = range(0, count, FRAMES_PER_ITEM)
             items += [Item(folder, start, min(FRAMES_PER_ITEM, count - start)) for start in starts]
         items.append(Item(folder, len(video.annotations), 0))
-    return Source(items=items, convert=partial(convert_item, Settings(archive, mtcnn)))
+    return Source(items=items, convert=partial(convert_item, archive, mtcnn))
 
 
 @cache
@@ -115,35 +107,35 @@ def list_videos(archive: Path) -> dict[str, AnnotatedVideo]:
     }
 
 
-def convert_item(settings: Settings, item: Item) -> list[Sample]:
+def convert_item(archive: Path, mtcnn: bool, item: Item) -> list[Sample]:
     """Some frames of a video -> a sample each; none for the report.
 
     Raises ArchiveError naming the video when it can't be decoded, and as the report.
     """
-    video = list_videos(settings.archive)[item.folder]
-    landmarks = read_landmarks(settings.archive, item.folder)
+    video = list_videos(archive)[item.folder]
+    landmarks = read_landmarks(archive, item.folder)
     if item.count == 0:
-        report(settings.archive, video, landmarks)
+        report(archive, video, landmarks)
         return []
     assert video.member is not None
     samples = []
     for frame in list(video.annotations)[item.first : item.first + item.count]:
         if frame not in landmarks.points:
             continue
-        image = open_video(settings.archive, video.member, frame - 1).read(frame - 1)
+        image = open_video(archive, video.member, frame - 1).read(frame - 1)
         if image is None:
             break
-        samples.append(_sample(settings, video, frame, image, landmarks))
+        samples.append(_sample(mtcnn, video, frame, image, landmarks))
     return samples
 
 
-def _sample(settings: Settings, video: AnnotatedVideo, frame: int, image: np.ndarray, landmarks: Landmarks) -> Sample:
+def _sample(mtcnn: bool, video: AnnotatedVideo, frame: int, image: np.ndarray, landmarks: Landmarks) -> Sample:
     name = video.annotations[frame]
     placement = shared_crop(Size(image.shape[1], image.shape[0]), landmarks, f"{video.member}")
     moved = placement.move_labels(from_centres({"landmarks_2d": landmarks.points[frame]}))
     crop = placement.move_pixels(image, cv2.INTER_AREA)
     box = box_around(to_centres(moved)["landmarks_2d"])  # as the other archives' boxes
-    if settings.mtcnn:
+    if mtcnn:
         detected = best_overlap(MtcnnDetector()(crop).boxes, box, MIN_IOU)
         box = box if detected is None else detected
     return Sample(

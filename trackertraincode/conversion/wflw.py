@@ -38,14 +38,6 @@ class Item:
     member: str | None  # of the archive; None: not there
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What all items of a run share."""
-
-    archive: Path
-    list_name: str
-
-
 def make_source(archive: Path, split: str, min_box_width: int) -> Source:
     """List the faces of one split in the order of its file. Raises ArchiveError when parts of the archive are missing.
 
@@ -74,7 +66,7 @@ def make_source(archive: Path, split: str, min_box_width: int) -> Source:
     note = f"{narrow} faces with boxes narrower than {min_box_width} pixels are left out (--min-box-width)"
     return Source(
         items=items,
-        convert=partial(convert_item, Settings(archive, list_name)),
+        convert=partial(convert_item, archive, list_name),
         notes=(note,) if narrow else (),
     )
 
@@ -113,9 +105,9 @@ def _is_narrow(words: list[str], min_box_width: int) -> bool:
         return False
 
 
-def convert_item(settings: Settings, item: Item) -> list[Sample]:
+def convert_item(archive: Path, list_name: str, item: Item) -> list[Sample]:
     """One face -> one sample. Raises ArchiveError naming list and line, or image."""
-    where = f"{settings.list_name}: line {item.number}"
+    where = f"{list_name}: line {item.number}"
     words = item.words.split(maxsplit=NUMBERS)
     if len(words) != NUMBERS + 1 or not re.search(r"\.\w+$", words[-1].strip()):
         raise ArchiveError(f"{where} has {len(words)} words, expected {NUMBERS} numbers and an image.")
@@ -127,6 +119,6 @@ def convert_item(settings: Settings, item: Item) -> list[Sample]:
         raise ArchiveError(f"{where}: image '{item.image}' is missing in WFLW_images.")
     landmarks = wflw_to_68(numbers[:_BOX_START].reshape(WFLW_COUNT, 2))
     check_on_face(landmarks, box, where)
-    image = open_archive(settings.archive).read(item.member)
+    image = open_archive(archive).read(item.member)
     kept = store_crop(image, box, from_centres({"landmarks_2d": landmarks}), name=item.member)
     return [Sample(name=f"{item.member}, line {item.number}", **kept)]

@@ -54,14 +54,6 @@ class Item:
         return self.image
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What all items of a run share."""
-
-    seed: int
-    max_size: int  # pixels of a stored image's longer side
-
-
 def make_source(folder: Path, seed: int, max_size: int) -> Source:
     """List images of one face. Raises ArchiveError when parts are missing or an annotation file is damaged."""
     archives = _archives(folder)
@@ -85,7 +77,7 @@ def make_source(folder: Path, seed: int, max_size: int) -> Source:
         notes.append(f"{folder}: {missing} annotated images of one face aren't in the archives.")
     if not items:
         raise ArchiveError(f"{folder}: not one image of exactly one face; the annotations don't fit the images.")
-    return Source(items=items, convert=partial(convert_item, Settings(seed, max_size)), notes=tuple(notes))
+    return Source(items=items, convert=partial(convert_item, seed, max_size), notes=tuple(notes))
 
 
 def _archives(source: Path) -> list[Path]:
@@ -147,7 +139,7 @@ def read_single_faces(archive: Archive, name: str) -> Iterator[tuple[str, tuple[
         position = first + rows
 
 
-def convert_item(settings: Settings, item: Item) -> list[Sample]:
+def convert_item(seed: int, max_size: int, item: Item) -> list[Sample]:
     """One image -> a section with the face and, where there is room, one without.
 
     Raises ArchiveError naming the member that is missing, damaged or wrong.
@@ -160,15 +152,15 @@ def convert_item(settings: Settings, item: Item) -> list[Sample]:
     if x1 <= x0 or y1 <= y0:
         raise ArchiveError(f"{item.image}: the face box {item.box} lies outside the image of {size}.")
     box = (x0, y0, x1, y1)
-    rng = np.random.default_rng([settings.seed, zlib.crc32(item.image.rsplit("/", 1)[-1].encode())])
+    rng = np.random.default_rng([seed, zlib.crc32(item.image.rsplit("/", 1)[-1].encode())])
     with_face = section_with_face(size, box, rng)
     if with_face is None:
         raise ArchiveError(f"{item.image}: no 4:3 section of the image of {size} holds the face {item.box}.")
     image = decode(data, color=True)
-    samples = [_cut(image, with_face, item, settings, np.array(box, dtype=np.float64))]
+    samples = [_cut(image, with_face, item, max_size, np.array(box, dtype=np.float64))]
     without = section_without_face(size, box, rng)
     if without is not None:
-        samples.append(_cut(image, without, item, settings, None))
+        samples.append(_cut(image, without, item, max_size, None))
     return samples
 
 
@@ -207,11 +199,11 @@ def section_without_face(size: Size, box: tuple[int, int, int, int], rng: np.ran
     return ImageSection(int(x), int(y), width, height)
 
 
-def _cut(whole: np.ndarray, section: ImageSection, item: Item, settings: Settings, box: np.ndarray | None) -> Sample:
+def _cut(whole: np.ndarray, section: ImageSection, item: Item, max_size: int, box: np.ndarray | None) -> Sample:
     """The section as a sample. box: of the face in the whole image; None: there is none."""
     x, y, width, height = section
     image = np.ascontiguousarray(whole[y : y + height, x : x + width])
-    scale = min(1.0, settings.max_size / width)
+    scale = min(1.0, max_size / width)
     if scale < 1.0:
         stored = Size(round(width * scale), round(height * scale))
         image = cv2.resize(image, stored, interpolation=cv2.INTER_AREA)
