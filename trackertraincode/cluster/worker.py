@@ -24,17 +24,8 @@ NEW_APPEARS = 40  # of a file that was just made: NFS remembers for 30 that it i
 PACKAGE = Path(__file__).parents[1]
 SAME_TIME = 2.0  # seconds by which machines may tell the time of one file differently
 SAME = (
-    "dask",
-    "distributed",
-    "cloudpickle",
-    "msgpack",
-    "numpy",
-    "opencv-python",
-    "torch",
-    "h5py",
-    "simplejpeg",
-    "anny",
-)
+    "dask", "distributed", "cloudpickle", "msgpack", "numpy", "opencv-python", "torch", "h5py", "simplejpeg", "anny",
+)  # fmt: skip
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

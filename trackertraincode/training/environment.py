@@ -5,26 +5,17 @@ import platform
 import subprocess
 import sys
 from collections.abc import Iterable
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import trackertraincode
+from trackertraincode.cluster.worker import version_of
 from trackertraincode.errors import ConfigError
 from trackertraincode.files import fingerprint, whole_file
 
 LIBRARIES = (
-    "torch",
-    "lightning",
-    "timm",
-    "kornia",
-    "torchvision",
-    "numpy",
-    "opencv-python",
-    "h5py",
-    "onnx",
-    "onnxruntime",
-)
+    "torch", "lightning", "timm", "kornia", "torchvision", "numpy", "opencv-python", "h5py", "onnx", "onnxruntime",
+)  # fmt: skip
 
 
 def describe_environment() -> dict[str, Any]:
@@ -35,7 +26,7 @@ def describe_environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "command": sys.argv,
-        "libraries": {name: _version(name) for name in LIBRARIES},
+        "libraries": {name: version_of(name) for name in LIBRARIES},
     }
 
 
@@ -85,10 +76,3 @@ def _git(folder: Path, *arguments: str) -> str:
         ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True, timeout=20
     )
     return done.stdout.strip()
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
