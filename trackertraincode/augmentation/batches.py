@@ -15,6 +15,7 @@ from trackertraincode.augmentation.crop_cache import CropCache, plan_kept, warp_
 from trackertraincode.augmentation.extras import apply_extras
 from trackertraincode.augmentation.intensity import Changes, change_images, draw_changes, tabled
 from trackertraincode.augmentation.presets import Preset
+from trackertraincode.augmentation.units import channels_first
 from trackertraincode.augmentation.warp import Warp, plan_warps, warp_planned
 from trackertraincode.datasets.mixing import Member
 from trackertraincode.errors import SampleFormatError
@@ -112,8 +113,7 @@ def load_batch(
         values = torch.cat([values, torch.from_numpy(intensity)], dim=1)
     elif changes is not None:
         crops = change_images(crops, changes)
-    pixels = torch.from_numpy(crops)
-    return PackedBatch(pixels.permute(0, 3, 1, 2).contiguous() if preset.color else pixels[:, None], values)
+    return PackedBatch(channels_first(crops), values)
 
 
 def _kept(caches: Sequence[CropCache], entries: np.ndarray, maps: Tensor) -> dict[int, tuple[np.ndarray, Warp]]:

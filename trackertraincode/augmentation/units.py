@@ -1,5 +1,6 @@
 """Units of what the network sees: labels in [-1, 1] of the crop, grey values about [-0.5, 0.5]."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -7,6 +8,12 @@ from trackertraincode.geometry.constants import constant
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+def channels_first(images: np.ndarray) -> Tensor:
+    """(B, H, W) or (B, H, W, 3) -> (B, 1 or 3, H, W)."""
+    pixels = torch.from_numpy(images)
+    return pixels[:, None] if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2).contiguous()
 
 
 def normalize_grey(image: Tensor) -> Tensor:

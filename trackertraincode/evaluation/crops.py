@@ -8,12 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from trackertraincode.augmentation.extras import plugin_brightness
-from trackertraincode.augmentation.units import normalize
+from trackertraincode.augmentation.units import channels_first, normalize
 from trackertraincode.cluster.client import Cluster
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset, opened
 from trackertraincode.errors import SampleFormatError, UserError
@@ -53,8 +52,7 @@ class Cutting:
                     f"{self.path}: field 'images', row {row} doesn't decode ({error}); convert the archive again."
                 ) from error
             crops.append(self.cut(image, rectangle, self.size))
-        stacked = torch.from_numpy(np.stack(crops))
-        return stacked.permute(0, 3, 1, 2).contiguous() if self.color else stacked[:, None]
+        return channels_first(np.stack(crops))
 
     def of_file(self, part: tuple[np.ndarray, np.ndarray]) -> Tensor:
         """As `crops`, of rows (n,) and rectangles (n, 4), reading the file."""

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from trackertraincode.augmentation.units import channels_first
 from trackertraincode.errors import EvaluationError
 from trackertraincode.evaluation import metrics
 from trackertraincode.evaluation.crops import BATCH, PREPROCESSING
@@ -220,9 +221,7 @@ class _Probe:
 
     def _predict(self, crops: np.ndarray) -> Prediction:
         """(B, S, S[, 3]) uint8 -> prediction."""
-        stacked = torch.from_numpy(crops)
-        images = stacked[:, None] if stacked.ndim == 3 else stacked.permute(0, 3, 1, 2).contiguous()
-        return self.predictor.predict(PREPROCESSING[self.settings.preprocess](images))
+        return self.predictor.predict(PREPROCESSING[self.settings.preprocess](channels_first(crops)))
 
 
 def _radii(predictor: Predictor) -> list[float] | None:

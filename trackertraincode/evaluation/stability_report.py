@@ -44,27 +44,19 @@ def _lines(cards: Sequence[ScoreCard]) -> list[Line]:
     lines = [_line(cards, "MAE", lambda c: c.mae), _line(cards, "geodesic error", lambda c: c.geodesic)]
     lines += [_line(cards, f"jitter, noise σ = {s:g}/255", lambda c, s=s: c.noise[s]) for s in first.noise]
     lines += [_line(cards, f"jitter, box ± {p:g} px", lambda c, p=p: c.shift[p]) for p in first.shift]
-    for factor in first.crop_factor:
-        lines.append(
-            _line(cards, f"geodesic, crop × {factor:g}", lambda c, factor=factor: c.crop_factor[factor]["geodesic"])
-        )
-    for share in first.box_move:
-        lines.append(
-            _line(cards, f"geodesic, box moved {share:.0%}", lambda c, share=share: c.box_move[share]["geodesic"])
-        )
+    lines += [
+        _line(cards, f"geodesic, crop × {f:g}", lambda c, f=f: c.crop_factor[f]["geodesic"]) for f in first.crop_factor
+    ]
+    lines += [
+        _line(cards, f"geodesic, box moved {s:.0%}", lambda c, s=s: c.box_move[s]["geodesic"]) for s in first.box_move
+    ]
     lines.append(_line(cards, "blink: angle open to shut", lambda c: c.blink["angle"]))
     lines.append(_line(cards, "blink: pitch, shut − open", lambda c: c.blink["pitch"]))
     lines.append(_line(cards, "pitch per degree of yaw", lambda c: c.crosstalk["yaw"], 4))
     lines.append(_line(cards, "pitch per degree of |yaw|", lambda c: c.crosstalk["abs_yaw"], 4))
     for level in next((c.coverage for c in cards if c.coverage), {}):
-        lines.append(
-            _line(
-                cards,
-                f"% of errors in the {level:.0%} region",
-                lambda c, level=level: c.coverage and 100 * c.coverage[level],
-                1,
-            )
-        )
+        name = f"% of errors in the {level:.0%} region"
+        lines.append(_line(cards, name, lambda c, level=level: c.coverage and 100 * c.coverage[level], 1))
     lines.append(_line(cards, "negative log likelihood", lambda c: c.nll))
     for threads in next((c.latency for c in cards if c.latency), {}):
         lines.append(_line(cards, f"ms per crop, threads: {threads}", lambda c, t=threads: c.latency and c.latency[t]))

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trackertraincode.augmentation.units import normalize
+from trackertraincode.augmentation.units import channels_first, normalize
 from trackertraincode.augmentation.warp import cut_and_resize
 from trackertraincode.datasets.catalog import Rows, find_file, load_catalog
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
@@ -46,8 +46,7 @@ def calibration_crops(name: str, config: NetworkConfig, catalog: Path | None = N
         squares = square_crop_box(boxes[torch.from_numpy(chosen)], CROP_FACTOR).numpy()
         color = config.channels == 3
         crops = [_crop(dataset, row, square, config.input_size, color) for row, square in zip(chosen, squares)]
-    stacked = torch.from_numpy(np.stack(crops))
-    return normalize(stacked.permute(0, 3, 1, 2).contiguous() if color else stacked[:, None])
+    return normalize(channels_first(np.stack(crops)))
 
 
 def _resolve(name: str, catalog: Path | None) -> tuple[Path, Rows]:

@@ -8,10 +8,9 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from trackertraincode.augmentation.units import normalize
+from trackertraincode.augmentation.units import channels_first, normalize
 from trackertraincode.evaluation.crops import to_pixels
 from trackertraincode.evaluation.framing import SQUARE
 from trackertraincode.evaluation.predictor import Predictor, choose_device, load_predictor
@@ -36,10 +35,6 @@ def answers(models: Sequence[Predictor], images: Sequence[bytes], boxes: Tensor,
         for model, cut in zip(models, crops):
             cut.append(SQUARE.cut(decoded[model.channels], rectangle, model.input_size))
     shown = SQUARE.shown(rectangles)
-    return [to_pixels(model.predict(normalize(_stacked(cut))), shown) for model, cut in zip(models, crops)]
-
-
-def _stacked(crops: Sequence[np.ndarray]) -> Tensor:
-    """(S, S) or (S, S, 3) each -> (B, 1 or 3, S, S)."""
-    stacked = torch.from_numpy(np.stack(crops))
-    return stacked[:, None] if stacked.ndim == 3 else stacked.permute(0, 3, 1, 2).contiguous()
+    return [
+        to_pixels(model.predict(normalize(channels_first(np.stack(cut)))), shown) for model, cut in zip(models, crops)
+    ]
