@@ -20,6 +20,58 @@ KINDS = {  # suffixes of files that are no other kind of file's
 LARGEST = 2**31 - 1  # of whole numbers on the command line
 
 
+def whole_numbers(least: int, most: int = LARGEST) -> Callable[[str], int]:
+    """argparse type: a whole number in a range."""
+
+    def convert(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"{text[:20]!r}: expected a whole number from {least} to {most}")
+        return value
+
+    return convert
+
+
+def numbers(holds: Callable[[float], bool], expected: str) -> Callable[[str], float]:
+    """argparse type: a number for which something holds; expected: says what, in words."""
+
+    def convert(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not holds(value):
+            raise argparse.ArgumentTypeError(f"{text[:20]!r}: expected {expected}")
+        return value
+
+    return convert
+
+
+non_negative_int = whole_numbers(0)
+positive_int = whole_numbers(1)
+whole_number = whole_numbers(-LARGEST)
+worker_count = whole_numbers(0, 1024)
+shard_count = whole_numbers(1, 99_999)
+face_count = whole_numbers(1, 20)  # heads at a time
+rendered_edge = whole_numbers(1, 4096)  # pixels of a face that is rendered, which takes some hundred bytes for each
+edge_length = whole_numbers(1, 16384)  # pixels of an image that is drawn
+port_number = whole_numbers(1, 65535)
+
+finite_number = numbers(math.isfinite, "a number")
+share = numbers(lambda value: 0.0 <= value < 1.0, "0 or more and less than 1")
+probability = numbers(lambda value: 0.0 <= value <= 1.0, "a number from 0 to 1")
+degrees = numbers(lambda value: 0.1 <= value <= 90.0, "degrees from 0.1 to 90")
+dead_zone = numbers(lambda value: 0.0 <= value < 180.0, "degrees, 0 or more and less than 180")
+field_of_view = numbers(lambda value: 0.0 < value < 180.0, "degrees, more than 0 and less than 180")
+crop_factor = numbers(
+    lambda value: 0.1 <= value <= 10.0, "a factor from 0.1 to 10"
+)  # crop edge / longer side of the box
+frame_rate = numbers(lambda value: 0.0 < value <= 1000.0, "more than 0 and at most 1000 frames per second")
+
+
 def add_workers_option(parser: argparse.ArgumentParser) -> None:
     """--workers or --scheduler, of commands that work through `workers.map_in_order`."""
     who = parser.add_mutually_exclusive_group()
@@ -120,97 +172,3 @@ class OutputFile:
 def output_folder(text: str) -> Path:
     """argparse type: a folder that is written to."""
     return Path(text)
-
-
-def non_negative_int(text: str) -> int:
-    """argparse type: a whole number >= 0."""
-    return _whole_number(text, 0)
-
-
-def positive_int(text: str) -> int:
-    """argparse type: a whole number > 0."""
-    return _whole_number(text, 1)
-
-
-def worker_count(text: str) -> int:
-    """argparse type: a number of processes."""
-    return _whole_number(text, 0, 1024)
-
-
-def shard_count(text: str) -> int:
-    """argparse type: a number of files."""
-    return _whole_number(text, 1, 99_999)
-
-
-def rendered_edge(text: str) -> int:
-    """argparse type: pixels of a face that is rendered, which takes some hundred bytes for each."""
-    return _whole_number(text, 1, 4096)
-
-
-def edge_length(text: str) -> int:
-    """argparse type: pixels of an image that is drawn."""
-    return _whole_number(text, 1, 16384)
-
-
-def port_number(text: str) -> int:
-    """argparse type: a port of a server."""
-    return _whole_number(text, 1, 65535)
-
-
-def whole_number(text: str) -> int:
-    """argparse type: a whole number of a usual size."""
-    return _whole_number(text, -LARGEST)
-
-
-def _whole_number(text: str, least: int, most: int = LARGEST) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = least - 1
-    if not least <= value <= most:
-        raise argparse.ArgumentTypeError(f"{text[:20]!r}: expected a whole number from {least} to {most}")
-    return value
-
-
-def finite_number(text: str) -> float:
-    """argparse type: neither NaN nor infinite."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f"{text[:20]!r}: expected a number")
-    return value
-
-
-def number_where(text: str, holds: Callable[[float], bool], expected: str) -> float:
-    """A number for which something holds, for argparse types; raises as they do where it doesn't, saying what is expected."""
-    value = float(text)
-    if not holds(value):
-        raise argparse.ArgumentTypeError(f"{text}: expected {expected}")
-    return value
-
-
-def share(text: str) -> float:
-    """argparse type: 0 or more, less than 1."""
-    return number_where(text, lambda value: 0.0 <= value < 1.0, "0 or more and less than 1")
-
-
-def probability(text: str) -> float:
-    """argparse type: from 0 to 1."""
-    return number_where(text, lambda value: 0.0 <= value <= 1.0, "a number from 0 to 1")
-
-
-def degrees(text: str) -> float:
-    """argparse type: an angle, at least a tenth of a degree, at most 90."""
-    return number_where(text, lambda value: 0.1 <= value <= 90.0, "degrees from 0.1 to 90")
-
-
-def crop_factor(text: str) -> float:
-    """argparse type: edge of a crop / longer side of the face box."""
-    return number_where(text, lambda value: 0.1 <= value <= 10.0, "a factor from 0.1 to 10")
-
-
-def field_of_view(text: str) -> float:
-    """argparse type: degrees that a camera can have."""
-    return number_where(text, lambda value: 0.0 < value < 180.0, "degrees, more than 0 and less than 180")

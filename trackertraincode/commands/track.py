@@ -23,10 +23,11 @@ from trackertraincode.arguments import (
     IMAGES,
     OutputFile,
     add_overwrite_option,
+    dead_zone,
     edge_length,
+    face_count,
     field_of_view,
-    number_where,
-    positive_int,
+    frame_rate,
 )
 from trackertraincode.errors import UserError
 from trackertraincode.files import check_outputs
@@ -238,14 +239,6 @@ def udp_address(text: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def face_count(text: str) -> int:
-    """argparse type: heads at a time."""
-    count = positive_int(text)
-    if count > 20:
-        raise argparse.ArgumentTypeError(f"{text}: expected at most 20")
-    return count
-
-
 def image_size(text: str) -> tuple[int, int]:
     """argparse type: WIDTHxHEIGHT."""
     width, _, height = text.lower().replace("×", "x").partition("x")
@@ -253,13 +246,3 @@ def image_size(text: str) -> tuple[int, int]:
         return edge_length(width), edge_length(height)
     except argparse.ArgumentTypeError:
         raise argparse.ArgumentTypeError(f"{text[:20]!r}: expected WIDTHxHEIGHT, such as 640x480") from None
-
-
-def frame_rate(text: str) -> float:
-    """argparse type: frames per second that a camera can have."""
-    return number_where(text, lambda value: 0.0 < value <= 1000.0, "more than 0 and at most 1000 frames per second")
-
-
-def dead_zone(text: str) -> float:
-    """argparse type: an angle of a turn, not negative; degrees."""
-    return number_where(text, lambda value: 0.0 <= value < 180.0, "degrees, 0 or more and less than 180")

@@ -4,7 +4,6 @@
                                                                           evaluation.json images.png (scenes.h5)
 """
 
-import json
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -21,9 +20,10 @@ from torch.utils.data import DataLoader
 
 from trackertraincode.augmentation.loader import EpochSampler, checked
 from trackertraincode.errors import ConfigError, UserError
+from trackertraincode.evaluation.report import write_json
 from trackertraincode.export.onnx import export_localizer
 from trackertraincode.facemodel.load import head_for_rendering
-from trackertraincode.files import LOCK_FILE, whole_file
+from trackertraincode.files import LOCK_FILE
 from trackertraincode.geometry.boxes import box_iou
 from trackertraincode.localizer import SIZE
 from trackertraincode.localizer.data import LocalizerBatch, LocalizerBatches, open_images, split
@@ -191,8 +191,7 @@ def _train(run: LocalizerRun, others: dict[str, Predict]) -> list[dict[str, Any]
     for name, predict in models.items():
         joined = evaluate_localizer(predict, validation)
         rows.append({"model": name, "n": len(held_out), **score(*joined)})
-    with whole_file(run.outdir / EVALUATION_FILE) as file:
-        file.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    write_json(rows, run.outdir / EVALUATION_FILE)
     _draw(best, dataset, held_out, run.outdir / IMAGES_FILE)
     if run.export is not None:
         export_localizer(best, run.export)
