@@ -10,7 +10,7 @@ import numpy as np
 from trackertraincode.tracking import opentrack_client as client
 from trackertraincode.tracking.networks import LocalizerModel, MtcnnLocalizer, PoseModel
 from trackertraincode.tracking.pose import HeadPose
-from trackertraincode.tracking.view import View, pose_in
+from trackertraincode.tracking.view import View, level_of, pose_in
 
 SAME_FACE = 0.5  # share of the smaller box
 STAYS = 0.5  # intersection over union of the boxes that the pose network sees one after the other
@@ -35,9 +35,8 @@ def find_faces(
     Between two faces a localizer finds something of both. The pose network, which knows what a face is made of, goes to
     one of them from there, and faces that are found twice are one.
     """
-    level = len(view.pyramid) - 1 if isinstance(localizer, LocalizerModel) else 0
-    scale = 2**level
-    image = view.pyramid[level].copy()
+    level = level_of(localizer, view)
+    scale, image = 2**level, view.pyramid[level].copy()
     height, width = image.shape
     for face in known:
         x0, y0, x1, y1 = (round(v / scale) for v in (face.x, face.y, face.x + face.width, face.y + face.height))
@@ -55,7 +54,7 @@ def find_faces(
 
 def looks_like_face(localizer: LocalizerModel | MtcnnLocalizer, view: View, box: client.PixelBox) -> bool:
     """Whether the localizer sees a face where a box of the view is."""
-    level = len(view.pyramid) - 1 if isinstance(localizer, LocalizerModel) else 0
+    level = level_of(localizer, view)
     image = view.pyramid[level]
     nearby = client.PixelBox(*(v / 2**level for v in box))
     found = _look(localizer, image, _around(nearby, image.shape[1], image.shape[0]))

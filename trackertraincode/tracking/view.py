@@ -41,9 +41,14 @@ def look_at(frame: np.ndarray, optics: Optics, *, whole: bool = False) -> View:
     return View(client.build_pyramid(part), corner, camera)
 
 
+def level_of(localizer: LocalizerModel | MtcnnLocalizer, view: View) -> int:
+    """Where a localizer looks: in the coarsest level, as the plugin does; MTCNN in the finest."""
+    return len(view.pyramid) - 1 if isinstance(localizer, LocalizerModel) else 0
+
+
 def look_for_face(localizer: LocalizerModel | MtcnnLocalizer, view: View) -> FoundFace:
-    """In the coarsest level, as the plugin does; MTCNN looks at the finest."""
-    level = len(view.pyramid) - 1 if isinstance(localizer, LocalizerModel) else 0
+    """As the localizer sees it in its level."""
+    level = level_of(localizer, view)
     return replace(localizer(view.pyramid[level]), scale=2**level)
 
 
