@@ -15,7 +15,7 @@ from trackertraincode.augmentation.crop import (
     crop_squares,
     draw_geometry,
 )
-from trackertraincode.augmentation.warp import cut_and_resize, plan_warps, warp_crop
+from trackertraincode.augmentation.warp import cut_and_resize, plan_warps, warp_planned
 from trackertraincode.geometry import affine2d
 from trackertraincode.geometry.boxes import square_crop_box
 from trackertraincode.sample.images import encode_jpeg, encode_png
@@ -58,7 +58,7 @@ def test_image_and_points_agree_under_any_crop(edge: float, angle: float, mirror
     maps = crop_maps(crop_squares(box, geometry), geometry, SIZE)
     expected = affine2d.move_points(maps, torch.from_numpy(dot).float()[None, None])[0, 0].numpy()
     for data in (encode_png(image), encode_jpeg(image, 98)):
-        assert np.abs(find_dot(warp_crop(data, maps[0], SIZE)) - expected).max() < 0.05
+        assert np.abs(find_dot(warp_planned(data, plan_warps(maps)[0], SIZE)) - expected).max() < 0.05
 
 
 @pytest.mark.parametrize("edge", [50, 129, 180, 300, 777])
@@ -76,7 +76,7 @@ def test_outside_of_the_image_is_black() -> None:
     white = np.full((50, 50), 255, np.uint8)
     crop = cut_and_resize(white, np.array([-25, -25, 25, 25]), 10)
     assert (crop[:5].max(), crop[5:, 5:].min()) == (0, 255)
-    far = warp_crop(encode_png(white), affine2d.translation(torch.tensor([500.0, 0.0])), 10)
+    far = warp_planned(encode_png(white), plan_warps(affine2d.translation(torch.tensor([[500.0, 0.0]])))[0], 10)
     assert far.max() == 0
 
 

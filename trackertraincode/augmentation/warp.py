@@ -34,17 +34,12 @@ def plan_warps(maps: torch.Tensor) -> list[Warp]:
     return [Warp(r, s < 1.0, m) for r, s, m in zip(reductions, scales, affine2d.to_cv2(matrices))]
 
 
-def warp_crop(data: bytes, affine: torch.Tensor, size: int, *, color: bool = False) -> np.ndarray:
-    """Encoded image and its map (2, 3) to crop pixels -> (size, size[, 3]) uint8; black outside of the image.
+def warp_planned(data: bytes, warp: Warp, size: int, *, color: bool = False) -> np.ndarray:
+    """Encoded image -> crop (size, size[, 3]) uint8; black outside of the image. warp: one of `plan_warps`.
 
     Scaling up is bilinear; scaling down is a bilinear warp to twice the size and an exact 2 × 2 mean. Raises
     ImageDecodeError when the image doesn't decode.
     """
-    return warp_planned(data, plan_warps(affine[None])[0], size, color=color)
-
-
-def warp_planned(data: bytes, warp: Warp, size: int, *, color: bool = False) -> np.ndarray:
-    """`warp_crop` by one of `plan_warps`: (size, size[, 3]) uint8."""
     image = decode(data, color=color, reduce=warp.reduce)
     if not warp.doubled:
         return cv2.warpAffine(image, warp.matrix, (size, size), flags=cv2.INTER_LINEAR)
