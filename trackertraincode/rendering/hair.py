@@ -40,8 +40,8 @@ class Style:
 
 
 STYLES: dict[str, Style] = {
-    "bald": Style(weight=0.08),
-    "shaved": Style(volume=(0.0, 0.02), density=(0.35, 0.8), weight=0.12),
+    "bald": Style(weight=0.05),
+    "shaved": Style(volume=(0.0, 0.02), density=(0.35, 0.8), weight=0.08),
     "short": Style(
         length=(0.2, 0.45), locks=170, width=0.1, back=(-0.6, 1.0), fringe=0.25, volume=(0.03, 0.16), weight=0.26
     ),
@@ -55,14 +55,14 @@ STYLES: dict[str, Style] = {
         weight=0.12,
     ),
     "bob": Style(
-        length=(1.3, 1.8), locks=300, width=0.14, back=(0.0, 0.5), fringe=0.5, volume=(0.05, 0.18), shell=0.75, weight=0.1
+        length=(1.3, 1.8), locks=300, width=0.14, back=(0.0, 0.5), fringe=0.5, volume=(0.05, 0.18), shell=0.75, weight=0.12
     ),
     "long": Style(
-        length=(2.2, 3.2), locks=340, width=0.15, back=(0.0, 0.6), fringe=0.35, volume=(0.04, 0.16), shell=1.6, weight=0.2
+        length=(2.2, 3.2), locks=340, width=0.15, back=(0.0, 0.6), fringe=0.35, volume=(0.04, 0.16), shell=1.6, weight=0.28
     ),
     "wavy": Style(
         length=(1.8, 2.8), locks=340, width=0.15, back=(0.0, 0.5), fringe=0.25, volume=(0.08, 0.25), curls=(0.03, 0.08),
-        frizz=(0.1, 0.5), shell=1.4, weight=0.12,
+        frizz=(0.1, 0.5), shell=1.4, weight=0.16,
     ),
     "curly": Style(
         length=(0.5, 1.2), locks=380, width=0.13, back=(-0.4, 0.7), fringe=0.2, gravity=0.25, volume=(0.15, 0.45),
@@ -70,7 +70,7 @@ STYLES: dict[str, Style] = {
     ),
     "afro": Style(
         length=(0.15, 0.35), locks=220, width=0.12, back=(0.0, 0.5), gravity=0.0, volume=(0.05, 0.5), curls=(0.04, 0.1),
-        frizz=(0.8, 1.4), weight=0.05,
+        frizz=(0.8, 1.4), weight=0.04,
     ),
 }  # fmt: skip
 
@@ -88,7 +88,7 @@ class Hair:
     curls: float
     fringe: float  # y to which it reaches; above the hairline: none
     parting: float  # x from which hair falls to both sides
-    cover: float  # how far side hair falls over the cheeks, head radii
+    cover: float  # how far side hair falls over the cheeks, head radii; negative: it is behind the ears
     seed: int
 
     @staticmethod
@@ -107,7 +107,7 @@ class Hair:
             curls=float(rng.uniform(*style.curls)),
             fringe=float(rng.uniform(-0.32, -0.02)) if fringe else -2.0,
             parting=float(rng.choice([0.0, -0.3, 0.3, -0.45, 0.45]) + rng.normal(0, 0.04)),
-            cover=float(abs(rng.normal(0.0, 0.2)) if rng.random() < 0.6 else 0.0),
+            cover=float(rng.uniform(-0.02, 0.36) if rng.random() < 0.75 else -0.45),
             seed=int(rng.integers(2**31)),
         )
 
@@ -234,9 +234,9 @@ def _out_of_the_way(place: np.ndarray, lift: np.ndarray, cover: float) -> np.nda
     x, y, z = moved[:, 0], np.where(place[:, 1] < SKULL_CENTER[1], moved[:, 1], place[:, 1]), moved[:, 2]
     low = np.clip((y + 0.35) / 0.3, 0.0, 1.0)  # below the brows, hair frames the face
     z = np.maximum(z, z + low * (0.5 - cover - z))
-    below = np.clip(y + 0.2, 0.0, 1.0)
-    nearest = (0.8 - 0.1 * np.clip(y - 0.4, 0.0, 1.0)) * lift + BREADTH * (lift - 1.0) * below
-    beside = (y > -0.2) & (z < 1.0) & (np.abs(x) < nearest)
+    below, ears = np.clip(y + 0.2, 0.0, 1.0), np.clip((z - 0.3) / 0.35, 0.0, 1.0)
+    nearest = 0.67 + 0.21 * ears - 0.12 * np.clip(y - 0.4, 0.0, 1.0) + BREADTH * (lift - 1.02) * below
+    beside = (y > -0.2) & (z < 1.15) & (np.abs(x) < nearest)
     return np.stack([np.where(beside, np.sign(x) * nearest, x), y, z], axis=1)
 
 

@@ -1,6 +1,6 @@
 """Somebody: shape, looks, hair and what they wear."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from trackertraincode.facemodel.head_model import SHAPE_COUNT, HeadModel
 from trackertraincode.facemodel.load import OWN_MODELS
 from trackertraincode.rendering.assets import HEADWEAR
 from trackertraincode.rendering.clothes import NECKLINES, PATTERNS
-from trackertraincode.rendering.hair import Hair
+from trackertraincode.rendering.hair import STYLES, Hair
 from trackertraincode.rendering.materials import Looks
 
 HEADWEAR_SHARES = {"": 0.88, "cap": 0.04, "beanie": 0.03, "hat": 0.025, "headscarf": 0.025}
@@ -37,12 +37,15 @@ class Person:
     @staticmethod
     def draw(rng: np.random.Generator, head: str = EMBEDDED) -> "Person":
         model = OWN_MODELS[head]()
+        looks, hair = Looks.draw(rng), Hair.draw(rng)
+        if STYLES[hair.style].shell and rng.random() < 0.8:
+            looks = replace(looks, beard=0.0, moustache=0.0)
         frame, clothes, second = (_color(rng, 0.0, high) for high in (0.35, 0.9, 1.0))
         return Person(
             head=head,
             shape=rng.normal(0.0, 1.0, SHAPE_COUNT) * model.coefficient_std[:SHAPE_COUNT],
-            looks=Looks.draw(rng),
-            hair=Hair.draw(rng),
+            looks=looks,
+            hair=hair,
             headwear=_choose(rng, HEADWEAR_SHARES),
             glasses=_choose(rng, {"": 0.82, "clear": 0.13, "dark": 0.05}),
             round_lenses=bool(rng.random() < 0.5),
