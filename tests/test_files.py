@@ -1,4 +1,5 @@
 import errno
+import os
 import pickle
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from trackertraincode.errors import UserError
-from trackertraincode.files import check_outputs, whole_file
+from trackertraincode.files import cache_dir, check_outputs, whole_file
 
 KILLED = """
 import os, sys
@@ -133,6 +134,14 @@ def test_a_link_that_leads_to_itself_is_missing_as_an_input_and_replaced_as_an_o
     with whole_file(loop) as temporary:
         temporary.write_text("x")
     assert loop.read_text() == "x"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="homes are found otherwise")
+def test_without_a_home_there_is_no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HOME", "XDG_CACHE_HOME", "TRACKERTRAINCODE_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 2**31 - 5)  # who has no entry
+    assert cache_dir() is None
 
 
 def test_two_outputs_of_one_name_are_refused(tmp_path: Path) -> None:

@@ -161,6 +161,7 @@ def test_segmentation_leaves_background_clear() -> None:
 def test_histograms_survive_empty_and_constant_values() -> None:
     chart = draw_histograms({"none": np.array([np.nan]), "constant": np.ones(9), "some": np.arange(50.0)})
     draw_histograms({"neighbours": np.array([20, np.nextafter(np.float32(20), np.float32(21))], np.float32)})
+    draw_histograms({"huge": np.full(3, 2.0**63, np.float32), "largest": np.array([-3e38, 3e38], np.float32)})
     assert chart.shape[1] > 3 * 360
 
 

@@ -73,14 +73,20 @@ def _matching(path: Path) -> list[Path]:
     return sorted(file for file in path.parent.glob(path.name) if file.is_file())
 
 
-def cache_dir() -> Path:
-    """Where this user's files go that can be made again: $TRACKERTRAINCODE_CACHE, else the platform's folder."""
+def cache_dir() -> Path | None:
+    """Where this user's files go that can be made again: $TRACKERTRAINCODE_CACHE, else the platform's folder.
+
+    None where the user has no home, as in containers with a number for a user.
+    """
     chosen = os.environ.get("TRACKERTRAINCODE_CACHE")
     if chosen:
         return Path(chosen)
     places = {"win32": os.environ.get("LOCALAPPDATA"), "darwin": "~/Library/Caches"}
     place = places.get(sys.platform) or os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(place).expanduser() / "trackertraincode"
+    try:
+        return Path(place).expanduser() / "trackertraincode"
+    except RuntimeError:
+        return None
 
 
 def check_outputs(

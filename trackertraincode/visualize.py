@@ -151,10 +151,14 @@ def write_image(path: Path, image: np.ndarray) -> None:
 def _histogram(name: str, values: np.ndarray, bins: int, size: tuple[int, int]) -> np.ndarray:
     width, height = size
     canvas = np.full((height, width, 3), 40, np.uint8)
-    values = values[np.isfinite(values)]
+    values = values[np.isfinite(values)].astype(np.float64)  # float32 has no room for bins between neighbours
     if not len(values):
         return draw_text(canvas, [f"{name}: none"], 0.45)
-    counts, edges = np.histogram(values.astype(np.float64), bins)  # float32 has no room for bins between neighbours
+    least, most = values.min(), values.max()
+    room = 2 * bins * np.spacing(np.abs(values).max())  # that bins between such numbers need
+    if most - least <= room:
+        least, most = least - max(0.5, room), most + max(0.5, room)
+    counts, edges = np.histogram(values, bins, (least, most))
     top, bottom = 44, height - 22
     lefts = np.linspace(8, width - 8, bins + 1).round().astype(int)
     for count, left, right in zip(counts, lefts[:-1], lefts[1:]):

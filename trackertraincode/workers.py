@@ -1,6 +1,7 @@
 """Worker processes: how many, how they begin, and work done by them in order."""
 
 import ctypes
+import logging
 import multiprocessing
 import os
 import signal
@@ -63,6 +64,7 @@ def start_program() -> None:
     """Begin a program: its processes are its parallelism, so OpenCV has no threads, and torch's wait for a short time."""
     import cv2
 
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # which tells users without a home where it keeps its fonts
     if "OMP_WAIT_POLICY" not in os.environ:
         # Torch's threads wait for each other by spinning, which on cores with other work made training steps a hundred
         # times slower. This shorter spin costs a tenth on an idle machine. libgomp reads it when torch is imported.

@@ -10,7 +10,8 @@ import pytest
 
 from trackertraincode.datasets.checks import CHUNK_ROWS, check_file, head_model_for
 from trackertraincode.datasets.row_checks import Fault, decode_size
-from trackertraincode.errors import SampleFormatError
+from trackertraincode.datasets.statistics import describe, summarize
+from trackertraincode.errors import ModelFileError, SampleFormatError
 from trackertraincode.facemodel.embedded import embedded_head
 from trackertraincode.rendering.generate import Request, make_face
 from trackertraincode.sample.images import Size, encode_jpeg, encode_png
@@ -126,6 +127,17 @@ def test_every_bad_row_is_named(damaged: Callable[..., list[Fault]]) -> None:
     assert str(faults[0]) == "row 0: quats: norm 2.0000, expected 1"
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_numbers_whose_squares_float32_has_no_room_for_are_checked_and_described(
+    faces: list[Sample], write_file: Callable[..., Path]
+) -> None:
+    path = write_file(faces)
+    with h5py.File(path, "a") as file:
+        file["coords"][:] = 3e38
+    assert {fault.row for fault in check_file(path, embedded_head)} == set(range(COUNT))
+    assert "size, pixels" in describe(summarize(path))
+
+
 def delete(*names: str) -> Callable[[h5py.File], None]:
     def change(file: h5py.File) -> None:
         for name in names:
@@ -236,6 +248,8 @@ def test_the_model_of_the_file_is_taken(
     model, left_out = head_model_for(write_file(faces, face_model="bfm_noneck_v3"), None)
     assert model is None
     assert "that needs bfm_noneck_v3, given as --face-model" in left_out
+    with pytest.raises(ModelFileError, match="missing"):  # where it isn't needed, too
+        head_model_for(write_file(faces), Path("missing.pkl"))
 
 
 def test_real_labels_agree_with_the_face_model_and_bad_ones_do_not(shared_data: Path, tmp_path: Path) -> None:

@@ -135,7 +135,7 @@ def check_landmarks(labels: dict[str, np.ndarray], model: HeadModel) -> Iterator
         return
     points, quats, heads = model.keypoints68(shape[usable]), rotation[usable], head[usable]
     expected = project_weak_perspective(*(torch.from_numpy(v) for v in (points, quats, heads))).numpy()
-    difference = landmarks[usable] - expected
+    difference = landmarks[usable].astype(np.float64) - expected  # squares of huge ones would be too much for float32
     # Depths count from the eye corners; published files of rotated images shift them all by up to 0.3 head radii.
     difference[..., 2] -= difference[:, list(EYE_CORNERS), 2].mean(1, keepdims=True)
     difference[np.isnan(difference)] = 0.0  # unknown depths

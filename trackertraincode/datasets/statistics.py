@@ -174,7 +174,7 @@ def describe(summary: Summary) -> str:
 
 
 def _statistics_row(name: str, values: np.ndarray) -> tuple[object, ...]:
-    known = values[np.isfinite(values)]
+    known = values[np.isfinite(values)].astype(np.float64)  # where squares of huge ones find room
     if not len(known):
         return (f"{name}, {QUANTITIES[name]}", 0)
     low, lower, middle, upper, high = np.percentile(known, (0, 5, 50, 95, 100))

