@@ -193,7 +193,7 @@ def test_images_of_other_kinds_are_counted(tmp_path: Path) -> None:
     members = {"a.JFIF": encode_jpeg(black_image(LARGE, (5, 5, 20, 30))), "b.webp": b"", "c.heic": b""}
     source = make_source(write_folder(tmp_path / "a", members), 0.9, 40, False, 1)
     assert [str(item) for item in source.items] == ["a.JFIF"]
-    assert source.notes == ("2 images are no JPEG or PNG files, such as b.webp: left out; convert them first",)
+    assert source.notes == ("2 images aren't JPEG or PNG files, such as b.webp: left out; convert them first",)
 
 
 @pytest.mark.usefixtures("spots")

@@ -75,7 +75,7 @@ def _list(source: Path) -> tuple[list[str], tuple[str, ...]]:
     names = sorted(open_archive(source).names)
     others = [name for name in names if name.lower().endswith(OTHER_IMAGES)]
     told = (
-        f"{len(others)} images are no JPEG or PNG files, such as {others[0]}: left out; convert them first"
+        f"{len(others)} images aren't JPEG or PNG files, such as {others[0]}: left out; convert them first"
         if others
         else ""
     )

@@ -51,5 +51,5 @@ def why_not(sample: Sample, local: np.ndarray, model: HeadModel, width: int, hei
             return f"{name} holds NaN or infinite numbers"
         distance = float(np.median(np.linalg.norm(landmarks[:, :2] - points[:, :2], axis=1))) / radius
         if distance > FAR_OFF:
-            return f"{name} lies {distance:.1f} head radii from the posed head, expected {FAR_OFF} at most; see dscheck"
+            return f"{name} lies {distance:.1f} head radii from the posed head, expected {FAR_OFF} at most; see `ttc check`"
     return None

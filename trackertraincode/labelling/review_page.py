@@ -24,7 +24,7 @@ def review_sections(review: Review) -> list[Section]:
     listed = Section(
         title="Row numbers",
         code=f"ttc filter {review.path.name} rest.h5 --exclude --rows {rows}",
-        notes=["What labels and models disagree on isn't wrong therefore: look before you leave it out."],
+        notes=["Where labels and models disagree, either may be wrong: look before you leave a row out."],
     )
     sheets = [
         _sheet(review, review.ranked[start : start + PAIRS], start) for start in range(0, len(review.ranked), PAIRS)
