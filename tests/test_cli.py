@@ -42,6 +42,12 @@ def test_what_ends_a_program_is_one_line_and_an_exit_code(
     assert line.count("\n") == bool(text)
 
 
+def test_a_line_that_a_name_made_long_is_cut_in_its_middle(capsys: pytest.CaptureFixture[str]) -> None:
+    _, line = end_of(raising(UserError(f"{'x' * 10**6}: is wrong.")), capsys)
+    assert len(line) < 2020
+    assert line.endswith("xxx: is wrong.\n")
+
+
 def test_a_fault_of_ours_is_one_line_that_says_how_to_report_it(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -66,11 +72,11 @@ def test_letters_that_an_encoding_lacks_do_not_end_a_program(encoding: str) -> N
 @pytest.mark.parametrize("stream", ["out", "err"])
 def test_terminals_get_no_control_characters_from_data(stream: str, capsys: pytest.CaptureFixture[str]) -> None:
     def main() -> None:
-        print("\x1b]0;title\x07\t|\x85", file=sys.stdout if stream == "out" else sys.stderr)
+        print("\x1b]0;title\x07\t|\x85\u202e\u2028\u2069", file=sys.stdout if stream == "out" else sys.stderr)
 
     with pytest.raises(SystemExit):
         run_main(main, start=lambda: None)
-    assert getattr(capsys.readouterr(), stream) == "\\x1b]0;title\\x07\t|\\x85\n"
+    assert getattr(capsys.readouterr(), stream) == "\\x1b]0;title\\x07\t|\\x85\\u202e\\u2028\\u2069\n"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no pipes of this kind")

@@ -24,7 +24,10 @@ DEBUG = "--debug"  # shows where an error comes from
 ENDING = ("SIGTERM", "SIGHUP")  # signals that end a program, which cleans up before
 AGAIN_SECONDS = 0.05
 UNCHANGED = "nothing unfinished was left under its final name."
-_VISIBLE = {c: f"\\x{c:02x}" for c in (*range(32), *range(127, 160)) if chr(c) not in "\t\n\r"}
+LONGEST = 2000  # characters of a line about an error; names in files can have millions
+_VISIBLE = {c: f"\\x{c:02x}" for c in (*range(32), *range(127, 160)) if chr(c) not in "\t\n\r"} | {
+    c: f"\\u{c:04x}" for c in (*range(0x2028, 0x202F), *range(0x2066, 0x206A))
+}  # the second ones begin lines and turn the direction of letters
 
 
 class Ended(BaseException):
@@ -86,6 +89,8 @@ def run_main(main: Callable[[], int | None], *, start: Callable[[], None] = star
                 traceback.print_exc()
             code, line = describe(error)
             with contextlib.suppress(OSError):
+                if len(line) > LONGEST:
+                    line = f"{line[: LONGEST // 2]} […] {line[-LONGEST // 2 :]}"
                 print(line.replace("\r", "\\r").replace("\n", "\\n"), end="\n" if line else "", file=sys.stderr)
     sys.exit(code)
 

@@ -206,6 +206,15 @@ def test_a_tar_file_that_ends_early_is_said_and_leaves_nothing(kind: str, share:
     assert [p.name for p in tmp_path.iterdir()] == [kind]
 
 
+def test_a_negative_size_in_a_tar_file_is_damage(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as file:
+        info = tarfile.TarInfo("a.jpg")
+        info.pax_headers = {"size": "-5"}
+        file.addfile(info)
+    with pytest.raises(ArchiveError, match=r"a\.tar: not a complete tar file \(a negative size\)"):
+        Archive(tmp_path / "a.tar")
+
+
 def test_links_and_devices_in_a_tar_file_are_not_followed(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "a.tar", "w") as file:
         for name, kind in (("l.jpg", tarfile.SYMTYPE), ("h.jpg", tarfile.LNKTYPE), ("d.jpg", tarfile.CHRTYPE)):

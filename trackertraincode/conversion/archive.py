@@ -78,6 +78,8 @@ class Archive:
             if is_tar:
                 with tarfile.open(self.path, "r:") as tar:
                     files = [member for member in tar if member.isreg()]
+                if any(member.size < 0 for member in files):
+                    raise EOFError("a negative size")
                 self._tar = self.path.open("rb")
                 self._tar.seek(-512, os.SEEK_END)
                 if self._tar.read().strip(b"\0"):
