@@ -133,6 +133,7 @@ def test_own_catalog_adds_and_changes(
         ("[x]\nfile = 3\nlabels = []\n", "file = 3 has the wrong type"),
         ('[x]\nfile = "a"\nlabels = []\nrows = [4, 2]\n', r"rows = \[4, 2\], expected \[first\]"),
         ('[x]\nfile = "a"\nlabels = []\nweight = -1\n', "weight = -1, expected a number above 0"),
+        ('[x]\nfile = "a.h5"\nlabels = []\n', "labels is empty, so that it would train nothing; choose among pose"),
         ("x = 3\n", "x must be a table"),
         ("[x\n", "not a TOML file"),
         (f"x = {'[' * 5000}", "not a TOML file"),

@@ -63,7 +63,7 @@ CASES = {
     "render zip of the other kind": Case("render {o}/x.zip -n 100 --size 96 --format aflw2k --workers 2"),
     "expand": Case(f"expand {EXPANSION}", resume=f"expand {EXPANSION} --resume"),
     "expand zip": Case("expand {i}/faces.h5 {o}/x.zip -n 60 --format 300wlp --workers 2"),
-    "expand with meshes": Case("expand {i}/faces.h5 {o}/x.h5 --yaw-step 30 -n 16 --write-mesh {o}/meshes --workers 2"),
+    "expand with meshes": Case("expand {i}/faces.h5 {o}/x.h5 --yaw-step 30 -n 16 --write-mesh {o}/meshes --workers 0"),
     "info": Case("info {i}/faces.h5 --histogram {o}/x.png"),
     "check": Case("check {i}/faces.h5 --bad-rows {o}/bad.txt --workers 2"),
     "view": Case("view {i}/faces.h5 {o}/x.png"),

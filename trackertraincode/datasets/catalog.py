@@ -243,6 +243,9 @@ def _read_entry(path: Path, name: str, entry: Any) -> DatasetSpec:
     for key in ("rows", "validation_rows"):
         if key in values:
             values[key] = _row_range(path, name, key, values[key])
+    if values.get("labels") == ():
+        known = ", ".join(LABEL_SETS)
+        raise CatalogError(f"{path}: [{name}] labels is empty, so that it would train nothing; choose among {known}.")
     if name in DATASETS:
         return dataclasses.replace(DATASETS[name], **values)
     missing = [key for key in ("file", "labels") if key not in values]
