@@ -123,7 +123,8 @@ def _things(rng: np.random.Generator, columns: int) -> np.ndarray:
     height = int(rng.integers(ROWS, MOSAIC // 2))
     width = min(MOSAIC, height * columns // ROWS)
     top, left = rng.integers(0, MOSAIC - height + 1), rng.integers(0, MOSAIC - width + 1)
-    part = mosaic[top : top + height, left : left + width]
+    step = 1 + height // (2 * ROWS)
+    part = mosaic[top : top + height : step, left : left + width : step]
     part = part[:: rng.choice([-1, 1]), :: rng.choice([-1, 1])]
     weights = np.eye(3) + rng.normal(0.0, 0.2, (3, 3))
     colors = np.ascontiguousarray(part) @ (weights / weights.sum(1, keepdims=True)).T.astype(np.float32)

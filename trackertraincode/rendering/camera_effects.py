@@ -164,7 +164,7 @@ EFFECTS: dict[str, Effect] = {
     "low resolution": Effect(0.12, _uniform((0.3, 0.8)), _low_resolution),
     "underexposure": Effect(0.04, _uniform((0.25, 0.7)), _exposure),
     "overexposure": Effect(0.06, _uniform((1.4, 2.2)), _exposure),
-    "contrast": Effect(0.85, _uniform((-0.2, 1.5)), _contrast),
+    "contrast": Effect(0.85, _uniform((-0.2, 1.3)), _contrast),
     "haze": Effect(0.15, _uniform((0.03, 0.3), (0.3, 1.0)), _haze),
     "noise": Effect(0.35, _draw_noise, _noise),
     "colours": Effect(0.7, _draw_colours, _colours),

@@ -11,12 +11,13 @@ from trackertraincode.facemodel.head_model import HeadModel
 from trackertraincode.facemodel.load import OWN_MODELS
 from trackertraincode.rendering.rasterizer import vertex_normals
 
-ROWS, COLUMNS = 34, 64
+ROWS, COLUMNS = 26, 52
 # Outline of a body: heights below the neck's middle, half widths and half depths there.
 HEIGHTS = (-0.12, 0.06, 0.20, 0.34, 0.44, 0.56, 0.72, 0.95, 1.4, 2.2, 4.0, 6.0)
 WIDTHS = (0.42, 0.56, 0.76, 1.02, 1.38, 1.66, 1.80, 1.88, 1.85, 1.7, 1.7, 1.7)
 DEPTHS = (0.38, 0.51, 0.60, 0.66, 0.72, 0.78, 0.85, 0.90, 0.95, 0.95, 0.95, 0.95)
 NECK_FROM, NECK_MIDDLE, NECK_HALF = 1.12, 0.92, (0.48, 0.44)  # y; z; half width and depth that it has inside of clothes
+NECK_END = 1.5  # y
 FOLDS = 6  # waves
 
 
@@ -83,8 +84,8 @@ PATTERNS: dict[str, tuple[float, Callable[[np.ndarray, float], np.ndarray]]] = {
 
 
 @cache
-def _grid(band: tuple[tuple[float, float], ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Body and band: vertices, triangles, and (V,) which belong to the band."""
+def _grid(band: tuple[tuple[float, float], ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Body and band: vertices, triangles, normals, and (V,) which belong to the band."""
     heights = np.interp(np.linspace(0, 9.0, ROWS), np.arange(len(HEIGHTS)), HEIGHTS)
     heights = np.append(heights, HEIGHTS[-1])
     widths, depths = (np.interp(heights, HEIGHTS, values) for values in (WIDTHS, DEPTHS))
@@ -93,8 +94,9 @@ def _grid(band: tuple[tuple[float, float], ...]) -> tuple[np.ndarray, np.ndarray
     around = _rings(rings[:, 0], rings[:, 1], 0.92 * rings[:, 0], 1.0)
     around[..., 1] += 0.12 * np.clip(-around[..., 2], 0.0, None)  # lower in front
     triangles = [_quads(len(body)), _quads(len(around)) + body[..., 0].size]
-    vertices = np.concatenate([body.reshape(-1, 3), around.reshape(-1, 3)])
-    return vertices, np.concatenate(triangles), np.arange(len(vertices)) >= body[..., 0].size
+    vertices, both = np.concatenate([body.reshape(-1, 3), around.reshape(-1, 3)]), np.concatenate(triangles)
+    in_band = np.arange(len(vertices)) >= body[..., 0].size
+    return vertices.astype(np.float32), both, vertex_normals(vertices, both), in_band
 
 
 def _rings(widths: np.ndarray, heights: np.ndarray, depths: np.ndarray, power: float) -> np.ndarray:
@@ -102,7 +104,7 @@ def _rings(widths: np.ndarray, heights: np.ndarray, depths: np.ndarray, power: f
     angle = np.linspace(0, 2 * np.pi, COLUMNS, endpoint=False)
     sine, cosine = (np.sign(f(angle)) * np.abs(f(angle)) ** power for f in (np.sin, np.cos))
     around = np.stack([sine * widths[:, None], np.repeat(heights[:, None], COLUMNS, 1), -cosine * depths[:, None]], -1)
-    return around.astype(np.float64)
+    return around
 
 
 def _quads(rows: int) -> np.ndarray:
@@ -117,8 +119,9 @@ def dressed(neckline: str, pattern: str, seed: int, first: np.ndarray, second: n
     """Somebody's body; first, second, skin: (3,) colours; the seed says how broad it is, and where cloth folds."""
     rng = np.random.default_rng(seed)
     worn = NECKLINES[neckline]
-    vertices, triangles, band = _grid(worn.band)
-    vertices = vertices * np.where(band[:, None], 1.0, [rng.uniform(0.82, 1.06), 1.0, rng.uniform(0.85, 1.1)])
+    vertices, triangles, normals, band = _grid(worn.band)
+    broad = np.array([rng.uniform(0.82, 1.06), 1.0, rng.uniform(0.85, 1.1)], np.float32)
+    vertices = np.where(band[:, None], vertices, vertices * broad)
     size = rng.uniform(0.25, 0.7)
     x, y, z = vertices.T
     front = z < 0
@@ -130,11 +133,11 @@ def dressed(neckline: str, pattern: str, seed: int, first: np.ndarray, second: n
         colors[band] = second
     bare = worn.bare(x, y, front) & ~band
     colors[bare] = 0.95 * skin
-    normals = vertex_normals(vertices, triangles)
-    waves = rng.normal(size=(FOLDS, 3)) * np.geomspace(2.0, 9.0, FOLDS)[:, None]
-    slopes = np.cos(vertices @ waves.T + rng.uniform(0, 6.28, FOLDS)) @ (waves / np.linalg.norm(waves, axis=1)[:, None])
-    normals = normals + (rng.uniform(0.05, 0.3) * slopes * ~bare[:, None]).astype(np.float32)
-    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    waves = (rng.normal(size=(FOLDS, 3)) * np.geomspace(2.0, 9.0, FOLDS)[:, None]).astype(np.float32)
+    phases = rng.uniform(0, 6.28, FOLDS).astype(np.float32)
+    slopes = np.cos(vertices @ waves.T + phases) @ (waves / np.linalg.norm(waves, axis=1)[:, None])
+    normals = normals + np.float32(rng.uniform(0.05, 0.3)) * slopes * ~bare[:, None]
+    normals /= np.sqrt((normals**2).sum(1, keepdims=True))
     return Body(vertices, triangles, normals, colors)
 
 
@@ -147,9 +150,10 @@ def tucked(model: HeadModel, local: np.ndarray) -> np.ndarray:
     """A deformed head (V, 3) whose neck ends inside of clothes, instead of cutting through them."""
     ids = _neck_ids(model.name)
     x, y, z = local[ids].T
-    z = z - NECK_MIDDLE
-    beyond = np.maximum(np.hypot(x / NECK_HALF[0], z / NECK_HALF[1]), 1.0)
+    z, y = z - NECK_MIDDLE, np.minimum(y, NECK_END)
+    narrow = 1.0 - 0.4 * np.clip((y - 1.25) / (NECK_END - 1.25), 0.0, 1.0)
+    beyond = np.maximum(np.hypot(x / NECK_HALF[0], z / NECK_HALF[1]) / narrow, 1.0)
     share = 1.0 + (1.0 / beyond - 1.0) * np.clip((y - NECK_FROM) / 0.2, 0.0, 1.0) * (np.abs(z) < 0.7)
     moved = local.copy()
-    moved[ids, 0], moved[ids, 2] = x * share, NECK_MIDDLE + z * share
+    moved[ids] = np.stack([x * share, y, NECK_MIDDLE + z * share], axis=1)
     return moved

@@ -30,19 +30,25 @@ def paint_ball(
     model: HeadModel, side: str, iris: np.ndarray, gaze: tuple[float, float], lid_shadow: float
 ) -> np.ndarray:
     """(N, 3) colours of an eye's vertices. iris: (3,) colour; gaze: shift right and down; lid_shadow: 0 none to 1 black."""
-    x, y, _ = model.vertices[model.regions[f"eye_{side}"]].T
-    ids = range(42, 48) if side == "left" else range(36, 42)
-    points = model.keypoint_mean[list(ids), :2]
-    center, upper = points.mean(0), points[1:3, 1].mean()
-    right, down = x - center[0], y - center[1]
+    right, down, below = _places(model.name, side)
     distance = np.hypot(right - gaze[0], down - gaze[1])[:, None]
     inside = np.clip((IRIS_RADIUS - distance) / 0.012, 0.0, 1.0)
     pupil = np.clip((PUPIL * IRIS_RADIUS - distance) / 0.01, 0.0, 1.0)
     rim = 0.55 * np.exp(-(((distance - IRIS_RADIUS) / 0.014) ** 2))
     color = SCLERA * (1 - inside) + iris * inside * (1 - pupil) * (1 + 2 * distance / IRIS_RADIUS) / 2
     # Lids keep light away: most from above, and in the corners.
-    shadow = lid_shadow * np.exp(-np.clip(y - upper, 0, None) / 0.03) + 0.5 * np.clip(np.abs(right) / 0.14, 0, 1) ** 3
+    shadow = lid_shadow * np.exp(-below / 0.03) + 0.5 * np.clip(np.abs(right) / 0.14, 0, 1) ** 3
     return color * (1 - rim) * np.clip(1.0 - shadow, 0.0, 1.0)[:, None]
+
+
+@cache
+def _places(name: str, side: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(N,) of an eye's vertices: right of the eye's middle, below it, and below the upper lid. Head radii."""
+    model = OWN_MODELS[name]()
+    x, y, _ = model.vertices[model.regions[f"eye_{side}"]].T
+    points = model.keypoint_mean[list(range(42, 48) if side == "left" else range(36, 42)), :2]
+    center, upper = points.mean(0), points[1:3, 1].mean()
+    return x - center[0], y - center[1], np.clip(y - upper, 0.0, None)
 
 
 def lashes(model: HeadModel, local: np.ndarray, closure: np.ndarray, length: float, thickness: float) -> Lashes:
@@ -70,15 +76,12 @@ def _splines(name: str) -> list[np.ndarray]:
 
 def _lashes_of(line: np.ndarray, sign: float, shut: float, length: float, thickness: float) -> np.ndarray:
     """(3 (2 · LASHES + 1), 3): a lid's edge (N, 3), a thin band before it, and the tips of lashes."""
-    out = np.linspace(-0.35, 1.0, len(line))
     rise = -0.6 + 1.1 * shut  # lashes of shut eyes hang down
-    direction = np.stack([sign * 0.75 * out, rise - 0.15 * np.abs(out), np.full(len(line), -0.8)], axis=1)
-    direction /= np.linalg.norm(direction, axis=1, keepdims=True)
-    taper = np.sqrt(np.clip(np.sin(np.pi * np.linspace(0.04, 0.9, len(line))), 0.1, 1.0))[:, None]
+    direction = np.stack([sign * 0.75 * FAN, rise - 0.15 * np.abs(FAN), np.full(len(line), -0.8)], axis=1)
+    direction *= (TAPER / np.sqrt((direction**2).sum(1)))[:, None]
     edge = line + [0.0, 0.004, -0.004]
-    band = edge + direction * thickness * taper
-    tips = edge + direction * length * taper * (0.55 + 0.45 * np.clip(out, 0, 1))[:, None]
-    return np.concatenate([edge, band, tips])
+    longer = length * (0.55 + 0.45 * np.clip(FAN, 0, 1))[:, None]
+    return np.concatenate([edge, edge + thickness * direction, edge + longer * direction])
 
 
 def _triangles() -> np.ndarray:
@@ -91,3 +94,5 @@ def _triangles() -> np.ndarray:
 
 
 TRIANGLES = _triangles()
+FAN = np.linspace(-0.35, 1.0, 2 * LASHES + 1)  # how much each point's lashes lean outwards
+TAPER = np.sqrt(np.clip(np.sin(np.pi * np.linspace(0.04, 0.9, 2 * LASHES + 1)), 0.1, 1.0))

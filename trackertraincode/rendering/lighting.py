@@ -125,9 +125,9 @@ def develop(light: np.ndarray) -> np.ndarray:
 
 def exposure(light: np.ndarray, brightness: float) -> float:
     """The factor for light (N,) that makes the mean of what is developed a certain brightness."""
-    some = light[:: max(1, len(light) // 500)].astype(np.float32)
+    some = light[:: max(1, len(light) // 300)].astype(np.float32)
     low, high = 1e-4, 1e4
-    for _ in range(20):
+    for _ in range(14):
         middle = (low * high) ** 0.5
         low, high = (middle, high) if develop(middle * some).mean() < min(brightness, MOST) else (low, middle)
     return (low * high) ** 0.5

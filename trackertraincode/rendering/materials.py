@@ -224,13 +224,11 @@ def paint_skin(
     colors = skin * (1.0 + looks.blotches * texture[:, :1])
     colors += weights["blush"][:, None] * (skin * np.array([0.04, -0.05, -0.05], np.float32))
     dark = 0.13 * weights["sockets"] + 0.1 * weights["creases"] + 0.5 * looks.eye_shadow * weights["eye_shadow"]
-    colors *= (1.0 - dark)[:, None] * (1.0 - 0.8 * weights["nostrils"][:, None])
+    colors *= ((1.0 - dark) * (1.0 - 0.8 * weights["nostrils"]) * (1.0 - 0.8 * weights["lashes"]))[:, None]
     strands = 1.0 + 0.35 * texture[:, 1:2]
     lips, lip = regions["lips"], weights["lips"][:, None]
-    natural, painted = (
-        skin * np.array([0.9, 0.6, 0.6], np.float32),
-        0.3 * skin + np.array([0.42, 0.1, 0.12], np.float32),
-    )
+    natural = skin * np.array([0.9, 0.6, 0.6], np.float32)
+    painted = 0.3 * skin + np.array([0.42, 0.1, 0.12], np.float32)
     red = natural + looks.lip_redness * (painted - natural)
     colors += lip * (red * (1.0 + 0.05 * texture[:, :1]) - colors)
     for name, strength in (("beard", looks.beard), ("moustache", looks.moustache)):
@@ -238,7 +236,6 @@ def paint_skin(
         colors += cover[:, None] * (hair * strands - colors)
     brows = np.exp(-((weights["brows"] / looks.brow_width) ** 4)) * looks.brow_strength
     colors += 0.4 * brows[:, None] * (0.6 * hair - colors)
-    colors *= 1.0 - 0.8 * weights["lashes"][:, None]
     colors += growth[:, None] * (0.8 * hair * strands - colors)
     gloss, sharpness = looks.shine * weights["oily"], np.full(len(colors), np.float32(14.0))
     gloss[lips], sharpness[lips] = 0.1 + 0.3 * looks.lip_redness, 25.0

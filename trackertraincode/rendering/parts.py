@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from trackertraincode.rendering import assets, covers
 from trackertraincode.rendering.clothes import dressed, tucked
@@ -118,9 +117,10 @@ def _body(person: Person, R: np.ndarray) -> Part:
     """Shoulders that stay upright, follow the head's yaw a little, and stay below and behind the face."""
     colors = (np.array(c) for c in (person.clothes, person.second_clothes, person.looks.skin))
     body = dressed(person.neckline, person.pattern, person.cloth_seed, *colors)
-    yaw = np.arctan2(R[0, 2], R[2, 2])
-    turn = Rotation.from_euler("y", BODY_FOLLOWS * yaw).as_matrix()
-    neck = np.maximum(R @ np.array([0.0, 1.3, 0.9]), [-np.inf, 1.05, 0.75])
+    yaw = BODY_FOLLOWS * np.arctan2(R[0, 2], R[2, 2])
+    sine, cosine = np.sin(yaw), np.cos(yaw)
+    turn = np.array([[cosine, 0.0, sine], [0.0, 1.0, 0.0], [-sine, 0.0, cosine]], np.float32)
+    neck = np.maximum(R @ np.array([0.0, 1.3, 0.9]), [-np.inf, 1.05, 0.1])
     return Part(
         "body", body.vertices @ turn.T + neck, body.triangles, body.normals @ turn.T, body.colors, 0.02, closed=True
     )
