@@ -152,7 +152,7 @@ def test_not_a_number_is_never_within_limits() -> None:
 def test_the_network_of_this_package_bears_int8(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its fused layers have weights that are a hundred times as large as others of their row."""
     monkeypatch.setitem(LIMITS, "int8", Limit(np.radians(3.0), 0.03))  # few faces to calibrate with
-    write_faces(Request(100, 96, 5, "hdf5"), tmp_path / "faces.h5", 0)
+    write_faces(Request(48, 96, 5, "hdf5"), tmp_path / "faces.h5", 0)
     network = OnnxPoseModel(pose_network())
     crops = calibration_crops(str(tmp_path / "faces.h5"), NetworkConfig(input_size=network.input_size))
     backbone = network.about["backbone"]
