@@ -65,9 +65,10 @@ def run(options: argparse.Namespace) -> int:
     check_outputs(
         [options.export], [options.data, *options.compare], folders=[options.outdir], overwrite=values.pop("overwrite")
     )
-    from trackertraincode.localizer.training import LocalizerRun, default_outdir, format_scores, train_localizer
+    from trackertraincode.localizer.training import LocalizerRun, format_scores, train_localizer
+    from trackertraincode.training.outdir import new_outdir
 
-    run = LocalizerRun(**values | {"outdir": options.outdir or default_outdir()})
+    run = LocalizerRun(**values | {"outdir": options.outdir or new_outdir("localizer")})
     print(format_scores(train_localizer(run)))
     print(f"{run.outdir}: done")
     return 0

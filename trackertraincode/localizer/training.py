@@ -5,7 +5,6 @@
 """
 
 import math
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -238,11 +237,6 @@ def format_scores(rows: Sequence[dict[str, Any]]) -> str:
     cells = [[r["model"], r["n"], *("–" if r[k] is None else f"{100 * r[k]:.1f}" for k in keys)] for r in rows]
     headings = ["model", "n", "mean IoU %", "recall at IoU 0.5 %", "false alarms %", "face or not %"]
     return tabulate(cells, headings, disable_numparse=True, stralign="right")
-
-
-def default_outdir() -> Path:
-    """runs/DATE-localizer."""
-    return Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-localizer"
 
 
 def _joined(answers: Sequence[tuple[Tensor, LocalizerBatch]]) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,5 +1,6 @@
 """The folder of a run: what it leaves there, and that no other run writes there meanwhile."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -47,6 +48,11 @@ class OutputOptions:
         check_pace("save_every", self.save_every)
         if self.save_plot and not self.save_plot.endswith(PLOT_ENDINGS):
             raise ConfigError(f"save_plot={self.save_plot!r}: end the name with one of {', '.join(PLOT_ENDINGS)}.")
+
+
+def new_outdir(what: str) -> Path:
+    """runs/DATE-WHAT."""
+    return Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{what}"
 
 
 @contextmanager

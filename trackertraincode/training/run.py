@@ -4,7 +4,6 @@ TrainConfig --train--> OUTDIR/ config.toml environment.json metrics.csv train.pd
                                last.ckpt best.ckpt swa.ckpt ema.ckpt resume.ckpt and an .onnx of each
 """
 
-import time
 from pathlib import Path
 
 import lightning as L
@@ -38,7 +37,14 @@ from trackertraincode.training.network import make_network
 from trackertraincode.training.objective import make_objective
 from trackertraincode.training.optimisation import AUTO_BATCH
 from trackertraincode.training.options import TrainRequest, write_toml
-from trackertraincode.training.outdir import CONFIG_FILE, ENVIRONMENT_FILE, RESUME_FILE, TENSORBOARD, claimed
+from trackertraincode.training.outdir import (
+    CONFIG_FILE,
+    ENVIRONMENT_FILE,
+    RESUME_FILE,
+    TENSORBOARD,
+    claimed,
+    new_outdir,
+)
 from trackertraincode.training.pace import validation_pace
 from trackertraincode.training.trainer import leave_a_core, make_trainer
 
@@ -46,7 +52,7 @@ from trackertraincode.training.trainer import leave_a_core, make_trainer
 def train(request: TrainRequest) -> Path:
     """Train, or go on training. Returns the folder of the run. Raises UserErrors before anything long begins."""
     config = request.config
-    outdir = config.output.outdir or Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{_file_name(config)}"
+    outdir = config.output.outdir or new_outdir(config.network.backbone.replace(":", "-"))
     first = global_rank(config.machine.world_size, config.machine.devices) == 0
     with claimed(outdir, resume=request.resume, first=first):
         L.seed_everything(config.machine.seed, verbose=False)
@@ -150,7 +156,3 @@ def describe(config: TrainConfig, outdir: Path, members: Members, network: PoseN
     say("\n".join(members.describe()))
     if network.config.landmarks and prior_path(network.config.face_model) is None:
         say(f"  no shape prior for {network.config.face_model}; `ttc fit-shape-prior` makes one")
-
-
-def _file_name(config: TrainConfig) -> str:
-    return config.network.backbone.replace(":", "-")
