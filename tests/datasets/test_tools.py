@@ -275,5 +275,7 @@ def test_view_draws_a_sheet(tool: Tool, file: Path, tmp_path: Path) -> None:
 def test_view_names_what_it_can_not_show(tool: Tool, file: Path, tmp_path: Path) -> None:
     with h5py.File(file, "a") as stored:
         stored["images"][4] = np.frombuffer(b"\xff\xd8\xff\xe0" + bytes(50), np.uint8)
-    assert "'images', row 4: 54 bytes" in tool("dsview.py", file, tmp_path / "a.png", "--rows", "3-5", expect=1)
+    assert "'images', row 4 doesn't decode (54 bytes" in tool(
+        "dsview.py", file, tmp_path / "a.png", "--rows", "3-5", expect=1
+    )
     assert "choose such a name" in tool("dsview.py", file, tmp_path / "a.gif", "--rows", "3", expect=1)

@@ -17,10 +17,10 @@ from trackertraincode.augmentation.intensity import Changes, change_images, draw
 from trackertraincode.augmentation.presets import Preset
 from trackertraincode.augmentation.units import channels_first
 from trackertraincode.augmentation.warp import Warp, plan_warps, warp_planned
+from trackertraincode.datasets.hdf5_images import decoding
 from trackertraincode.datasets.mixing import Member
 from trackertraincode.errors import SampleFormatError
 from trackertraincode.geometry.affine2d import compose, pixels_to_normalized
-from trackertraincode.sample.images import ImageDecodeError
 from trackertraincode.sample.moving import move
 from trackertraincode.sample.packed import PackedBatch, pack_values
 from trackertraincode.sample.sample import BATCH_LABELS
@@ -97,13 +97,8 @@ def load_batch(
         if i in kept:
             crops[i] = warp_kept(*kept[i], preset.size)
             continue
-        try:
+        with decoding(members[entries[i, 0]].dataset.path, entries[i, 1]):
             crops[i] = warp_planned(images[i], prepared.warps[i], preset.size, color=preset.color)
-        except ImageDecodeError as error:
-            path = members[entries[i, 0]].dataset.path
-            raise SampleFormatError(
-                f"{path}: field 'images', row {entries[i, 1]} doesn't decode ({error}); convert the archive again."
-            ) from error
     if drawn.extras is not None:
         for crop, seed in zip(crops, drawn.extras):
             crop[:] = apply_extras(crop, preset.extras, np.random.default_rng(seed))

@@ -37,9 +37,10 @@ def run(options: argparse.Namespace) -> int:
     import numpy as np
 
     from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
+    from trackertraincode.datasets.hdf5_images import decoding
     from trackertraincode.datasets.selection import parse_rows
     from trackertraincode.errors import SampleFormatError
-    from trackertraincode.sample.images import ImageDecodeError, decode
+    from trackertraincode.sample.images import decode
     from trackertraincode.visualize import contact_sheet, cut_out, draw_sample, draw_text, write_image
 
     with Hdf5PoseDataset(options.file, labels=()) as dataset:
@@ -53,10 +54,8 @@ def run(options: argparse.Namespace) -> int:
         drawn = []
         for row, sample in zip(rows.tolist(), dataset.stream(rows.tolist())):
             assert isinstance(sample.image, bytes)  # as all stored ones
-            try:
+            with decoding(options.file, row):
                 image = decode(sample.image, color=True)
-            except ImageDecodeError as error:
-                raise SampleFormatError(f"{options.file}: field 'images', {sample.name}: {error}.") from error
             face = (image, sample) if options.whole else cut_out(image, sample, options.edge)
             drawn.append(draw_text(draw_sample(*face, edge=options.edge if options.whole else None), [str(row)], 0.4))
     write_image(options.output, contact_sheet(drawn, options.columns))

@@ -6,7 +6,7 @@ varsize_array_buffer   (old files) a record of shape, min, max and quantised byt
 """
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,7 +17,7 @@ from trackertraincode.datasets import heap
 from trackertraincode.datasets.dshdf5 import ARRAY_BUFFER, damage_named, name_of, read_rows, text_attribute
 from trackertraincode.datasets.mapped import MappedRows
 from trackertraincode.errors import SampleFormatError
-from trackertraincode.sample.images import encode_png, sniff
+from trackertraincode.sample.images import ImageDecodeError, encode_png, sniff
 
 IMAGE_BUFFER = "varsize_image_buffer"
 IMAGE_FILENAME = "image_filename"
@@ -31,6 +31,17 @@ def image_storage(dataset: h5py.Dataset) -> str:
     if kind:
         return kind
     return IMAGE_FILENAME if h5py.check_string_dtype(dataset.dtype) is not None else IMAGE_BUFFER
+
+
+@contextlib.contextmanager
+def decoding(path: Path, row: int) -> Iterator[None]:
+    """Turn the ImageDecodeError of what is done inside into a SampleFormatError that names the file and the row."""
+    try:
+        yield
+    except ImageDecodeError as error:
+        raise SampleFormatError(
+            f"{path}: field 'images', row {row} doesn't decode ({error}); convert the archive again."
+        ) from error
 
 
 def read_images(path: Path, dataset: h5py.Dataset, rows: Sequence[int] | np.ndarray) -> list[bytes]:

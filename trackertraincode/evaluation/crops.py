@@ -15,10 +15,11 @@ from trackertraincode.augmentation.extras import plugin_brightness
 from trackertraincode.augmentation.units import channels_first, normalize
 from trackertraincode.cluster.client import Cluster
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset, opened
-from trackertraincode.errors import SampleFormatError, UserError
+from trackertraincode.datasets.hdf5_images import decoding
+from trackertraincode.errors import UserError
 from trackertraincode.evaluation.framing import Framing
 from trackertraincode.geometry.affine2d import scale_of, square_to_box
-from trackertraincode.sample.images import ImageDecodeError, decode
+from trackertraincode.sample.images import decode
 from trackertraincode.sample.moving import move
 from trackertraincode.sample.sample import LABELS, Prediction
 from trackertraincode.workers import Workers, map_in_order, seeing, start_worker
@@ -45,12 +46,8 @@ class Cutting:
         """(B, C, S, S) uint8 of the images of some rows. rectangles: (B, 4). Raises SampleFormatError naming the row."""
         crops = []
         for row, data, rectangle in zip(rows, images, rectangles):
-            try:
+            with decoding(self.path, row):
                 image = decode(data, color=self.color)
-            except ImageDecodeError as error:
-                raise SampleFormatError(
-                    f"{self.path}: field 'images', row {row} doesn't decode ({error}); convert the archive again."
-                ) from error
             crops.append(self.cut(image, rectangle, self.size))
         return channels_first(np.stack(crops))
 

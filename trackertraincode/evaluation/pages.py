@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trackertraincode.errors import EvaluationError, SampleFormatError
+from trackertraincode.datasets.hdf5_images import decoding
+from trackertraincode.errors import EvaluationError
 from trackertraincode.evaluation.evaluate import Result
 from trackertraincode.geometry.boxes import box_size
-from trackertraincode.sample.images import ImageDecodeError, decode
+from trackertraincode.sample.images import decode
 from trackertraincode.sample.sample import Prediction
 from trackertraincode.visualize import contact_sheet, cut_out, draw_prediction, draw_text, write_image
 
@@ -27,10 +28,8 @@ KEYS = {"right": 1, "pagedown": 1, " ": 1, "left": -1, "pageup": -1, "home": -(1
 def draw_row(result: Result, index: int) -> np.ndarray:
     """(EDGE, EDGE, 3) square around the index-th evaluated face. Raises SampleFormatError."""
     row = int(result.rows[index])
-    try:
+    with decoding(result.dataset.path, row):
         whole = decode(result.dataset.images([row])[0], color=True)
-    except ImageDecodeError as error:
-        raise SampleFormatError(f"{result.dataset.path}: field 'images', row {row}: {error}.") from error
     labels = [_row_of(values, index) for values in (result.prediction, result.truth)]
     moved = []
     for values in labels:

@@ -13,10 +13,11 @@ from trackertraincode.augmentation.units import channels_first, normalize
 from trackertraincode.augmentation.warp import cut_and_resize
 from trackertraincode.datasets.catalog import Rows, find_file, load_catalog
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
+from trackertraincode.datasets.hdf5_images import decoding
 from trackertraincode.errors import CatalogError, SampleFormatError
 from trackertraincode.geometry.boxes import bounding_box, square_crop_box
 from trackertraincode.models.pose_network import NetworkConfig
-from trackertraincode.sample.images import ImageDecodeError, decode
+from trackertraincode.sample.images import decode
 
 CROPS = 400  # half of them for ranges of values, half to measure the difference
 MIN_CROPS = 16
@@ -71,10 +72,6 @@ def _boxes(dataset: Hdf5PoseDataset) -> Tensor:
 
 def _crop(dataset: Hdf5PoseDataset, row: int, square: np.ndarray, size: int, color: bool) -> np.ndarray:
     """(S, S[, 3]) uint8. square: (4,) pixels."""
-    try:
+    with decoding(dataset.path, row):
         image = decode(dataset.images([row])[0], color=color)
-    except ImageDecodeError as error:
-        raise SampleFormatError(
-            f"{dataset.path}: field 'images', row {row} doesn't decode ({error}); convert the archive again."
-        ) from error
     return cut_and_resize(image, square, size)
