@@ -62,3 +62,20 @@ def test_a_tiny_model_runs(tmp_path: Path, batch: Any) -> None:
 def test_what_makes_no_sense_is_named(tmp_path: Path, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ModelFileError, match=rf"a\.onnx: .*{message}"):
         OnnxPoseModel(tiny(tmp_path / "a.onnx", **options))
+
+
+def test_weights_elsewhere_are_one_line_and_onnx_runtime_says_nothing_more(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tiny(tmp_path / "a.onnx")
+    model = onnx.load(path)
+    weights = model.graph.initializer[0]
+    count = len(weights.raw_data)
+    weights.ClearField("raw_data")
+    weights.data_location = TensorProto.EXTERNAL
+    for key, value in {"location": ".", "offset": "0", "length": str(count)}.items():
+        weights.external_data.add(key=key, value=value)
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ModelFileError, match=r"a\.onnx: ONNX Runtime can't load it"):
+        OnnxPoseModel(path)
+    assert capfd.readouterr() == ("", "")

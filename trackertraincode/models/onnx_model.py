@@ -72,7 +72,7 @@ def open_session(path: Path, threads: int = 1, *, exact: bool = False, spin: boo
         raise ModelFileError(f"{path}: no such file; give the path of an .onnx model.")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what it says of errors comes as exceptions
     options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spin)))
     if exact and b"QuantizeLinear" in path.read_bytes():
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
