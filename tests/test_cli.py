@@ -30,6 +30,7 @@ def raising(error: BaseException) -> Callable[[], None]:
         (OSError(errno.EFBIG, "File too large", "a.h5"), 1, "error: a.h5: the file is larger than is allowed here"),
         (FileNotFoundError(errno.ENOENT, "No such file", "a.h5"), 1, "error: a.h5: no such file or folder"),
         (MemoryError(), 1, "error: out of memory; try fewer --workers"),
+        (ImportError("a.so: failed to map segment from shared object"), 1, "error: out of memory; try fewer --workers"),
         (SystemExit(2), 2, ""),
     ],
 )

@@ -25,6 +25,8 @@ ENDING = ("SIGTERM", "SIGHUP")  # signals that end a program, which cleans up be
 AGAIN_SECONDS = 0.05
 UNCHANGED = "nothing unfinished was left under its final name."
 LONGEST = 2000  # characters of a line about an error; names in files can have millions
+OUT_OF_MEMORY = "error: out of memory; try fewer --workers, smaller numbers, or a smaller file."
+NO_ROOM = ("failed to map segment", "cannot allocate memory")  # what the loader says of libraries that don't fit
 _VISIBLE = {c: f"\\x{c:02x}" for c in (*range(32), *range(127, 160)) if chr(c) not in "\t\n\r"} | {
     c: f"\\u{c:04x}" for c in (*range(0x2028, 0x202F), *range(0x2066, 0x206A))
 }  # the second ones begin lines and turn the direction of letters
@@ -206,7 +208,9 @@ def describe(error: BaseException) -> tuple[int, str]:
         case OSError():
             return 1, f"error: {describe_os_error(error)}"
         case MemoryError():
-            return 1, "error: out of memory; try fewer --workers, smaller numbers, or a smaller file."
+            return 1, OUT_OF_MEMORY
+        case ImportError() if any(text in str(error) for text in NO_ROOM):
+            return 1, OUT_OF_MEMORY
     text = (str(error).strip().splitlines() or [""])[0]
     program = Path(sys.argv[0]).name.replace("__main__.py", "ttc")
     command = shlex.join([program, *sys.argv[1:]])

@@ -28,7 +28,8 @@ from trackertraincode.errors import UserError
 Make = Callable[[np.random.Generator], bytes]
 Read = Callable[[Path], None]
 
-SECONDS, GIGABYTES = 20, 4  # that a case may take
+SECONDS, GIGABYTES = 20, 4  # that a case may take: of processor time, since a busy machine makes everything slow
+PATIENCE = 20  # times the seconds that it may wait
 TOGETHER = 25  # cases of one child
 FAULTS = ("uncaught", "crash", "hang", "memory")
 NUMBERS = (0, 1, 2, 127, 128, 255, 256, 2**15, 2**16 - 1, 2**31 - 1, 2**31, 2**32 - 1, 2**62, 2**63 - 1, 2**64 - 1)
@@ -93,7 +94,8 @@ def _run_some(name: str, make: Make, read: Read, seed: int, cases: range, limit:
     outcomes = [(outcome, reason) for outcome, reason in said]
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
-        outcomes.append(("hang", "no end") if number == signal.SIGALRM else ("crash", signal.Signals(number).name))
+        late = number in (signal.SIGALRM, signal.SIGPROF)
+        outcomes.append(("hang", "no end") if late else ("crash", signal.Signals(number).name))
     return outcomes
 
 
@@ -104,13 +106,17 @@ def _be_child(path: Path, make: Make, read: Read, seed: int, cases: range, limit
     silent = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silent, 1)
     os.dup2(silent, 2)
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    timers = {signal.ITIMER_PROF: limit, signal.ITIMER_REAL: limit * PATIENCE}
+    for number in (signal.SIGPROF, signal.SIGALRM):
+        signal.signal(number, signal.SIG_DFL)
     unit = 1 if sys.platform == "darwin" else 1024
     for index in cases:
         path.write_bytes(make(np.random.default_rng([seed, index])))
-        signal.setitimer(signal.ITIMER_REAL, limit)
+        for timer, seconds in timers.items():
+            signal.setitimer(timer, seconds)
         outcome, reason = _outcome(read, path)
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        for timer in timers:
+            signal.setitimer(timer, 0)
         used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
         if used > GIGABYTES:
             outcome, reason = "memory", f"{used:.0f} GB"
