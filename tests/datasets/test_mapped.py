@@ -16,6 +16,7 @@ from trackertraincode.augmentation.presets import AugmentationOptions
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset, PoseWriter
 from trackertraincode.datasets.mapped import _blocks, map_file, map_rows
 from trackertraincode.datasets.mixing import Member
+from trackertraincode.sample.images import encode_png
 from trackertraincode.sample.sample import LABELS, Sample
 
 ROWS = np.array([3, 0, 299, 299, 17])
@@ -95,3 +96,14 @@ def test_what_was_trained_on_goes_when_nobody_needs_it(faces: Path) -> None:
     del dataset
     gc.collect()
     assert left() is None
+
+
+def test_images_come_from_collections_of_one_object_and_of_many(tmp_path: Path) -> None:
+    """HDF5 puts small objects together in a collection of its heap, and large ones alone."""
+    rng = np.random.default_rng(0)
+    images = [encode_png(rng.integers(0, 256, (n, n), np.uint8)) for n in rng.integers(1, 120, 60)]
+    with PoseWriter(tmp_path / "a.h5", source={}, face_model="none") as writer:
+        for image in images:
+            writer.write(Sample(image=image))
+    rows = rng.permutation(60)
+    assert Hdf5PoseDataset(tmp_path / "a.h5").images(rows) == [images[row] for row in rows]

@@ -97,6 +97,21 @@ def test_frozen_batch_norm_stays_frozen_when_lightning_replaces_the_layers() -> 
 
 
 @pytest.mark.parametrize(
+    ("device", "bf16", "arithmetic"),
+    [("cuda", True, "bf16"), ("cuda", False, "32"), ("mps", True, "32"), ("cpu", True, "32")],
+)
+def test_bf16_is_chosen_on_cuda_devices_that_have_it(
+    monkeypatch: pytest.MonkeyPatch, device: str, bf16: bool, arithmetic: str
+) -> None:
+    """Older ones emulate it, which torch counts as having it unless it is asked otherwise."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: bf16 or including_emulation)
+    assert MachineOptions(device=device).arithmetic == arithmetic
+    assert MachineOptions(device=device, precision="fp16").arithmetic == "fp16"
+
+
+@pytest.mark.parametrize(
     "make", [lambda: pixels_to_normalized(129, "meta"), lambda: centered_geometry(2, 1.1, "meta").shift]
 )
 def test_geometry_is_made_where_it_is_needed(make: Callable[[], torch.Tensor]) -> None:

@@ -79,7 +79,7 @@ def test_it_learns_as_on_a_cpu(run: Callable[..., Path], augmentation: str) -> N
 def test_the_first_steps_equal_those_of_a_cpu(run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """Same seed, same rows, same maps and tables; noise is left out, which each device draws for itself."""
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
-    options = {"augmentation": "none", "samples_per_epoch": 32, "epochs": 1}
+    options = {"augmentation": "none", "samples_per_epoch": 32, "epochs": 1, "precision": "32"}
     first, second = (
         read_metrics(run(device, device=device, **options) / "metrics.csv")[0] for device in ("cpu", "cuda")
     )
@@ -99,7 +99,9 @@ class Stop(L.Callback):
 
 
 def test_a_stopped_run_goes_on(run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    options: dict[str, Any] = {"device": "cuda", "augmentation": "none", "with_swa": True, "ema": 0.9, "epochs": 4}
+    options: dict[str, Any] = {
+        "device": "cuda", "precision": "32", "augmentation": "none", "with_swa": True, "ema": 0.9, "epochs": 4
+    }  # fmt: skip
     whole = read_metrics(run("whole", **options) / "metrics.csv")
     plain = run_module.make_callbacks
     with monkeypatch.context() as patch:
@@ -152,7 +154,7 @@ def watched_run(run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, optio
 @pytest.mark.parametrize(
     "options",
     [
-        {"with_nll_loss": True, "with_swa": True, "ema": 0.9},
+        {"precision": "32", "with_nll_loss": True, "with_swa": True, "ema": 0.9},
         {"precision": "bf16", "cache": "device", "with_nll_loss": True, "consistency": 1.0},
         {"enable_6drot": True, "rgb": True, "cache": "ram", "augmentation": "kornia", "cuda_graph": False},
         {"cache": "ram", "extra": "plugin_brightness"},

@@ -45,6 +45,7 @@ def test_a_run_leaves_everything_that_it_promises(run: Run, capsys: pytest.Captu
     assert environment["libraries"]["torch"]
     assert environment["data"][0]["file"].endswith("300wlp.h5")
     assert read_toml(out / "config.toml")["epochs"] == 3
+    assert read_toml(out / "config.toml")["precision"] == "32"  # what auto stood for
     rows = read_metrics(out / "metrics.csv")
     assert [row["epoch"] for row in rows] == [1, 2, 3]
     assert {"train/loss", "train/rotation", "val/geodesic", "val/mae", "lr", "samples_per_s"} <= set(rows[0])

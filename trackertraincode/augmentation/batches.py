@@ -13,7 +13,7 @@ from torch import Tensor
 from trackertraincode.augmentation.crop import Geometry, crop_boxes, crop_maps, crop_squares, draw_geometry
 from trackertraincode.augmentation.crop_cache import CropCache, plan_kept, warp_kept
 from trackertraincode.augmentation.extras import apply_extras
-from trackertraincode.augmentation.intensity import Changes, change_images, draw_changes, tabled
+from trackertraincode.augmentation.intensity import Changes, change_images, draw_changes, early_tables, tabled
 from trackertraincode.augmentation.presets import Preset
 from trackertraincode.augmentation.units import channels_first
 from trackertraincode.augmentation.warp import Warp, plan_warps, warp_planned
@@ -34,12 +34,13 @@ class Drawn:
 
     geometry: Geometry
     changes: Changes | None = None
-    extras: Sequence[np.random.SeedSequence] | None = None  # of a generator for each image
+    extras: np.ndarray | None = None  # (B,) np.random.SeedSequence of a generator for each image
 
-    def select(self, rows: slice) -> "Drawn":
-        """Some of the faces."""
+    def select(self, rows: slice | np.ndarray) -> "Drawn":
+        """Some of the faces. rows: a slice, or (n,) numbers."""
         changes = None if self.changes is None else self.changes.select(rows)
-        return Drawn(self.geometry.select(rows), changes, self.extras and self.extras[rows])
+        extras = None if self.extras is None else self.extras[rows]
+        return Drawn(self.geometry.select(rows), changes, extras)
 
 
 def draw(preset: Preset, count: int, seed: Sequence[int]) -> Drawn:
@@ -47,7 +48,8 @@ def draw(preset: Preset, count: int, seed: Sequence[int]) -> Drawn:
     assert preset.geometry is not None, "training crops are random"
     geometry = draw_geometry(count, preset.geometry, np.random.default_rng([*seed, GEOMETRY]))
     changes = draw_changes(count, np.random.default_rng([*seed, INTENSITY])) if preset.intensity else None
-    return Drawn(geometry, changes, np.random.SeedSequence([*seed, EXTRA]).spawn(count) if preset.extras else None)
+    extras = np.array(np.random.SeedSequence([*seed, EXTRA]).spawn(count)) if preset.extras else None
+    return Drawn(geometry, changes, extras)
 
 
 @dataclass(frozen=True)
@@ -58,17 +60,19 @@ class Prepared:
     maps: Tensor  # (B, 2, 3) image pixels to crop pixels
     warps: list[Warp]  # the same for whole images
     values: Tensor  # (B, WIDTH) as in PackedBatch: labels in [-1, 1] of the crop, of which only trained ones are there
+    tables: np.ndarray | None  # (B, 256) of `early_tables`; None where intensities don't change
 
     def select(self, rows: slice) -> "Prepared":
         """Some of the faces."""
-        return Prepared(self.entries[rows], self.maps[rows], self.warps[rows], self.values[rows])
+        tables = None if self.tables is None else self.tables[rows]
+        return Prepared(self.entries[rows], self.maps[rows], self.warps[rows], self.values[rows], tables)
 
 
 def prepare(
-    members: Sequence[Member], entries: np.ndarray, preset: Preset, geometry: Geometry, face_model: str | None
+    members: Sequence[Member], entries: np.ndarray, preset: Preset, drawn: Drawn, face_model: str | None
 ) -> Prepared:
     """entries: (B, 2) member and row. Cheaper per face the more they are. Raises SampleFormatError naming file and row."""
-    labels = read_labels(members, entries, face_model)
+    geometry, labels = drawn.geometry, read_labels(members, entries, face_model)
     boxes = crop_boxes(labels, preset.roi_override)
     check_boxes(members, entries, boxes)
     maps = crop_maps(crop_squares(boxes, geometry), geometry, preset.size)
@@ -77,7 +81,8 @@ def prepare(
     dataset, row = torch.from_numpy(entries).unbind(1)
     weight = torch.tensor([member.loss_weight for member in members])[dataset]
     values = pack_values(moved, weight=weight, dataset=dataset, row=row)
-    return Prepared(entries, maps, plan_warps(maps), values)
+    tables = None if drawn.changes is None else early_tables(drawn.changes)
+    return Prepared(entries, maps, plan_warps(maps), values, tables)
 
 
 def load_batch(
@@ -95,19 +100,19 @@ def load_batch(
     crops = np.empty((len(entries), preset.size, preset.size, *((3,) if preset.color else ())), np.uint8)
     for i in range(len(entries)):
         if i in kept:
-            crops[i] = warp_kept(*kept[i], preset.size)
+            warp_kept(*kept[i], preset.size, out=crops[i])
             continue
         with decoding(members[entries[i, 0]].dataset.path, entries[i, 1]):
-            crops[i] = warp_planned(images[i], prepared.warps[i], preset.size, color=preset.color)
+            warp_planned(images[i], prepared.warps[i], preset.size, color=preset.color, out=crops[i])
     if drawn.extras is not None:
         for crop, seed in zip(crops, drawn.extras):
             crop[:] = apply_extras(crop, preset.extras, np.random.default_rng(seed))
     values, changes = prepared.values.clone(), drawn.changes  # others are made of the same memory
     if changes is not None and preset.deferred:
-        intensity = np.concatenate([tabled(crops, changes), changes.noise_std[:, None]], axis=1)
+        intensity = np.concatenate([tabled(crops, changes, prepared.tables), changes.noise_std[:, None]], axis=1)
         values = torch.cat([values, torch.from_numpy(intensity)], dim=1)
     elif changes is not None:
-        crops = change_images(crops, changes)
+        crops = change_images(crops, changes, prepared.tables)
     return PackedBatch(channels_first(crops), values)
 
 

@@ -121,10 +121,10 @@ def plan_kept(maps: Tensor) -> list[Warp]:
     return [Warp(2 if small else 1, False, matrix) for small, matrix in zip(halve.tolist(), matrices)]
 
 
-def warp_kept(crop: np.ndarray, warp: Warp, size: int) -> np.ndarray:
-    """(h, w[, 3]) uint8 -> (size, size[, 3]) uint8, bilinear; black outside."""
+def warp_kept(crop: np.ndarray, warp: Warp, size: int, out: np.ndarray | None = None) -> np.ndarray:
+    """(h, w[, 3]) uint8 -> (size, size[, 3]) uint8, bilinear; black outside. out: where it goes, if there is a place."""
     source = halved(crop) if warp.reduce == 2 else crop
-    return cv2.warpAffine(source, warp.matrix, (size, size), flags=cv2.INTER_LINEAR)
+    return cv2.warpAffine(source, warp.matrix, (size, size), dst=out, flags=cv2.INTER_LINEAR)
 
 
 def halved(crop: np.ndarray) -> np.ndarray:

@@ -196,9 +196,9 @@ def _check_kept(members: Sequence[Member], caches: Sequence[CropCache], entries:
     for index, (member, cache) in enumerate(zip(members, caches)):
         missing = member.rows[~cache.has(member.rows)]
         if len(missing):
-            geometry = centered_geometry(1, preset.factor)
-            prepared = prepare(members, np.array([[index, missing[0]]]), preset, geometry, None)
-            load_batch(members, prepared, preset, Drawn(geometry))  # says what is wrong with it
+            drawn = Drawn(centered_geometry(1, preset.factor))
+            prepared = prepare(members, np.array([[index, missing[0]]]), preset, drawn, None)
+            load_batch(members, prepared, preset, drawn)  # says what is wrong with it
             raise SampleFormatError(
                 f"{member.dataset.path}: row {missing[0]} shows too little of a face to be kept; take such rows out with "
                 "`ttc filter`, or train with --cache disk."

@@ -83,8 +83,8 @@ class Changes:
     noise_std: np.ndarray  # (B,) float32 grey levels of 255
     noise_seed: np.ndarray  # (B,) int64
 
-    def select(self, rows: slice) -> "Changes":
-        """Some of the images."""
+    def select(self, rows: slice | np.ndarray) -> "Changes":
+        """Some of the images. rows: a slice, or (n,) numbers."""
         return Changes(self.steps[rows], self.parameters[rows], self.noise_std[rows], self.noise_seed[rows])
 
     def has(self, name: str) -> np.ndarray:
@@ -118,34 +118,57 @@ def make_tables(steps: np.ndarray, parameters: np.ndarray, counts: np.ndarray) -
     return tables
 
 
-def tabled(images: np.ndarray, changes: Changes) -> np.ndarray:
-    """(B, S, S[, 3]) uint8, blurred in place where they should be -> (B, 256) float32 tables to apply to them."""
-    after = changes.steps
-    blurred = changes.has(BLUR)
-    if len(blurred):
-        behind = np.cumsum(after == CODES[BLUR], axis=1) > 0
-        before, after = np.where(behind, NOTHING, after), np.where(behind | ~behind[:, -1:], after, NOTHING)
-        first = changes.parameters[blurred]
-        tables = make_tables(before[blurred], first, _histograms(images[blurred], before[blurred]))
-        for image, table in zip(blurred.tolist(), tables):
+def early_tables(changes: Changes) -> np.ndarray:
+    """(B, 256) float32 tables of images that are neither equalised nor blurred; cheaper per image the more they are."""
+    known = np.where(_wait(changes.steps)[:, None], NOTHING, changes.steps)
+    return make_tables(known, changes.parameters, np.empty((len(known), 0), np.int32))
+
+
+def _wait(steps: np.ndarray) -> np.ndarray:
+    """(B, n) -> (B,) bool: whether the table depends on the image, or it is blurred before."""
+    return ((steps == CODES[EQUALIZE]) | (steps == CODES[BLUR])).any(1)
+
+
+def tabled(images: np.ndarray, changes: Changes, early: np.ndarray | None = None) -> np.ndarray:
+    """(B, S, S[, 3]) uint8, blurred in place where they should be -> (B, 256) float32 tables to apply to them.
+
+    early: what `early_tables` gives, if it is known.
+    """
+    tables = early_tables(changes) if early is None else early.copy()
+    late = np.flatnonzero(_wait(changes.steps))
+    if not len(late):
+        return tables
+    after, parameters = changes.steps[late], changes.parameters[late]
+    behind = np.cumsum(after == CODES[BLUR], axis=1) > 0
+    blurred = behind[:, -1]
+    if blurred.any():
+        rows, before = late[blurred], np.where(behind, NOTHING, after)[blurred]
+        after = np.where(behind | ~blurred[:, None], after, NOTHING)
+        sharpened = make_tables(before, parameters[blurred], _histograms(images, rows, before))
+        for image, table in zip(rows.tolist(), sharpened):
             sharp = cv2.LUT(images[image], table)
             cv2.convertScaleAbs(cv2.GaussianBlur(sharp, (BLUR_KERNEL, BLUR_KERNEL), BLUR_SIGMA), dst=images[image])
-    return make_tables(after, changes.parameters, _histograms(images, after))
+    tables[late] = make_tables(after, parameters, _histograms(images, late, after))
+    return tables
 
 
-def _histograms(images: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    """(B, 256) int32 pixels per grey level, of images that are equalised."""
-    counts = np.zeros((len(images), 256), np.int32)
-    for row in np.flatnonzero((steps == CODES[EQUALIZE]).any(1)).tolist():
-        counts[row] = cv2.calcHist([images[row].reshape(1, -1)], [0], None, [256], [0, 256]).ravel()
+def _histograms(images: np.ndarray, rows: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """(n, 256) int32 pixels per grey level, of those images that are equalised. rows: (n,) numbers; steps: (n, 4)."""
+    counts = np.zeros((len(rows), 256), np.int32)
+    for place in np.flatnonzero((steps == CODES[EQUALIZE]).any(1)).tolist():
+        counts[place] = cv2.calcHist([images[rows[place]].reshape(1, -1)], [0], None, [256], [0, 256]).ravel()
     return counts
 
 
-def change_images(images: np.ndarray, changes: Changes) -> np.ndarray:
-    """(B, S, S[, 3]) uint8, which may be changed -> the same shape, float32 grey levels 0…255, with noise."""
+def change_images(images: np.ndarray, changes: Changes, early: np.ndarray | None = None) -> np.ndarray:
+    """(B, S, S[, 3]) uint8, which may be changed -> the same shape, float32 grey levels 0…255, with noise.
+
+    early: what `early_tables` gives, if it is known.
+    """
     result = np.empty(images.shape, np.float32)
-    tables = tabled(images, changes)
+    tables = tabled(images, changes, early)
     plain = (changes.steps == NOTHING).all(1).tolist()
+    noise = np.empty((images.shape[1], images[0].size // images.shape[1]), np.float32)
     for row, (std, seed) in enumerate(zip(changes.noise_std.tolist(), changes.noise_seed.tolist())):
         out = result[row]
         if plain[row]:
@@ -154,8 +177,7 @@ def change_images(images: np.ndarray, changes: Changes) -> np.ndarray:
             cv2.LUT(images[row], tables[row], dst=out)
         if std > 0:
             cv2.setRNGSeed(seed)
-            noise = cv2.randn(np.empty((len(out), out[0].size), np.float32), _ZERO, np.array([std]))
-            out += noise.reshape(out.shape)
+            out += cv2.randn(noise, _ZERO, np.array([std])).reshape(out.shape)
             np.clip(out, 0.0, 255.0, out=out)
     return result
 

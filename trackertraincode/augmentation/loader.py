@@ -106,7 +106,7 @@ class TrainBatches(Dataset):
             plan, drawn = self.plan(epoch), self.drawn(epoch, step)
             entries = np.concatenate([plan[self.part(s)] for s in steps])
             places = np.concatenate([np.r_[self.part(s % DRAWN_STEPS)] for s in steps])
-            made = prepare(self.members, entries, self.preset, drawn.geometry.select(places), self.face_model)
+            made = prepare(self.members, entries, self.preset, drawn.select(places), self.face_model)
             self._prepared = {(epoch, s): made.select(slice(k * share, (k + 1) * share)) for k, s in enumerate(steps)}
         return self._prepared[epoch, step]
 
@@ -146,9 +146,9 @@ class ValidationBatches(Dataset):
     @errors_as_values
     def __getitem__(self, index: int) -> PackedBatch:
         entries = self._batches[index]
-        geometry = centered_geometry(len(entries), self.preset.factor)
-        prepared = prepare(self.members, entries, self.preset, geometry, self.face_model)
-        return load_batch(self.members, prepared, self.preset, Drawn(geometry))
+        drawn = Drawn(centered_geometry(len(entries), self.preset.factor))
+        prepared = prepare(self.members, entries, self.preset, drawn, self.face_model)
+        return load_batch(self.members, prepared, self.preset, drawn)
 
 
 class EpochSampler(Sampler):

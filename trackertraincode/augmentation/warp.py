@@ -34,17 +34,19 @@ def plan_warps(maps: torch.Tensor) -> list[Warp]:
     return [Warp(r, s < 1.0, m) for r, s, m in zip(reductions, scales, affine2d.to_cv2(matrices))]
 
 
-def warp_planned(data: bytes, warp: Warp, size: int, *, color: bool = False) -> np.ndarray:
+def warp_planned(
+    data: bytes, warp: Warp, size: int, *, color: bool = False, out: np.ndarray | None = None
+) -> np.ndarray:
     """Encoded image -> crop (size, size[, 3]) uint8; black outside of the image. warp: one of `plan_warps`.
 
-    Scaling up is bilinear; scaling down is a bilinear warp to twice the size and an exact 2 × 2 mean. Raises
-    ImageDecodeError when the image doesn't decode.
+    Scaling up is bilinear; scaling down is a bilinear warp to twice the size and an exact 2 × 2 mean. out: where the crop
+    goes, if there is a place for it. Raises ImageDecodeError when the image doesn't decode.
     """
     image = decode(data, color=color, reduce=warp.reduce)
     if not warp.doubled:
-        return cv2.warpAffine(image, warp.matrix, (size, size), flags=cv2.INTER_LINEAR)
+        return cv2.warpAffine(image, warp.matrix, (size, size), dst=out, flags=cv2.INTER_LINEAR)
     large = cv2.warpAffine(image, warp.matrix, (2 * size, 2 * size), flags=cv2.INTER_LINEAR)
-    return cv2.resize(large, (size, size), interpolation=cv2.INTER_AREA)
+    return cv2.resize(large, (size, size), dst=out, interpolation=cv2.INTER_AREA)
 
 
 def cut_rectangle(image: np.ndarray, box: np.ndarray) -> np.ndarray:

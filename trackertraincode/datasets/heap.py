@@ -20,6 +20,17 @@ import numpy as np
 
 REFERENCE = np.dtype([("length", "<u4"), ("address", "<u8"), ("index", "<u4")])
 COLLECTION, OBJECT = struct.Struct("<4sB3xQ"), struct.Struct("<HH4xQ")  # signature, version, bytes; index, uses, bytes
+FIRST = np.dtype(  # a collection and its first object, which mostly is the only one
+    [
+        ("signature", "S4"),
+        ("version", "u1"),
+        ("", "V3"),
+        ("bytes", "<u8"),
+        ("index", "<u2"),
+        ("", "V6"),
+        ("count", "<u8"),
+    ]
+)
 ATTRIBUTE, CONTINUATION = 12, 16  # kinds of messages of an object's header
 BLOCK = 4096  # bytes of most collections
 
@@ -93,14 +104,34 @@ def read_objects(file: BinaryIO, pages: np.ndarray, references: np.ndarray) -> l
     """
     result = [b""] * len(references)
     wanted, size = references.tolist(), len(pages)
+    first = _are_first(pages, references).tolist()
     for number in np.argsort(references["address"], kind="stable").tolist():
         length, address, index = wanted[number]
         if not address:
             continue  # nothing was stored
-        place, count = _objects_in_collection(file, size, address, pages.data[address:]).get(index, (0, 0))
+        place, count = address + FIRST.itemsize, length
+        if not first[number]:
+            place, count = _objects_in_collection(file, size, address, pages.data[address:]).get(index, (0, 0))
         _compare(length, count)
         result[number] = _read(file, size, place, count)
     return result
+
+
+def _are_first(pages: np.ndarray, references: np.ndarray) -> np.ndarray:
+    """(n,) REFERENCE -> (n,) bool: which refer to the first object of their collection; all are looked at together."""
+    address, size = references["address"], len(pages)
+    inside = address + FIRST.itemsize <= size
+    inside &= address < size  # the sum may be beyond 64 bits
+    places = np.where(inside, address, 0).astype(np.int64)
+    if not inside.any():
+        return inside
+    heads = pages[places[:, None] + np.arange(FIRST.itemsize)].view(FIRST)[:, 0]
+    fits = (heads["bytes"] <= size - places) & (
+        heads["bytes"] >= FIRST.itemsize + references["length"].astype(np.int64)
+    )
+    same = (heads["index"] == references["index"]) & (heads["count"] == references["length"]) & (heads["index"] > 0)
+    whole: np.ndarray = inside & fits & same & (heads["signature"] == b"GCOL") & (heads["version"] == 1)
+    return whole
 
 
 def check_attribute(path: Path, owner: h5py.Dataset | h5py.File, name: str) -> None:

@@ -81,7 +81,7 @@ def decode(
     inside = reduce if kind == "jpeg" else 1  # other decoders would reduce to a rounded down size
     deep = cv2.IMREAD_ANYDEPTH if kind == "png" and buffer.size > 24 and buffer[24] == 16 else 0
     as_stored = 0 if upright else cv2.IMREAD_IGNORE_ORIENTATION
-    image = _decode(buffer, _REDUCED[inside][color] | deep | as_stored)
+    image = _decode(buffer, kind, _REDUCED[inside][color] | deep | as_stored)
     if image is None:
         raise ImageDecodeError(f"{buffer.size} bytes, {_other_kind(buffer)}not a readable JPEG or PNG file")
     if color and inside > 1:
@@ -91,11 +91,11 @@ def decode(
     return image if inside == reduce else _shrink(image, reduce)
 
 
-def _decode(buffer: np.ndarray, flags: int) -> np.ndarray | None:
+def _decode(buffer: np.ndarray, kind: Literal["jpeg", "png"] | None, flags: int) -> np.ndarray | None:
     """OpenCV's decoder, None for what isn't readable. Raises ImageDecodeError for an image that is too large."""
-    if sniff(buffer) == "png" and not _chunks_fit(buffer):
+    if kind == "png" and not _chunks_fit(buffer):
         return None
-    _check_pixels(_claimed_size(buffer), buffer.size)
+    _check_pixels(_size_in(buffer, kind) or Size(0, 0), buffer.size)
     try:
         return cv2.imdecode(buffer, flags) if buffer.size else None
     except cv2.error as error:
@@ -119,7 +119,7 @@ def reduce_depth(image: np.ndarray) -> np.ndarray:
 def decode_labels(data: bytes | np.ndarray) -> np.ndarray:
     """PNG file of a label image -> (H, W) uint8, values unchanged."""
     buffer = np.frombuffer(data, dtype=np.uint8) if isinstance(data, bytes) else data
-    image = _decode(buffer, cv2.IMREAD_UNCHANGED)
+    image = _decode(buffer, sniff(buffer), cv2.IMREAD_UNCHANGED)
     if image is None or image.dtype != np.uint8:
         raise ImageDecodeError(f"{buffer.size} bytes, not a readable 8 bit label image")
     return image if image.ndim == 2 else np.ascontiguousarray(image[..., 0])
@@ -194,25 +194,25 @@ def _check_pixels(size: Size, bytes_: int) -> None:
 
 def image_size(data: bytes | np.ndarray) -> Size:
     """Width and height from the header alone. Raises ImageDecodeError when there is none."""
-    data = bytes(data)
     kind = sniff(data)
-    if kind == "png" and len(data) >= 24:
-        return Size(*struct.unpack(">II", data[16:24]))
-    if kind != "jpeg":
+    size = _size_in(data, kind)
+    if size is None and kind == "jpeg":
+        raise ImageDecodeError(f"{len(data)} bytes of JPEG without a frame header")
+    if size is None:
         raise ImageDecodeError(f"{len(data)} bytes, {_other_kind(data)}not a JPEG or PNG file")
-    start = jpeg.frame(data)
-    if start is not None:
-        height, width = struct.unpack(">HH", data[start + 1 : start + 5])
-        return Size(width, height)
-    raise ImageDecodeError(f"{len(data)} bytes of JPEG without a frame header")
+    return size
 
 
-def _claimed_size(data: np.ndarray) -> Size:
-    """What a header says; 0 × 0 without one."""
-    try:
-        return image_size(data)
-    except ImageDecodeError:
-        return Size(0, 0)
+def _size_in(data: bytes | np.ndarray, kind: Literal["jpeg", "png"] | None) -> Size | None:
+    """What the header says; None without one."""
+    view = memoryview(data) if isinstance(data, bytes) else data.data  # of which nothing is copied
+    if kind == "png" and len(view) >= 24:
+        return Size(*struct.unpack(">II", view[16:24]))
+    start = jpeg.frame(view) if kind == "jpeg" else None
+    if start is None:
+        return None
+    height, width = struct.unpack(">HH", view[start + 1 : start + 5])
+    return Size(width, height)
 
 
 def _other_kind(data: bytes | np.ndarray) -> str:

@@ -17,7 +17,7 @@ _NO_FRAMES = (0xC4, 0xC8, 0xCC)
 _DIMMED = 4  # how far beyond white and black means of blocks are seen
 
 
-def segments(data: bytes) -> Iterator[tuple[int, int]]:
+def segments(data: bytes | memoryview) -> Iterator[tuple[int, int]]:
     """Markers up to the first scan, and where the contents of their segments begin (B.1.1)."""
     position = 2
     while position + 4 <= len(data) and data[position] == 0xFF:
@@ -33,7 +33,7 @@ def segments(data: bytes) -> Iterator[tuple[int, int]]:
             position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
 
 
-def frame(data: bytes) -> int | None:
+def frame(data: bytes | memoryview) -> int | None:
     """Where the contents of the frame header begin; None without one."""
     for marker, start in segments(data):
         if marker in _FRAMES and marker not in _NO_FRAMES and len(data) >= start + 9:

@@ -89,7 +89,7 @@ def seconds_of(
 def _seconds(count: int, config: TrainConfig, module: PoseTraining, device: torch.device) -> float:
     wait = partial(torch.cuda.synchronize, device) if device.type == "cuda" else lambda: None
     network, objective = deepcopy(module.network).to(device).train(), deepcopy(module.objective).to(device)
-    half = AUTOCAST[config.machine.precision]
+    half = AUTOCAST[config.machine.arithmetic]
     losses = losses_of(network, objective, half=half is not None)
     optimizer = make_optimizer(network, config.optimisation, fused=True)
     augment, ramp = module.augment.to(device), torch.ones((), device=device)

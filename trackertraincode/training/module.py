@@ -44,7 +44,7 @@ class PoseTraining(L.LightningModule):
         self._ramp: Tensor
         self.record: dict[str, float] = {}
         self.validation: dict[str, float] = {}
-        losses = losses_of(network, objective, half=machine.precision != "32")
+        losses = losses_of(network, objective, half=machine.arithmetic != "32")
         if machine.world_size > 1:
             freeze_unused(network, losses)
         self._losses = losses
@@ -61,7 +61,7 @@ class PoseTraining(L.LightningModule):
             layer.requires_grad_(False)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        fp16 = self._machine.precision == "fp16"  # whose infinite gradients are left out, on MPS by others only
+        fp16 = self._machine.arithmetic == "fp16"  # whose infinite gradients are left out, on MPS by others only
         optimizer = make_optimizer(self.network, self._options, fused=not (fp16 and self._machine.device_type == "mps"))
         self._peak_lrs = [group["lr"] for group in optimizer.param_groups]
         return optimizer
@@ -89,7 +89,7 @@ class PoseTraining(L.LightningModule):
         config = self.network.config
         shape = (self.batchsize, config.channels, config.input_size, config.input_size)
         batch = self._formatted(self.augment(blank_batch(shape, self.device), True))
-        half = AUTOCAST[self._machine.precision]
+        half = AUTOCAST[self._machine.arithmetic]
         self._recorded = recorded(self._train_losses, self.network, batch, self._ramp, half)
 
     def on_train_epoch_start(self) -> None:

@@ -4,6 +4,7 @@ TrainConfig --train--> OUTDIR/ config.toml environment.json metrics.csv train.pd
                                last.ckpt best.ckpt swa.ckpt ema.ckpt resume.ckpt and an .onnx of each
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import lightning as L
@@ -55,6 +56,7 @@ def train(request: TrainRequest) -> Path:
     outdir = config.output.outdir or new_outdir(config.network.backbone.replace(":", "-"))
     first = global_rank(config.machine.world_size, config.machine.devices) == 0
     with claimed(outdir, resume=request.resume, first=first):
+        config = replace(config, machine=replace(config.machine, precision=config.machine.arithmetic))
         L.seed_everything(config.machine.seed, verbose=False)
         members = open_members(config.data)
         network = make_network(config, members)

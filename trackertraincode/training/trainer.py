@@ -35,7 +35,11 @@ class MachineOptions:
     device: str = option("auto", "where to compute", choices=("auto", "cpu", "cuda", "mps"))
     devices: int = option(1, "devices (on cpu: processes) per node", least=1)
     nodes: int = option(1, "machines", least=1)
-    precision: str = option("32", "arithmetic: 32, or mixed with bf16 or fp16", choices=tuple(PRECISIONS))
+    precision: str = option(
+        "auto",
+        "arithmetic: 32, or mixed with bf16 or fp16; auto: bf16 on CUDA devices that have it, 32 elsewhere",
+        choices=("auto", *PRECISIONS),
+    )
     compile: bool = option(
         False, "compile network, losses and what makes batches on a device (slow start, faster steps)"
     )
@@ -66,6 +70,14 @@ class MachineOptions:
             raise ConfigError(f"device={chosen}: this machine has none that torch {torch.__version__} can use.")
         return chosen
 
+    @property
+    def arithmetic(self) -> str:
+        """Key of PRECISIONS: what `precision` stands for on this machine. Raises ConfigError as `device_type`."""
+        if self.precision != "auto":
+            return self.precision
+        has_bf16 = self.device_type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        return "bf16" if has_bf16 else "32"
+
 
 def wants_channels_last(machine: MachineOptions, network: nn.Module) -> bool:
     """Whether a network trains in channels-last."""
@@ -88,7 +100,7 @@ def make_trainer(
             num_nodes=machine.nodes,
             strategy=make_strategy(machine.world_size),
             plugins=[SyncBatchNorm()] if machine.world_size > 1 and device == "cuda" else None,
-            precision=PRECISIONS[machine.precision],  # type: ignore[arg-type]
+            precision=PRECISIONS[machine.arithmetic],  # type: ignore[arg-type]
             max_epochs=epochs,
             gradient_clip_val=gradient_clip or None,
             callbacks=list(callbacks),
