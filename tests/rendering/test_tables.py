@@ -152,8 +152,8 @@ def test_the_density_of_hair_is_what_it_hides() -> None:
     shares = []
     for density in (0.0, 0.4, 1.0):
         amount = np.full((80, 80), density, np.float32)
-        direction = np.tile(np.array([0.0, 1.0], np.float32), (80, 80, 1))
-        layer = HairLayer(np.zeros((80, 80, 3), np.float32), direction, amount, amount > 0)
+        direction = np.zeros_like(amount), np.ones_like(amount)
+        layer = HairLayer(np.zeros((80, 80, 3), np.float32), direction, amount, np.ceil(amount))
         image = np.ones((80, 80, 3), np.float32)
         draw_strands(image, layer, 40.0, 0.3, np.random.default_rng(3))
         assert 0.0 <= image.min() <= image.max() <= 1.0
@@ -164,11 +164,10 @@ def test_the_density_of_hair_is_what_it_hides() -> None:
 
 
 def test_strands_reach_beyond_hair_by_their_length_at_most() -> None:
-    direction = np.tile(np.array([1.0, 0.0], np.float32), (120, 120, 1))
     amount = np.zeros((120, 120), np.float32)
     amount[40:80, 40:80] = 1.0
     image = np.ones((120, 120, 3), np.float32)
-    layer = HairLayer(np.zeros_like(image), direction, amount, amount > 0)
+    layer = HairLayer(np.zeros_like(image), (np.ones_like(amount), np.zeros_like(amount)), amount, amount)
     draw_strands(image, layer, 50.0, 0.0, np.random.default_rng(3))
     rows, columns = np.nonzero(image[..., 0] < 1.0)
     assert rows.min() > 30

@@ -14,7 +14,7 @@ from trackertraincode.facemodel.load import OWN_MODELS
 
 SKULL_CENTER = np.array([0.0, -0.08, 0.76])
 SKULL_RADII = np.array([0.79, 1.03, 0.98])
-STEPS = 8  # pieces of a lock
+STEPS = 7  # pieces of a lock
 ROOTS = 6000  # candidates, spread evenly over the head
 BREADTH = 1.2  # of free hair beside the neck, for each thickness of hair over the skull
 TIE = np.array([0.0, -0.3, 1.74])  # where tied hair is held together
@@ -43,33 +43,33 @@ STYLES: dict[str, Style] = {
     "bald": Style(weight=0.05),
     "shaved": Style(volume=(0.0, 0.02), density=(0.35, 0.8), weight=0.08),
     "short": Style(
-        length=(0.2, 0.45), locks=170, width=0.1, back=(-0.6, 1.0), fringe=0.25, volume=(0.03, 0.16), weight=0.26
+        length=(0.2, 0.45), locks=130, width=0.12, back=(-0.6, 1.0), fringe=0.25, volume=(0.03, 0.16), weight=0.26
     ),
     "tousled": Style(
-        length=(0.3, 0.55), locks=220, width=0.1, back=(-0.8, 0.6), fringe=0.4, volume=(0.08, 0.24), curls=(0.02, 0.07),
+        length=(0.3, 0.55), locks=160, width=0.12, back=(-0.8, 0.6), fringe=0.4, volume=(0.08, 0.24), curls=(0.02, 0.07),
         frizz=(0.1, 0.5), weight=0.1,
     ),
-    "swept": Style(length=(0.6, 1.0), locks=200, width=0.12, back=(0.6, 1.2), gravity=0.2, volume=(0.06, 0.22), weight=0.08),
+    "swept": Style(length=(0.6, 1.0), locks=150, width=0.14, back=(0.6, 1.2), gravity=0.2, volume=(0.06, 0.22), weight=0.08),
     "tied": Style(
-        length=(0.7, 1.0), locks=150, width=0.12, back=(1.0, 1.5), gravity=0.08, fringe=0.3, volume=(0.03, 0.1), tail=40,
+        length=(0.7, 1.0), locks=110, width=0.14, back=(1.0, 1.5), gravity=0.08, fringe=0.3, volume=(0.03, 0.1), tail=40,
         weight=0.12,
     ),
     "bob": Style(
-        length=(1.3, 1.8), locks=300, width=0.14, back=(0.0, 0.5), fringe=0.5, volume=(0.05, 0.18), shell=0.75, weight=0.12
+        length=(1.3, 1.8), locks=220, width=0.17, back=(0.0, 0.5), fringe=0.5, volume=(0.05, 0.18), shell=0.75, weight=0.12
     ),
     "long": Style(
-        length=(2.2, 3.2), locks=340, width=0.15, back=(0.0, 0.6), fringe=0.35, volume=(0.04, 0.16), shell=1.6, weight=0.28
+        length=(2.2, 3.2), locks=260, width=0.18, back=(0.0, 0.6), fringe=0.35, volume=(0.04, 0.16), shell=1.6, weight=0.28
     ),
     "wavy": Style(
-        length=(1.8, 2.8), locks=340, width=0.15, back=(0.0, 0.5), fringe=0.25, volume=(0.08, 0.25), curls=(0.03, 0.08),
+        length=(1.8, 2.8), locks=260, width=0.18, back=(0.0, 0.5), fringe=0.25, volume=(0.08, 0.25), curls=(0.03, 0.08),
         frizz=(0.1, 0.5), shell=1.4, weight=0.16,
     ),
     "curly": Style(
-        length=(0.5, 1.2), locks=380, width=0.13, back=(-0.4, 0.7), fringe=0.2, gravity=0.25, volume=(0.15, 0.45),
+        length=(0.5, 1.2), locks=280, width=0.15, back=(-0.4, 0.7), fringe=0.2, gravity=0.25, volume=(0.15, 0.45),
         curls=(0.08, 0.16), frizz=(0.5, 1.0), weight=0.08,
     ),
     "afro": Style(
-        length=(0.15, 0.35), locks=220, width=0.12, back=(0.0, 0.5), gravity=0.0, volume=(0.05, 0.5), curls=(0.04, 0.1),
+        length=(0.15, 0.35), locks=160, width=0.14, back=(0.0, 0.5), gravity=0.0, volume=(0.05, 0.5), curls=(0.04, 0.1),
         frizz=(0.8, 1.4), weight=0.04,
     ),
 }  # fmt: skip

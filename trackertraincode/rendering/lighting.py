@@ -134,11 +134,13 @@ def exposure(light: np.ndarray, brightness: float) -> float:
 
 
 def lamp_visibility(
-    points: np.ndarray, normals: np.ndarray, casters: np.ndarray, direction: tuple[float, float, float], softness: float
-) -> np.ndarray:
+    points: np.ndarray, normals: np.ndarray, casters: np.ndarray, direction: tuple[float, float, float], softness: float,
+    wanted: np.ndarray | slice = slice(None),
+) -> np.ndarray:  # fmt: skip
     """Share (V,) of a lamp's light that reaches points (V, 3) past triangles (T, 3) of them; those are at the first ones.
 
     normals: (V, 3). Lengths in head radii; points count from the head's origin. What is far from the head is lit.
+    wanted: ids of the points to tell about, all by default.
     """
     forward = -np.array(direction)
     right = np.cross([0.0, 1.0, 0.0] if abs(forward[1]) < 0.9 else [1.0, 0.0, 0.0], forward)
@@ -155,11 +157,12 @@ def lamp_visibility(
     nearest = np.where(covered, shadow[..., 0], 1e9).astype(np.float32)
     spread = max(softness * PER_RADIUS, 0.7)
     # A surface that slopes away from the lamp is nearer to it a little aside, which is no shadow.
+    normals, view, depth = normals[wanted], view[wanted], depth[wanted]
     facing = np.clip(np.abs(normals @ forward.astype(np.float32)), 0.3, 1.0)
     slope = np.sqrt(1.0 - facing**2) / facing
     limit = depth - (0.04 * PER_RADIUS + (1.5 * spread + 1.0) * slope) / reach
     x, y = np.ascontiguousarray(view[:, :2].T, np.float32)
-    total = np.zeros(len(points), np.float32)
+    total = np.zeros(len(view), np.float32)
     for dx, dy in TAPS:
         column, row = (np.clip(v + spread * d, 0, SHADOW_MAP - 1).astype(np.int32) for v, d in ((x, dx), (y, dy)))
         total += limit <= nearest.ravel()[row * SHADOW_MAP + column]

@@ -2,14 +2,17 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
+from trackertraincode.facemodel.embedded_modes import EXPRESSIONS
+from trackertraincode.facemodel.load import OWN_MODELS
 from trackertraincode.rendering import assets, covers
-from trackertraincode.rendering.clothes import dressed, tucked
+from trackertraincode.rendering.clothes import Body, dressed, tucked
 from trackertraincode.rendering.eyes import lashes
-from trackertraincode.rendering.hair import STYLES, grow
-from trackertraincode.rendering.materials import hairiness, paint_skin, static_weights
+from trackertraincode.rendering.hair import STYLES, Hair, Ribbons, grow
+from trackertraincode.rendering.materials import Looks, hairiness, paint_skin, static_weights
 from trackertraincode.rendering.person import Person
 from trackertraincode.rendering.rasterizer import vertex_normals
 
@@ -51,7 +54,7 @@ def _head_and_hair(
     person: Person, local: np.ndarray, expression: np.ndarray, gaze: tuple[float, float], R: np.ndarray
 ) -> Iterator[Part]:
     model, looks = person.model, person.looks
-    local = tucked(model, local)
+    local = tucked(model, local).astype(np.float32)
     growth = hairiness(model, looks) * (not person.bald)
     normals = vertex_normals(local, model.triangles)
     weights = static_weights(model.name)
@@ -74,12 +77,19 @@ def _head_and_hair(
     if end:
         mesh = assets.hanging_hair(end)
         yield replace(_plain("hair", mesh, 0.6 * color, R), tangents=np.tile(R[:, 1], (len(mesh[0]), 1)), openness=0.7)
-    locks = grow(hair, model, local, growth)
+    locks = _locks(person.head, tuple(person.shape.tolist()), looks, hair)
     if locks is not None:
         yield Part(
             "hair", locks.vertices @ R.T, locks.triangles, locks.normals @ R.T, locks.tone[:, None] * color,
             0.10 + 0.2 * color.mean(), 40.0, 0.85, locks.tangents @ R.T,
         )  # fmt: skip
+
+
+@lru_cache(maxsize=8)  # a person is often drawn several times in a row
+def _locks(head: str, shape: tuple[float, ...], looks: Looks, hair: Hair) -> Ribbons | None:
+    """As on a calm face: no expression moves the scalp."""
+    model = OWN_MODELS[head]()
+    return grow(hair, model, model.deform(np.array([*shape, *np.zeros(len(EXPRESSIONS))])), hairiness(model, looks))
 
 
 def _lashes(person: Person, local: np.ndarray, expression: np.ndarray, R: np.ndarray) -> Part:
@@ -115,8 +125,9 @@ def _glasses(person: Person, local: np.ndarray, R: np.ndarray) -> Iterator[Part]
 
 def _body(person: Person, R: np.ndarray) -> Part:
     """Shoulders that stay upright, follow the head's yaw a little, and stay below and behind the face."""
-    colors = (np.array(c) for c in (person.clothes, person.second_clothes, person.looks.skin))
-    body = dressed(person.neckline, person.pattern, person.cloth_seed, *colors)
+    body = _clothed(
+        person.neckline, person.pattern, person.cloth_seed, person.clothes, person.second_clothes, person.looks.skin
+    )
     yaw = BODY_FOLLOWS * np.arctan2(R[0, 2], R[2, 2])
     sine, cosine = np.sin(yaw), np.cos(yaw)
     turn = np.array([[cosine, 0.0, sine], [0.0, 1.0, 0.0], [-sine, 0.0, cosine]], np.float32)
@@ -124,6 +135,12 @@ def _body(person: Person, R: np.ndarray) -> Part:
     return Part(
         "body", body.vertices @ turn.T + neck, body.triangles, body.normals @ turn.T, body.colors, 0.02, closed=True
     )
+
+
+@lru_cache(maxsize=8)
+def _clothed(neckline: str, pattern: str, seed: int, *colors: tuple[float, float, float]) -> Body:
+    first, second, skin = (np.array(c) for c in colors)
+    return dressed(neckline, pattern, seed, first, second, skin)
 
 
 def _plain(name: str, mesh: assets.Mesh, color: np.ndarray, R: np.ndarray, gloss: float = 0.02) -> Part:

@@ -27,7 +27,7 @@ from trackertraincode.sample.sample import Sample
 MAX_PITCH, MAX_YAW, MAX_ROLL = (np.radians(v) for v in (60.0, 90.0, 60.0))
 NOD = np.radians(-6.0)  # median pitch of heads in photographs: zero is the pose of the head model, not a level gaze
 SUPERSAMPLING = 1.5
-BEHIND = 0.35  # z of normals of hair that the head hides
+BEHIND = 0.25  # z of normals of hair that the head hides
 CASTERS = ("head", "headwear")  # cast shadows; single strands of hair would make stripes
 GREY = np.array([0.299, 0.587, 0.114])
 
@@ -115,8 +115,9 @@ def render_scene(scene: FaceScene, width: int, height: int | None = None, *, seg
     solid, hairs = _lit_surfaces(parts, scene.lighting, model, center, radius)
     color, alpha, depth = _draw(solid, width, height)
     hair = _hair_layer(hairs, [part for part in parts if part.tangents is not None], depth)
-    color *= shadow_of(hair, scene.lighting.lamps[0].direction, radius)
-    image = color + (1.0 - alpha) * draw_background(np.random.default_rng(scene.background_seed), width, height)
+    shadow = shadow_of(hair, scene.lighting.lamps[0].direction, radius)
+    background = draw_background(np.random.default_rng(scene.background_seed), width, height)
+    image = cv2.multiply(color, cv2.merge([shadow] * 3)) + cv2.multiply(background, cv2.merge([1.0 - alpha] * 3))
     draw_strands(image, hair, radius, person.hair.frizz, np.random.default_rng([scene.background_seed, 2]))
     if person.glasses and person.reflection:
         draw_reflections(parts, person, center, radius, image)
@@ -144,13 +145,13 @@ def render_scene(scene: FaceScene, width: int, height: int | None = None, *, seg
 
 
 def _draw(surface: Surface, width: int, height: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(H, W, 3) colours, black where nothing is, (H, W, 1) coverage and (H, W) depth."""
+    """(H, W, 3) colours, black where nothing is, (H, W) coverage and depth."""
     big = SUPERSAMPLING
     scaled = replace(surface, points=surface.points * [big, big, 1.0])
     depth = np.full((round(height * big), round(width * big)), FAR, np.float32)
     color = cv2.resize(rasterize_before(scaled, depth), (width, height), interpolation=cv2.INTER_AREA)
     alpha = cv2.resize((depth < FAR).astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
-    return color, alpha[..., None], cv2.resize(depth, (width, height), interpolation=cv2.INTER_NEAREST)
+    return color, alpha, cv2.resize(depth, (width, height), interpolation=cv2.INTER_NEAREST)
 
 
 def _hair_layer(surface: Surface, parts: list[Part], depth: np.ndarray) -> HairLayer:
@@ -164,8 +165,10 @@ def _hair_layer(surface: Surface, parts: list[Part], depth: np.ndarray) -> HairL
         rows[:, 2] = part.density
         start += len(part.points)
     drawn = rasterize_before(replace(surface, colors=told), depth)
-    covered = drawn[..., 0] > 0.05
-    return HairLayer(color, (drawn[..., :2] - 0.5) / 0.4 * covered[..., None], drawn[..., 2], covered)
+    right, down, density = cv2.split(drawn)
+    covered = (right > 0.05).astype(np.float32)
+    u, v = (cv2.addWeighted(plane, 2.5, covered, -1.25, 0.0) for plane in (right, down))
+    return HairLayer(color, (u, v), density, covered)
 
 
 def _lit_surfaces(
@@ -181,7 +184,8 @@ def _lit_surfaces(
     solid = sum(count for part, count in zip(parts, counts) if part.tangents is None)
     lamp = lighting.lamps[0].direction
     visibility = np.ones(len(points), np.float32)  # light reaches far into hair
-    visibility[:solid] = lamp_visibility(points[:solid], normals[:solid], casters, lamp, lighting.softness)
+    seen = np.flatnonzero(normals[:solid, 2] < 0.5)
+    visibility[seen] = lamp_visibility(points, normals, casters, lamp, lighting.softness, seen)
     points = points * np.float32(radius)
     points[:, :2] += center.astype(np.float32)
 
@@ -201,10 +205,10 @@ def _lit_surfaces(
     colors = shade(lit, lighting)
     head = slice(0, counts[0])
     away_from_eyes = np.abs(model.vertices[:, 1]) > 0.15  # a blink changes no exposure
-    seen = model.face_mask & away_from_eyes & (lit.normals[head, 2] < -0.2)
-    if seen.any():
-        albedo = float((lit.albedo[head][seen] @ GREY).mean())
-        colors *= exposure(colors[head][seen] @ GREY, lighting.level * (0.4 + albedo))
+    exposed = model.face_mask & away_from_eyes & (lit.normals[head, 2] < -0.2)
+    if exposed.any():
+        albedo = float((lit.albedo[head][exposed] @ GREY).mean())
+        colors *= exposure(colors[head][exposed] @ GREY, lighting.level * (0.4 + albedo))
     colors = develop(colors)
     drawn = [_seen(part, points, t) for part, t in zip(parts, triangles)]
     reach = float(points[:, 2].min()), float(points[:, 2].max())

@@ -17,19 +17,21 @@ class HairLayer(NamedTuple):
     """Hair that nothing hides, in the image's pixels."""
 
     color: np.ndarray  # (H, W, 3) float32
-    direction: np.ndarray  # (H, W, 2) float32 along the strands, in the image; shorter for shorter hair
+    direction: tuple[
+        np.ndarray, np.ndarray
+    ]  # (H, W) each, x and y along the strands in the image; shorter for shorter hair
     density: np.ndarray  # (H, W) float32 share of what is behind that it hides, 0 where no hair is
-    covered: np.ndarray  # (H, W) bool
+    covered: np.ndarray  # (H, W) float32, 1 where hair is
 
 
 def shadow_of(hair: HairLayer, lamp: tuple[float, float, float], radius: float) -> np.ndarray:
-    """(H, W, 1) share of light that hair leaves to the skin beside it. lamp: direction towards the light; radius: pixels."""
+    """(H, W) share of light that hair leaves to the skin beside it. lamp: direction towards the light; radius: pixels."""
     small = cv2.resize(hair.density, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
     shift = -0.03 * radius * np.array(lamp[:2]) / max(-lamp[2], 0.5)
     moved = np.array([[1.0, 0.0, shift[0]], [0.0, 1.0, shift[1]]])
     small = cv2.warpAffine(small, moved, small.shape[::-1], borderMode=cv2.BORDER_REPLICATE)
     small = cv2.GaussianBlur(small, (0, 0), max(0.025 * radius, 0.4))
-    return 1.0 - 0.5 * cv2.resize(small, hair.density.shape[::-1], interpolation=cv2.INTER_LINEAR)[..., None]
+    return 1.0 - 0.5 * cv2.resize(small, hair.density.shape[::-1], interpolation=cv2.INTER_LINEAR)
 
 
 def draw_strands(image: np.ndarray, hair: HairLayer, radius: float, frizz: float, rng: np.random.Generator) -> None:
@@ -40,39 +42,40 @@ def draw_strands(image: np.ndarray, hair: HairLayer, radius: float, frizz: float
     reach = int(0.12 * radius) + 2
     rows = slice(max(y - reach, 0), min(y + height + reach, image.shape[0]))
     columns = slice(max(x - reach, 0), min(x + width + reach, image.shape[1]))
-    alpha, color = _strands(HairLayer(*(v[rows, columns] for v in hair)), radius, frizz, rng)
+    u, v = hair.direction
+    near = HairLayer(hair.color[rows, columns], (u[rows, columns], v[rows, columns]), hair.density[rows, columns],
+                     hair.covered[rows, columns])  # fmt: skip
+    alpha, planes = _strands(near, radius, frizz, rng)
     part = image[rows, columns]
-    part += alpha * (color - part)
+    behind = cv2.split(part)
+    part[:] = cv2.merge([back + alpha * (front - back) for front, back in zip(planes, behind)])
 
 
-def _strands(hair: HairLayer, radius: float, frizz: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """(H, W, 1) how much hair hides of what is behind it, and its (H, W, 3) colours."""
-    color, direction, density, covered = hair
-    height, width = density.shape
-    known = covered.astype(np.float32)[..., None]
-    spread = cv2.GaussianBlur(np.concatenate([color, direction, known], axis=-1), (0, 0), max(SPREAD * radius, 0.7))
-    near = np.clip(20.0 * spread[..., 5], 0.0, 1.0)
-    spread = spread / (spread[..., 5:] + np.float32(1e-4))
-    color, direction = spread[..., :3], spread[..., 3:5]
-    noise = rng.standard_normal((height, width, 2), dtype=np.float32)
-    fine = _smooth(noise[..., 0], 0.006 * radius)
-    clumps = _smooth(noise[..., 1], max(0.03 * radius, 1.0))
+def _strands(
+    hair: HairLayer, radius: float, frizz: float, rng: np.random.Generator
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """(H, W) how much hair hides of what is behind it, and the three planes (H, W) of its colour."""
+    height, width = hair.density.shape
+    known = cv2.merge([*cv2.split(hair.color), *hair.direction, hair.covered])
+    *values, near = cv2.split(cv2.GaussianBlur(known, (0, 0), max(SPREAD * radius, 0.7)))
+    share = 1.0 / (near + np.float32(1e-4))
+    red, green, blue, u, v = (value * share for value in values)
+    noise = rng.standard_normal((2, height, width), dtype=np.float32)
+    fine, clumps = _smooth(noise[0], 0.006 * radius), _smooth(noise[1], max(0.03 * radius, 1.0))
     if frizz > 0:
-        angle = np.float32(2.2 * frizz) * _smooth(np.ascontiguousarray(noise[::-1, ::-1, 1]), max(0.05 * radius, 1.5))
+        angle = np.float32(2.2 * frizz) * _smooth(np.ascontiguousarray(noise[1, ::-1, ::-1]), max(0.05 * radius, 1.5))
         cosine, sine = np.cos(angle), np.sin(angle)
-        u, v = direction[..., 0], direction[..., 1]
-        direction = np.stack([cosine * u - sine * v, sine * u + cosine * v], axis=-1)
-    fields = cv2.merge([fine, clumps, cv2.GaussianBlur(density, (0, 0), 0.7)])
-    u, v = (np.ascontiguousarray(direction[..., axis], np.float32) for axis in range(2))
+        u, v = cosine * u - sine * v, sine * u + cosine * v
+    fields = cv2.merge([fine, clumps, cv2.GaussianBlur(hair.density, (0, 0), 0.7)])
     x, y = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)[:, None]
     for step in (np.float32(step * GRAIN * radius) for step in STEPS):
         moved = cv2.remap(fields, x + step * u, y + step * v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         fields = cv2.addWeighted(fields, 0.5, moved, 0.5, 0.0)
     fine, clumps, amount = cv2.split(fields)
-    length = np.sqrt((direction**2).sum(-1))
-    fine = np.clip(fine * (1.0 + 1.8 * np.minimum(length, 1.0)), -2.0, 2.0)
-    alpha = near * np.clip(3.2 * (amount - 0.5) + 0.5 + fine * np.minimum(2.5 * amount, 0.8), 0.0, 1.0)
-    return alpha[..., None], color * np.exp(0.25 * fine + 0.25 * clumps)[..., None]
+    fine = np.clip(fine * (1.0 + 1.8 * np.minimum(cv2.magnitude(u, v), 1.0)), -2.0, 2.0)
+    alpha = np.clip(3.2 * amount - 1.1 + fine * np.minimum(2.5 * amount, 0.8), 0.0, 1.0)
+    tone = np.exp(0.25 * (fine + clumps))
+    return alpha * np.clip(20.0 * near, 0.0, 1.0), [red * tone, green * tone, blue * tone]
 
 
 def _smooth(noise: np.ndarray, sigma: float) -> np.ndarray:
