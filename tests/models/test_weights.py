@@ -78,7 +78,7 @@ def holding_itself() -> list:
     return value
 
 
-@pytest.mark.filterwarnings("ignore:Validating sparse")
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -5,6 +5,7 @@ import io
 import os
 import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -32,7 +33,8 @@ def read_plain(path: Path) -> Any:
         raise ModelFileError(f"{path}: no such file; give a .ckpt of this library.")
     try:
         _check_pickles(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # about kinds of tensors that are refused, of several lines
+            content = torch.load(path, map_location="cpu", weights_only=True)
         made, size = _measure(content, {}), path.stat().st_size
         if made > MORE * size + MORE_BYTES:
             raise pickle.UnpicklingError(f"it makes {made:,} bytes of {size:,}")
