@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 PROJECT = Path(__file__).resolve().parents[2]
+PROGRESS = re.compile(r"%\||^\d+ \w+ \[\d\d:\d\d")  # a bar, or a count where no end is known
 
 
 def environment(inputs: Path) -> dict[str, str]:
@@ -75,7 +77,7 @@ class Program:
                 os.kill(process, signal.SIGKILL)
         code = self.process.wait()
         stdout, stderr = map(_read, self._said)
-        lines = [line for line in stderr.splitlines() if line.strip() and "%|" not in line]
+        lines = [line for line in stderr.splitlines() if line.strip() and not PROGRESS.search(line)]
         return Ended("hangs" if hangs else code, stdout, lines, len(left))
 
 

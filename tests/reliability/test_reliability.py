@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,18 @@ def test_every_output_has_a_case() -> None:
                 key = words[0], action.dest
                 given[key] = given.get(key, False) or str(getattr(options, action.dest, "")).startswith("out")
     assert [key for key, is_given in given.items() if not is_given] == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_a_table_counts_moments_before_the_end_and_what_was_wrong_with_them() -> None:
+    from kill import table
+    from moments import Moment
+
+    moment = Moment("join", "KILL", 0, fresh=True, seconds=1.0, jitter=0.5)
+    wrong = [["temporary", "x.h5.tmp"], ["not whole", "x.h5"]]  # one moment, one column
+    rows = table([moment, replace(moment, number=1, late=True), replace(moment, number=2, found=wrong)], ["KILL"])
+    assert rows[0] == "| command | SIGKILL | wrong exit code | left | another result | orphans | more than a line |"
+    assert rows[2:] == [f"| {name} | 2 | 0 | 1 | 0 | 0 | 0 |" for name in ("`join`", "**all**")]
 
 
 @pytest.mark.slow
