@@ -85,10 +85,12 @@ def test_processes_of_one_machine_share_its_cores(monkeypatch: pytest.MonkeyPatc
 
 WITH_WORKERS = """
 import os, time
+from multiprocessing.util import get_temp_dir
 from torch.utils.data import DataLoader
 from trackertraincode.workers import map_in_order, start_worker
 
 def work(number):
+    get_temp_dir()  # as sockets do through which tensors are sent
     os.write(1, b"begun\\n")  # whole, whoever else writes
     time.sleep(600)
 
@@ -108,15 +110,18 @@ LOADER = "list(DataLoader(Slow(), num_workers=2, worker_init_fn=start_worker))"
 @pytest.mark.parametrize("start", [POOL, LOADER])
 def test_workers_end_when_their_parent_is_killed(start: str, tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(WITH_WORKERS.format(start=start))
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
     program = subprocess.Popen(
         [sys.executable, str(tmp_path / "program.py")],
         stdout=subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": str(PROJECT)},
+        env=os.environ | {"PYTHONPATH": str(PROJECT), "TMPDIR": str(scratch)},
     )
     assert program.stdout is not None
     assert [program.stdout.readline() for _ in range(2)] == [b"begun\n"] * 2
     program.kill()
     program.communicate(timeout=60)  # ends when nobody has this pipe any more
+    assert list(scratch.iterdir()) == []
 
 
 @pytest.mark.skipif(not hasattr(signal, "sigwaitinfo"), reason="can't tell who sent a signal")

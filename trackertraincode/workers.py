@@ -4,6 +4,7 @@ import ctypes
 import logging
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache, partial
+from multiprocessing.util import get_temp_dir
 from pathlib import Path
 from typing import TypeVar
 
@@ -129,6 +131,7 @@ def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
+        shutil.rmtree(get_temp_dir(), ignore_errors=True)  # of sockets, which nobody else would remove
         os._exit(1)
 
 
