@@ -2,16 +2,21 @@
 
 python benchmarks/compare_faces.py $DATADIR/aflw2k.h5 --sheet faces.png
 python benchmarks/compare_faces.py $DATADIR/aflw2k.h5 -n 32 --riddle mixed.png     and who can tell which are which?
+python benchmarks/compare_faces.py $DATADIR/aflw2k.h5 -n 32 --yaw 60 99 --size 129 --sheet profiles.png
 
-Both are cut out by the box of their landmarks × 1.3, 65 pixels, grey. Ring: the outer eighth, where hair and background are.
+Both are cut out by the box of their landmarks × 1.3, in 65 grey pixels or --size. Ring: the
+outer eighth, where hair and background are.
 """
 
 import argparse
+import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 from tabulate import tabulate
 
 from trackertraincode.arguments import CHARTS, OutputFile, positive_int
@@ -20,7 +25,9 @@ from trackertraincode.cli import run_main
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.facemodel.load import head_for_rendering
 from trackertraincode.files import whole_file
-from trackertraincode.rendering.generate import Request, make_face
+from trackertraincode.geometry.euler import matrix_to_aflw
+from trackertraincode.geometry.rotation import quat_to_matrix
+from trackertraincode.rendering.scene import FaceScene, render_scene
 from trackertraincode.sample.images import decode, encode_png
 from trackertraincode.sample.sample import Sample
 
@@ -28,33 +35,41 @@ SIZE, FACTOR, COLUMNS = 65, 1.3, 16
 PERCENTILES = (10, 50, 90)
 
 
-def crop(sample: Sample) -> np.ndarray:
-    """(65, 65) uint8 grey."""
+def crop(sample: Sample, size: int) -> np.ndarray:
+    """(size, size) uint8 grey."""
     assert isinstance(sample.image, bytes)
     assert sample.landmarks is not None
     low, high = sample.landmarks[:, :2].min(0), sample.landmarks[:, :2].max(0)
     corner = np.round(0.5 * (low + high) - 0.5 * FACTOR * (high - low).max())
     edge = np.round(FACTOR * (high - low).max())
-    return cut_and_resize(decode(sample.image), np.concatenate([corner, corner + edge]).astype(int), SIZE)
+    return cut_and_resize(decode(sample.image), np.concatenate([corner, corner + edge]).astype(int), size)
 
 
-def real_crops(path: Path, count: int) -> Iterator[np.ndarray]:
-    """Of rows spread over a file."""
+def real_crops(path: Path, count: int, yaw: tuple[float, float], size: int) -> Iterator[np.ndarray]:
+    """Of rows spread over a file, those with |yaw| in a range of degrees."""
     with Hdf5PoseDataset(path) as dataset:
-        for row in np.linspace(0, len(dataset) - 1, count).astype(int):
-            yield crop(dataset[int(row)])
+        quats = torch.as_tensor(dataset.label("rotation", np.arange(len(dataset))), dtype=torch.float64)
+        angles = matrix_to_aflw(quat_to_matrix(quats))[:, 1].rad2deg().abs().numpy()
+        rows = np.flatnonzero((angles >= yaw[0]) & (angles <= yaw[1]))
+        for place in np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int):
+            yield crop(dataset[int(rows[place])], size)
 
 
-def rendered_crops(count: int, seed: int, head: str) -> Iterator[np.ndarray]:
+def rendered_crops(count: int, seed: int, head: str, yaw: tuple[float, float], size: int) -> Iterator[np.ndarray]:
     for index in range(count):
-        yield crop(make_face(Request(count, 256, seed, "aflw2k", head), index).sample)
+        rng = np.random.default_rng([seed, index])
+        scene = FaceScene.draw(rng, head=head)
+        pitch, angle, roll = scene.pitch_yaw_roll
+        if not yaw[0] <= abs(math.degrees(angle)) <= yaw[1]:
+            angle = math.radians(rng.uniform(*yaw)) * rng.choice([-1.0, 1.0])
+        yield crop(render_scene(replace(scene, pitch_yaw_roll=(pitch, angle, roll)), 256), size)
 
 
 def measure(image: np.ndarray) -> dict[str, float]:
     """Of one crop, grey levels."""
     grey = image.astype(np.float64)
-    rim = SIZE // 8
-    inner = grey[SIZE // 4 : -SIZE // 4, SIZE // 4 : -SIZE // 4]
+    rim, quarter = len(grey) // 8, len(grey) // 4
+    inner = grey[quarter:-quarter, quarter:-quarter]
     ring = np.concatenate([grey[:rim].ravel(), grey[rim:, :rim].ravel(), grey[rim:, -rim:].ravel()])
     edges = np.abs(cv2.Laplacian(grey, cv2.CV_64F))
     return {
@@ -85,6 +100,10 @@ def main() -> None:
     parser.add_argument("file", type=Path, help="sample file of real faces with landmarks")
     parser.add_argument("-n", type=positive_int, default=160, help="faces of either kind")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--yaw", type=float, nargs=2, default=(0.0, 180.0), metavar=("LOW", "HIGH"), help="|yaw|, degrees"
+    )
+    parser.add_argument("--size", type=positive_int, default=SIZE, help="edge of the crops, pixels")
     parser.add_argument("--head", choices=("auto", "anny", "embedded"), default="auto")
     parser.add_argument(
         "--sheet", type=OutputFile(*CHARTS), help="image of all crops: real ones above, rendered ones below"
@@ -93,8 +112,8 @@ def main() -> None:
     options = parser.parse_args()
     head = head_for_rendering(options.head)
     crops = {
-        "real": list(real_crops(options.file, options.n)),
-        "rendered": list(rendered_crops(options.n, options.seed, head)),
+        "real": list(real_crops(options.file, options.n, options.yaw, options.size)),
+        "rendered": list(rendered_crops(options.n, options.seed, head, options.yaw, options.size)),
     }
     found = {name: [measure(c) for c in images] for name, images in crops.items()}
     rows = []

@@ -144,14 +144,17 @@ def test_profiles_have_no_eye_to_close(rendered: Callable[..., Sample]) -> None:
     assert with_closed_eyes(sample, decode(sample.image, color=True), MODEL.deform(known(sample.shape)), MODEL) is None
 
 
-def test_a_head_without_coefficients_follows_its_landmarks(rendered: Callable[..., Sample]) -> None:
-    sample = rendered(5, 20.0)
-    assert sample.head is not None
-    fitted = MODEL.keypoints68(fitted_coefficients(sample, MODEL))
-    true = MODEL.keypoints68(known(sample.shape))
-    assert (
-        np.linalg.norm(fitted - true, axis=1).mean() < 0.3 * np.linalg.norm(MODEL.keypoint_mean - true, axis=1).mean()
-    )
+def test_heads_without_coefficients_follow_their_landmarks(rendered: Callable[..., Sample]) -> None:
+    """On average over some faces: what is left of the distance to the mean head."""
+    left, whole = [], []
+    for seed in range(5, 9):
+        sample = rendered(seed, 20.0)
+        assert sample.head is not None
+        fitted = MODEL.keypoints68(fitted_coefficients(sample, MODEL))
+        true = MODEL.keypoints68(known(sample.shape))
+        left.append(np.linalg.norm(fitted - true, axis=1).mean())
+        whole.append(np.linalg.norm(MODEL.keypoint_mean - true, axis=1).mean())
+    assert np.mean(left) < 0.3 * np.mean(whole)
 
 
 def settings_for(path: Path) -> Settings:

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from trackertraincode.rendering.camera_effects import CameraEffects
 from trackertraincode.rendering.scene import FaceScene, render_scene
 from trackertraincode.sample.images import decode
 from trackertraincode.tracking import networks
@@ -194,7 +195,7 @@ def test_an_empty_room_has_nobody(world: World) -> None:
 def rendered_person(seed: int) -> np.ndarray:
     """(300, 220, 3) RGB."""
     scene = FaceScene.draw(np.random.default_rng([11, seed]))
-    plain = replace(scene, person=replace(scene.person, glasses="", headwear=""), occluders=0)
+    plain = replace(scene, person=replace(scene.person, glasses="", headwear=""), occluders=0, camera=CameraEffects())
     posed = replace(plain, pitch_yaw_roll=(0.05, 0.15 * (-1) ** seed, 0.0), head=(0.5, 0.45, 0.3))
     return decode(render_scene(posed, 220, 300).image, color=True)
 
@@ -206,7 +207,7 @@ def test_rendered_people_who_cross_keep_their_numbers(files: str, request: pytes
     if files == "OpenTrack's":
         folder = request.getfixturevalue("shared_data") / "opentrack"
         models = [folder / "head-pose-0.4-small-int8.onnx", folder / "head-localizer.onnx"]
-    heads, people, found = SeveralHeads(*models, faces=2), [rendered_person(0), rendered_person(1)], []
+    heads, people, found = SeveralHeads(*models, faces=2), [rendered_person(2), rendered_person(3)], []
     for index in range(61):
         image, corners = np.full((480, 640, 3), 90, np.uint8), [20 + 6 * index, 400 - 6 * index]
         for person, x in zip(people, corners):
