@@ -91,7 +91,7 @@ def scalp(model: HeadModel, local: np.ndarray, normals: np.ndarray, looks: Looks
 
 
 def beard(model: HeadModel, local: np.ndarray, normals: np.ndarray, looks: Looks) -> Cover:
-    """Beard and moustache, with a gap under the nose."""
+    """Beard and moustache, with a gap under the nose, of a head's vertices (V, 3) and normals (V, 3)."""
     patch, weights = patches(model.name)["beard"], static_weights(model.name)
     points, n, mean = patch.of(local), unit(patch.of(normals)), patch.of(model.vertices)
     lips = patch.of(model.regions["lips"] + 0.0)
@@ -106,7 +106,7 @@ def beard(model: HeadModel, local: np.ndarray, normals: np.ndarray, looks: Looks
 
 
 def brows(model: HeadModel, local: np.ndarray, normals: np.ndarray, looks: Looks) -> Cover:
-    """Eyebrows: upright at their inner ends, outwards farther out."""
+    """Eyebrows of vertices (V, 3) with normals (V, 3): upright at their inner ends, outwards farther out."""
     patch, weights = patches(model.name)["brows"], static_weights(model.name)
     points, n, mean = patch.of(local), unit(patch.of(normals)), patch.of(model.vertices)
     density = 1.1 * looks.brow_strength * np.exp(-((patch.of(weights["brows"]) / looks.brow_width) ** 4))

@@ -119,7 +119,7 @@ def shade(lit: Lit, lighting: Lighting) -> np.ndarray:
 
 
 def develop(light: np.ndarray) -> np.ndarray:
-    """Light -> float32 brightness in an image, in [0, 1): a root, as in files, that bends before white, as film does."""
+    """Light (...) -> float32 brightness (...) in an image, in [0, 1): a root, as in files, bent before white as film is."""
     return np.sqrt(-np.expm1(-np.maximum(light, 0.0), dtype=np.float32))
 
 
