@@ -66,11 +66,11 @@ STYLES: dict[str, Style] = {
     ),
     "curly": Style(
         length=(0.5, 1.2), locks=280, width=0.15, back=(-0.4, 0.7), fringe=0.2, gravity=0.25, volume=(0.15, 0.45),
-        curls=(0.08, 0.16), frizz=(0.5, 1.0), weight=0.08,
+        curls=(0.08, 0.16), frizz=(0.35, 0.8), weight=0.08,
     ),
     "afro": Style(
         length=(0.15, 0.35), locks=160, width=0.14, back=(0.0, 0.5), gravity=0.0, volume=(0.05, 0.5), curls=(0.04, 0.1),
-        frizz=(0.8, 1.4), weight=0.04,
+        frizz=(0.6, 1.1), weight=0.04,
     ),
 }  # fmt: skip
 

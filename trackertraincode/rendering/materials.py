@@ -72,7 +72,7 @@ class Looks:
             lash_line=float(rng.uniform(0.025, 0.045) if made_up else rng.uniform(0.01, 0.03)),
             brow_strength=float(rng.uniform(0.3, 0.95)),
             brow_width=float(rng.uniform(0.022, 0.046)),
-            beard=float(rng.uniform(0.2, 1.0)) if bearded else float(rng.uniform(0.0, 0.1)),
+            beard=float(0.15 + 0.85 * rng.random() ** 1.6) if bearded else float(rng.uniform(0.0, 0.1)),
             moustache=float(rng.uniform(0.2, 1.0)) if bearded or rng.random() < 0.05 else 0.0,
             hair_top=float(rng.uniform(-0.78, -0.5)),
             temples=float(abs(rng.normal(0.0, 0.15))),

@@ -73,8 +73,8 @@ def _strands(
         fields = cv2.addWeighted(fields, 0.5, moved, 0.5, 0.0)
     fine, clumps, amount = cv2.split(fields)
     fine = np.clip(fine * (1.0 + 1.8 * np.minimum(cv2.magnitude(u, v), 1.0)), -2.0, 2.0)
-    alpha = np.clip(3.2 * amount - 1.1 + fine * np.minimum(2.5 * amount, 0.8), 0.0, 1.0)
-    tone = np.exp(0.25 * (fine + clumps))
+    alpha = np.clip(3.2 * amount - 1.1 + fine * np.minimum(2.5 * amount, 0.6), 0.0, 1.0)
+    tone = np.exp(0.2 * fine + 0.24 * clumps)
     return alpha * np.clip(20.0 * near, 0.0, 1.0), [red * tone, green * tone, blue * tone]
 
 
