@@ -70,6 +70,26 @@ def test_letters_that_an_encoding_lacks_do_not_end_a_program(encoding: str) -> N
     assert b"u" in output
 
 
+def test_what_a_destructor_raises_is_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    class Half:
+        def __del__(self) -> None:
+            raise AttributeError("never begun")
+
+    def main() -> None:
+        Half()
+        raise UserError("a.h5: is wrong.")
+
+    assert end_of(main, capsys) == (1, "error: a.h5: is wrong.\n")
+
+
+def test_closed_streams_do_not_end_a_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+    with pytest.raises(SystemExit) as stopped:
+        run_main(lambda: print("x"), start=lambda: None)
+    assert stopped.value.code is None
+
+
 @pytest.mark.parametrize("stream", ["out", "err"])
 def test_terminals_get_no_control_characters_from_data(stream: str, capsys: pytest.CaptureFixture[str]) -> None:
     def main() -> None:

@@ -79,6 +79,9 @@ def run_main(main: Callable[[], int | None], *, start: Callable[[], None] = star
 
     start: prepares the process before.
     """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed, as by >&-
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - it ends with the process
     with contextlib.redirect_stdout(Terminal(sys.stdout)), contextlib.redirect_stderr(Terminal(sys.stderr)):  # type: ignore[type-var]
         code: int | str | None
         try:
@@ -139,7 +142,8 @@ def _ending_by_signals() -> Iterator[None]:
         """What a signal raises inside of a destructor is lost, so the signal comes again a little later."""
         number = lost.exc_value.number if isinstance(lost.exc_value, Ended) else signal.SIGINT
         if not isinstance(lost.exc_value, (Ended, KeyboardInterrupt)):
-            report(lost)
+            if DEBUG in sys.argv:  # else it says no more than what ends the program
+                report(lost)
         else:
             arrived.clear()
             _raise_later(number)

@@ -118,3 +118,12 @@ def test_a_name_like_that_of_another_kind_of_file_is_refused(
         run(["export", "last.ckpt", "--output", str(tmp_path / "faces.h5")])
     assert stopped.value.code == 2
     assert "isn't a .h5 file when it is written here; end its name with .onnx" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a folder in use can't be removed there")
+def test_a_current_folder_that_is_gone_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(UserError, match="the current folder was removed"):
+        run(["info", "a.h5"])

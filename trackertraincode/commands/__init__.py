@@ -16,7 +16,7 @@ from typing import Any
 
 from trackertraincode import __version__
 from trackertraincode.cli import DEBUG, run_main
-from trackertraincode.errors import UsageError, closest_first
+from trackertraincode.errors import UsageError, UserError, closest_first
 from trackertraincode.pretrained import DEFAULT
 from trackertraincode.workers import end_with_parent, start_program
 
@@ -50,6 +50,7 @@ def main(*words: str) -> None:
 
 def run(words: Sequence[str]) -> int:
     """Run a command, such as ["info", "a.h5"]. Returns its exit code; exits with 2 on wrong usage."""
+    _check_current_folder()
     module, options, parser = parse(words)
     end_with_parent()
     start_program()
@@ -59,6 +60,14 @@ def run(words: Sequence[str]) -> int:
         return module.run(options)
     except UsageError as error:
         parser.error(str(error))
+
+
+def _check_current_folder() -> None:
+    """Raise UserError when it is gone: torch's libraries end the process there."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise UserError("the current folder was removed; change to another one.") from None
 
 
 def parse(words: Sequence[str]) -> tuple[ModuleType, argparse.Namespace, argparse.ArgumentParser]:
