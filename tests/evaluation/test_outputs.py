@@ -1,6 +1,7 @@
 """What evaluation writes, and what it says of models and data that it can't use."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from trackertraincode.errors import CatalogError, ModelFileError
 from trackertraincode.evaluation.evaluate import EvaluationOptions, evaluate
 from trackertraincode.evaluation.html_report import result_sections, write_report
 from trackertraincode.evaluation.predictor import load_predictor
+from trackertraincode.evaluation.report import write_csv, write_json
 from trackertraincode.models.checkpoint import load_network, save_network
 
 
@@ -83,3 +85,13 @@ def test_script_prints_a_table_and_writes_json(faces: Path, checkpoint: Path, tm
     assert row["mae"] == pytest.approx((row["pitch"] + row["yaw"] + row["roll"]) / 3)
     output = run_script("evaluate_pose_network.py", "--ds", "alfw2k3d", checkpoint, expect=1)
     assert "protocol 'alfw2k3d' is unknown; choose among aflw2k3d" in output
+
+
+def test_names_of_bytes_that_are_no_letters_are_written_in_a_readable_way(tmp_path: Path) -> None:
+    name = os.fsdecode(b"a\xff.h5") if os.name == "posix" else "a\udcff.h5"
+    write_json([{"data": name}], tmp_path / "a.json")
+    write_csv([{"data": name}], tmp_path / "a.csv")
+    write_report(tmp_path / "a.html", name, [])
+    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == [{"data": name}]
+    for file in ("a.csv", "a.html"):
+        assert "a\\udcff.h5" in (tmp_path / file).read_text(encoding="utf-8")

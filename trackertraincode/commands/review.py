@@ -62,7 +62,11 @@ def run(options: argparse.Namespace) -> int:
     if options.list is not None:
         lines = [f"{c.row}  # {', '.join(f'{n} {v:.1f}' for n, v in c.values.items())}\n" for c in found.ranked]
         with whole_file(options.list) as path:
-            path.write_text(f"# rows of {options.file.name}, worst first\n{''.join(lines)}", encoding="utf-8")
+            path.write_text(
+                f"# rows of {options.file.name}, worst first\n{''.join(lines)}",
+                encoding="utf-8",
+                errors="backslashreplace",
+            )
     print(f"{options.report}: {len(found.ranked)} of {len(found.compared)} rows, ranked by {options.order}")
     if found.skipped:
         print(f"  {len(found.skipped)} can't be compared, such as {found.skipped[0]}")

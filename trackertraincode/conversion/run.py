@@ -136,7 +136,9 @@ def run_converter(
         finally:
             if options.skipped is not None:
                 with whole_file(options.skipped) as path:
-                    path.write_text("".join(f"{s.name}\t{s.reason}\n" for s in skips), encoding="utf-8")
+                    path.write_text(
+                        "".join(f"{s.name}\t{s.reason}\n" for s in skips), encoding="utf-8", errors="backslashreplace"
+                    )
         journal.remove()
     print_summary(destination, written, skips)
     if tagged:

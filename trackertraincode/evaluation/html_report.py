@@ -49,7 +49,7 @@ def write_report(path: Path, title: str, sections: Sequence[Section]) -> None:
     """One self-contained file."""
     text = _template("report.html").render(title=title, sections=sections)
     with whole_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def section_html(section: Section) -> str:

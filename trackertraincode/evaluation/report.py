@@ -60,12 +60,17 @@ def _cell(value: Any, digits: int | None) -> str:
 def write_json(rows: Sequence[dict[str, Any]], path: Path) -> None:
     """A list of rows."""
     with whole_file(path) as temporary:
-        temporary.write_text(json.dumps(list(rows), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        temporary.write_text(
+            json.dumps(list(rows), indent=1, ensure_ascii=False) + "\n", encoding="utf-8", errors="backslashreplace"
+        )
 
 
 def write_csv(rows: Sequence[dict[str, Any]], path: Path) -> None:
     """One line per row."""
-    with whole_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    with (
+        whole_file(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+    ):
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows({k: "; ".join(v) if isinstance(v, list) else v for k, v in row.items()} for row in rows)
@@ -75,7 +80,10 @@ def write_predictions(results: Sequence[Result], path: Path) -> None:
     """One line per image: what was predicted, what is true, and the error."""
     names = ["model", "protocol", "row", "pitch", "yaw", "roll", "x", "y", "size", "geodesic"]
     names += [f"true_{name}" for name in names[3:9]]
-    with whole_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    with (
+        whole_file(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+    ):
         writer = csv.writer(file)
         writer.writerow(names)
         for result in results:

@@ -115,7 +115,7 @@ def _json_sink(path: Path) -> Iterator[Callable[[Row], None]]:
 
 @contextmanager
 def _csv_sink(path: Path) -> Iterator[Callable[[Row], None]]:
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         writer = csv.DictWriter(file, NAMES)
         writer.writeheader()
         yield writer.writerow
