@@ -11,6 +11,7 @@ from conftest import run_script
 from trackertraincode.errors import CatalogError, ModelFileError
 from trackertraincode.evaluation.evaluate import EvaluationOptions, evaluate
 from trackertraincode.evaluation.html_report import result_sections, write_report
+from trackertraincode.evaluation.plots import plot_label
 from trackertraincode.evaluation.predictor import load_predictor
 from trackertraincode.evaluation.report import write_csv, write_json
 from trackertraincode.models.checkpoint import load_network, save_network
@@ -93,5 +94,6 @@ def test_names_of_bytes_that_are_no_letters_are_written_in_a_readable_way(tmp_pa
     write_csv([{"data": name}], tmp_path / "a.csv")
     write_report(tmp_path / "a.html", name, [])
     assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == [{"data": name}]
+    assert plot_label(f"${name}") == r"\$a\udcff.h5"
     for file in ("a.csv", "a.html"):
         assert "a\\udcff.h5" in (tmp_path / file).read_text(encoding="utf-8")

@@ -18,8 +18,8 @@ def pyplot() -> Any:
 
 
 def plot_label(text: str) -> str:
-    """Text that matplotlib draws as it stands, dollar signs included."""
-    return text.replace("$", r"\$")
+    """Text that matplotlib draws as it stands, dollar signs included; what of a file's name is no letter as an escape."""
+    return text.replace("$", r"\$").encode(errors="backslashreplace").decode()
 
 
 def figure_png(figure: Any) -> bytes:
