@@ -156,16 +156,16 @@ def _compress(image: np.ndarray, values: Values, _: np.random.Generator) -> np.n
 
 EFFECTS: dict[str, Effect] = {
     "halation": Effect(0.08, _uniform((0.3, 1.0), (2.0, 6.0)), _halation),
-    "defocus": Effect(0.12, _uniform((0.4, 1.6)), lambda image, v, _: cv2.GaussianBlur(image, (0, 0), v[0])),
+    "defocus": Effect(0.09, _uniform((0.4, 1.6)), lambda image, v, _: cv2.GaussianBlur(image, (0, 0), v[0])),
     "motion": Effect(
         0.05, _uniform((3.0, 9.0), (0.0, np.pi)), lambda image, v, _: cv2.filter2D(image, -1, motion_kernel(*v))
     ),
     "vignette": Effect(0.2, _uniform((0.1, 0.7)), _vignette),
-    "low resolution": Effect(0.12, _uniform((0.3, 0.8)), _low_resolution),
-    "underexposure": Effect(0.04, _uniform((0.25, 0.7)), _exposure),
+    "low resolution": Effect(0.09, _uniform((0.3, 0.8)), _low_resolution),
+    "underexposure": Effect(0.04, _uniform((0.4, 0.8)), _exposure),
     "overexposure": Effect(0.06, _uniform((1.4, 2.2)), _exposure),
     "contrast": Effect(0.85, _uniform((-0.2, 1.3)), _contrast),
-    "haze": Effect(0.15, _uniform((0.03, 0.3), (0.3, 1.0)), _haze),
+    "haze": Effect(0.12, _uniform((0.03, 0.3), (0.3, 1.0)), _haze),
     "noise": Effect(0.35, _draw_noise, _noise),
     "colours": Effect(0.7, _draw_colours, _colours),
     "grey": Effect(0.12, lambda _: (), lambda image, _, __: np.repeat(_grey(image), 3, axis=-1)),

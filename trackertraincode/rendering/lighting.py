@@ -51,7 +51,7 @@ class Lighting:
             ground=float(sky * rng.uniform(0.25, 0.9)),
             side=float(rng.normal(0.0, 0.2) * sky),
             softness=float(rng.uniform(0.02, 0.2)),
-            level=float(np.clip(rng.normal(0.56, 0.12), 0.2, 0.85)),
+            level=float(np.clip(rng.normal(0.57, 0.11), 0.38, 0.85)),
         )
 
 
