@@ -1,8 +1,11 @@
 """Tensors that claim to be on a GPU, and a network for them."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import torch
+import torchgen
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -23,13 +26,45 @@ class Copies(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.found: list[str] = []
+        self.operations: set[str] = set()  # names of all, as in `without_mps`
+        self.doubles: list[str] = []  # those that make numbers of 64 bits, which MPS doesn't have
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        used, made = ({t.device.type for t in tree_leaves(x) if isinstance(t, torch.Tensor)} for x in (args, result))
-        if len(used | made) > 1 and not (kwargs or {}).get("non_blocking"):
+        used, made = ([t for t in tree_leaves(x) if isinstance(t, torch.Tensor)] for x in (args, result))
+        if len({t.device.type for t in used + made}) > 1 and not (kwargs or {}).get("non_blocking"):
             self.found.append(str(func))
+        self.operations.add(func.name().removeprefix("aten::"))
+        self.doubles += [str(func) for t in made if t.dtype == torch.float64]
         return result
+
+
+ANY_DEVICE = {"CompositeImplicitAutograd", "CompositeExplicitAutograd", "CompositeExplicitAutogradNonFunctional"}
+
+
+def without_mps(operations: set[str]) -> set[str]:
+    """Those of ATen's operations that MPS can't compute, by torch's own table of its kernels."""
+    table = Path(torchgen.__file__).parent / "packaged/ATen/native/native_functions.yaml"
+    kernels: dict[str, set[str]] = {}  # operation -> devices, or what it is made of
+    for block in table.read_text(encoding="utf-8").split("\n- func: ")[1:]:
+        name, delegate = block[: block.index("(")], re.search(r"\n  structured_delegate: (\S+)", block)
+        lines = re.search(r"\n  dispatch:\n((?:    .*\n?|\s*#.*\n)+)", block)
+        keys = re.findall(r"^ +([\w, ]+):", lines[1], re.MULTILINE) if lines else ["CompositeImplicitAutograd"]
+        kernels[name] = {delegate[1]} if delegate else {key.strip() for line in keys for key in line.split(",")}
+
+    def there(name: str) -> bool:
+        found = kernels[name]
+        if found & kernels.keys():
+            return there(next(iter(found)))
+        return bool(found & {"MPS", *ANY_DEVICE})
+
+    known = operations & kernels.keys()  # others are no computations
+    variants = {name: [v for v in kernels if v.split(".")[0] == name.split(".")[0]] for name in known}
+    return {
+        name
+        for name in known
+        if not there(name) or any("CPU" in kernels[v] and not there(v) for v in variants[name])  # which it calls
+    }
 
 
 def move_fakes(module: nn.Module, device: str) -> None:

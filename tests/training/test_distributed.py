@@ -6,6 +6,8 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -20,6 +22,7 @@ from trackertraincode.geometry.constants import constant
 from trackertraincode.models.backbones import BackboneOptions, build_backbone
 from trackertraincode.models.checkpoint import load_network
 from trackertraincode.models.pose_network import NetworkConfig, build_network
+from trackertraincode.training.callbacks.batch_norm import SharedStatistics
 from trackertraincode.training.callbacks.records import read_metrics
 from trackertraincode.training.config import TrainConfig
 from trackertraincode.training.distributed import SyncBatchNorm, freeze_unused, global_rank
@@ -95,6 +98,22 @@ def test_synchronised_batch_norm_keeps_activations_and_names() -> None:
     assert not any(isinstance(m, nn.BatchNorm2d) for m in converted.modules())
     assert torch.equal(converted(image), before)
     assert list(converted.state_dict()) == names
+
+
+@pytest.mark.parametrize("last", [True, False])
+def test_running_statistics_are_means_over_processes_after_an_epoch(last: bool) -> None:
+    network = nn.Sequential(nn.Conv2d(1, 3, 1), nn.BatchNorm2d(3), nn.BatchNorm2d(2))
+    there = torch.arange(10.0)  # of the other process: means and variances of both layers
+
+    def reduce(here: torch.Tensor, reduce_op: str) -> torch.Tensor:
+        assert reduce_op == "mean"
+        return (here + there) / 2
+
+    trainer: Any = SimpleNamespace(world_size=2, is_last_batch=last, strategy=SimpleNamespace(reduce=reduce))
+    SharedStatistics().on_train_batch_end(trainer, SimpleNamespace(network=network), None, None, 0)
+    found = [getattr(network[k], name).tolist() for k in (1, 2) for name in ("running_mean", "running_var")]
+    expected = [[0.0, 0.5, 1.0], [2.0, 2.5, 3.0], [3.0, 3.5], [4.5, 5.0]]
+    assert found == (expected if last else [[0.0] * 3, [1.0] * 3, [0.0] * 2, [1.0] * 2])
 
 
 def test_only_parameters_that_no_loss_depends_on_are_frozen() -> None:

@@ -144,6 +144,8 @@ def test_resume_takes_the_options_of_the_run(tmp_path: Path) -> None:
     assert (request.resume, request.config.optimisation.epochs, request.config.data.workers) == (True, 7, 3)
     with pytest.raises(ConfigError, match="epochs was 7 there, not 8"):
         parse_options(["--resume", "--outdir", str(tmp_path), "--epochs", "8"])
+    with pytest.raises(ConfigError, match="devices was 1 there, not 2"):  # whose batches would be others
+        parse_options(["--resume", "--outdir", str(tmp_path), "--devices", "2"])
 
 
 @pytest.mark.parametrize(

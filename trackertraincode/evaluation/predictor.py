@@ -54,7 +54,8 @@ class CheckpointPredictor:
     @torch.inference_mode()
     def predict(self, images: Tensor) -> Prediction:
         """(B, C, S, S) -> see Predictor."""
-        moved = images.to(self._device, non_blocking=True).contiguous(memory_format=torch.channels_last)
+        there = images.to(self._device, non_blocking=self._device.type == "cuda")  # MPS would read what isn't there yet
+        moved = there.contiguous(memory_format=torch.channels_last)
         answer = self._network(moved).to("cpu")
         for name, values in vars(answer).items():
             if values is not None and not values.isfinite().all():
