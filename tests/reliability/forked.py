@@ -76,6 +76,7 @@ class Forked(Program):
         os.environ.update(environment(inputs))
         os.chdir(inputs)
         sys.argv = [str(PROJECT / "trackertraincode" / "__main__.py"), *words]
+        atexit.register(gc.unfreeze)  # else what is never freed is told as leaks
         before()
         try:
             runpy.run_module("trackertraincode", run_name="__main__", alter_sys=True)
