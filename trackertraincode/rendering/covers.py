@@ -11,6 +11,8 @@ from trackertraincode.facemodel.load import OWN_MODELS
 from trackertraincode.rendering.hair import Hair, lie, outward, unit
 from trackertraincode.rendering.materials import Looks, growth_at, static_weights
 
+ENOUGH = 800  # triangles of brows
+
 
 class Patch(NamedTuple):
     """A part of a head's mesh, perhaps finer. A point lies in the middle between its two parents, vertices of the head."""
@@ -62,7 +64,8 @@ def patches(name: str) -> dict[str, Patch]:
         "brows": (weights["brows"] < 0.06) & skin,
     }
     found = {key: _patch(model, where) for key, where in chosen.items()}
-    return found | {"brows": _halved(found["brows"])}
+    coarse = len(found["brows"].triangles) < ENOUGH
+    return found | {"brows": _halved(found["brows"]) if coarse else found["brows"]}
 
 
 def _widest(points: np.ndarray) -> np.ndarray:

@@ -100,8 +100,9 @@ def _lashes(person: Person, local: np.ndarray, expression: np.ndarray, R: np.nda
 
 
 def _fur(name: str, cover: covers.Cover, color: np.ndarray, R: np.ndarray, length: float) -> Part:
+    grown = (cover.density > 0.02)[cover.triangles].any(1)
     return Part(
-        name, cover.points @ R.T, cover.triangles, cover.normals @ R.T, np.broadcast_to(color, cover.points.shape),
+        name, cover.points @ R.T, cover.triangles[grown], cover.normals @ R.T, np.broadcast_to(color, cover.points.shape),
         0.05 + 0.1 * color.mean(), 40.0, 0.85, cover.tangents @ R.T, cover.density, length,
     )  # fmt: skip
 

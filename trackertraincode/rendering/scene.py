@@ -231,5 +231,4 @@ def _seen(part: Part, points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
         return front_faces(points, triangles)
     if part.tangents is None:
         return triangles
-    first = triangles[:, 0] - int(triangles.min()) if len(triangles) else triangles[:, 0]
-    return triangles[part.normals[first, 2] < BEHIND]
+    return triangles[part.normals[part.triangles[:, 0], 2] < BEHIND]
