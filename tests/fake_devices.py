@@ -58,7 +58,9 @@ def without_mps(operations: set[str]) -> set[str]:
             return there(next(iter(found)))
         return bool(found & {"MPS", *ANY_DEVICE})
 
-    known = operations & kernels.keys()  # others are no computations
+    known = {
+        name for name in operations & kernels.keys() if not name.startswith("cudnn_")
+    }  # others are no computations
     variants = {name: [v for v in kernels if v.split(".")[0] == name.split(".")[0]] for name in known}
     return {
         name

@@ -107,7 +107,7 @@ def test_bf16_is_chosen_on_cuda_devices_that_have_it(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: bf16 or including_emulation)
-    assert MachineOptions(device=device).arithmetic == arithmetic
+    assert MachineOptions(device=device, precision="auto").arithmetic == arithmetic
     assert MachineOptions(device=device, precision="fp16").arithmetic == "fp16"
 
 

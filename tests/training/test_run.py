@@ -36,7 +36,16 @@ def same(a: Path, b: Path) -> bool:
 
 @pytest.mark.slow
 def test_a_run_leaves_everything_that_it_promises(run: Run, capsys: pytest.CaptureFixture) -> None:
-    out = run(with_swa=True, with_nll_loss=True, onnx=True, save_plot=True, tensorboard=True, draw_every=3, epochs=3)
+    out = run(
+        with_swa=True,
+        with_nll_loss=True,
+        onnx=True,
+        save_plot=True,
+        tensorboard=True,
+        draw_every=3,
+        epochs=3,
+        precision="auto",
+    )
     names = {path.name for path in out.iterdir()}
     expected = {"config.toml", "environment.json", "metrics.csv", "train.pdf", "tensorboard", "images", "resume.ckpt"}
     models = {f"{name}{suffix}" for name in ("last", "best", "swa") for suffix in (".ckpt", ".onnx")}

@@ -36,7 +36,7 @@ class MachineOptions:
     devices: int = option(1, "devices (on cpu: processes) per node", least=1)
     nodes: int = option(1, "machines", least=1)
     precision: str = option(
-        "auto",
+        "32",
         "arithmetic: 32, or mixed with bf16 or fp16; auto: bf16 on CUDA devices that have it, 32 elsewhere",
         choices=("auto", *PRECISIONS),
     )
