@@ -27,7 +27,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--scenes", type=positive_int, default=6000, help="scenes to render for the localizer (default 6000)"
     )
-    parser.add_argument("--localizer-epochs", type=positive_int, default=14, help="of the localizer (default 14)")
+    parser.add_argument("--localizer-epochs", type=positive_int, default=40, help="of the localizer (default 40)")
 
 
 def run(options: argparse.Namespace) -> int:
