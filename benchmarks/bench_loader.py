@@ -32,7 +32,7 @@ from trackertraincode.rendering.generate import Request
 from trackertraincode.sample.sample import LABELS
 from trackertraincode.workers import keep_freed_memory, start_worker
 
-ROUNDS, STEPS = 5, DRAWN_STEPS  # those whose labels and maps are made at once
+ROUNDS, STEPS, BATCH = 5, DRAWN_STEPS, 64  # steps: those whose labels and maps are made at once
 
 
 def plan(batches: TrainBatches, epoch: int, step: int) -> list[tuple[bytes, Warp]]:
@@ -102,7 +102,7 @@ def open_batches(
         TrainBatches(
             [member],
             preset,
-            batchsize=64,
+            batchsize=BATCH,
             samples_per_epoch=samples,
             seed=0,
             face_model=dataset.face_model,
@@ -122,6 +122,8 @@ def main() -> int:
     parser.add_argument("--cache-quality", choices=tuple(SIDES), default="full")
     parser.add_argument("--deferred", action="store_true", help="uint8 crops, tables to be applied on the device")
     options = parser.parse_args()
+    if options.samples < STEPS * BATCH:
+        parser.error(f"--samples {options.samples}: at least {STEPS * BATCH}, the {STEPS} batches of a turn")
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
     keep_freed_memory()
@@ -134,7 +136,7 @@ def main() -> int:
             workers=options.workers,
         )  # fmt: skip
         whole, bare = compare(batches, plain)
-        print(f"{path.name}, --cache {options.cache}, one process, batches of 64, {batches.preset.size} pixels")
+        print(f"{path.name}, --cache {options.cache}, one process, batches of {BATCH}, {batches.preset.size} pixels")
         print(f"  whole batches: {whole:.0f} µs of processor time per sample")
         print(f"  decoding and warping alone: {bare:.0f} µs; that is {bare / whole:.0%} of whole batches")
         if options.workers:
