@@ -15,7 +15,6 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache, partial
-from multiprocessing.util import get_temp_dir
 from pathlib import Path
 from typing import TypeVar
 
@@ -131,7 +130,9 @@ def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
-        shutil.rmtree(get_temp_dir(), ignore_errors=True)  # of sockets, which nobody else would remove
+        sockets = multiprocessing.current_process()._config.get("tempdir")  # type: ignore[attr-defined]
+        if sockets:  # which nobody else would remove; `get_temp_dir` would make a folder where there is none
+            shutil.rmtree(sockets, ignore_errors=True)
         os._exit(1)
 
 
