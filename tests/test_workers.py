@@ -136,6 +136,25 @@ def test_sigterm_to_all_processes_is_the_parents_business() -> None:
             pool.submit(signal.pause).result()
 
 
+@pytest.mark.skipif(not hasattr(signal, "sigwaitinfo"), reason="can't tell who sent a signal")
+def test_workers_whom_their_parent_ends_leave_no_folder_of_sockets(tmp_path: Path) -> None:
+    """As workers that a training keeps from epoch to epoch are ended."""
+    start = (
+        "from multiprocessing import get_context; worker = get_context('fork').Process(target=begin); worker.start()"
+    )
+    code = (
+        "import os, time; from multiprocessing import get_context; from multiprocessing.util import get_temp_dir\n"
+        "from trackertraincode.workers import start_worker\n"
+        "def begin():\n    start_worker(); get_temp_dir(); os.write(1, b'begun'); time.sleep(600)\n"
+        "worker = get_context('fork').Process(target=begin); worker.start()\n"
+        "while not os.listdir(os.environ['TMPDIR']): pass\n"
+        "worker.terminate(); worker.join()"
+    )
+    environment = os.environ | {"PYTHONPATH": str(PROJECT), "TMPDIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=60)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, *([signal.SIGKILL] if hasattr(signal, "SIGKILL") else [])])
 def test_a_program_ends_with_the_one_that_runs_it(number: signal.Signals, tmp_path: Path) -> None:
     (tmp_path / "waiting.py").write_text(

@@ -93,7 +93,7 @@ def start_worker(_index: int = 0) -> None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     if hasattr(signal, "sigwaitinfo"):
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-        threading.Thread(target=_end_by_parent, daemon=True).start()
+        threading.Thread(target=_end_by_parent, args=[_socket_folder()], daemon=True).start()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     use_one_thread()
 
@@ -118,10 +118,15 @@ def _use_one_thread(_process: int) -> None:
     keep_freed_memory()
 
 
-def _end_by_parent() -> None:
-    """End this process when its parent sends SIGTERM. SLURM sends it to all, and the parent may want to save first."""
+def _end_by_parent(inherited: str | None) -> None:
+    """End this process when its parent sends SIGTERM. SLURM sends it to all, and the parent may want to save first.
+
+    inherited: folder of sockets of the parent, which may need it still.
+    """
     while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
         pass
+    if (own := _socket_folder()) and own != inherited:
+        shutil.rmtree(own, ignore_errors=True)
     os._exit(0)
 
 
@@ -130,10 +135,15 @@ def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
-        sockets = multiprocessing.current_process()._config.get("tempdir")  # type: ignore[attr-defined]
-        if sockets:  # which nobody else would remove; `get_temp_dir` would make a folder where there is none
+        if sockets := _socket_folder():  # which nobody else would remove
             shutil.rmtree(sockets, ignore_errors=True)
         os._exit(1)
+
+
+def _socket_folder() -> str | None:
+    """Where this process has sockets through which it sends tensors, if it has any; `get_temp_dir` would make a folder."""
+    folder: str | None = multiprocessing.current_process()._config.get("tempdir")  # type: ignore[attr-defined]
+    return folder
 
 
 def map_in_order(function: Callable[[Item], Result], items: Iterable[Item], workers: Workers) -> Iterator[Result]:
