@@ -139,9 +139,6 @@ def test_sigterm_to_all_processes_is_the_parents_business() -> None:
 @pytest.mark.skipif(not hasattr(signal, "sigwaitinfo"), reason="can't tell who sent a signal")
 def test_workers_whom_their_parent_ends_leave_no_folder_of_sockets(tmp_path: Path) -> None:
     """As workers that a training keeps from epoch to epoch are ended."""
-    start = (
-        "from multiprocessing import get_context; worker = get_context('fork').Process(target=begin); worker.start()"
-    )
     code = (
         "import os, time; from multiprocessing import get_context; from multiprocessing.util import get_temp_dir\n"
         "from trackertraincode.workers import start_worker\n"
