@@ -142,9 +142,9 @@ def test_workers_whom_their_parent_ends_leave_no_folder_of_sockets(tmp_path: Pat
     code = (
         "import os, time; from multiprocessing import get_context; from multiprocessing.util import get_temp_dir\n"
         "from trackertraincode.workers import start_worker\n"
-        "def begin():\n    start_worker(); get_temp_dir(); os.write(1, b'begun'); time.sleep(600)\n"
-        "worker = get_context('fork').Process(target=begin); worker.start()\n"
-        "while not os.listdir(os.environ['TMPDIR']): pass\n"
+        "def begin():\n    start_worker(); get_temp_dir(); os.write(there, b'begun'); time.sleep(600)\n"
+        "here, there = os.pipe(); worker = get_context('fork').Process(target=begin); worker.start()\n"
+        "os.read(here, 5)\n"
         "worker.terminate(); worker.join()"
     )
     environment = os.environ | {"PYTHONPATH": str(PROJECT), "TMPDIR": str(tmp_path)}
