@@ -138,6 +138,16 @@ def test_large_poses_take_landmarks_that_follow_the_rotation(archives: Path, tmp
     assert np.isnan(points[[1, 2, 3, 5, 6, 7]]).all()
 
 
+def test_images_whose_landmarks_are_missing_are_counted_and_named(archives: Path, tmp_path: Path) -> None:
+    gone = "300W_LP/landmarks/AFW/SYNTH_000000_1_pts.mat"
+    source = rewrite(archives / "300W-LP.zip", tmp_path / "some.zip", lambda n, d: None if n == gone else (n, d))
+    said = convert("300wlp", source, tmp_path / "out.h5")
+    assert "1 of 9 images have no landmarks/SUBSET/NAME_pts.mat, such as 300W_LP/AFW/SYNTH_000000_1;" in said
+    with Hdf5PoseDataset(tmp_path / "out.h5") as data:
+        lacking = np.isnan(data.labels["landmarks_2d"]).all((1, 2))
+    assert lacking.sum() == 1
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64", "uint8"])
 def test_arrays_of_any_type_convert(archives: Path, tmp_path: Path, dtype: str) -> None:
     def cast(name: str, data: bytes) -> tuple[str, bytes]:

@@ -57,6 +57,7 @@ def make_source(archive: Path, face_model: Path | None, subset: str, reconstruct
         notes=(
             *((HOW_TO_GET_BFM,) if model is None else ()),
             *copies,
+            *_without_landmarks(items),
             *unknown_images(opened, lambda name: _IMAGE.match(name) or "_flip/" in name.lower()),
         ),
     )
@@ -92,6 +93,17 @@ def list_items(archive: Archive, subset: str) -> tuple[list[Item], tuple[str, ..
 def _has_landmarks(item: Item) -> bool:
     """Whether 2-D landmarks that fit the image are there: `pt2d` of the .mat fits only the original pose."""
     return item.landmarks is not None or item.pose == 0
+
+
+def _without_landmarks(items: Sequence[Item]) -> tuple[str, ...]:
+    """A note where some images lack the file of their landmarks that others have."""
+    lacking = [item for item in items if not _has_landmarks(item)]
+    if not lacking or all(item.landmarks is None for item in items):
+        return ()
+    return (
+        f"{len(lacking)} of {len(items)} images have no landmarks/SUBSET/NAME_pts.mat, such as {lacking[0].stem}; they are "
+        "stored without 2-D landmarks",
+    )
 
 
 def read_items(
