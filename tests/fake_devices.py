@@ -58,9 +58,8 @@ def without_mps(operations: set[str]) -> set[str]:
             return there(next(iter(found)))
         return bool(found & {"MPS", *ANY_DEVICE})
 
-    known = {
-        name for name in operations & kernels.keys() if not name.startswith("cudnn_")
-    }  # others are no computations
+    # Others are no computations, or variants of such for CUDA.
+    known = {name for name in operations & kernels.keys() if not name.startswith("cudnn_")}
     variants = {name: [v for v in kernels if v.split(".")[0] == name.split(".")[0]] for name in known}
     return {
         name

@@ -6,8 +6,7 @@ archive --conversion--> HDF5 --augmentation--> Batch --models--> Prediction --ex
 
 import os
 
-os.environ.setdefault(
-    "ORT_DISABLE_TELEMETRY", "1"
-)  # ONNX Runtime tells its makers about models and the machine otherwise
+# ONNX Runtime tells its makers about models and the machine otherwise.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "1.0.0"

@@ -2,10 +2,9 @@
 
 import signal
 
+# No traceback while modules are imported, when there is nothing to be cleaned up.
 if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-    signal.signal(
-        signal.SIGINT, signal.SIG_DFL
-    )  # no traceback while modules are imported, and nothing to be cleaned up
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 from trackertraincode.commands import main
 

@@ -66,9 +66,8 @@ probability = numbers(lambda value: 0.0 <= value <= 1.0, "a number from 0 to 1")
 degrees = numbers(lambda value: 0.1 <= value <= 90.0, "degrees from 0.1 to 90")
 dead_zone = numbers(lambda value: 0.0 <= value < 180.0, "degrees, 0 or more and less than 180")
 field_of_view = numbers(lambda value: 0.0 < value < 180.0, "degrees, more than 0 and less than 180")
-crop_factor = numbers(
-    lambda value: 0.1 <= value <= 10.0, "a factor from 0.1 to 10"
-)  # crop edge / longer side of the box
+# crop edge / longer side of the box
+crop_factor = numbers(lambda value: 0.1 <= value <= 10.0, "a factor from 0.1 to 10")
 frame_rate = numbers(lambda value: 0.0 < value <= 1000.0, "more than 0 and at most 1000 frames per second")
 
 

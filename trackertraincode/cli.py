@@ -125,9 +125,8 @@ def _ending_by_signals() -> Iterator[None]:
 
     def end(number: int, frame: FrameType | None) -> None:
         nonlocal since
-        if os.getpid() != process or (
-            arrived and time.monotonic() - since > PATIENCE
-        ):  # a worker that hasn't begun yet
+        begins = os.getpid() != process  # a worker that has no handlers of its own yet
+        if begins or (arrived and time.monotonic() - since > PATIENCE):
             os._exit(128 + number)
         if arrived:
             return

@@ -1,4 +1,4 @@
-"""Train the models that come with this package from nothing: faces -> pose network, scenes -> localizer, checksums.
+"""Train models as those of this package from nothing: faces -> pose network, scenes -> localizer, checksums.
 
 ttc train-default --outdir default         needs the part "synthesis"; started again, it goes on
 

@@ -259,9 +259,8 @@ def _paint_mouth(model: HeadModel, colors: np.ndarray, coefficients: np.ndarray)
     colors[inside] = MOUTH
     jaw, smile, raised = (float(v) for v in coefficients[[42, 43, 47]])
     if "teeth" in model.regions:
-        seen = np.clip(
-            0.1 + 2.5 * jaw + 0.8 * smile + 0.7 * raised, 0.1, 1.0
-        )  # lips that are nearly shut leave no light
+        # Lips that are nearly shut leave no light.
+        seen = np.clip(0.1 + 2.5 * jaw + 0.8 * smile + 0.7 * raised, 0.1, 1.0)
         colors[model.regions["teeth"]] = MOUTH + seen * (TEETH - MOUTH)
         return
     teeth = np.clip((0.652 - model.vertices[inside, 1]) / 0.004, 0.0, 1.0)[:, None]

@@ -16,9 +16,7 @@ class Surface:
     points: np.ndarray  # (V, 3) float: x, y in pixels of the image, z growing away from the viewer
     triangles: np.ndarray  # (T, 3) int; both sides of each are drawn
     colors: np.ndarray  # (V, 3) float32 in [0, 1]
-    reach: tuple[float, float] | None = (
-        None  # nearest and farthest z, also of surfaces that hide it; None: of its points
-    )
+    reach: tuple[float, float] | None = None  # nearest and farthest z, those that hide it included; None: of its points
 
 
 def front_faces(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:

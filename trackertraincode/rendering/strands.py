@@ -17,9 +17,8 @@ class HairLayer(NamedTuple):
     """Hair that nothing hides, in the image's pixels."""
 
     color: np.ndarray  # (H, W, 3) float32
-    direction: tuple[
-        np.ndarray, np.ndarray
-    ]  # (H, W) each, x and y along the strands in the image; shorter for shorter hair
+    # (H, W) each, x and y along the strands in the image; shorter for shorter hair
+    direction: tuple[np.ndarray, np.ndarray]
     density: np.ndarray  # (H, W) float32 share of what is behind that it hides, 0 where no hair is
     covered: np.ndarray  # (H, W) float32, 1 where hair is
 

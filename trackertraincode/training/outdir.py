@@ -11,8 +11,7 @@ from trackertraincode.files import LOCK_FILE, locked
 from trackertraincode.options import check, option
 from trackertraincode.training.pace import AUTO, check_pace
 
-CONFIG_FILE, ENVIRONMENT_FILE, METRICS_FILE = "config.toml", "environment.json", "metrics.csv"
-PLOT_FILE = "train.pdf"
+CONFIG_FILE, ENVIRONMENT_FILE, METRICS_FILE, PLOT_FILE = "config.toml", "environment.json", "metrics.csv", "train.pdf"
 LAST, BEST, RESUME_FILE, BATCH_FILE = "last", "best", "resume.ckpt", "nan_batch.pt"  # the first two are NAME.ckpt
 TENSORBOARD, IMAGES = "tensorboard", "images"  # folders
 UNFINISHED = (  # what a run leaves before its end
