@@ -117,6 +117,21 @@ def test_results_come_in_the_order_of_the_items(scheduler: str, tmp_path: Path) 
     assert list(map_in_order(neg, [1], Cluster(str(tmp_path / "s.json")))) == [-1]
 
 
+def test_a_result_counts_also_when_its_worker_goes_as_it_arrives(
+    scheduler: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gather = Client._gather
+
+    async def gathered_and_lost(self: Client, futures: list[Any], *words: Any, **named: Any) -> Any:
+        results = await gather(self, futures, *words, **named)
+        for future in futures:
+            future._state.lose()
+        return results
+
+    monkeypatch.setattr(Client, "_gather", gathered_and_lost)
+    assert list(map_in_order(neg, range(8), Cluster(scheduler))) == list(range(0, -8, -1))
+
+
 def use(address: str, *sees: Path, items: Any = (1,)) -> str:
     """The line with which it ends."""
     with pytest.raises((UserError, OSError)) as raised:

@@ -71,26 +71,13 @@ class Cluster:
             folder = os.environ.get("DATADIR")
             stamps = tuple(Stamp.of(path.absolute()) for path in self.sees)
             task = CheckedTask(function, Expected(versions(), stamps, folder and str(Path(folder).absolute())))
-            pool = client.get_executor(pure=False)
             workers = now_and_then(lambda: self._count_workers(client))
-
-            def submit(item: Item) -> Future[Result]:
-                try:
-                    return pool.submit(task, item)
-                except Exception:
-                    if client.status != "closed":
-                        raise
-                    raise self._lost() from None
-
-            try:
-                yield from in_order(
-                    submit,
-                    items,
-                    lambda: AHEAD * max(1, workers()),
-                    lambda future: self._result(client, future),
-                )
-            finally:
-                pool.shutdown(wait=False)
+            yield from in_order(
+                partial(self._submit, client, task),
+                items,
+                lambda: AHEAD * max(1, workers()),
+                partial(self._result, client),
+            )
 
     @contextmanager
     def _client(self) -> Iterator["Client"]:
@@ -137,7 +124,28 @@ class Cluster:
                 )
             check_versions(name, answer, versions())
 
+    def _submit(self, client: "Client", task: Callable[[Item], Result], item: Item) -> Future[Result]:
+        """What a worker makes of the item, fetched as soon as it is there.
+
+        `client.get_executor` looks at its future once more after that: where the worker has gone meanwhile, it takes the
+        result for an exception.
+        """
+        import asyncio  # here, since help is quick without it
+
+        async def fetched() -> Result:
+            result: Result = await remote
+            return result
+
+        try:
+            remote = client.submit(task, item, pure=False)
+            return asyncio.run_coroutine_threadsafe(fetched(), client.loop.asyncio_loop)  # type: ignore[union-attr]
+        except Exception:
+            if client.status != "closed":
+                raise
+            raise self._lost() from None
+
     def _result(self, client: "Client", future: Future[Result]) -> Result:
+        from distributed.comm import CommClosedError
         from distributed.scheduler import KilledWorker
 
         since = monotonic()
@@ -153,7 +161,7 @@ class Cluster:
                     raise WorkerError(
                         f"--scheduler {self.scheduler}: all workers are gone; start some{AGAIN}."
                     ) from None
-            except CancelledError:
+            except (CancelledError, CommClosedError):
                 raise self._lost() from None
             except KilledWorker as error:
                 raise WorkerError(
