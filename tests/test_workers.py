@@ -7,6 +7,7 @@ import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -124,17 +125,58 @@ def test_workers_end_when_their_parent_is_killed(start: str, tmp_path: Path) -> 
     assert list(scratch.iterdir()) == []
 
 
+def _ask_another_to_end(process: int) -> None:
+    subprocess.run(["kill", "-TERM", str(process)], check=True)
+
+
 @pytest.mark.skipif(not hasattr(signal, "sigwaitinfo"), reason="can't tell who sent a signal")
 def test_sigterm_to_all_processes_is_the_parents_business() -> None:
     """As SLURM sends it: a training saves its weights first, for which it ends its step."""
     with ProcessPoolExecutor(1, initializer=start_worker) as pool:
         worker = pool.submit(os.getpid).result()
-        subprocess.run(["kill", "-TERM", str(worker)], check=True)
+        _ask_another_to_end(worker)
         while pool.submit(signal.sigpending).result():  # of two that wait, one would be lost
             pass
         os.kill(worker, signal.SIGTERM)
         with pytest.raises(BrokenProcessPool):
             pool.submit(signal.pause).result()
+
+
+@pytest.mark.skipif(not hasattr(signal, "sigwaitinfo"), reason="can't tell who sent a signal")
+def test_a_worker_whose_parents_sigterm_was_lost_behind_another_one_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Linux keeps one of several that wait."""
+    monkeypatch.setattr(workers, "FOR_THE_PARENT", 0.0)
+    here, there = get_context("fork").Pipe()
+
+    def begin() -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        there.send("blocked")
+        there.recv()
+        start_worker()
+        signal.pause()
+
+    worker = get_context("fork").Process(target=begin)
+    worker.start()
+    assert here.recv() == "blocked"
+    _ask_another_to_end(worker.pid or 0)
+    worker.terminate()
+    here.send("both wait")
+    worker.join(60)
+    ended = worker.exitcode
+    worker.kill()
+    assert ended == 0
+
+
+def _wait_for_the_end(_item: int) -> None:
+    _ask_another_to_end(os.getpid())
+    signal.pause()
+
+
+@pytest.mark.skipif(not hasattr(signal, "sigwaitinfo"), reason="can't tell who sent a signal")
+def test_a_worker_that_others_end_is_missed_by_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "FOR_THE_PARENT", 0.0)
+    with pytest.raises(WorkerError, match="a worker process died"):
+        list(map_in_order(_wait_for_the_end, range(2), 1))
 
 
 @pytest.mark.skipif(not hasattr(signal, "sigwaitinfo"), reason="can't tell who sent a signal")

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -24,6 +25,8 @@ from trackertraincode.files import files_of
 
 PARENT = "TRACKERTRAINCODE_PARENT"  # the process with which a program ends that `run_program` started
 PATIENCE = 10.0  # seconds for which a program that is to end may clean up
+# Seconds that a worker whom others told to end leaves to its parent. SLURM kills all 30 seconds after SIGTERM (KillWait).
+FOR_THE_PARENT = 60.0
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # glibc's malloc.h
 
 Item = TypeVar("Item")
@@ -121,10 +124,14 @@ def _use_one_thread(_process: int) -> None:
 def _end_by_parent(inherited: str | None) -> None:
     """End this process when its parent sends SIGTERM. SLURM sends it to all, and the parent may want to save first.
 
+    Linux keeps one of several that wait, so the parent's is lost where another one waits: after any, the end is near.
+    The exit code is 0, since torch's loaders raise an error amid what the parent does for others.
     inherited: folder of sockets of the parent, which may need it still.
     """
-    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
-        pass
+    told: signal.struct_siginfo | None = signal.sigwaitinfo({signal.SIGTERM})
+    end = time.monotonic() + FOR_THE_PARENT
+    while told is not None and told.si_pid != os.getppid():
+        told = signal.sigtimedwait({signal.SIGTERM}, max(0.0, end - time.monotonic()))
     if (own := _socket_folder()) and own != inherited:
         shutil.rmtree(own, ignore_errors=True)
     os._exit(0)
