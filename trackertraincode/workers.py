@@ -173,6 +173,13 @@ def map_in_order(function: Callable[[Item], Result], items: Iterable[Item], work
             pool.shutdown(wait=True, cancel_futures=True)
 
 
+def dead_loader(error: BaseException, more: str = "") -> WorkerError | None:
+    """What a user is told where torch says that a worker of a DataLoader died; None for other errors."""
+    if not isinstance(error, RuntimeError) or "DataLoader worker" not in str(error):
+        return None
+    return WorkerError(f"a process that loads data died, perhaps for lack of memory; try fewer --workers{more}.")
+
+
 def _with_one_thread(function: Callable[[Item], Result], item: Item) -> Result:
     use_one_thread()
     return function(item)

@@ -1,6 +1,8 @@
 """Protocols crop and compare as they say; numbers of the released model are reproduced."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,7 +17,8 @@ from relabelled import lean
 from conftest import run_script
 from trackertraincode.datasets.catalog import DATASETS
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset, PoseWriter
-from trackertraincode.errors import EvaluationError
+from trackertraincode.errors import EvaluationError, WorkerError
+from trackertraincode.evaluation.crops import Cutting
 from trackertraincode.evaluation.evaluate import EvaluationOptions, evaluate
 from trackertraincode.evaluation.html_report import result_sections
 from trackertraincode.evaluation.predictor import Ensemble, load_predictor
@@ -238,6 +241,14 @@ def test_the_released_model_has_its_published_errors(shared_data: Path, tmp_path
     assert row["n"] == 1584
     assert row["mae"] == pytest.approx(3.395, abs=0.01)
     assert row["geodesic"] == pytest.approx(5.434, abs=0.01)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="workers are forked here")
+def test_a_killed_worker_is_one_line(faces: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Cutting, "crops", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+    oracle = Oracle(Hdf5PoseDataset(faces), "aflw2k3d")
+    with pytest.raises(WorkerError, match="a process that loads data died"):
+        evaluate(oracle, "aflw2k3d", EvaluationOptions(file=faces, progress=False, workers=1))
 
 
 def test_an_onnx_file_is_evaluated_without_what_builds_networks(faces: Path) -> None:

@@ -28,7 +28,7 @@ from trackertraincode.geometry.boxes import box_size
 from trackertraincode.geometry.euler import matrix_to_aflw
 from trackertraincode.geometry.rotation import quat_to_matrix
 from trackertraincode.sample.sample import Prediction, concatenate_predictions
-from trackertraincode.workers import Workers
+from trackertraincode.workers import Workers, dead_loader
 
 TRUE_LABELS = ("rotation", "head", "landmarks")
 
@@ -165,7 +165,10 @@ def predict_rows(
     framing: Framing,
     options: EvaluationOptions,
 ) -> Prediction:
-    """Predictions for crops of the given rows, in [-1, 1] of each crop. rectangles: (n, 4), made by the framing."""
+    """Predictions for crops of the given rows, in [-1, 1] of each crop. rectangles: (n, 4), made by the framing.
+
+    Raises WorkerError when a worker process dies.
+    """
     if options.preprocess == "opentrack" and predictor.channels != 1:
         raise EvaluationError(f"{predictor.path}: takes colour crops; OpenTrack's preprocessing is for grey ones.")
     prepare = PREPROCESSING[options.preprocess]
@@ -174,7 +177,10 @@ def predict_rows(
         iter_crops(crops, options.workers), total=len(crops), desc=predictor.name, unit=" batches", leave=False,
         disable=not options.progress,
     )  # fmt: skip
-    return concatenate_predictions([predictor.predict(prepare(images)) for images in batches])
+    try:
+        return concatenate_predictions([predictor.predict(prepare(images)) for images in batches])
+    except RuntimeError as error:  # of a worker that died, wherever this process is
+        raise dead_loader(error) or error  # noqa: B904 - the same one, or what it says
 
 
 def _truth(dataset: Hdf5PoseDataset, rows: np.ndarray) -> Prediction:

@@ -29,6 +29,7 @@ from trackertraincode.errors import ConfigError, UserError, WorkerError
 from trackertraincode.geometry.constants import constant
 from trackertraincode.models.pose_network import PoseNetwork
 from trackertraincode.sample.sample import BATCH_LABELS, Batch, Prediction, make_batch
+from trackertraincode.workers import dead_loader
 
 WAIT = timedelta(minutes=10)  # the longest that processes wait for each other
 
@@ -166,10 +167,8 @@ def ending_together(trainer: L.Trainer) -> Iterator[None]:
 def _in_one_line(error: BaseException, several: bool) -> UserError | None:
     """What is behind an error of torch or Lightning, where a user can do something about it."""
     text = (str(error).splitlines() or [""])[0]
-    if isinstance(error, RuntimeError) and "DataLoader worker" in str(error):
-        return WorkerError(
-            "a process that loads data died, perhaps for lack of memory; try fewer --workers (--resume goes on)."
-        )
+    if dead := dead_loader(error, " (--resume goes on)"):
+        return dead
     if isinstance(error, ValueError) and "ntasks" in text:  # SLURM's and our numbers differ
         return ConfigError(f"SLURM: {text}")
     network = ("gloo", "Timed out", "timed out", "closed by peer", "NCCL", "reset by peer")
