@@ -8,10 +8,12 @@ import re
 import shutil
 import socket
 import subprocess
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Coroutine, Iterator
 from operator import neg
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -40,16 +42,26 @@ from trackertraincode.sample.sample import Sample
 from trackertraincode.workers import Workers, map_in_order
 
 
-def start(**changes: Any) -> LocalCluster:
-    options = {"n_workers": 2, "threads_per_worker": 1, "processes": False, "protocol": "tcp", "host": "127.0.0.1"}
-    return LocalCluster(**(options | changes), dashboard_address="127.0.0.1:0")
+def start(folder: Path, **changes: Any) -> LocalCluster:
+    """A scheduler with two workers, all in this process, of whose memory they don't decide. folder: for their files."""
+    options: dict[str, Any] = {"n_workers": 2, "threads_per_worker": 1, "processes": False, "memory_limit": 0}
+    options |= {"protocol": "tcp", "host": "127.0.0.1", "local_directory": str(folder)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of a machine that is slow at the moment
+        return LocalCluster(**(options | changes), dashboard_address="127.0.0.1:0")
 
 
 @pytest.fixture(scope="module")
-def scheduler() -> Iterator[str]:
-    """Address of a scheduler with two workers, all in this process."""
-    with start() as local:
+def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a scheduler."""
+    with start(tmp_path_factory.mktemp("workers")) as local:
         yield local.scheduler_address
+
+
+@pytest.fixture(autouse=True)
+def a_busy_machine_may_take_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ANSWERS", "COMES", "REPLIES"):
+        monkeypatch.setattr(client, name, 300)
 
 
 def test_conversion_by_a_scheduler_gives_the_same_bytes(scheduler: str, tmp_path: Path) -> None:
@@ -252,15 +264,22 @@ def test_workers_that_die_at_one_task_are_one_line(scheduler: str) -> None:
 
 def test_a_worker_that_does_not_answer_is_named(scheduler: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its connection stands, as that of a process that is stopped does."""
-    monkeypatch.setattr(client, "COMES", 0.5)
-
     ask = client._probed
 
-    async def probed(asked: Client, name: str | None) -> Any:
-        return await (asyncio.Event().wait() if name else ask(asked, name))
+    async def silence() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            monkeypatch.setattr(client, "REPLIES", 300)
+
+    def probed(asked: Client, name: str | None) -> Coroutine[Any, Any, Any]:
+        if name is None:
+            return ask(asked, name)
+        monkeypatch.setattr(client, "REPLIES", 0.1)  # for this question only
+        return silence()
 
     monkeypatch.setattr(client, "_probed", probed)
-    assert re.search(r"worker tcp://127\.0\.0\.1:\d+: hasn't answered for 0\.5 seconds; end it", use(scheduler))
+    assert re.search(r"worker tcp://127\.0\.0\.1:\d+: hasn't answered for 300 seconds; end it", use(scheduler))
 
 
 def test_the_address_of_a_worker_is_not_that_of_a_scheduler(scheduler: str) -> None:
@@ -281,7 +300,7 @@ def test_a_scheduler_with_certificates(tmp_path: Path) -> None:
              for name, file in (("cert", certificate), ("key", key))}  # fmt: skip
     with (
         dask.config.set({tls + "ca-file": str(certificate), **files}),
-        start(protocol="tls", security=Security()) as local,
+        start(tmp_path, protocol="tls", security=Security()) as local,
     ):
         assert local.scheduler_address.startswith("tls://")
         assert list(map_in_order(neg, [1], Cluster(local.scheduler_address))) == [-1]
@@ -290,10 +309,16 @@ def test_a_scheduler_with_certificates(tmp_path: Path) -> None:
 
 
 def test_a_scheduler_that_is_lost_is_one_line(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(client, "ANSWERS", 2)
-    local = start()
+    reconnect = Client._reconnect
+
+    async def soon_given_up(self: Client) -> None:
+        with patch.object(self, "_timeout", 0.1):
+            await reconnect(self)
+
+    monkeypatch.setattr(Client, "_reconnect", soon_given_up)
+    local = start(tmp_path)
 
     def items() -> Iterator[int]:
         yield from range(10)
@@ -308,7 +333,7 @@ def test_a_scheduler_that_is_lost_is_one_line(
         assert not logging.getLogger(name).isEnabledFor(logging.ERROR)
 
 
-def test_without_workers_nothing_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_workers_nothing_is_waited_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(client, "COMES", 0.1)
-    with start(n_workers=0) as local:
+    with start(tmp_path, n_workers=0) as local:
         assert "has no workers; start some with `dask worker" in use(local.scheduler_address)

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 AHEAD = 3  # items per worker that are under way or wait to be taken
 ANSWERS = 10  # seconds in which a scheduler is reached
-COMES = 60  # seconds in which the first worker, or another one after the last, comes, and in which all answer
+COMES = 60  # seconds in which the first worker, or another one after the last, comes
+REPLIES = 60  # seconds in which scheduler and workers that were reached answer a question
 TALKATIVE = ("distributed", "tornado", "asyncio")  # loggers: what they say of lost connections isn't one line
 AGAIN = "; the same command with --resume goes on where it can"
 _PROBE = (
@@ -117,7 +118,7 @@ class Cluster:
         answers += [(f"worker {name}", answer) for name, answer in zip(names, rest) if name in left]
         for name, answer in answers:
             if isinstance(answer, TimeoutError):
-                raise WorkerError(f"{name}: hasn't answered for {COMES} seconds; end it, or start it again.")
+                raise WorkerError(f"{name}: hasn't answered for {REPLIES} seconds; end it, or start it again.")
             if isinstance(answer, BaseException):
                 raise WorkerError(
                     f"{name}: can't use trackertraincode {__version__} ({answer}); install there what is here."
@@ -183,7 +184,7 @@ class Cluster:
             return await question()
 
         try:
-            return client.sync(ask, callback_timeout=COMES)
+            return client.sync(ask, callback_timeout=REPLIES)
         except Exception:  # one of several that say that there is no answer
             raise self._lost() from None
 
@@ -195,7 +196,7 @@ async def _all_of(questions: Iterable[Callable[[], Awaitable[Any]]]) -> list[Any
     """What is answered, or the exceptions instead; TimeoutError where nothing is."""
     import asyncio  # here, since help is quick without it
 
-    waited = (asyncio.wait_for(question(), COMES) for question in questions)
+    waited = (asyncio.wait_for(question(), REPLIES) for question in questions)
     return await asyncio.gather(*waited, return_exceptions=True)
 
 
