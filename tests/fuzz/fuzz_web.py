@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from harness import main, mutated
+from harness import SECONDS, main, mutated
 
 from trackertraincode.web.server import PageServer, open_server, page_files
 
@@ -38,7 +38,6 @@ def server() -> PageServer:
         (folder / "page" / name).write_text(name)
     (folder / "m.onnx").write_bytes(b"model")
     made = open_server("127.0.0.1", None, page_files(folder / "page", [folder / "m.onnx"]))
-    made.RequestHandlerClass.timeout = 0.2  # type: ignore[attr-defined]
     threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
     return made
 
@@ -60,12 +59,12 @@ def make(rng: np.random.Generator) -> bytes:
 
 def read(path: Path) -> None:
     _, port, *_ = server().server_address
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=SECONDS) as connection:
         answer = _talk(connection, path.read_bytes())
     assert SECRET not in answer
     assert b"root:" not in answer
     assert b"Traceback" not in answer
-    again = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    again = http.client.HTTPConnection("127.0.0.1", port, timeout=SECONDS)
     again.request("GET", "/index.html")
     response = again.getresponse()
     assert (response.status, response.read()) == (200, b"index.html")

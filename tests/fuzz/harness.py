@@ -110,6 +110,7 @@ def _be_child(path: Path, make: Make, read: Read, seed: int, cases: range, limit
     for number in (signal.SIGPROF, signal.SIGALRM):
         signal.signal(number, signal.SIG_DFL)
     unit = 1 if sys.platform == "darwin" else 1024
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # with what the parent had
     for index in cases:
         path.write_bytes(make(np.random.default_rng([seed, index])))
         for timer, seconds in timers.items():
@@ -117,7 +118,7 @@ def _be_child(path: Path, make: Make, read: Read, seed: int, cases: range, limit
         outcome, reason = _outcome(read, path)
         for timer in timers:
             signal.setitimer(timer, 0)
-        used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
+        used = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * unit / 2**30
         if used > GIGABYTES:
             outcome, reason = "memory", f"{used:.0f} GB"
         os.write(said, f"{outcome}\t{' '.join(reason.split())}\n".encode("utf-8", "replace"))
