@@ -6,6 +6,7 @@ A type raises ArgumentTypeError, which says what is expected instead.
 import argparse
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,34 +21,31 @@ KINDS = {  # suffixes of files that are no other kind of file's
 LARGEST = 2**31 - 1  # of whole numbers on the command line
 
 
-def whole_numbers(least: int, most: int = LARGEST) -> Callable[[str], int]:
-    """argparse type: a whole number in a range."""
+@dataclass(frozen=True)
+class Number:
+    """argparse type: a number for which something holds."""
 
-    def convert(text: str) -> int:
+    kind: type[int] | type[float]
+    holds: Callable[[float], bool]
+    expected: str  # what holds, in words
+    metavar: str
+
+    def __call__(self, text: str) -> Any:
         try:
-            value = int(text)
-        except ValueError:
-            value = least - 1
-        if not least <= value <= most:
-            raise argparse.ArgumentTypeError(f"{text[:20]!r}: expected a whole number from {least} to {most}")
-        return value
-
-    return convert
-
-
-def numbers(holds: Callable[[float], bool], expected: str) -> Callable[[str], float]:
-    """argparse type: a number for which something holds; expected: says what, in words."""
-
-    def convert(text: str) -> float:
-        try:
-            value = float(text)
+            value = self.kind(text)
         except ValueError:
             value = math.nan
-        if not holds(value):
-            raise argparse.ArgumentTypeError(f"{text[:20]!r}: expected {expected}")
+        if not self.holds(value):
+            raise argparse.ArgumentTypeError(f"{text[:20]!r}: expected {self.expected}")
         return value
 
-    return convert
+
+def whole_numbers(least: int, most: int = LARGEST, metavar: str = "N") -> Number:
+    return Number(int, lambda value: least <= value <= most, f"a whole number from {least} to {most}", metavar)
+
+
+def numbers(metavar: str, holds: Callable[[float], bool], expected: str) -> Number:
+    return Number(float, holds, expected, metavar)
 
 
 non_negative_int = whole_numbers(0)
@@ -56,19 +54,19 @@ whole_number = whole_numbers(-LARGEST)
 worker_count = whole_numbers(0, 1024)
 shard_count = whole_numbers(1, 99_999)
 face_count = whole_numbers(1, 20)  # heads at a time
-rendered_edge = whole_numbers(1, 4096)  # pixels of a face that is rendered, which takes some hundred bytes for each
-edge_length = whole_numbers(1, 16384)  # pixels of an image that is drawn
+rendered_edge = whole_numbers(1, 4096, "PIXELS")  # of a face, which takes some hundred bytes for each pixel
+edge_length = whole_numbers(1, 16384, "PIXELS")  # of an image that is drawn
 port_number = whole_numbers(1, 65535)
 
-finite_number = numbers(math.isfinite, "a number")
-share = numbers(lambda value: 0.0 <= value < 1.0, "0 or more and less than 1")
-probability = numbers(lambda value: 0.0 <= value <= 1.0, "a number from 0 to 1")
-degrees = numbers(lambda value: 0.1 <= value <= 90.0, "degrees from 0.1 to 90")
-dead_zone = numbers(lambda value: 0.0 <= value < 180.0, "degrees, 0 or more and less than 180")
-field_of_view = numbers(lambda value: 0.0 < value < 180.0, "degrees, more than 0 and less than 180")
+finite_number = numbers("X", math.isfinite, "a number")
+share = numbers("P", lambda value: 0.0 <= value < 1.0, "0 or more and less than 1")
+probability = numbers("P", lambda value: 0.0 <= value <= 1.0, "a number from 0 to 1")
+degrees = numbers("DEG", lambda value: 0.1 <= value <= 90.0, "degrees from 0.1 to 90")
+dead_zone = numbers("DEG", lambda value: 0.0 <= value < 180.0, "degrees, 0 or more and less than 180")
+field_of_view = numbers("DEG", lambda value: 0.0 < value < 180.0, "degrees, more than 0 and less than 180")
 # crop edge / longer side of the box
-crop_factor = numbers(lambda value: 0.1 <= value <= 10.0, "a factor from 0.1 to 10")
-frame_rate = numbers(lambda value: 0.0 < value <= 1000.0, "more than 0 and at most 1000 frames per second")
+crop_factor = numbers("X", lambda value: 0.1 <= value <= 10.0, "a factor from 0.1 to 10")
+frame_rate = numbers("FPS", lambda value: 0.0 < value <= 1000.0, "more than 0 and at most 1000 frames per second")
 
 
 def add_workers_option(parser: argparse.ArgumentParser) -> None:
@@ -78,7 +76,6 @@ def add_workers_option(parser: argparse.ArgumentParser) -> None:
         "--workers",
         type=worker_count,
         default=None,
-        metavar="N",
         help="worker processes; 0 works in this process (default: NUM_WORKERS, else the cores, 8 at most)",
     )
     who.add_argument(
@@ -113,14 +110,18 @@ def add_crop_factor_option(parser: argparse.ArgumentParser, default: float | Non
         "--roi-expansion",
         type=crop_factor,
         default=default,
-        metavar="X",
         help=f"crop edge / longer side of the face box (default: {told})",
     )
 
 
 def add_preprocess_option(parser: argparse.ArgumentParser) -> None:
     choices = names_in("evaluation.crops", "PREPROCESSING")
-    parser.add_argument("--preprocess", choices=choices, default="training", help="grey levels (default: training)")
+    parser.add_argument(
+        "--preprocess",
+        choices=choices,
+        default="training",
+        help="grey levels: as in training, or as OpenTrack makes them",
+    )
 
 
 def add_device_option(parser: argparse.ArgumentParser) -> None:
@@ -136,23 +137,24 @@ def add_shards_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--shards",
         type=shard_count,
-        metavar="N",
-        help="write N files NAME-00000-of-0000N.h5 at once instead of one; a sequence or person is in one of them",
+        help="write N files NAME-00000-of-0000N.h5 side by side instead of one; a sequence or person is in one of them",
     )
 
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:
     """Of all commands that make a sample file item by item: the fields of `conversion.run.ConvertOptions`."""
-    parser.add_argument("-n", "--count", type=positive_int, metavar="N", help="only the first N samples")
+    parser.add_argument("-n", "--count", type=positive_int, help="only the first N samples")
     add_workers_option(parser)
     add_shards_options(parser)
     parser.add_argument("--strict", action="store_true", help="stop at the first sample that can't be used")
-    parser.add_argument("--skipped", type=OutputFile(*LISTS), metavar="FILE", help="list all that is skipped, and why")
+    parser.add_argument("--skipped", type=OutputFile(*LISTS), help="list all that is skipped, and why")
     add_overwrite_option(parser)
 
 
 class OutputFile:
     """argparse type: a file that is written. Raises ArgumentTypeError for a name like that of another kind of file."""
+
+    metavar = "FILE"
 
     def __init__(self, *suffixes: str) -> None:
         """suffixes: of names that it may have, the usual one first. Others that no file of ours has are fine, too."""
@@ -171,3 +173,6 @@ class OutputFile:
 def output_folder(text: str) -> Path:
     """argparse type: a folder that is written to."""
     return Path(text)
+
+
+METAVARS: dict[Any, str] = {Path: "FILE", output_folder: "DIR"}  # the other types name theirs

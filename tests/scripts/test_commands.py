@@ -1,5 +1,6 @@
 """What the installed command does before any work: help, wrong usage, and at what price."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -49,6 +50,21 @@ def test_help_and_wrong_usage_import_nothing_heavy(words: list[str]) -> None:
     assert ours - {f"trackertraincode.commands.{name.replace('-', '_')}" for name in COMMANDS} <= OURS
     others = {name.split(".")[0] for name in loaded - ours} - sys.stdlib_module_names
     assert {name for name in others if not name.startswith("_")} <= {"tqdm"}
+
+
+def test_help_tells_defaults_the_same_way_everywhere(capsys: pytest.CaptureFixture[str]) -> None:
+    told = {}
+    for words in [*([name] for name in COMMANDS), *(["convert", name] for name in CONVERTERS)]:
+        with pytest.raises(SystemExit):
+            parse([*words, "--help"])
+        told[" ".join(words)] = " ".join(capsys.readouterr().out.split())
+    assert [name for name, text in told.items() if re.search(r"\(default(?!: |\))|default: [^(]*default:", text)] == []
+    assert "--fov DEG diagonal field of view of the camera (default: 56)" in told["track"]
+    assert "--mtcnn, --no-mtcnn take the face detector's boxes" in told["convert 300vw"]
+    assert "[convert] (default: yes)" in told["convert 300vw"]
+    assert "--onnx, --no-onnx export each checkpoint at the end (default: yes)" in told["train"]
+    assert "--outdir DIR where everything is written (default: demo)" in told["demo"]
+    assert "--strict stop at the first sample that can't be used --skipped" in told["fit"], "switches have none"
 
 
 @pytest.mark.parametrize(

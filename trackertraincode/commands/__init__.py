@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from trackertraincode import __version__
+from trackertraincode.arguments import METAVARS
 from trackertraincode.cli import DEBUG, run_main
 from trackertraincode.errors import UsageError, UserError, closest_first
 from trackertraincode.pretrained import DEFAULT
@@ -34,11 +35,32 @@ GONE = {  # published options without a counterpart of the same kind -> what to 
 SUMMARY = "Head-pose data and training suite: data sets, small networks, evaluation, export, tracking."
 
 
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Descriptions as they are written; each option with its default, unless its text names that in words."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        text = (action.help or "").removesuffix(" (default: %(default)s)")  # of switches, before Python 3.13
+        is_flag = action.nargs == 0 and not isinstance(action, argparse.BooleanOptionalAction)
+        if is_flag or "default" in text or action.default in (None, argparse.SUPPRESS, (), []):
+            return text
+        return f"{text} (default: {describe_default(action.default)})"
+
+    def _get_default_metavar_for_optional(self, action: argparse.Action) -> str:
+        return METAVARS.get(action.type) or getattr(action.type, "metavar", action.dest.upper())
+
+
+def describe_default(value: Any) -> str:
+    """As help shows it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
 class Parser(argparse.ArgumentParser):
-    """Of a command or its sub-commands: help as it is written; `options.parser` is the one that was used."""
+    """Of a command or its sub-commands; `options.parser` is the one that was used."""
 
     def __init__(self, **settings: Any) -> None:
-        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, **settings)
+        super().__init__(formatter_class=HelpFormatter, **settings)
         self.set_defaults(parser=self)
         self.add_argument(DEBUG, action="store_true", default=argparse.SUPPRESS, help="show where an error comes from")
 

@@ -13,11 +13,11 @@ from trackertraincode.errors import ConfigError, SampleFormatError, UsageError
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", type=Path, help="any .onnx file: pose network or localizer")
+    parser.add_argument("model", type=Path, metavar="MODEL", help="any .onnx file: pose network or localizer")
     parser.add_argument(
         "image", nargs="*", metavar="IMAGE x y w h", help="image and box of a face, in whole pixels of the image"
     )
-    parser.add_argument("--fov", type=field_of_view, default=56.0, help="diagonal field of view of the camera, degrees")
+    parser.add_argument("--fov", type=field_of_view, default=56.0, help="diagonal field of view of the camera")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -16,11 +16,9 @@ from trackertraincode.light import names_in
 def add_options(parser: argparse.ArgumentParser) -> None:
     errors = names_in("training.compare", "ERRORS")
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folders of `train`")
-    parser.add_argument(
-        "--output", type=OutputFile(*CHARTS), default=Path("compare.png"), metavar="FILE", help="image to write"
-    )
-    parser.add_argument("--json", type=OutputFile(".json"), metavar="FILE", help="write the numbers as JSON")
-    parser.add_argument("--error", choices=errors, default="geodesic", help="validation error (default geodesic)")
+    parser.add_argument("--output", type=OutputFile(*CHARTS), default=Path("compare.png"), help="image to write")
+    parser.add_argument("--json", type=OutputFile(".json"), help="write the numbers as JSON")
+    parser.add_argument("--error", choices=errors, default="geodesic", help="validation error")
     add_overwrite_option(parser)
 
 

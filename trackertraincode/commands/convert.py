@@ -19,8 +19,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     converters = parser.add_subparsers(dest="set", metavar="SET", required=True)
     for name, converter in CONVERTERS.items():
         own = converters.add_parser(name, help=converter.doc.splitlines()[0], description=converter.doc)
-        own.add_argument("source", type=Path, help=converter.source)
-        own.add_argument("destination", type=OutputFile(*SAMPLES), help="sample file to write, .h5")
+        own.add_argument("source", type=Path, metavar="IN", help=converter.source)
+        own.add_argument("destination", type=OutputFile(*SAMPLES), metavar="OUT", help="sample file to write, .h5")
         add_engine_options(own)
         for flags, settings in converter.options:
             own.add_argument(*flags, **settings)

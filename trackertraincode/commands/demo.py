@@ -19,15 +19,11 @@ from trackertraincode.workers import default_workers, run_program
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--outdir", type=output_folder, default=Path("demo"), help="where everything is written (default demo)"
-    )
-    parser.add_argument("--faces", type=positive_int, default=3200, help="synthetic training faces (default 3200)")
-    parser.add_argument(
-        "--test-faces", type=positive_int, default=300, help="synthetic faces that are only evaluated (default 300)"
-    )
-    parser.add_argument("--epochs", type=positive_int, default=60, help="how long to train (default 60)")
-    parser.add_argument("--samples-per-epoch", type=positive_int, default=2560, help="faces per epoch (default 2560)")
+    parser.add_argument("--outdir", type=output_folder, default=Path("demo"), help="where everything is written")
+    parser.add_argument("--faces", type=positive_int, default=3200, help="synthetic training faces")
+    parser.add_argument("--test-faces", type=positive_int, default=300, help="synthetic faces that are only evaluated")
+    parser.add_argument("--epochs", type=positive_int, default=60, help="how long to train")
+    parser.add_argument("--samples-per-epoch", type=positive_int, default=2560, help="faces per epoch")
 
 
 TRAIN_ZIP = "300W-LP.zip"  # the first file

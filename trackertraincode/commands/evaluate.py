@@ -35,43 +35,40 @@ COMPREHENSIVE = (0.8, 0.95, 1.1, 1.3, 1.6)  # crop factors of --comprehensive-ro
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     protocols = ", ".join(names_in("evaluation.protocols", "PROTOCOLS"))
-    parser.add_argument("models", type=Path, nargs="*", metavar="FILE", help=".ckpt or .onnx")
+    parser.add_argument("models", type=Path, nargs="*", metavar="MODEL", help=".ckpt and .onnx files, mixed")
     parser.add_argument(
         "--model",
         type=Path,
         action="append",
         default=[],
-        metavar="FILE",
-        help="one more; default stands for the model of this package, which is taken where none is named",
+        metavar="MODEL",
+        help='one more; "default" is the one of this package, which is taken where none is named',
     )
     parser.add_argument(
-        "--ds", default="aflw2k3d", help=f"joined by +: protocols ({protocols}), data sets of the catalog, .h5 files"
+        "--ds",
+        default="aflw2k3d",
+        metavar="NAME[+NAME...]",
+        help=f"joined by +: protocols ({protocols}), data sets of the catalog, .h5 files",
     )
-    parser.add_argument("--data", type=Path, metavar="FILE", help="sample file instead of the one in $DATADIR")
-    parser.add_argument("--catalog", type=Path, metavar="FILE", help="TOML file with data sets of your own")
+    parser.add_argument("--data", type=Path, help="sample file instead of the one in $DATADIR")
+    parser.add_argument("--catalog", type=Path, help="TOML file with data sets of your own")
     add_face_model_option(parser)
     add_device_option(parser)
     add_workers_option(parser)
-    parser.add_argument("--json", type=OutputFile(".json"), metavar="FILE", help="write the rows as JSON")
-    parser.add_argument("--csv", type=OutputFile(".csv"), metavar="FILE", help="write the rows as CSV")
-    parser.add_argument("--predictions", type=OutputFile(".csv"), metavar="FILE", help="write a CSV line per image")
-    parser.add_argument(
-        "--report", type=OutputFile(".html"), metavar="FILE", help="write tables, curves and images as HTML"
-    )
+    parser.add_argument("--json", type=OutputFile(".json"), help="write the rows as JSON")
+    parser.add_argument("--csv", type=OutputFile(".csv"), help="write the rows as CSV")
+    parser.add_argument("--predictions", type=OutputFile(".csv"), help="write a CSV line per image")
+    parser.add_argument("--report", type=OutputFile(".html"), help="write tables, curves and images as HTML")
     parser.add_argument(
         "--vis",
         nargs="?",
         const="rot",
         default="none",
         metavar="ORDER",
-        help=f"page through the images, worst first: left and right keys. ORDER: {', '.join(VIS)} (default rot)",
+        help=f"page through the images, worst first: left and right keys. ORDER: {', '.join(VIS)}; rot where --vis is alone",
     )
     parser.add_argument(
-        "--vis-folder",
-        type=output_folder,
-        default=Path("pages"),
-        metavar="DIR",
-        help="for the pages without a display",
+        "--vis-folder", type=output_folder, default=Path("pages"), help="for the pages where there is no display"
     )
     add_crop_factor_option(parser, None)
     parser.add_argument("--comprehensive-roi", action="store_true", help=f"crop factors {COMPREHENSIVE}, a row each")

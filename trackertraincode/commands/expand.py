@@ -28,25 +28,17 @@ RENDERERS = names_in("expansion.expand", "RENDERERS")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", type=Path, metavar="SRC", help="sample file with poses, .h5")
+    parser.add_argument("source", type=Path, metavar="IN", help="sample file with poses, .h5")
     parser.add_argument(
-        "destination", type=OutputFile(*SAMPLES, ".zip"), metavar="DST", help="file to write: .h5, or .zip for 300wlp"
+        "destination", type=OutputFile(*SAMPLES, ".zip"), metavar="OUT", help="file to write: .h5, or .zip for 300wlp"
     )
-    parser.add_argument(
-        "--yaw-step", type=degrees, default=5.0, metavar="DEG", help="one copy in each step of yaw (default 5)"
-    )
-    parser.add_argument(
-        "--prob-closed-eyes", type=probability, default=0.5, metavar="P", help="of a copy to blink (default 0.5)"
-    )
-    parser.add_argument(
-        "--prob-spotlight", type=probability, default=0.001, metavar="P", help="of a copy to be relit (default 0.001)"
-    )
-    parser.add_argument("--format", choices=FORMATS, default="hdf5", help="what to write (default hdf5)")
-    parser.add_argument("--renderer", choices=RENDERERS, default=RENDERERS[0], help="what draws (default software)")
-    parser.add_argument(
-        "--write-mesh", type=output_folder, metavar="DIR", help="also write what is turned, DIR/ROW.glb"
-    )
-    parser.add_argument("--seed", type=non_negative_int, default=0, help="the same seed, the same copies (default 0)")
+    parser.add_argument("--yaw-step", type=degrees, default=5.0, help="one copy in each step of yaw, degrees")
+    parser.add_argument("--prob-closed-eyes", type=probability, default=0.5, help="probability that a copy blinks")
+    parser.add_argument("--prob-spotlight", type=probability, default=0.001, help="probability that a copy is relit")
+    parser.add_argument("--format", choices=FORMATS, default="hdf5", help="what to write")
+    parser.add_argument("--renderer", choices=RENDERERS, default=RENDERERS[0], help="what draws")
+    parser.add_argument("--write-mesh", type=output_folder, help="also write what is turned, DIR/ROW.glb")
+    parser.add_argument("--seed", type=non_negative_int, default=0, help="the same seed gives the same copies")
     add_face_model_option(parser)
     add_engine_options(parser)
 

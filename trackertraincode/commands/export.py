@@ -17,8 +17,8 @@ RANDOM_CROPS = 64  # that float16 is compared on without --calibration
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("checkpoint", type=Path, nargs="?", help=".ckpt of a pose network")
-    parser.add_argument("--posenet", type=Path, metavar="FILE", help="the same, as published commands name it")
+    parser.add_argument("checkpoint", type=Path, nargs="?", metavar="CHECKPOINT", help=".ckpt of a pose network")
+    parser.add_argument("--posenet", type=Path, help="the same, as published commands name it")
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--opentrack", action="store_true", help="for OpenTrack's NeuralNet tracker (default)")
     kind.add_argument("--full", action="store_true", help="every output, any number of crops")
@@ -27,11 +27,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--calibration", metavar="NAME", help="faces to calibrate and compare with: a data set's name or an .h5 file"
     )
-    parser.add_argument("--catalog", type=Path, metavar="FILE", help="TOML file with data sets of your own")
+    parser.add_argument("--catalog", type=Path, help="TOML file with data sets of your own")
     parser.add_argument(
         "--check", action="store_true", help="print the contract's faults; exit code 1 when there is one"
     )
-    parser.add_argument("--output", type=OutputFile(".onnx"), metavar="FILE", help="default: beside the checkpoint")
+    parser.add_argument(
+        "--output", type=OutputFile(".onnx"), help="ONNX file to write (default: beside the checkpoint)"
+    )
     add_overwrite_option(parser)
 
 

@@ -24,14 +24,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--landmarks",
         choices=names_in("labelling.fit", "LANDMARKS"),
         default=defaults["landmarks"],
-        help="those of the image, or those with depth (default auto: with depth where a row has it)",
+        help="those of the image, or those with depth; auto: with depth where a row has it",
     )
     parser.add_argument(
         "--contour",
         choices=names_in("labelling.fit", "CONTOURS"),
         default=defaults["contour"],
         help="whether the jaw's landmarks of the image slide along the silhouette, as annotators put them, or are fixed "
-        "points of the head (default auto: what fits a face better)",
+        "points of the head; auto: what fits a face better",
     )
     parser.add_argument(
         "--start", type=Path, metavar="MODEL", help="try a network's pose as a start too, .ckpt or .onnx"

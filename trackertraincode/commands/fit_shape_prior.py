@@ -10,14 +10,15 @@ from trackertraincode.arguments import OutputFile, add_overwrite_option, positiv
 from trackertraincode.errors import ConfigError, SampleFormatError
 from trackertraincode.files import check_outputs, data_dir, whole_file
 
-COMPONENTS = 10
 MIN_VARIANCE = 1e-4
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", type=Path, help="sample file with shape coefficients")
-    parser.add_argument("--components", type=positive_int, default=COMPONENTS, help="Gaussians (default 10)")
-    parser.add_argument("--output", type=OutputFile(".npz"), help="default: $DATADIR/shape_prior_FACEMODEL.npz")
+    parser.add_argument("file", type=Path, metavar="FILE", help="sample file with shape coefficients, .h5")
+    parser.add_argument("--components", type=positive_int, default=10, help="Gaussians")
+    parser.add_argument(
+        "--output", type=OutputFile(".npz"), help="file to write (default: $DATADIR/shape_prior_FACEMODEL.npz)"
+    )
     add_overwrite_option(parser)
 
 

@@ -31,7 +31,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", type=OutputFile(*SAMPLES), metavar="OUT", help="sample file to write (default: FILE itself)"
     )
-    parser.add_argument("--filter", type=degrees, metavar="DEG", help="leave out rows whose rotation_spread is larger")
+    parser.add_argument("--filter", type=degrees, help="leave out rows whose rotation_spread is larger")
     parser.add_argument("--replace", action="store_true", help="replace labels that are there, too")
     add_crop_factor_option(parser, names_in("labelling.answers", "FACTOR"))
     add_device_option(parser)

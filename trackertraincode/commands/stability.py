@@ -21,13 +21,11 @@ from trackertraincode.pretrained import DEFAULT, pose_network
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("models", nargs="*", default=[Path(DEFAULT)], **MODELS)
-    parser.add_argument("--data", type=Path, metavar="FILE", help="sample file with poses (default: rendered faces)")
-    parser.add_argument(
-        "--count", type=positive_int, default=120, help="faces, evenly spread over the file (default 120)"
-    )
+    parser.add_argument("--data", type=Path, help="sample file with poses (default: rendered faces)")
+    parser.add_argument("--count", type=positive_int, default=120, help="faces, evenly spread over the file")
     add_preprocess_option(parser)
-    parser.add_argument("--json", type=OutputFile(".json"), metavar="FILE", help="write the score cards as JSON")
-    parser.add_argument("--report", type=OutputFile(".html"), metavar="FILE", help="write table and curves as HTML")
+    parser.add_argument("--json", type=OutputFile(".json"), help="write the score cards as JSON")
+    parser.add_argument("--report", type=OutputFile(".html"), help="write table and curves as HTML")
     add_device_option(parser)
     add_overwrite_option(parser)
 

@@ -46,56 +46,55 @@ LOOK_EVERY = 15  # frames between looks whether the head is still there
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "source", help="image, folder of images, video, number or device of a camera, or a stream's address"
+        "source",
+        metavar="SOURCE",
+        help="image, folder of images, video, number or device of a camera, or a stream's address",
     )
     parser.add_argument(
-        "--model", type=Path, default=Path(DEFAULT), help="pose network, .onnx (default: that of this package)"
+        "--model",
+        type=Path,
+        default=Path(DEFAULT),
+        metavar="MODEL",
+        help="pose network, .onnx (default: that of this package)",
     )
     parser.add_argument(
         "--localizer",
         type=Path,
         default=Path(DEFAULT),
+        metavar="MODEL",
         help="face localizer, .onnx, or mtcnn, a slow one for large images (default: that of this package)",
     )
     parser.add_argument(
         "--output",
         type=OutputFile(*names_in("tracking.video", "VIDEOS"), *IMAGES),
+        metavar="OUT",
         help="annotated video (.mp4, .avi), image (.jpg, .png), or folder of images",
     )
-    parser.add_argument("--json", type=OutputFile(".json"), help="poses as JSON")
-    parser.add_argument("--csv", type=OutputFile(".csv"), help="poses as CSV")
+    parser.add_argument("--json", type=OutputFile(".json"), help="write the poses as JSON")
+    parser.add_argument("--csv", type=OutputFile(".csv"), help="write the poses as CSV")
     parser.add_argument(
         "--udp", type=udp_address, metavar="HOST:PORT", help="send poses to OpenTrack, which listens at port 4242"
     )
     parser.add_argument("--show", action="store_true", help="open a window; q closes it (Ctrl-C ends a camera)")
     optics = parser.add_mutually_exclusive_group()
-    optics.add_argument(
-        "--fov",
-        type=field_of_view,
-        default=56.0,
-        help="diagonal field of view of the camera, degrees (default: %(default)g)",
-    )
-    optics.add_argument("--lens", type=Path, metavar="FILE", help="calibration of the camera, by OpenCV (.yml, .json)")
+    optics.add_argument("--fov", type=field_of_view, default=56.0, help="diagonal field of view of the camera")
+    optics.add_argument("--lens", type=Path, help="calibration of the camera, by OpenCV (.yml, .json)")
     parser.add_argument("--camera-size", type=image_size, metavar="640x480", help="what a camera is asked for, pixels")
     parser.add_argument("--fps", type=frame_rate, help="what a camera is asked for, frames per second")
     parser.add_argument(
         "--filter",
         choices=names_in("tracking.filters", "FILTERS"),
         default=names_in("tracking.filters", "DEFAULT"),
-        help="what makes poses of a video or a camera calm (default: %(default)s)",
+        help="what makes poses of a video or a camera calm",
     )
     parser.add_argument(
         "--dead-zone",
         type=dead_zone,
         default=0.0,
-        metavar="DEGREES",
-        help="turns and moves that aren't followed (default: 0)",
+        help="smaller turns, and moves of as much of the head's radius, aren't followed",
     )
     parser.add_argument(
-        "--faces",
-        type=face_count,
-        metavar="N",
-        help="follow up to N heads, each with a number that it keeps (default: one)",
+        "--faces", type=face_count, help="follow up to N heads, each with a number that it keeps (default: one)"
     )
     parser.add_argument("--independent", action="store_true", help="frames are unrelated images: find each face anew")
     add_overwrite_option(parser)

@@ -12,6 +12,7 @@ from typing import Any
 
 import trackertraincode.training
 from trackertraincode.arguments import output_folder, whole_number
+from trackertraincode.commands import describe_default
 from trackertraincode.light import Option, groups_in, names_in
 
 
@@ -21,9 +22,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     recipes = ", ".join(sorted(p.stem for p in Path(trackertraincode.training.__path__[0]).glob("recipes/*.toml")))
     default = names_in("training.options", "DEFAULT_RECIPE")
     parser.add_argument(
-        "--recipe",
-        metavar="NAME|FILE",
-        help=f"options to start from: {recipes} or a TOML file (default: {default})",
+        "--recipe", metavar="NAME|FILE", help=f"options to start from: {recipes} or a TOML file (default: {default})"
     )
     parser.add_argument("--resume", action="store_true", help="continue the stopped run in --outdir")
     for title, options in groups_in("training.config", "TrainConfig").items():
@@ -39,7 +38,7 @@ def _add(group: argparse._ArgumentGroup, option: Option) -> None:
         default, kind = next(switched for switched, value in metadata["values"].items() if value == default), bool
     text = metadata["help"].replace("%", "%%")
     if default is not None and default != "":
-        text += f" (default: {('yes' if default else 'no') if kind is bool else default})"
+        text += f" (default: {describe_default(default)})"
     flag = "--" + metadata.get("key", option.field).replace("_", "-")
     if kind is bool:
         group.add_argument(flag, action=argparse.BooleanOptionalAction, help=text)

@@ -22,12 +22,10 @@ SIZE = 192  # edge of the faces' images, pixels
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--outdir", type=output_folder, default=Path("default"), help="where everything is written")
-    parser.add_argument("--faces", type=positive_int, default=24_000, help="faces to render (default 24000)")
+    parser.add_argument("--faces", type=positive_int, default=24_000, help="faces to render")
     parser.add_argument("--epochs", type=positive_int, help="of the pose network (default: the recipe's)")
-    parser.add_argument(
-        "--scenes", type=positive_int, default=6000, help="scenes to render for the localizer (default 6000)"
-    )
-    parser.add_argument("--localizer-epochs", type=positive_int, default=40, help="of the localizer (default 40)")
+    parser.add_argument("--scenes", type=positive_int, default=6000, help="scenes to render for the localizer")
+    parser.add_argument("--localizer-epochs", type=positive_int, default=40, help="of the localizer")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -23,9 +23,7 @@ from trackertraincode.light import defaults_in, names_in
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     default = defaults_in("localizer.training", "LocalizerRun")
-    parser.add_argument(
-        "--data", type=Path, metavar="FILE", help="sample file with hasface and rois (default: synthetic scenes)"
-    )
+    parser.add_argument("--data", type=Path, help="sample file with hasface and rois (default: synthetic scenes)")
     for flags, kind, text in (
         (["--scenes"], positive_int, "how many scenes to render without --data"),
         (["-e", "--epochs"], positive_int, "how often all images are seen"),
@@ -36,19 +34,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     ):
         value = default[flags[-1].lstrip("-").replace("-", "_")]
         metavar = "X" if kind is finite_number else "N"
-        parser.add_argument(*flags, type=kind, default=value, metavar=metavar, help=f"{text} (default {value:g})")
+        parser.add_argument(*flags, type=kind, default=value, metavar=metavar, help=text)
     parser.add_argument(
         "--precision",
         choices=names_in("training.trainer", "PRECISIONS"),
         default=default["precision"],
-        help="arithmetic: 32, or mixed with bf16 or fp16 (default 32)",
+        help="arithmetic: 32, or mixed with bf16 or fp16",
     )
     add_device_option(parser)
     add_workers_option(parser)
-    parser.add_argument(
-        "--outdir", type=output_folder, metavar="DIR", help="new folder of the run (default: runs/DATE-localizer)"
-    )
-    parser.add_argument("--export", type=OutputFile(".onnx"), metavar="FILE", help="write the ONNX file for OpenTrack")
+    parser.add_argument("--outdir", type=output_folder, help="new folder of the run (default: runs/DATE-localizer)")
+    parser.add_argument("--export", type=OutputFile(".onnx"), help="write the ONNX file for OpenTrack")
     parser.add_argument(
         "--compare",
         type=Path,

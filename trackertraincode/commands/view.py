@@ -24,10 +24,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "output", type=OutputFile(*IMAGES), metavar="IMAGE", help="contact sheet to write, .png or .jpg"
     )
     parser.add_argument("--rows", metavar="LIST", help="such as 3,7,10-19, or a file of row numbers (default: random)")
-    parser.add_argument("--count", type=positive_int, default=24, help="number of random rows (default 24)")
-    parser.add_argument("--seed", type=non_negative_int, default=0, help="of the random rows (default 0)")
-    parser.add_argument("--columns", type=positive_int, default=6, help="images side by side (default 6)")
-    parser.add_argument("--edge", type=edge_length, default=240, help="longer side of each, pixels (default 240)")
+    parser.add_argument("--count", type=positive_int, default=24, help="number of random rows")
+    parser.add_argument("--seed", type=non_negative_int, default=0, help="of the random rows")
+    parser.add_argument("--columns", type=positive_int, default=6, help="images side by side")
+    parser.add_argument("--edge", type=edge_length, default=240, help="longer side of each")
     parser.add_argument("--whole", action="store_true", help="whole images instead of squares around the faces")
     add_overwrite_option(parser)
 

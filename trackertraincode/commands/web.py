@@ -15,10 +15,14 @@ from trackertraincode.pretrained import DEFAULT, localizer, pose_network
 def add_options(parser: argparse.ArgumentParser) -> None:
     for name, what in (("--model", "pose network"), ("--localizer", "face localizer")):
         parser.add_argument(
-            name, type=Path, default=Path(DEFAULT), help=f"{what}, .onnx (default: that of this package)"
+            name,
+            type=Path,
+            default=Path(DEFAULT),
+            metavar="MODEL",
+            help=f"{what}, .onnx (default: that of this package)",
         )
     parser.add_argument(
-        "--host", default="127.0.0.1", help="address to serve on (default 127.0.0.1: this machine only)"
+        "--host", default="127.0.0.1", help="address to serve on (default: 127.0.0.1, this machine only)"
     )
     parser.add_argument("--port", type=port_number, help="port to serve on (default: the first free one from 8023)")
 

@@ -41,7 +41,7 @@ class Converter:
 
 
 MTCNN = switch(
-    "--mtcnn", True, "take the face detector's boxes where they overlap the landmarks (needs the extra [convert])"
+    "--mtcnn", True, "take the face detector's boxes where they overlap the landmarks; needs the extra [convert]"
 )
 BFM = option("--face-model", **FACE_MODEL)
 
@@ -81,7 +81,7 @@ CONVERTERS = {  # adding a data set is adding an entry and its module
         "biwi",
         "zip file or folder of the database, or BIWI_done.npz",
         (
-            option("--opal-annotation", type=Path, metavar="FILE",
+            option("--opal-annotation", type=Path,
                    help="biwi_ann.txt of opal23_headpose: its frames and boxes, instead of those of the face detector MTCNN"),
             option("--published-projection", action="store_true",
                    help="project at 65 degrees, as the published script did, instead of with the intrinsics of rgb.cal"),
@@ -100,9 +100,9 @@ CONVERTERS = {  # adding a data set is adding an entry and its module
         "wflw",
         "folder or zip file with WFLW_images and WFLW_annotations",
         (
-            option("--split", choices=("train", "test"), default="train", help="which list of faces (default: train)"),
+            option("--split", choices=("train", "test"), default="train", help="which list of faces"),
             option("--min-box-width", type=non_negative_int, default=129, metavar="PIXELS",
-                   help="leave out faces with narrower boxes (default: 129, the input of the networks)"),
+                   help="leave out faces with narrower boxes; usual inputs of networks have 129 pixels"),
         ),
         "Convert WFLW to sample files: one for training, one for testing.\n\n"
         "ttc convert wflw WFLW/ $DATADIR/wflw_train.h5\n"
@@ -113,7 +113,7 @@ CONVERTERS = {  # adding a data set is adding an entry and its module
         "LaPa's zip file, or the folder it was unpacked to",
         (
             option("--split", choices=("all", *names_in("conversion.lapa", "SPLITS")), default="all",
-                   help="which part (default: all)"),
+                   help="which part"),
             option("--only-megaface", action="store_true", help="only images that come from MegaFace"),
             MTCNN,
             switch("--segmentation", True, "store the label images"),
@@ -137,8 +137,8 @@ CONVERTERS = {  # adding a data set is adding an entry and its module
         "widerface",
         "folder with WIDER_train.zip, WIDER_val.zip and wider_face_split.zip, or what they unpack to",
         (
-            option("--max-size", type=positive_int, default=640, metavar="PX", help="longest image side stored"),
-            option("--seed", type=non_negative_int, default=123, metavar="N", help="of the random sections"),
+            option("--max-size", type=positive_int, default=640, metavar="PIXELS", help="longest side of stored images"),
+            option("--seed", type=non_negative_int, default=123, help="of the random sections"),
         ),
         "Convert WIDER FACE to a sample file for the localizer: images of one face, and of none.\n\n"
         "ttc convert widerface FOLDER_WITH_THE_THREE_ZIP_FILES $DATADIR/widerfacessingle.h5",
@@ -153,7 +153,7 @@ CONVERTERS = {  # adding a data set is adding an entry and its module
     "panoptic": Converter(
         "panoptic",
         "folder of one or more sequences of CMU Panoptic, or a zip of it",
-        (option("--every", type=positive_int, default=60, metavar="K", help="only every K-th frame (default: 60)"),),
+        (option("--every", type=positive_int, default=60, metavar="K", help="only every K-th frame"),),
         "Convert CMU Panoptic to a sample file: the heads that its HD cameras see well.\n\n"
         "ttc convert panoptic FOLDER_OF_SEQUENCES $DATADIR/panoptic.h5",
     ),
@@ -167,10 +167,10 @@ CONVERTERS = {  # adding a data set is adding an entry and its module
         "unlabeled",
         "folder (images and videos, subfolders too), zip file of images, or a video",
         (
-            option("--min-confidence", type=share, default=0.9, metavar="P",
-                   help="of the detector, above which a face counts (default: 0.9)"),
+            option("--min-confidence", type=share, default=0.9,
+                   help="of the detector, above which a face counts"),
             option("--min-face", type=positive_int, default=40, metavar="PIXELS",
-                   help="smallest face that is looked for; less takes longer (default: 40)"),
+                   help="smallest face that is looked for; less takes longer"),
             option("--all-faces", action="store_true", help="all faces instead of the largest of each image"),
             option("--every", type=positive_int, default=1, metavar="K", help="only every K-th frame of videos"),
         ),

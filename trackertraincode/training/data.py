@@ -33,7 +33,9 @@ REMEMBERED = 2**30  # bytes of validation batches that are kept in memory
 class DataOptions:
     """What is trained and validated on. Raises ConfigError where a value can't be."""
 
-    ds: str = option("300wlp", 'data sets and sampling weights, such as "300wlp" or "a:92+b:8"')
+    ds: str = option(
+        "300wlp", 'data sets and sampling weights, such as "300wlp" or "a:92+b:8"', metavar="NAME[:X][+...]"
+    )
     ds_weighting: bool = option(False, "sample data sets evenly and scale their losses by the weights instead")
     ds_offsets: bool = option(False, "learn per data set how its head centre, size and zero pitch differ")
     val: str | None = option(
