@@ -131,11 +131,9 @@ def cut_out(
     return _warp(image, affine, edge, edge), _move(known, affine)
 
 
-def draw_histograms(
-    values: Mapping[str, np.ndarray], bins: int = 36, *, size: tuple[int, int] = (360, 240)
-) -> np.ndarray:
-    """(H, W, 3): one bar chart per named array of numbers, side by side, with range, mean and spread. size: of one chart."""
-    return contact_sheet([_histogram(name, np.asarray(v), bins, size) for name, v in values.items()], len(values))
+def draw_histograms(values: Mapping[str, np.ndarray]) -> np.ndarray:
+    """(H, W, 3): one bar chart per named array of numbers, side by side, with range, mean and spread."""
+    return contact_sheet([_histogram(name, np.asarray(v)) for name, v in values.items()], len(values))
 
 
 def write_image(path: Path, image: np.ndarray) -> None:
@@ -148,8 +146,8 @@ def write_image(path: Path, image: np.ndarray) -> None:
         temporary.write_bytes(encode(image))
 
 
-def _histogram(name: str, values: np.ndarray, bins: int, size: tuple[int, int]) -> np.ndarray:
-    width, height = size
+def _histogram(name: str, values: np.ndarray) -> np.ndarray:
+    width, height, bins = 360, 240, 36
     canvas = np.full((height, width, 3), 40, np.uint8)
     values = values[np.isfinite(values)].astype(np.float64)  # float32 has no room for bins between neighbours
     if not len(values):

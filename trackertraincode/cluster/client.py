@@ -207,12 +207,12 @@ async def _probed(client: "Client", worker: str | None) -> Any:
     return (await client.run(eval, _PROBE, workers=[worker], on_error="return"))[worker]
 
 
-def now_and_then(function: Callable[[], Result], seconds: float = 1.0) -> Callable[[], Result]:
-    """The function, called again only when its last result is older."""
+def now_and_then(function: Callable[[], Result]) -> Callable[[], Result]:
+    """The function, called again only when its last result is older than a second."""
     last: list[tuple[float, Result]] = []
 
     def get() -> Result:
-        if not last or monotonic() > last[-1][0] + seconds:
+        if not last or monotonic() > last[-1][0] + 1.0:
             last[:] = [(monotonic(), function())]
         return last[-1][1]
 

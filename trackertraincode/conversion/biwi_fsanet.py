@@ -22,6 +22,7 @@ from trackertraincode.geometry.rotation import matrix_to_quat
 from trackertraincode.sample.images import encode_png
 from trackertraincode.sample.sample import Sample
 
+IMAGES = "image.npy"  # of the zip file
 ROWS_PER_ITEM = 256
 MAX_BYTES = 512 * 2**20  # of one array
 
@@ -67,7 +68,7 @@ def make_source(path: Path) -> Source:
         damaged = archive.testzip()  # reading single rows later can't notice flipped bits
         if damaged is not None:
             raise ArchiveError(f"{path}: array '{damaged[:-4]}' is damaged; download the file again.")
-    images, poses = _header(path, "image.npy"), _read_poses(path)
+    images, poses = _header(path), _read_poses(path)
     if images.shape[1:] != (64, 64, 3) or images.dtype != np.uint8 or len(images.shape) != 4:
         raise ArchiveError(f"{path}: 'image' has {images.dtype} {images.shape}, expected uint8 (N, 64, 64, 3).")
     if images.offset + int(np.prod(images.shape, dtype=np.float64)) != images.size:
@@ -83,9 +84,9 @@ def make_source(path: Path) -> Source:
 def convert_rows(path: Path, rows: Rows) -> list[Sample]:
     """Some rows -> one sample each. Raises ArchiveError naming the file and the row."""
     poses = _read_poses(path)[rows.first : rows.first + rows.count]
-    header = _header(path, "image.npy")
+    header = _header(path)
     row_bytes = int(np.prod(header.shape[1:]))
-    with reporting(path), zipfile.ZipFile(path) as archive, archive.open("image.npy") as member:
+    with reporting(path), zipfile.ZipFile(path) as archive, archive.open(IMAGES) as member:
         member.seek(header.offset + rows.first * row_bytes)
         data = member.read(rows.count * row_bytes)
     images = np.frombuffer(data, np.uint8).reshape(rows.count, *header.shape[1:])
@@ -111,13 +112,13 @@ def _are_angles(poses: np.ndarray) -> np.ndarray:
 
 
 @cache
-def _header(path: Path, name: str) -> Header:
-    """Raises ArchiveError when the member isn't a plain array in C order."""
-    with reporting(path), zipfile.ZipFile(path) as archive, archive.open(name) as member:
+def _header(path: Path) -> Header:
+    """Of the images. Raises ArchiveError when they aren't a plain array in C order."""
+    with reporting(path), zipfile.ZipFile(path) as archive, archive.open(IMAGES) as member:
         shape, fortran_order, dtype = read_header(member)
         if fortran_order or dtype.hasobject:
-            raise ArchiveError(f"{path}: array '{name[:-4]}' isn't a plain array in C order.")
-        return Header(shape, dtype, member.tell(), archive.getinfo(name).file_size)
+            raise ArchiveError(f"{path}: array 'image' isn't a plain array in C order.")
+        return Header(shape, dtype, member.tell(), archive.getinfo(IMAGES).file_size)
 
 
 @cache

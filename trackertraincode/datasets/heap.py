@@ -51,7 +51,7 @@ class _Compared:
 _COMPARED: "WeakKeyDictionary[h5py.Dataset | h5py.File, _Compared]" = WeakKeyDictionary()
 
 
-def check_references(file: BinaryIO, size: int, references: np.ndarray, unit: int, base: int = 0) -> None:
+def check_references(file: BinaryIO, size: int, references: np.ndarray, unit: int, base: int) -> None:
     """Compare references (n,) REFERENCE, whose lengths count `unit` bytes, with a file of `size` bytes from `base` on."""
     known: dict[int, dict[int, tuple[int, int]]] = {}
     for length, address, index in references.tolist():

@@ -125,8 +125,9 @@ def copies(digests: np.ndarray | Sequence[bytes]) -> list[tuple[int, int]]:
     return list(zip(rows.tolist(), first[number][rows].tolist()))
 
 
-def describe_copies(pairs: Sequence[tuple[int, int]], shown: int = 10) -> str:
+def describe_copies(pairs: Sequence[tuple[int, int]]) -> str:
     """One line that names the first of them."""
+    shown = 10
     named = ", ".join(f"{row} (as {earlier})" for row, earlier in pairs[:shown])
     more = f" and {len(pairs) - shown} more" if len(pairs) > shown else ""
     return f"{len(pairs)} rows repeat the image of an earlier row: {named}{more}"

@@ -88,10 +88,10 @@ def coverage(scaled: Tensor, levels: Sequence[float] = LEVELS, radii: Sequence[f
     return [(lengths <= limit).double().mean().item() for limit in limits]
 
 
-def bootstrap_interval(values: Tensor, draws: int = 1000, seed: int = 0) -> tuple[float, float]:
-    """95 % confidence interval of the mean of (B,) values, by resampling."""
-    generator = torch.Generator().manual_seed(seed)
-    picks = torch.randint(len(values), (draws, len(values)), generator=generator)
+def bootstrap_interval(values: Tensor) -> tuple[float, float]:
+    """95 % confidence interval of the mean of (B,) values, by drawing as many of them a thousand times."""
+    generator = torch.Generator().manual_seed(0)
+    picks = torch.randint(len(values), (1000, len(values)), generator=generator)
     means = values[picks].mean(-1)
     low, high = means.quantile(torch.tensor([0.025, 0.975], dtype=means.dtype)).tolist()
     return low, high

@@ -81,8 +81,8 @@ class RenderedScenes:
     sweeps: Faces  # scene by scene, each at all YAWS
 
     @staticmethod
-    def make(pairs: int, sweeps: int, seed: int = 0) -> "RenderedScenes":
-        return RenderedScenes(*blink_pairs(pairs, seed), yaw_sweeps(sweeps, seed))
+    def make(pairs: int, sweeps: int) -> "RenderedScenes":
+        return RenderedScenes(*blink_pairs(pairs), yaw_sweeps(sweeps))
 
 
 def measure_stability(

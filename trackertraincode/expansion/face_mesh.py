@@ -51,14 +51,14 @@ def _thinned(vertices: np.ndarray, triangles: np.ndarray) -> FaceMesh:
     return FaceMesh(kept, corners[(a != b) & (b != c) & (c != a)])
 
 
-def smooth_border(points: np.ndarray, triangles: np.ndarray, rounds: int = 4) -> np.ndarray:
+def smooth_border(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     """(V, 3) -> (V, 3): vertices on the border of a mesh lie on a smooth line; the others stay."""
     pairs = _border_pairs(triangles)
     on_border, index = np.unique(pairs, return_inverse=True)
     a, b = index.reshape(-1, 2).T
     count = np.bincount(np.concatenate([a, b]), minlength=len(on_border))[:, None]
     moved = points[on_border]
-    for _ in range(rounds):
+    for _ in range(4):
         sums = np.zeros_like(moved)
         np.add.at(sums, a, moved[b])
         np.add.at(sums, b, moved[a])

@@ -176,7 +176,7 @@ class _Quantiser:
         import onnx
         from onnxruntime.quantization import create_calibrator
 
-        self._operators = _last_fit(QUANTISED, backbone)
+        self._operators = _quantised_operators(backbone)
         with tempfile.TemporaryDirectory() as folder, silence():
             source = Path(folder) / "float.onnx"
             onnx.save_model(onnx.shape_inference.infer_shapes(model), source)
@@ -223,7 +223,7 @@ class _Reader:
 
 def _units(model: Any, backbone: str) -> list[list[str]]:
     """Names of the nodes that can be quantised: each list is a layer with weights and what follows until the next."""
-    operators = _last_fit(QUANTISED, backbone)
+    operators = _quantised_operators(backbone)
     weights = {initializer.name for initializer in model.graph.initializer}
     units: list[list[str]] = []
     for node in model.graph.node:
@@ -242,8 +242,8 @@ def _is_kept(name: str, backbone: str) -> bool:
     return any(re.search(pattern, name) for pattern in patterns)
 
 
-def _last_fit(table: dict[str, tuple[str, ...]], backbone: str) -> tuple[str, ...]:
-    return [value for start, value in table.items() if backbone.startswith(start)][-1]
+def _quantised_operators(backbone: str) -> tuple[str, ...]:
+    return [value for start, value in QUANTISED.items() if backbone.startswith(start)][-1]
 
 
 def _is_narrow(model: Any, node: Any) -> bool:

@@ -17,8 +17,9 @@ def split_triangles(triangles: np.ndarray, chosen: np.ndarray, count: int) -> tu
     return pairs, np.concatenate([triangles[~chosen], *new])
 
 
-def eye_cap(radius: float, rings: int = 12, spokes: int = 24) -> tuple[np.ndarray, np.ndarray]:
+def eye_cap(radius: float) -> tuple[np.ndarray, np.ndarray]:
     """The front of a ball around 0: vertices (V, 3) and triangles (T, 3) wound outwards; denser towards the middle."""
+    rings, spokes = 12, 24
     polar = np.linspace(0.0, 1.0, rings + 1)[1:, None] ** 1.2 * np.radians(85.0)
     azimuth = np.linspace(0, 2 * np.pi, spokes, endpoint=False)[None, :]
     around = np.stack(

@@ -11,17 +11,18 @@ from trackertraincode.rendering.hair import SKULL_CENTER, SKULL_RADII
 Mesh = tuple[np.ndarray, np.ndarray]  # vertices (V, 3), triangles (T, 3)
 OPENING = (0.7, 0.95)  # half width and height of what a headscarf leaves free
 RIM_POINTS = 28  # around a lens
+TUBE_RADIUS = 0.014
 RIM_VERTICES, _TEMPLE_VERTICES = 4 * RIM_POINTS, 16  # of the tubes of a frame
 
 
-def tube(path: np.ndarray, radius: float, closed: bool = False) -> Mesh:
-    """A square tube along points (N, 3)."""
+def tube(path: np.ndarray, closed: bool = False) -> Mesh:
+    """A square tube along points (N, 3), as thick as a frame of glasses."""
     tangent = np.gradient(path, axis=0)
     tangent /= np.linalg.norm(tangent, axis=1, keepdims=True) + 1e-9
     side = np.cross(tangent, [0.0, 0.0, 1.0]) + 1e-6
     side /= np.linalg.norm(side, axis=1, keepdims=True)
     up = np.cross(side, tangent)
-    corners = [path + radius * (np.cos(a) * side + np.sin(a) * up) for a in np.arange(4) * np.pi / 2]
+    corners = [path + TUBE_RADIUS * (np.cos(a) * side + np.sin(a) * up) for a in np.arange(4) * np.pi / 2]
     vertices = np.stack(corners, axis=1).reshape(-1, 3)
     triangles = []
     rings = list(pairwise(range(len(path)))) + ([(len(path) - 1, 0)] if closed else [])
@@ -49,15 +50,15 @@ def glasses(round_lenses: bool) -> tuple[Mesh, Mesh]:
     for sign in (1.0, -1.0):
         x = sign * (EYE_CENTER[0] + 0.01) + 0.2 * cosine
         rim = np.stack([x, 0.02 + 0.15 * sine, -0.16 + 0.35 * np.abs(x) ** 2], axis=1)
-        parts.append(tube(rim, 0.014, closed=True))
+        parts.append(tube(rim, closed=True))
         center = rim.mean(0)
         fan = np.array([(RIM_POINTS, i, (i + 1) % RIM_POINTS) for i in range(RIM_POINTS)])
         lenses.append((np.concatenate([rim, center[None]]), fan))
         hinge = np.array([sign * 0.51, -0.03, -0.05])
         temple = np.array([hinge, [sign * 0.74, -0.04, 0.25], [sign * 0.80, -0.05, 0.85], [sign * 0.80, 0.1, 0.98]])
-        parts.append(tube(temple, 0.014))
+        parts.append(tube(temple))
     bridge = np.array([[-0.12, -0.02, -0.155], [0.0, -0.05, -0.235], [0.12, -0.02, -0.155]])
-    parts.append(tube(bridge, 0.014))
+    parts.append(tube(bridge))
     return merge(parts), merge(lenses)
 
 
@@ -91,10 +92,10 @@ def hanging_hair(end: float) -> Mesh:
     return shaped, triangles[keep[triangles].all(1)]
 
 
-def _around_skull(scale: float, low: float, front: float, forward: float = 0.0) -> Mesh:
+def _around_skull(scale: float, low: float, front: float) -> Mesh:
     """The skull's shape enlarged, above y = `low` behind and y = `front` over the forehead."""
     vertices, triangles = ellipsoid(28, 48)
-    shaped = vertices * SKULL_RADII * scale + SKULL_CENTER + [0.0, 0.0, -forward]
+    shaped = vertices * SKULL_RADII * scale + SKULL_CENTER
     edge = front + (low - front) * np.clip((shaped[:, 2] - 0.1) / 0.9, 0.0, 1.0)
     return shaped, triangles[(shaped[:, 1] < edge)[triangles].all(1)]
 

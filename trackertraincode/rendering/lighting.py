@@ -10,6 +10,7 @@ SHADOW_MAP, REACH = 128, 1.9  # pixels; head radii from the middle of the head t
 PER_RADIUS = SHADOW_MAP / (2.0 * REACH)
 TAPS = ((-1, -0.4), (0.4, -1), (1, 0.4), (-0.4, 1), (-0.4, -0.3), (0.4, 0.3))  # around a place in the map
 MIDDLE = np.array([0.0, 0.3, 0.6])  # of the head, head radii
+DIRECTIONS = 48  # from which a head is looked at, for what each place sees
 MOST = 0.72  # brightness of a face, on average
 WRAP, HAIR_WRAP = 0.2, 0.6  # light reaches a little around, as it does under skin, and far into hair
 
@@ -169,10 +170,10 @@ def lamp_visibility(
     return total / len(TAPS)
 
 
-def openness(points: np.ndarray, triangles: np.ndarray, normals: np.ndarray, directions: int = 48) -> np.ndarray:
+def openness(points: np.ndarray, triangles: np.ndarray, normals: np.ndarray) -> np.ndarray:
     """(V,) share of the surroundings that each vertex sees, in 0 … 1. Points in head radii; done once for a head."""
-    index = np.arange(directions) + 0.5
-    polar, azimuth = np.arccos(1 - 2 * index / directions), np.pi * (1 + 5**0.5) * index
+    index = np.arange(DIRECTIONS) + 0.5
+    polar, azimuth = np.arccos(1 - 2 * index / DIRECTIONS), np.pi * (1 + 5**0.5) * index
     total, most = np.zeros(len(points)), np.full(len(points), 1e-6)
     for direction in np.stack(
         [np.cos(azimuth) * np.sin(polar), np.sin(azimuth) * np.sin(polar), np.cos(polar)], axis=1

@@ -121,10 +121,10 @@ def extract_patch(pyramid: list[np.ndarray], box: PixelBox, input_width: int) ->
     return Patch(image, (center[0] * scale, center[1] * scale), float(edge * scale))
 
 
-def intensity_quantile(image: np.ndarray, share: float = QUANTILE) -> int:
-    """The first grey level of a (H, W) uint8 image whose cumulative count exceeds int(share · n)."""
+def intensity_quantile(image: np.ndarray) -> int:
+    """The first grey level of a (H, W) uint8 image whose cumulative count exceeds int(QUANTILE · n)."""
     counts = np.cumsum(np.bincount(image.ravel(), minlength=256))
-    return int(np.argmax(counts > int(share * image.size)))
+    return int(np.argmax(counts > int(QUANTILE * image.size)))
 
 
 def scale_grey(image: np.ndarray, alpha: np.float32) -> np.ndarray:

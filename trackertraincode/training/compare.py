@@ -87,9 +87,9 @@ def read_run(folder: Path, *, error: str = "geodesic", repeats: int = REPEATS) -
     )
 
 
-def read_runs(folders: Sequence[Path], *, error: str = "geodesic", repeats: int = REPEATS) -> list[RunSummary]:
+def read_runs(folders: Sequence[Path], *, error: str = "geodesic") -> list[RunSummary]:
     """All runs; those that share a folder name get their parents' too."""
-    runs = [read_run(folder, error=error, repeats=repeats) for folder in folders]
+    runs = [read_run(folder, error=error) for folder in folders]
     names = [run.name for run in runs]
     return [
         run
@@ -139,7 +139,7 @@ def draw_families(runs: Sequence[RunSummary], path: Path, error: str = "geodesic
     return files
 
 
-def draw_comparison(runs: Sequence[RunSummary], path: Path, error: str = "geodesic") -> None:
+def draw_comparison(runs: Sequence[RunSummary], path: Path, error: str) -> None:
     """Four panels in a row: the best error against epochs, and against parameters, file size and latency.
 
     Raises ConfigError when the ending of `path` is none that matplotlib writes.

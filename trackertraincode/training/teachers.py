@@ -19,7 +19,7 @@ TAUGHT = ("rotation", "xy", "size", "box")  # terms of the objective that every 
 class Teachers:
     """Mean loss against several models' answers."""
 
-    def __init__(self, files: Sequence[Path], student: NetworkConfig, *, boxes: bool = True) -> None:
+    def __init__(self, files: Sequence[Path], student: NetworkConfig, *, boxes: bool) -> None:
         """boxes: whether they teach face boxes.
 
         Raises ModelFileError for unusable files, ConfigError when a teacher wants other crops.
