@@ -171,6 +171,11 @@ def test_images_are_written_by_suffix(tmp_path: Path) -> None:
     assert np.array_equal(decode((tmp_path / "new" / "a.png").read_bytes(), color=True), image)
     with pytest.raises(UserError, match=r"a\.bmp.*\.png"):
         write_image(tmp_path / "a.bmp", image)
+    with pytest.raises(
+        UserError, match=r"a\.jpg: 65501 × 1 pixels don't fit into a \.jpg file, which has 65,500.*\.png"
+    ):
+        write_image(tmp_path / "a.jpg", np.zeros((1, 65501, 3), np.uint8))
+    assert not (tmp_path / "a.jpg").exists()
 
 
 def test_a_batch_is_drawn_in_pixels_of_its_crops() -> None:

@@ -58,6 +58,11 @@ def _one_error() -> Iterator[None]:
         raise pickle.UnpicklingError(str(error).partition("\n")[0][:120] or type(error).__name__) from error
 
 
+def _require(holds: bool, else_says: str) -> None:
+    if not holds:
+        raise pickle.UnpicklingError(else_says)
+
+
 class StandIn:
     """Stands for an object of another library: what it was made of. Nothing of the library runs."""
 
@@ -182,18 +187,17 @@ class _Machine:
         return [_plain(self._stack.pop()) for _ in range(count)][::-1]
 
     def fill_list(self, values: list[Any]) -> None:
-        assert type(self._stack[-1]) is list, "values are appended to something else"
+        _require(type(self._stack[-1]) is list, "it appends values to something else than a list")
         self._stack[-1].extend(values)
 
     def fill_dict(self, values: list[Any]) -> None:
         self.check_keys(values[::2])
-        assert len(values) % 2 == 0, "an item without a value"
-        assert type(self._stack[-1]) is dict, "items are set in something else"
+        _require(len(values) % 2 == 0, "it has an item without a value")
+        _require(type(self._stack[-1]) is dict, "it sets items in something else than a dict")
         self._stack[-1].update(zip(values[::2], values[1::2]))
 
     def check_keys(self, keys: list[Any]) -> None:
-        if not all(isinstance(key, KEYS) for key in keys):
-            raise pickle.UnpicklingError("it has a dict whose keys aren't texts or numbers")
+        _require(all(isinstance(key, KEYS) for key in keys), "it has a dict whose keys aren't texts or numbers")
 
     def new_dict(self, values: list[Any]) -> None:
         self.push({})
@@ -211,16 +215,15 @@ class _Machine:
     def reduce(self, _: Any) -> None:
         function, arguments = self._stack[-2:]
         del self._stack[-2:]
-        assert function in self._callable.values(), "something else is called"
+        _require(function in self._callable.values(), "it calls something else than a function")
         made = function(*arguments)
         self._room -= len(made) if isinstance(made, bytes) else 0
-        if self._room < 0:
-            raise pickle.UnpicklingError("it makes more bytes than it has")
+        _require(self._room >= 0, "it makes more bytes than it has")
         self.push(made)
 
     def build(self, _: Any) -> None:
         state = self._stack.pop()
-        assert isinstance(self._stack[-1], (_Dtype, _Array, StandIn)), "a state is given to something else"
+        _require(isinstance(self._stack[-1], (_Dtype, _Array, StandIn)), "it gives a state to something else")
         self._stack[-1].build(state)
 
 
@@ -236,8 +239,7 @@ class _Checker(_Machine):
             raise pickle.UnpicklingError(f"it calls {function.replace(' ', '.')}, which no file of data needs")
         if isinstance(arguments, tuple):
             self._room -= sum(len(text) for text in arguments if isinstance(text, str))
-        if self._room < 0:
-            raise pickle.UnpicklingError("it makes more bytes than it has")
+        _require(self._room >= 0, "it makes more bytes than it has")
         self.push({})
 
     def build(self, _: Any) -> None:

@@ -27,12 +27,11 @@ from trackertraincode.drawing import (
     line_width,
     put,
 )
-from trackertraincode.errors import UserError
 from trackertraincode.files import whole_file
 from trackertraincode.geometry import affine2d
 from trackertraincode.geometry.boxes import square_crop_box
 from trackertraincode.sample.fields import Kind
-from trackertraincode.sample.images import encode_jpeg, encode_png
+from trackertraincode.sample.images import encode_for
 from trackertraincode.sample.moving import move
 from trackertraincode.sample.sample import LABELS, Batch, Prediction, Sample
 
@@ -137,13 +136,10 @@ def draw_histograms(values: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 def write_image(path: Path, image: np.ndarray) -> None:
-    """Write (H, W) or (H, W, 3) RGB as .png or .jpg. Raises UserError for other names."""
-    encoders = {".png": encode_png, ".jpg": encode_jpeg, ".jpeg": encode_jpeg}
-    encode = encoders.get(path.suffix.lower())
-    if encode is None:
-        raise UserError(f"{path}: images are written as {', '.join(encoders)}; choose such a name.")
+    """Write (H, W) or (H, W, 3) RGB as .png or .jpg. Raises UserError for other names and for too large images."""
+    content = encode_for(path, image)
     with whole_file(path) as temporary:
-        temporary.write_bytes(encode(image))
+        temporary.write_bytes(content)
 
 
 def _histogram(name: str, values: np.ndarray) -> np.ndarray:

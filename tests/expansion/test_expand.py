@@ -10,7 +10,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from close import assert_samples_equal, known
-from conftest import run_script
+from conftest import run_command, run_script
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset, PoseWriter
 from trackertraincode.expansion.expand import Settings, expand_row, make_source
 from trackertraincode.expansion.eyelids import with_closed_eyes
@@ -115,6 +115,17 @@ def test_the_layout_of_300wlp_holds_the_same_labels(
             for name, tolerance in (("head", 1e-3), ("shape", 1e-5), ("landmarks", 0.3)):
                 np.testing.assert_allclose(getattr(a, name), getattr(b, name), atol=tolerance)
             assert (Rotation.from_quat(a.rotation) * Rotation.from_quat(b.rotation).inv()).magnitude() < 1e-4
+
+
+@pytest.mark.parametrize(("label", "field"), [("face_box", "rois"), ("shape", "shapeparams"), ("landmarks", "pt3d_68")])
+def test_what_the_layout_of_300wlp_needs_is_named(
+    rendered: Callable[..., Sample], file_of: Callable[..., Path], label: str, field: str
+) -> None:
+    source = file_of(replace(rendered(0, 60.0), **{label: None}))  # type: ignore[arg-type]
+    words = [source, source.with_name("dst.zip"), STEP, "--workers=0", "--format=300wlp"]
+    assert f"has no {field}, which the layout 300wlp needs; use --format hdf5." in run_command(
+        "expand", *words, expect=1
+    )
 
 
 def test_closed_eyes_are_in_image_and_labels(rendered: Callable[..., Sample]) -> None:

@@ -46,7 +46,7 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
         return f"{text} (default: {describe_default(action.default)})"
 
     def _get_default_metavar_for_optional(self, action: argparse.Action) -> str:
-        return METAVARS.get(action.type) or getattr(action.type, "metavar", action.dest.upper())
+        return str(METAVARS.get(action.type) or getattr(action.type, "metavar", action.dest.upper()))
 
 
 def describe_default(value: Any) -> str:

@@ -25,7 +25,7 @@ from trackertraincode.conversion.archive_kinds import (
 )
 from trackertraincode.errors import ArchiveError
 from trackertraincode.files import is_stream
-from trackertraincode.sample.images import IMAGE_EXTENSIONS, ImageDecodeError
+from trackertraincode.sample.images import IMAGE_EXTENSIONS, ImageDecodeError, ImageEncodeError
 
 MAX_MEMBER_BYTES = 512 * 2**20
 SMALL_BYTES = 64 * 2**10  # whose ratio doesn't matter
@@ -254,10 +254,10 @@ def naming_archives_in(path: Path) -> Iterator[None]:
 
 @contextmanager
 def naming(name: str) -> Iterator[None]:
-    """Turn the ImageDecodeError of what is done inside into an ArchiveError that begins with the name."""
+    """Turn the error about an image of what is done inside into an ArchiveError that begins with the name."""
     try:
         yield
-    except ImageDecodeError as error:
+    except (ImageDecodeError, ImageEncodeError) as error:
         raise ArchiveError(f"{name}: {error}") from error
 
 

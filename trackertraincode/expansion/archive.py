@@ -11,13 +11,12 @@ from trackertraincode.errors import UserError
 from trackertraincode.rendering.archives import RenderedFace, members_300wlp
 from trackertraincode.sample.sample import Sample
 
-NEEDED = {"shape": "shapeparams", "landmarks": "pt3d_68"}
+NEEDED = {"face_box": "rois", "shape": "shapeparams", "landmarks": "pt3d_68"}
 
 
 def write_300wlp(destination: Path, samples: Iterator[Sample], provenance: dict[str, Any], source: Source) -> int:
     """One person per original, numbered; how many images. Raises UserError for samples that the layout can't hold."""
-    assert source.face_model is not None
-    counted = _Counter(samples, source.face_model)
+    counted = _Counter(samples, source.face_model or "")
     write_archive(destination, members_300wlp(counted.faces()))
     return counted.count
 

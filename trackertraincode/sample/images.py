@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 import cv2
@@ -16,6 +17,7 @@ LARGE, MAX_RATIO = 2**26, 64  # pixels of which cameras' images have bytes for, 
 IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".jpe", ".jfif")
 ALSO_DECODED = (".webp", ".bmp", ".tif", ".tiff")  # by OpenCV; files of samples don't hold them
 OTHER_IMAGES = (*ALSO_DECODED, ".gif", ".heic", ".heif", ".avif", ".jp2", ".jxl")
+LONGEST = {".jpg": 65_500, ".png": 1_000_000}  # sides that OpenCV encodes, pixels
 _CONVERT = " (convert it to JPEG or PNG)"
 _OTHER_KINDS = {  # kind -> what it is, in words
     "webp": f"WebP{_CONVERT}",
@@ -47,6 +49,10 @@ class Size(NamedTuple):
 
 class ImageDecodeError(UserError):
     """Bytes that should be a JPEG or PNG file aren't, or are damaged."""
+
+
+class ImageEncodeError(UserError):
+    """An image is too large for a file of its kind."""
 
 
 def sniff(data: bytes | np.ndarray) -> Literal["jpeg", "png"] | None:
@@ -125,17 +131,34 @@ def decode_labels(data: bytes | np.ndarray) -> np.ndarray:
     return image if image.ndim == 2 else np.ascontiguousarray(image[..., 0])
 
 
+def encode_for(path: Path, image: np.ndarray) -> bytes:
+    """(H, W) or (H, W, 3) RGB uint8 -> .png or .jpg file. Raises UserError for other names and for too large images."""
+    encoders = {".png": encode_png, ".jpg": encode_jpeg, ".jpeg": encode_jpeg}
+    encode = encoders.get(path.suffix.lower())
+    if encode is None:
+        raise UserError(f"{path}: images are written as {', '.join(encoders)}; choose such a name.")
+    try:
+        return encode(image)
+    except ImageEncodeError as error:
+        raise UserError(f"{path}: {error}; draw less, or write a .png file.") from None
+
+
 def encode_jpeg(image: np.ndarray, quality: int = 95) -> bytes:
-    """(H, W) grey or (H, W, 3) RGB uint8 -> JPEG file."""
+    """(H, W) grey or (H, W, 3) RGB uint8 -> JPEG file. Raises ImageEncodeError."""
     return _encode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
 
 
 def encode_png(image: np.ndarray) -> bytes:
-    """(H, W) or (H, W, 3) RGB uint8 -> PNG file."""
+    """(H, W) or (H, W, 3) RGB uint8 -> PNG file. Raises ImageEncodeError."""
     return _encode(".png", image, [])
 
 
 def _encode(extension: str, image: np.ndarray, parameters: list[int]) -> bytes:
+    height, width = image.shape[:2]
+    if max(width, height) > LONGEST[extension]:
+        raise ImageEncodeError(
+            f"{width} × {height} pixels don't fit into a {extension} file, which has {LONGEST[extension]:,} at most in a side"
+        )
     ordered = image if image.ndim == 2 else cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2BGR)
     done, data = cv2.imencode(extension, ordered, parameters)
     assert done, f"cv2.imencode refused an array of {image.shape}, {image.dtype}"

@@ -15,7 +15,7 @@ import numpy as np
 from trackertraincode.drawing import draw_labels, draw_text
 from trackertraincode.errors import UserError
 from trackertraincode.files import resolved, whole_file
-from trackertraincode.sample.images import encode_jpeg, encode_png
+from trackertraincode.sample.images import encode_for
 from trackertraincode.tracking.pose import HeadPose
 from trackertraincode.tracking.sources import IMAGES, USUAL_FPS, Frame, images_in, quiet_opencv
 
@@ -90,19 +90,19 @@ Write = Callable[[Frame], None]
 @contextmanager
 def _folder_writer(path: Path) -> Iterator[Write]:
     def write(frame: Frame) -> None:
-        with whole_file(path / f"{Path(frame.name).stem}.png") as temporary:
-            temporary.write_bytes(encode_png(frame.image))
+        file = path / f"{Path(frame.name).stem}.png"
+        with whole_file(file) as temporary:
+            temporary.write_bytes(encode_for(file, frame.image))
 
     yield write
 
 
 @contextmanager
 def _image_writer(path: Path) -> Iterator[Write]:
-    encode = encode_png if path.suffix.lower() == ".png" else encode_jpeg
     with whole_file(path) as temporary:
 
         def write(frame: Frame) -> None:
-            temporary.write_bytes(encode(frame.image))
+            temporary.write_bytes(encode_for(path, frame.image))
 
         yield write
 
