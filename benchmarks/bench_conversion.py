@@ -2,14 +2,16 @@
 
     python benchmarks/bench_conversion.py [--aflw2k AFLW2000-3D.zip] [--face-model bfm_noneck_v3.pkl] [--workers 2]
 
-Without archives, synthetic ones are made first. All in this process, start-up left out; with --workers, samples per second
-are told, too.
+Without archives, synthetic ones are made first. All in this process, start-up left out, medians of turns; with --workers,
+samples per second are told, too.
 """
 
 import argparse
 import tempfile
 import time
 from pathlib import Path
+
+import numpy as np
 
 from trackertraincode.arguments import positive_int
 from trackertraincode.cli import run_main
@@ -20,20 +22,24 @@ from trackertraincode.conversion.synthetic import write_faces
 from trackertraincode.rendering.generate import Request
 from trackertraincode.sample.images import decode
 
+ROUNDS = 3
+
 
 def compare(name: str, archive: Path, source: Source, folder: Path) -> tuple[float, float]:
     """Microseconds of processor time per sample, of the conversion and of reading and decoding the images alone."""
     options = ConvertOptions(source=archive, destination=folder / f"{name}.h5", workers=0, overwrite=True)
-    start = time.process_time()
-    run_converter(options, name, source)
-    whole = time.process_time() - start
     opened = Archive(archive)
     images = [n for n in opened.names if n.endswith(".jpg")]
-    start = time.process_time()
-    for image in images:
-        decode(opened.read(image), color=True)
-    bare = time.process_time() - start
-    return 1e6 * whole / len(source.items), 1e6 * bare / len(images)
+    taken = []
+    for _ in range(ROUNDS + 1):  # the first one warms up
+        start = time.process_time()
+        run_converter(options, name, source)
+        middle = time.process_time()
+        for image in images:
+            decode(opened.read(image), color=True)
+        taken.append(((middle - start) / len(source.items), (time.process_time() - middle) / len(images)))
+    whole, bare = 1e6 * np.median(taken[1:], axis=0)
+    return float(whole), float(bare)
 
 
 def measure(name: str, archive: Path, source: Source, folder: Path, workers: int) -> None:

@@ -13,9 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import numpy as np
-import torch
 from torch.utils.data import DataLoader, Dataset
 
 from trackertraincode.augmentation.batches import read_images
@@ -30,7 +28,7 @@ from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.datasets.mixing import Member
 from trackertraincode.rendering.generate import Request
 from trackertraincode.sample.sample import LABELS
-from trackertraincode.workers import keep_freed_memory, start_worker
+from trackertraincode.workers import start_worker, use_one_thread
 
 ROUNDS, STEPS, BATCH = 5, DRAWN_STEPS, 64  # steps: those whose labels and maps are made at once
 
@@ -124,9 +122,7 @@ def main() -> int:
     options = parser.parse_args()
     if options.samples < STEPS * BATCH:
         parser.error(f"--samples {options.samples}: at least {STEPS * BATCH}, the {STEPS} batches of a turn")
-    torch.set_num_threads(1)
-    cv2.setNumThreads(0)
-    keep_freed_memory()
+    use_one_thread()
     with tempfile.TemporaryDirectory() as folder:
         path = options.file or Path(folder) / "faces.h5"
         if options.file is None:

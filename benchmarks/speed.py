@@ -26,7 +26,7 @@ from trackertraincode.conversion import aflw2k, w300lp
 from trackertraincode.conversion.synthetic import write_faces
 from trackertraincode.files import whole_file
 from trackertraincode.rendering.generate import Request
-from trackertraincode.workers import keep_freed_memory, usable_cores
+from trackertraincode.workers import usable_cores, use_one_thread
 
 FACES, EDGE = 1600, 450  # synthetic ones, pixels
 ROWS = (1_000, 100_000, 1_000_000, 10_000_000)
@@ -106,9 +106,7 @@ def main() -> int:
     parser.add_argument("--w300lp", type=Path, help="300W-LP.zip")
     parser.add_argument("--output", type=Path, default=Path("docs/speed.md"))
     options = parser.parse_args()
-    torch.set_num_threads(1)
-    cv2.setNumThreads(0)
-    keep_freed_memory()
+    use_one_thread()
     given = [path.name for path in (options.data, options.aflw2k, options.w300lp) if path is not None]
     with tempfile.TemporaryDirectory() as folder:
         rows = []

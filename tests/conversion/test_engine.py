@@ -16,6 +16,7 @@ import h5py
 import numpy as np
 import pytest
 from archive_damage import tagged_jpeg
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from conftest import PROJECT, run_command, run_script
 from trackertraincode.conversion import run
@@ -65,6 +66,23 @@ def note(seen: list[int], n: int) -> list[Sample]:
     """As `make`, and remembers what was asked for."""
     seen.append(n)
     return make(n)
+
+
+def test_a_conversion_in_this_process_multiplies_with_one_thread(tmp_path: Path) -> None:
+    """Many small products: threads would wait for each other by spinning, for twice the processor time."""
+
+    def threads() -> set[int]:
+        return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+    def convert(number: int) -> list[Sample]:
+        seen.append(threads())
+        return make(number)
+
+    seen: list[set[int]] = []
+    with threadpool_limits(2, "blas"):
+        run_converter(options(tmp_path), "test", Source(items=range(2), convert=convert))
+        assert seen == [{1}, {1}]
+        assert threads() == {2}
 
 
 @pytest.mark.parametrize("workers", [0, 1])

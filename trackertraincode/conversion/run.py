@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from trackertraincode import __version__
@@ -117,9 +118,9 @@ def run_converter(
     )
     workers = choose_workers(options.workers, options.scheduler, [*read, journal.stamp])
     digest = Digest(options.source)
-    skips: list[Skip] = []
-    tagged: list[str] = []
-    with journal.started(options.resume, options.overwrite, shared=not isinstance(workers, int)):
+    skips, tagged = list[Skip](), list[str]()
+    started = journal.started(options.resume, options.overwrite, shared=not isinstance(workers, int))
+    with threadpool_limits(1, "blas"), started:  # without workers: products are small, and threads wait by spinning
         try:
             with closing(_reports(options, workers, source, journal, digest, skips, tagged)) as reports:
                 if options.shards is None:
