@@ -5,11 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.transform import Rotation
 
 from trackertraincode.augmentation import second_view
 from trackertraincode.augmentation.second_view import ViewChange, add_views, draw_views, with_second_views
 from trackertraincode.geometry import affine2d
-from trackertraincode.geometry.rotation import random_quats
+from trackertraincode.geometry.rotation import quat_normalize, random_quats
 from trackertraincode.losses.consistency import consistency_loss
 from trackertraincode.sample.sample import BATCH_LABELS, Batch, make_batch
 
@@ -84,10 +85,22 @@ def test_what_is_beyond_the_edge_repeats_it() -> None:
 def test_answers_that_move_with_the_views_agree_and_others_do_not() -> None:
     both = with_second_views(spots())
     assert both.view is not None
-    assert consistency_loss(both.rotation, both.head, both.view).numpy() == pytest.approx(np.zeros(12), abs=1e-6)
-    turned = both.rotation.clone()
-    turned[6:] = both.rotation[:6]  # as of a network that doesn't see the turn of the second view
-    assert (consistency_loss(turned, both.head, both.view) > 1e-5).sum() >= 10
+    rotation, head, view = quat_normalize(both.rotation.double()), both.head.double(), both.view.double()
+    assert consistency_loss(rotation, head, view).numpy() == pytest.approx(np.zeros(12), abs=1e-6)
+    turned = rotation.clone()
+    turned[6:] = rotation[:6]  # as of a network that doesn't see the turn of the second view
+    assert (consistency_loss(turned, head, view) > 1e-3).sum() >= 10
+
+
+def test_small_disagreements_count_in_proportion() -> None:
+    def cost(degrees: float) -> float:
+        turned = torch.from_numpy(Rotation.from_euler("y", [[0], [degrees]], degrees=True).as_quat())
+        head = torch.zeros(2, 3, dtype=torch.float64)
+        view = torch.eye(2, 3, dtype=torch.float64).expand(2, 2, 3)
+        return float(consistency_loss(turned, head, view)[0])
+
+    assert cost(8) / cost(4) == pytest.approx(2, rel=0.1)
+    assert 0 < cost(0.02) < 0.02 / 8 * cost(8) / 10
 
 
 def test_half_precision_changes_nothing() -> None:

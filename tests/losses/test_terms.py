@@ -97,7 +97,8 @@ def disagreement(p: dict, b: dict) -> float:
         in_first_view(p["other"], b["other"]),
     )
     apart = np.square(place - other_place).mean() + (size - other_size) ** 2
-    return math.sin((turn.inv() * other_turn).magnitude() / 2) ** 2 + 0.25 * apart
+    distance = math.hypot(math.sin((turn.inv() * other_turn).magnitude() / 2), 0.5 * math.sqrt(apart))
+    return math.hypot(distance, 0.005) - 0.005
 
 
 ORACLES: dict[str, Callable[[dict, dict], float]] = {  # rows of prediction and batch, float64; `other`: the other view
