@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
+from constant_onnx import build_model
 from torch import Tensor
 
+from conftest import run_command
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset, PoseWriter
 from trackertraincode.errors import EvaluationError
 from trackertraincode.evaluation.html_report import write_report
@@ -189,6 +192,20 @@ def test_table_json_and_report_hold_the_same_models(cards: list[ScoreCard], tmp_
     page = (tmp_path / "felt.html").read_text(encoding="utf-8")
     assert page.count("<img") == 4
     assert "http" not in page
+
+
+def test_the_command_measures_models_on_a_users_faces(tmp_path: Path, make_sample: Callable[..., Sample]) -> None:
+    model, faces = tmp_path / "constant.onnx", tmp_path / "faces.h5"
+    onnx.save(build_model(), model)
+    with PoseWriter(faces, source={}, face_model="embedded-v1") as writer:
+        for seed in range(2):
+            writer.write(make_sample(seed, rotation=np.array([0, 0, 0, 1], np.float32), stored_angles=None))
+    outputs = ["--json", tmp_path / "cards.json", "--report", tmp_path / "felt.html"]
+    told = run_command("stability", model, "--data", faces, "--count", 2, *outputs)
+    assert "jitter, noise σ = 16/255" in told
+    (card,) = json.loads((tmp_path / "cards.json").read_text(encoding="utf-8"))
+    assert set(card["noise"].values()) == {0.0}
+    assert "constant.onnx" in (tmp_path / "felt.html").read_text(encoding="utf-8")
 
 
 def test_colour_models_refuse_the_plugins_preprocessing() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from conftest import run_command
 from trackertraincode.augmentation.loader import checked
 from trackertraincode.errors import ConfigError
 from trackertraincode.export.contract import opentrack_faults
@@ -56,16 +57,15 @@ def test_a_tiny_run_learns_and_exports_what_opentrack_loads(tmp_path: Path, writ
     data = write(tmp_path / "x.h5", [True, False] * 24)
     exported = tmp_path / "localizer.onnx"
     other = tmp_path / "run" / "localizer.ckpt"
-    run = LocalizerRun(
-        outdir=tmp_path / "run", data=data, epochs=2, batchsize=8, workers=0, device="cpu", export=exported
-    )
-    (row,) = train_localizer(run)
+    outdir = tmp_path / "run"
+    words = ["--data", data, "--epochs", 2, "--batchsize", 8, "--workers", 0, "--device", "cpu", "--outdir", outdir]
+    assert f"{outdir}: done" in run_command("train-localizer", *words, "--export", exported)
+    (row,) = json.loads((outdir / "evaluation.json").read_text())
     assert row["n"] == 4
-    assert json.loads((run.outdir / "evaluation.json").read_text()) == [row]
-    assert {p.name for p in run.outdir.iterdir()} == {
+    assert {p.name for p in outdir.iterdir()} == {
         "localizer.ckpt", "metrics.csv", "train.pdf", "evaluation.json", "images.png",
     }  # fmt: skip
-    lines = (run.outdir / "metrics.csv").read_text().splitlines()
+    lines = (outdir / "metrics.csv").read_text().splitlines()
     assert len(lines) == 3
     assert "train/box" in lines[0]
     assert "val/iou" in lines[0]
@@ -78,7 +78,7 @@ def test_a_tiny_run_learns_and_exports_what_opentrack_loads(tmp_path: Path, writ
     one, two = (evaluate_localizer(load_predict(path), [batches[0]])[0] for path in (other, exported))
     assert torch.allclose(one, two, atol=1e-4)
     with pytest.raises(ConfigError, match=r"run: is not empty; choose another --outdir"):
-        train_localizer(run)
+        train_localizer(LocalizerRun(outdir=outdir, data=data))
 
 
 @pytest.mark.slow

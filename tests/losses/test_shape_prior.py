@@ -1,0 +1,42 @@
+"""Priors that users fit to their own faces."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from conftest import run_command
+from trackertraincode.datasets.dshdf5pose import PoseWriter
+from trackertraincode.losses.shape_prior import ShapePrior
+from trackertraincode.sample.sample import Sample
+
+COUNT = 24
+
+
+@pytest.fixture
+def faces(tmp_path: Path, make_sample: Callable[..., Sample]) -> Path:
+    """Half of the faces have coefficients around -1, half around 1; one more has none."""
+    path, rng = tmp_path / "faces.h5", np.random.default_rng(0)
+    with PoseWriter(path, source={}, face_model="embedded-v1", optional=("shape",)) as writer:
+        for row in range(COUNT):
+            shape = rng.normal((-1.0) ** row, 0.1, 50).astype(np.float32)
+            writer.write(make_sample(row, shape=shape, stored_angles=None))
+        writer.write(make_sample(COUNT, shape=None, stored_angles=None))
+    return path
+
+
+def test_a_fitted_prior_knows_both_kinds_of_faces(faces: Path) -> None:
+    words = ["fit-shape-prior", faces, "--components", 2]
+    assert f"on {COUNT} rows" in run_command(*words, DATADIR=str(faces.parent))
+    prior = ShapePrior.load(faces.with_name("shape_prior_embedded-v1.npz"))
+    likely, unlikely = torch.ones(2, 50) * torch.tensor([[1.0], [-1.0]]), torch.zeros(1, 50)
+    assert prior(likely).max() < prior(unlikely)
+
+
+def test_too_few_faces_and_no_place_to_write_are_named(faces: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DATADIR", raising=False)
+    assert "set DATADIR, or name the file to write with --output." in run_command("fit-shape-prior", faces, expect=1)
+    text = run_command("fit-shape-prior", faces, "--output", faces.with_name("x.npz"), expect=1)
+    assert f"faces.h5: {COUNT} rows have shape coefficients, 100 are needed to fit 10 components" in text
