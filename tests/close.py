@@ -4,7 +4,9 @@ from dataclasses import fields, replace
 from typing import TypeVar
 
 import numpy as np
+import torch
 
+from trackertraincode.geometry.rotation import quat_geodesic_angle
 from trackertraincode.sample.moving import to_centres
 from trackertraincode.sample.sample import Sample
 
@@ -33,3 +35,12 @@ def assert_samples_equal(a: Sample, b: Sample) -> None:
 def as_archives_count(sample: Sample) -> Sample:
     """The same labels with points and heads counted from the centre of the first pixel."""
     return replace(sample, **to_centres({f.name: getattr(sample, f.name) for f in fields(Sample)}))
+
+
+def angles_between(one: list[Sample], other: list[Sample]) -> np.ndarray:
+    """(B,) degrees between the rotations of samples."""
+    pair = (
+        torch.from_numpy(np.stack([s.rotation for s in side if s.rotation is not None])).double()
+        for side in (one, other)
+    )
+    return torch.rad2deg(quat_geodesic_angle(*pair)).numpy()

@@ -7,17 +7,21 @@ import runpy
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from trackertraincode.commands import main
+from trackertraincode.datasets.dshdf5pose import PoseWriter
+from trackertraincode.geometry.rotation import quat_normalize, random_quats
 from trackertraincode.sample.images import encode_jpeg
-from trackertraincode.sample.sample import LABELS, MEASURES, Sample
+from trackertraincode.sample.sample import BATCH_LABELS, LABELS, MEASURES, Sample
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -70,6 +74,27 @@ def make_sample() -> Callable[..., Sample]:
         return Sample(**(values | changes))  # type: ignore[arg-type]
 
     return make
+
+
+def random_rotations(count: int, seed: int = 0) -> Tensor:
+    """(count, 4) float64 unit quaternions."""
+    return quat_normalize(random_quats(count, torch.Generator().manual_seed(seed)).double())
+
+
+def random_labels(count: int) -> dict[str, Tensor]:
+    """Of a batch, in [0, 1] and boxes up to 3."""
+    generator = torch.Generator().manual_seed(0)
+    labels = {name: torch.rand(count, *shape, generator=generator) for name, shape in BATCH_LABELS.items()}
+    labels["face_box"][:, 2:] += 2.0
+    return labels
+
+
+def write_samples(path: Path, samples: Iterable[Sample], **options: Any) -> Path:
+    """A sample file, which is `path`. options: of PoseWriter."""
+    with PoseWriter(path, **({"source": {}, "face_model": "embedded-v1"} | options)) as writer:
+        for sample in samples:
+            writer.write(sample)
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -9,19 +9,12 @@ import cv2
 import numpy as np
 
 from close import known
-from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset, PoseWriter
+from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.facemodel.landmarks68 import FLIP_ORDER
 from trackertraincode.sample.images import decode, encode_jpeg, encode_png
 from trackertraincode.sample.sample import Sample
 
 LABELS = ("rotation", "head", "landmarks", "shape", "segmentation", "has_face")
-
-
-def write(path: Path, samples: list[Sample], optional: tuple[str, ...] = ()) -> Path:
-    with PoseWriter(path, source={}, face_model="embedded-v1", optional=optional) as writer:
-        for sample in samples:
-            writer.write(sample)
-    return path
 
 
 def bare(sample: Sample, **changes: Any) -> Sample:

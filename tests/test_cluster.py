@@ -26,14 +26,14 @@ from distributed.core import Status
 from distributed.scheduler import KilledWorker, WorkerState
 from distributed.security import Security
 
-from conftest import run_script
+from conftest import run_script, write_samples
 from trackertraincode.augmentation.cache_files import build
 from trackertraincode.augmentation.crop_cache import Kept
 from trackertraincode.augmentation.presets import AugmentationOptions
 from trackertraincode.cli import describe
 from trackertraincode.cluster import client, worker
 from trackertraincode.cluster.client import Cluster
-from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset, PoseWriter
+from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.errors import UserError, WorkerError
 from trackertraincode.evaluation.crops import BATCH, EvaluationCrops, iter_crops
 from trackertraincode.evaluation.framing import SQUARE
@@ -82,9 +82,7 @@ def test_rendering_by_a_scheduler_gives_the_same_bytes(scheduler: str, tmp_path:
 def test_crops_to_evaluate_are_cut_by_a_scheduler(
     scheduler: str, tmp_path: Path, make_sample: Callable[..., Sample]
 ) -> None:
-    with PoseWriter(tmp_path / "a.h5", source={}, face_model="embedded-v1") as writer:
-        for seed in range(BATCH + 6):
-            writer.write(make_sample(seed))
+    write_samples(tmp_path / "a.h5", (make_sample(seed) for seed in range(BATCH + 6)))
     dataset = Hdf5PoseDataset(tmp_path / "a.h5")
     rows = np.arange(len(dataset))[::-1]
     rectangles = SQUARE.rectangles(torch.from_numpy(dataset.labels["face_box"][rows]), 1.1)
@@ -95,9 +93,8 @@ def test_crops_to_evaluate_are_cut_by_a_scheduler(
 
 
 def test_checks_by_a_scheduler_say_the_same(scheduler: str, tmp_path: Path, make_sample: Callable[..., Sample]) -> None:
-    with PoseWriter(tmp_path / "a.h5", source={}, face_model="embedded-v1") as writer:
-        for seed in range(70):
-            writer.write(make_sample(seed % 40, rotation=np.array([0, 0, 0, 1 + (seed == 68)], np.float32)))
+    turns = [np.array([0, 0, 0, 1 + (seed == 68)], np.float32) for seed in range(70)]
+    write_samples(tmp_path / "a.h5", (make_sample(seed % 40, rotation=turn) for seed, turn in enumerate(turns)))
     said = [
         run_script("dscheck.py", tmp_path / "a.h5", *who, expect=1)
         for who in (("--workers", 0), ("--workers", 1), ("--scheduler", scheduler))

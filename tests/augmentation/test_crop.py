@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from close import known
+from conftest import random_labels
 from trackertraincode.augmentation.crop import (
     Geometry,
     GeometryOptions,
@@ -19,7 +20,6 @@ from trackertraincode.augmentation.warp import cut_and_resize, plan_warps, warp_
 from trackertraincode.geometry import affine2d
 from trackertraincode.geometry.boxes import square_crop_box
 from trackertraincode.sample.images import encode_jpeg, encode_png
-from trackertraincode.sample.sample import BATCH_LABELS
 
 SIZE = 129
 
@@ -80,13 +80,6 @@ def test_outside_of_the_image_is_black() -> None:
     assert far.max() == 0
 
 
-def labels_of(count: int) -> dict[str, torch.Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    labels = {name: torch.rand(count, *shape, generator=generator) for name, shape in BATCH_LABELS.items()}
-    labels["face_box"][:, 2:] += 2.0
-    return labels
-
-
 def test_draws_follow_the_published_recipe() -> None:
     draw = draw_geometry(40_000, GeometryOptions(), np.random.default_rng(0))
     turned = draw.angle != 0
@@ -137,7 +130,7 @@ def test_loose_crops_lie_in_the_grown_box() -> None:
 
 
 def test_boxes_fall_back_to_what_is_known() -> None:
-    labels = labels_of(4)
+    labels = random_labels(4)
     labels["landmarks"][0] = torch.nan
     labels["landmarks_2d"][0] = torch.nan
     labels["face_box"][1] = torch.nan

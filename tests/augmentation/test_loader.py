@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from conftest import write_samples
 from trackertraincode.augmentation import loader as loader_module
 from trackertraincode.augmentation.crop import crop_boxes, crop_maps, crop_squares
 from trackertraincode.augmentation.loader import TrainBatches, ValidationBatches, make_loader
@@ -28,10 +29,7 @@ OPTIONS = AugmentationOptions()
 
 @pytest.fixture
 def member(tmp_path: Path, make_sample: Callable[..., Sample]) -> Member:
-    path = tmp_path / "faces.h5"
-    with PoseWriter(path, source={}, face_model="embedded-v1") as writer:
-        for seed in range(20):
-            writer.write(make_sample(seed))
+    path = write_samples(tmp_path / "faces.h5", (make_sample(seed) for seed in range(20)))
     return Member("faces", Hdf5PoseDataset(path), np.arange(20), 1.0, tuple(LABELS))
 
 
@@ -193,9 +191,7 @@ def test_a_damaged_image_names_file_and_row(tmp_path: Path, make_sample: Callabl
 
 
 def test_rows_without_box_and_points_are_named(tmp_path: Path, make_sample: Callable[..., Sample]) -> None:
-    path = tmp_path / "boxless.h5"
-    with PoseWriter(path, source={}, face_model="embedded-v1") as writer:
-        writer.write(make_sample(0, face_box=None, landmarks=None, landmarks_2d=None))
+    path = write_samples(tmp_path / "boxless.h5", [make_sample(0, face_box=None, landmarks=None, landmarks_2d=None)])
     member = Member("boxless", Hdf5PoseDataset(path), np.arange(1), 1.0, tuple(LABELS))
     with pytest.raises(SampleFormatError, match=r"boxless\.h5: row 0 has no usable face box"):
         checked(ValidationBatches([member], OPTIONS.validation_preset(), batchsize=2, face_model=None)[0])

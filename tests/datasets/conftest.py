@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from trackertraincode.datasets.dshdf5pose import PoseWriter
+from conftest import write_samples
 from trackertraincode.sample.images import encode_png
 from trackertraincode.sample.sample import Sample
 
@@ -32,10 +32,7 @@ def write_file(tmp_path: Path) -> Callable[..., Path]:
     """write_file(samples, name="a.h5", **options of PoseWriter): the path of the file."""
 
     def write(samples: list[Sample], name: str = "a.h5", **options: Any) -> Path:
-        with PoseWriter(tmp_path / name, **({"source": {}, "face_model": "embedded-v1"} | options)) as writer:
-            for sample in samples:
-                writer.write(sample)
-        return tmp_path / name
+        return write_samples(tmp_path / name, samples, **options)
 
     return write
 

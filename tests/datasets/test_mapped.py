@@ -11,9 +11,10 @@ import h5py
 import numpy as np
 import pytest
 
+from conftest import write_samples
 from trackertraincode.augmentation.loader import TrainBatches, checked
 from trackertraincode.augmentation.presets import AugmentationOptions
-from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset, PoseWriter
+from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.datasets.mapped import _blocks, map_file, map_rows
 from trackertraincode.datasets.mixing import Member
 from trackertraincode.sample.images import encode_png
@@ -61,9 +62,7 @@ def test_places_that_hdf5_does_not_know_are_no_places() -> None:
 @pytest.fixture
 def faces(tmp_path: Path, make_sample: Callable[..., Sample]) -> Path:
     for name, compress in (("plain.h5", False), ("packed.h5", True)):
-        with PoseWriter(tmp_path / name, source={}, face_model="embedded-v1", compress=compress) as writer:
-            for seed in range(20):
-                writer.write(make_sample(seed))
+        write_samples(tmp_path / name, (make_sample(seed) for seed in range(20)), compress=compress)
     return tmp_path
 
 
@@ -102,8 +101,6 @@ def test_images_come_from_collections_of_one_object_and_of_many(tmp_path: Path) 
     """HDF5 puts small objects together in a collection of its heap, and large ones alone."""
     rng = np.random.default_rng(0)
     images = [encode_png(rng.integers(0, 256, (n, n), np.uint8)) for n in rng.integers(1, 120, 60)]
-    with PoseWriter(tmp_path / "a.h5", source={}, face_model="none") as writer:
-        for image in images:
-            writer.write(Sample(image=image))
+    write_samples(tmp_path / "a.h5", (Sample(image=image) for image in images), face_model="none")
     rows = rng.permutation(60)
     assert Hdf5PoseDataset(tmp_path / "a.h5").images(rows) == [images[row] for row in rows]

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from conftest import write_samples
 from trackertraincode.commands import parse
 from trackertraincode.datasets.catalog import DATASETS, DatasetSpec, choose, load_catalog, parse_mixture
-from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset, PoseWriter
+from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.datasets.mixing import Member, epoch_counts, epoch_plan, open_mixture, split_rows
 from trackertraincode.errors import CatalogError
 from trackertraincode.sample.sample import Sample
@@ -18,10 +19,8 @@ from trackertraincode.sample.sample import Sample
 @pytest.fixture
 def write_file(make_sample: Callable[..., Sample]) -> Callable[..., Path]:
     def write(path: Path, count: int, **changes: Callable[[int], object]) -> Path:
-        with PoseWriter(path, source={}, face_model="embedded-v1") as writer:
-            for i in range(count):
-                writer.write(make_sample(i, **{"individual": None} | {k: f(i) for k, f in changes.items()}))
-        return path
+        rows = ({"individual": None} | {k: f(i) for k, f in changes.items()} for i in range(count))
+        return write_samples(path, (make_sample(i, **row) for i, row in enumerate(rows)))
 
     return write
 
@@ -171,9 +170,8 @@ def test_a_person_is_on_one_side_of_the_split_even_where_other_rows_have_no_pers
     tmp_path: Path, make_sample: Callable[..., Sample]
 ) -> None:
     persons = [0, 1, 0, None, 1, None, 0, 2, 3, None]
-    with PoseWriter(tmp_path / "a.h5", source={}, face_model="embedded-v1", optional=("individual",)) as writer:
-        for i, person in enumerate(persons):
-            writer.write(make_sample(i, individual=person))
+    faces = (make_sample(i, individual=person) for i, person in enumerate(persons))
+    write_samples(tmp_path / "a.h5", faces, optional=("individual",))
     train, held_out = split_rows(Hdf5PoseDataset(tmp_path / "a.h5"), np.arange(10), 0.4)
     sides = [{persons[row] for row in rows} - {None} for rows in (train, held_out)]
     assert not sides[0] & sides[1]
@@ -181,8 +179,7 @@ def test_a_person_is_on_one_side_of_the_split_even_where_other_rows_have_no_pers
 
 
 def test_a_row_without_a_person_is_nobody_else(tmp_path: Path, make_sample: Callable[..., Sample]) -> None:
-    with PoseWriter(tmp_path / "a.h5", source={}, face_model="embedded-v1", optional=("individual",)) as writer:
-        for i, person in enumerate([None, 5, 5]):
-            writer.write(make_sample(i, individual=person))
+    faces = (make_sample(i, individual=person) for i, person in enumerate([None, 5, 5]))
+    write_samples(tmp_path / "a.h5", faces, optional=("individual",))
     train, held_out = split_rows(Hdf5PoseDataset(tmp_path / "a.h5"), np.arange(3), 0.5)
     assert {tuple(train), tuple(held_out)} == {(0,), (1, 2)}

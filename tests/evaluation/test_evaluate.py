@@ -14,9 +14,9 @@ import pytest
 import torch
 from relabelled import lean
 
-from conftest import run_script
+from conftest import run_script, write_samples
 from trackertraincode.datasets.catalog import DATASETS
-from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset, PoseWriter
+from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.errors import EvaluationError, WorkerError
 from trackertraincode.evaluation.crops import Cutting
 from trackertraincode.evaluation.evaluate import EvaluationOptions, evaluate
@@ -81,9 +81,7 @@ def pattern(faces: Path) -> Path:
     """Shards with the rows of the faces, in their order."""
     rows = np.split(np.arange(70), (24, 48))  # where no person is cut
     for number, part in enumerate(rows):
-        with PoseWriter(shard_path(faces, number, 3), source={}, face_model="embedded-v1") as writer:
-            for sample in Hdf5PoseDataset(faces).stream(part.tolist(), exact=True):
-                writer.write(sample)
+        write_samples(shard_path(faces, number, 3), Hdf5PoseDataset(faces).stream(part.tolist(), exact=True))
     return faces.with_name("aflw2k-*.h5")
 
 

@@ -7,17 +7,14 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
+from conftest import random_rotations
 from trackertraincode.evaluation import metrics
 from trackertraincode.geometry.euler import aflw_to_matrix
-from trackertraincode.geometry.rotation import matrix_to_quat, quat_normalize, random_quats
-
-
-def quats(count: int, seed: int) -> torch.Tensor:
-    return quat_normalize(random_quats(count, torch.Generator().manual_seed(seed)).double())
+from trackertraincode.geometry.rotation import matrix_to_quat
 
 
 def test_identical_rotations_have_no_error() -> None:
-    a = quats(100, 0)
+    a = random_rotations(100, 0)
     for b in (a, -a):
         assert metrics.geodesic_errors(a, b).max() < 1e-12
         assert metrics.euler_errors(a, b).max() < 1e-9
@@ -32,13 +29,13 @@ def test_half_turns_are_180_degrees() -> None:
 
 
 def test_geodesic_equals_scipy() -> None:
-    a, b = quats(200, 0), quats(200, 1)
+    a, b = random_rotations(200, 0), random_rotations(200, 1)
     expected = (Rotation.from_quat(a.numpy()).inv() * Rotation.from_quat(b.numpy())).magnitude()
     assert metrics.geodesic_errors(a, b).numpy() == pytest.approx(np.degrees(expected))
 
 
 def test_axis_errors_equal_their_definition() -> None:
-    a, b = quats(50, 2), quats(50, 3)
+    a, b = random_rotations(50, 2), random_rotations(50, 3)
     first, second = Rotation.from_quat(a.numpy()).as_matrix(), Rotation.from_quat(b.numpy()).as_matrix()
     cosines = np.clip((first * second).sum(1), -1, 1)
     assert metrics.axis_errors(a, b).numpy() == pytest.approx(np.degrees(np.arccos(cosines)).mean(-1), abs=1e-6)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from conftest import write_samples
 from trackertraincode.datasets.catalog import DATASETS
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset, PoseWriter
 from trackertraincode.errors import EvaluationError
@@ -80,8 +81,7 @@ def test_perspective_alignment_turns_by_the_viewing_ray(
     tmp_path: Path, make_sample: Callable[..., Sample], offset: tuple[float, float]
 ) -> None:
     """9.63 degrees at 100 px off the centre of 640 × 480 px, along either axis, with a field of view of 57 degrees."""
-    with PoseWriter(tmp_path / "a.h5", source={}, face_model="embedded-v1") as writer:
-        writer.write(make_sample(0, image=np.zeros((480, 640), np.uint8)))
+    write_samples(tmp_path / "a.h5", [make_sample(0, image=np.zeros((480, 640), np.uint8))])
     head = torch.tensor([[320.0 + offset[0], 240.0 + offset[1], 50.0]])
     answer = Prediction(rotation=torch.tensor([[0.0, 0.0, 0.0, 1.0]]), head=head)
     turned = align(answer, answer, Hdf5PoseDataset(tmp_path / "a.h5"), np.arange(1), "perspective", 57.0)

@@ -14,8 +14,8 @@ import torch
 from constant_onnx import build_model
 from torch import Tensor
 
-from conftest import run_command
-from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset, PoseWriter
+from conftest import run_command, write_samples
+from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.errors import EvaluationError
 from trackertraincode.evaluation.html_report import write_report
 from trackertraincode.evaluation.report import write_json
@@ -40,6 +40,7 @@ from trackertraincode.sample.sample import Prediction, Sample
 
 SIZE = 16
 QUIET: dict[str, Any] = {"progress": False}
+FACING: dict[str, Any] = {"rotation": np.array([0, 0, 0, 1], np.float32), "stored_angles": None}  # the camera
 
 
 @dataclass
@@ -197,9 +198,7 @@ def test_table_json_and_report_hold_the_same_models(cards: list[ScoreCard], tmp_
 def test_the_command_measures_models_on_a_users_faces(tmp_path: Path, make_sample: Callable[..., Sample]) -> None:
     model, faces = tmp_path / "constant.onnx", tmp_path / "faces.h5"
     onnx.save(build_model(), model)
-    with PoseWriter(faces, source={}, face_model="embedded-v1") as writer:
-        for seed in range(2):
-            writer.write(make_sample(seed, rotation=np.array([0, 0, 0, 1], np.float32), stored_angles=None))
+    write_samples(faces, (make_sample(seed, **FACING) for seed in range(2)))
     outputs = ["--json", tmp_path / "cards.json", "--report", tmp_path / "felt.html"]
     told = run_command("stability", model, "--data", faces, "--count", 2, *outputs)
     assert "jitter, noise σ = 16/255" in told
@@ -222,19 +221,14 @@ def test_latency_of_the_released_model_is_a_time(shared_data: Path) -> None:
 
 
 def test_rows_are_spread_over_a_file(tmp_path: Path, make_sample: Any) -> None:
-    path = tmp_path / "some.h5"
-    with PoseWriter(path, source={}, face_model="embedded-v1") as writer:
-        for seed in range(9):
-            writer.write(make_sample(seed, rotation=np.array([0, 0, 0, 1], np.float32), stored_angles=None))
+    path = write_samples(tmp_path / "some.h5", (make_sample(seed, **FACING) for seed in range(9)))
     assert len(faces_of_file(path, 4)) == 4
     assert len(faces_of_file(path, 100)) == 9
 
 
 def test_faces_need_no_heads(tmp_path: Path, make_sample: Callable[..., Sample]) -> None:
-    with PoseWriter(tmp_path / "a.h5", source={}, face_model="embedded-v1") as writer:
-        for seed in range(3):
-            writer.write(make_sample(seed, rotation=np.array([0, 0, 0, 1], np.float32), stored_angles=None, head=None))
-    assert len(faces_of_file(tmp_path / "a.h5", 3)) == 3
+    path = write_samples(tmp_path / "a.h5", (make_sample(seed, **FACING, head=None) for seed in range(3)))
+    assert len(faces_of_file(path, 3)) == 3
 
 
 def test_faces_are_those_of_every_kth_row(tmp_path: Path, make_sample: Callable[..., Sample]) -> None:
@@ -243,9 +237,8 @@ def test_faces_are_those_of_every_kth_row(tmp_path: Path, make_sample: Callable[
     angles[4] = torch.tensor([0.0, np.radians(120.0), 0.0])
     for name, wrong in (("a.h5", 4), ("b.h5", 3)):
         quats = matrix_to_quat(aflw_to_matrix(angles.roll(wrong - 4, 0))).numpy()
-        with PoseWriter(tmp_path / name, source={}, face_model="embedded-v1") as writer:
-            for i, quat in enumerate(quats):
-                writer.write(make_sample(i, rotation=quat, stored_angles=None))
+        faces = (make_sample(i, rotation=quat, stored_angles=None) for i, quat in enumerate(quats))
+        write_samples(tmp_path / name, faces)
     images = {name: Hdf5PoseDataset(tmp_path / name).images(range(9)) for name in ("a.h5", "b.h5")}
     assert list(faces_of_file(tmp_path / "a.h5", 3).images) == [images["a.h5"][i] for i in (0, 3, 6)]
     assert list(faces_of_file(tmp_path / "b.h5", 3).images) == [images["b.h5"][i] for i in (0, 2, 5)]

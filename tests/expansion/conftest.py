@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trackertraincode.datasets.dshdf5pose import PoseWriter
+from conftest import write_samples
 from trackertraincode.rendering.camera_effects import CameraEffects
 from trackertraincode.rendering.scene import FaceScene, render_scene
 from trackertraincode.sample.sample import Sample
@@ -41,9 +41,6 @@ def file_of(tmp_path: Path) -> Callable[..., Path]:
     """file_of(samples): a sample file."""
 
     def write(*samples: Sample, name: str = "src.h5", face_model: str = "embedded-v1") -> Path:
-        with PoseWriter(tmp_path / name, source={}, face_model=face_model) as writer:
-            for sample in samples:
-                writer.write(sample)
-        return tmp_path / name
+        return write_samples(tmp_path / name, samples, face_model=face_model)
 
     return write

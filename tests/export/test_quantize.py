@@ -12,7 +12,7 @@ import pytest
 import torch
 from onnx import numpy_helper
 
-from conftest import run_script
+from conftest import run_script, write_samples
 from trackertraincode.augmentation.units import normalize
 from trackertraincode.conversion.synthetic import write_faces
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset, PoseWriter
@@ -228,10 +228,7 @@ def test_a_file_without_boxes_is_refused(tmp_path: Path, make_sample: Any) -> No
 
 
 def test_crops_are_those_that_evaluation_shows_the_network(tmp_path: Path, make_sample: Any) -> None:
-    path = tmp_path / "landmarks.h5"
-    with PoseWriter(path, source={"name": "test"}, face_model="embedded-v1") as writer:
-        for seed in range(MIN_CROPS):
-            writer.write(make_sample(seed, face_box=None))
+    path = write_samples(tmp_path / "landmarks.h5", (make_sample(seed, face_box=None) for seed in range(MIN_CROPS)))
     rows = np.arange(MIN_CROPS)
     with Hdf5PoseDataset(path) as dataset:
         boxes, _ = landmark_box(Context(dataset), rows)

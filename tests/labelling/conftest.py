@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from odd_faces import ODD, write
+from odd_faces import ODD
 from torch import Tensor
 
+from conftest import write_samples
 from trackertraincode.geometry import affine2d
 from trackertraincode.geometry.boxes import square_crop_box
 from trackertraincode.geometry.rotation import quat_multiply, rotvec_to_quat
@@ -78,4 +79,4 @@ def odd_faces(rendered: list[Sample], tmp_path_factory: pytest.TempPathFactory) 
     kinds = [kind for kind in ODD for _ in range(5)]
     path = tmp_path_factory.mktemp("odd") / "odd.h5"
     samples = [ODD[kind][0](rendered[i % len(rendered)]) for i, kind in enumerate(kinds)]
-    return write(path, samples, optional=("landmarks_2d", "face_box")), kinds
+    return write_samples(path, samples, optional=("landmarks_2d", "face_box")), kinds

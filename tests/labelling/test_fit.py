@@ -7,31 +7,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from odd_faces import ODD, bare, rows_of, write
+from odd_faces import ODD, bare, rows_of
 
-from close import known
-from conftest import run_script
+from close import angles_between, known
+from conftest import run_script, write_samples
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
-from trackertraincode.geometry.rotation import quat_geodesic_angle
 from trackertraincode.labelling import fit
 from trackertraincode.sample.sample import Sample
 
 
-def angles(one: list[Sample], other: list[Sample]) -> np.ndarray:
-    """(B,) degrees between the rotations of samples."""
-    pair = (
-        torch.from_numpy(np.stack([s.rotation for s in side if s.rotation is not None])).double()
-        for side in (one, other)
-    )
-    return torch.rad2deg(quat_geodesic_angle(*pair)).numpy()
-
-
 def test_rendered_faces_get_their_labels_back(rendered: list[Sample], tmp_path: Path) -> None:
-    source = write(tmp_path / "a.h5", [bare(s) for s in rendered])
+    source = write_samples(tmp_path / "a.h5", [bare(s) for s in rendered])
     run_script("fit_head_model.py", source, tmp_path / "b.h5", "--workers", 0)
     found = list(rows_of(tmp_path / "b.h5"))
-    assert np.median(angles(found, rendered)) < 1.0
+    assert np.median(angles_between(found, rendered)) < 1.0
     for a, b in zip(found, rendered):
         assert a.image == b.image
         assert np.array_equal(known(a.face_box), known(b.face_box))
@@ -44,10 +33,10 @@ def test_rendered_faces_get_their_labels_back(rendered: list[Sample], tmp_path: 
 
 def test_landmarks_with_depth_stay_as_they_are(rendered: list[Sample], tmp_path: Path) -> None:
     kept = [replace(s, rotation=None, head=None, shape=None) for s in rendered]
-    source = write(tmp_path / "a.h5", kept)
+    source = write_samples(tmp_path / "a.h5", kept)
     run_script("fit_head_model.py", source, tmp_path / "b.h5", "--workers", 0)
     found = list(rows_of(tmp_path / "b.h5"))
-    assert np.median(angles(found, rendered)) < 0.5
+    assert np.median(angles_between(found, rendered)) < 0.5
     assert all(np.allclose(known(a.landmarks), known(b.landmarks), atol=1e-4) for a, b in zip(found, rendered))
     assert [s.sequence for s in found] == [s.sequence for s in rows_of(source)]
     assert [s.individual for s in found] == [s.individual for s in rendered]
@@ -59,7 +48,7 @@ def test_residuals_choose_rows(rendered: list[Sample], tmp_path: Path) -> None:
         bare(s, landmarks_2d=known(s.landmarks_2d) + rng.normal(0, (i % 2) * 2.0, (68, 2)))
         for i, s in enumerate(rendered)
     ]
-    source = write(tmp_path / "a.h5", noisy)
+    source = write_samples(tmp_path / "a.h5", noisy)
     run_script("fit_head_model.py", source, tmp_path / "b.h5", "--workers", 0)
     run_script("dsfilter.py", tmp_path / "b.h5", tmp_path / "c.h5", "--where", "fit_residual < 3")
     assert [s.image for s in rows_of(tmp_path / "c.h5")] == [s.image for s in rendered[::2]]
@@ -71,14 +60,14 @@ def test_residuals_choose_rows(rendered: list[Sample], tmp_path: Path) -> None:
 def test_a_network_sees_a_second_start(
     rendered: list[Sample], experts: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = write(tmp_path / "a.h5", [bare(s) for s in rendered])
+    source = write_samples(tmp_path / "a.h5", [bare(s) for s in rendered])
     (expert,) = experts(0)
     monkeypatch.setattr(fit, "models_of", lambda paths: [expert])
     run_script("fit_head_model.py", source, tmp_path / "b.h5", "--start", "a.ckpt", "--workers", 0)
     assert expert.said == len(rendered)
     run_script("fit_head_model.py", source, tmp_path / "c.h5", "--workers", 0)
     found, alone = (list(rows_of(tmp_path / name)) for name in ("b.h5", "c.h5"))
-    assert np.median(angles(found, rendered)) < 1.0
+    assert np.median(angles_between(found, rendered)) < 1.0
     assert all(known(a.fit_residual) < known(b.fit_residual) + 0.05 for a, b in zip(found, alone))
 
 
@@ -89,9 +78,9 @@ def test_either_head_model_is_fitted(
     words: tuple[object, ...] = ()
     if model == "bfm":
         words = ("--face-model", request.getfixturevalue("shared_data") / "facemodel" / "bfm_noneck_v3.pkl")
-    source = write(tmp_path / "a.h5", [bare(s) for s in rendered])
+    source = write_samples(tmp_path / "a.h5", [bare(s) for s in rendered])
     run_script("fit_head_model.py", source, tmp_path / "b.h5", "--workers", 0, *words)
-    assert np.median(angles(list(rows_of(tmp_path / "b.h5")), rendered)) < {"embedded": 1.0, "bfm": 4.0}[model]
+    assert np.median(angles_between(list(rows_of(tmp_path / "b.h5")), rendered)) < {"embedded": 1.0, "bfm": 4.0}[model]
     run_script("dscheck.py", tmp_path / "b.h5", *words, "--workers", 0)  # landmarks are where pose and shape put them
 
 
@@ -120,14 +109,14 @@ def test_odd_rows_are_counted_and_harm_no_others(odd_faces: tuple[Path, list[str
     ],
 )
 def test_reasons_name_file_and_row(kind: str, reason: str, rendered: list[Sample], tmp_path: Path) -> None:
-    path = write(tmp_path / "a.h5", [ODD[kind][0](rendered[0])], optional=("landmarks_2d", "face_box"))
+    path = write_samples(tmp_path / "a.h5", [ODD[kind][0](rendered[0])], optional=("landmarks_2d", "face_box"))
     (item,) = fit.fit_rows(path, fit.FitOptions(), [0])
     with pytest.raises(fit.ArchiveError, match=rf"a\.h5: {reason}"):
         fit.finish(path, item)
 
 
 def test_a_file_without_landmarks_is_told(rendered: list[Sample], tmp_path: Path) -> None:
-    path = write(tmp_path / "a.h5", [bare(s, landmarks_2d=None) for s in rendered[:2]])
+    path = write_samples(tmp_path / "a.h5", [bare(s, landmarks_2d=None) for s in rendered[:2]])
     text = run_script("fit_head_model.py", path, tmp_path / "b.h5", "--workers", 0, expect=1)
     assert "a.h5: no landmarks ('pt3d_68' or 'pt2d_68')" in text
     assert not (tmp_path / "b.h5").exists()
@@ -136,7 +125,7 @@ def test_a_file_without_landmarks_is_told(rendered: list[Sample], tmp_path: Path
 def test_an_interrupted_run_goes_on_where_it_stopped(
     rendered: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = write(tmp_path / "a.h5", [bare(s) for s in rendered])
+    source = write_samples(tmp_path / "a.h5", [bare(s) for s in rendered])
     monkeypatch.setattr(fit, "ITEMS_PER_TASK", 6)
     run_script("fit_head_model.py", source, tmp_path / "whole.h5", "--workers", 0)
     fitted: list[int] = []

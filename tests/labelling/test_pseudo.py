@@ -10,15 +10,14 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from odd_faces import ODD, bare, rows_of, write
+from odd_faces import ODD, bare, rows_of
 from onnx import TensorProto, helper, numpy_helper
 from scipy.spatial.transform import Rotation
 
-from close import known
-from conftest import run_script
+from close import angles_between, known
+from conftest import run_script, write_samples
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.facemodel.embedded import embedded_head
-from trackertraincode.geometry.rotation import quat_geodesic_angle
 from trackertraincode.labelling import pseudo
 from trackertraincode.labelling.answers import answers
 from trackertraincode.labelling.consensus import consensus
@@ -57,16 +56,7 @@ def networks(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 @pytest.fixture
 def unlabelled(rendered: list[Sample], tmp_path: Path) -> Path:
     """The rendered faces without labels, but with boxes."""
-    return write(tmp_path / "a.h5", [bare(s, landmarks_2d=None) for s in rendered])
-
-
-def angles(found: list[Sample], truth: list[Sample]) -> np.ndarray:
-    """(B,) degrees."""
-    pair = (
-        torch.from_numpy(np.stack([s.rotation for s in side if s.rotation is not None])).double()
-        for side in (found, truth)
-    )
-    return torch.rad2deg(quat_geodesic_angle(*pair)).numpy()
+    return write_samples(tmp_path / "a.h5", [bare(s, landmarks_2d=None) for s in rendered])
 
 
 def test_together_models_are_nearer_to_the_truth_than_each_alone(
@@ -80,7 +70,9 @@ def test_together_models_are_nearer_to_the_truth_than_each_alone(
     experts(0, 1, 2, 3)
     run_script(SCRIPT, unlabelled, "-c", *["a.ckpt"] * 4, "--output", tmp_path / "all.h5", "--workers", 0)
     together = list(rows_of(tmp_path / "all.h5"))
-    assert angles(together, rendered).mean() < 0.7 * min(angles(found, rendered).mean() for found in alone)
+    assert angles_between(together, rendered).mean() < 0.7 * min(
+        angles_between(found, rendered).mean() for found in alone
+    )
     for name in ("head", "landmarks"):
         errors = [np.mean([np.abs(getattr(a, name) - getattr(b, name)).mean() for a, b in zip(found, rendered)])
                   for found in (together, *alone)]  # fmt: skip
@@ -132,7 +124,7 @@ def test_checkpoints_and_onnx_files_of_any_crops_mix(networks: list[Path], unlab
 
 def test_labels_that_are_there_stay(rendered: list[Sample], experts: Callable, tmp_path: Path) -> None:
     mixed = [replace(s, rotation=s.rotation if i % 2 else None, head=None) for i, s in enumerate(rendered)]
-    path = write(tmp_path / "a.h5", mixed, optional=("rotation",))
+    path = write_samples(tmp_path / "a.h5", mixed, optional=("rotation",))
     before = [replace(a, rotation=b.rotation) for a, b in zip(rows_of(path), rendered)]
     experts(0, 1)
     run_script(SCRIPT, path, "-c", "a.ckpt", "b.ckpt", "--workers", 0)
@@ -153,7 +145,7 @@ def test_coefficients_of_another_face_model_are_left_out(
     rendered: list[Sample], unlabelled: Path, experts: Callable, tmp_path: Path
 ) -> None:
     experts(0, 1, about={"face_model": "bfm_noneck_v3"})
-    path = write(tmp_path / "own.h5", [replace(s, rotation=None) for s in rendered])
+    path = write_samples(tmp_path / "own.h5", [replace(s, rotation=None) for s in rendered])
     text = run_script(SCRIPT, path, "-c", "a.ckpt", "b.ckpt", "--output", tmp_path / "b.h5", "--workers", 0)
     assert "coefficients of bfm_noneck_v3 are left out: the file has those of embedded-v1" in text
     for sample, before in zip(rows_of(tmp_path / "b.h5"), rendered):
@@ -189,7 +181,7 @@ def test_rows_are_chosen_by_spread(unlabelled: Path, experts: Callable, tmp_path
     ],
 )
 def test_reasons_name_file_and_row(kind: str, reason: str, rendered: list[Sample], tmp_path: Path) -> None:
-    path = write(tmp_path / "a.h5", [ODD[kind][0](rendered[0])], optional=("face_box",))
+    path = write_samples(tmp_path / "a.h5", [ODD[kind][0](rendered[0])], optional=("face_box",))
     (item,) = pseudo.label_rows(path, pseudo.PseudoOptions(models=()), None, [0])
     with pytest.raises(pseudo.ArchiveError, match=rf"a\.h5: {reason}"):
         pseudo.finish(pseudo.PseudoOptions(models=()), item)

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from odd_faces import ODD, rows_of, write
+from odd_faces import ODD, rows_of
 from scipy.spatial.transform import Rotation
 
 from close import known
-from conftest import run_script
+from conftest import run_script, write_samples
 from trackertraincode.labelling import review
 from trackertraincode.sample.sample import Sample
 
@@ -26,7 +26,7 @@ def labelled(rendered: list[Sample], tmp_path: Path) -> Path:
     samples[3] = replace(samples[3], rotation=turned.astype(np.float32))
     samples[7] = replace(samples[7], landmarks=known(samples[7].landmarks) + 15.0)
     samples[12] = replace(samples[12], head=known(samples[12].head) * np.array([1.0, 1.0, 2.0]))
-    return write(tmp_path / "a.h5", samples)
+    return write_samples(tmp_path / "a.h5", samples)
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_odd_rows_are_counted(odd_faces: tuple[Path, list[str]], own_models: Non
 
 
 def test_a_file_without_labels_is_told(rendered: list[Sample], own_models: None, tmp_path: Path) -> None:
-    path = write(tmp_path / "a.h5", [Sample(image=rendered[0].image, face_box=rendered[0].face_box)])
+    path = write_samples(tmp_path / "a.h5", [Sample(image=rendered[0].image, face_box=rendered[0].face_box)])
     text = run_script("review_labels.py", path, "--report", tmp_path / "x.html", "--workers", 0, expect=1)
     assert "a.h5: has no labels to compare" in text
     assert not (tmp_path / "x.html").exists()

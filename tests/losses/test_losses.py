@@ -9,8 +9,9 @@ from scipy.spatial.transform import Rotation
 from scipy.stats import multivariate_normal, norm
 
 from close import known
+from conftest import random_rotations
 from trackertraincode.facemodel.landmarks68 import LID_POINTS
-from trackertraincode.geometry.rotation import quat_normalize, quat_to_matrix, random_quats
+from trackertraincode.geometry.rotation import quat_to_matrix, random_quats
 from trackertraincode.losses.landmarks import landmarks_2d_loss, landmarks_loss
 from trackertraincode.losses.likelihood import elements_nll, head_nll, rotation_nll
 from trackertraincode.losses.objective import TERMS, make_terms, total_loss
@@ -25,16 +26,12 @@ from trackertraincode.losses.shape_prior import ShapePrior, prior_path
 from trackertraincode.sample.sample import BATCH_LABELS, Batch, Prediction, make_batch
 
 
-def quats(count: int, seed: int = 0) -> torch.Tensor:
-    return quat_normalize(random_quats(count, torch.Generator().manual_seed(seed)).double())
-
-
 def factors(count: int) -> torch.Tensor:
     return (torch.rand(count, 3, 3, dtype=torch.float64).tril() * 0.3 + torch.eye(3) * 0.2).tril()
 
 
 def test_rotation_losses() -> None:
-    a, b = quats(50), quats(50, 1)
+    a, b = random_rotations(50), random_rotations(50, 1)
     angles = (Rotation.from_quat(a.numpy()).inv() * Rotation.from_quat(b.numpy())).magnitude()
     assert rotation_loss(a, b).numpy() == pytest.approx(np.sin(angles / 2) ** 2)
     assert geodesic_loss(a, b).numpy() == pytest.approx(angles)
@@ -43,9 +40,9 @@ def test_rotation_losses() -> None:
 
 
 def test_soft_constraints_vanish_on_valid_rotations() -> None:
-    assert quaternion_norm_loss(quats(5)).abs().max() < 1e-12
-    assert quaternion_norm_loss(2 * quats(5)).numpy() == pytest.approx(9.0)
-    rows = quat_to_matrix(quats(5))[:, :2].flatten(1)
+    assert quaternion_norm_loss(random_rotations(5)).abs().max() < 1e-12
+    assert quaternion_norm_loss(2 * random_rotations(5)).numpy() == pytest.approx(9.0)
+    rows = quat_to_matrix(random_rotations(5))[:, :2].flatten(1)
     assert soft_constraint(rows).abs().max() < 1e-12
     assert orthonormality_loss(torch.tensor([[2.0, 0, 0, 0, 1, 0]])).item() == pytest.approx(9.0)
 
@@ -75,7 +72,7 @@ def test_landmarks_without_depth_compare_x_and_y() -> None:
 
 
 def test_likelihoods_equal_scipy() -> None:
-    a, b, tril = quats(20), quats(20, 3), factors(20)
+    a, b, tril = random_rotations(20), random_rotations(20, 3), factors(20)
     head, true = torch.rand(20, 3, dtype=torch.float64), torch.rand(20, 3, dtype=torch.float64)
     for i in range(20):
         covariance = (tril[i] @ tril[i].T).numpy()

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from conftest import run_command
-from trackertraincode.datasets.dshdf5pose import PoseWriter
+from conftest import run_command, write_samples
 from trackertraincode.losses.shape_prior import ShapePrior
 from trackertraincode.sample.sample import Sample
 
@@ -18,13 +17,10 @@ COUNT = 24
 @pytest.fixture
 def faces(tmp_path: Path, make_sample: Callable[..., Sample]) -> Path:
     """Half of the faces have coefficients around -1, half around 1; one more has none."""
-    path, rng = tmp_path / "faces.h5", np.random.default_rng(0)
-    with PoseWriter(path, source={}, face_model="embedded-v1", optional=("shape",)) as writer:
-        for row in range(COUNT):
-            shape = rng.normal((-1.0) ** row, 0.1, 50).astype(np.float32)
-            writer.write(make_sample(row, shape=shape, stored_angles=None))
-        writer.write(make_sample(COUNT, shape=None, stored_angles=None))
-    return path
+    rng = np.random.default_rng(0)
+    shapes = [*(rng.normal((-1.0) ** row, 0.1, 50).astype(np.float32) for row in range(COUNT)), None]
+    samples = (make_sample(row, shape=shape, stored_angles=None) for row, shape in enumerate(shapes))
+    return write_samples(tmp_path / "faces.h5", samples, optional=("shape",))
 
 
 def test_a_fitted_prior_knows_both_kinds_of_faces(faces: Path) -> None:

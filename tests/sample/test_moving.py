@@ -4,23 +4,17 @@ import numpy as np
 import pytest
 import torch
 
+from conftest import random_labels
 from trackertraincode.facemodel.landmarks68 import FLIP_ORDER
 from trackertraincode.geometry import affine2d
 from trackertraincode.sample.fields import Kind
 from trackertraincode.sample.moving import CENTRE_COUNTED, from_centres, move, to_centres
-from trackertraincode.sample.sample import BATCH_LABELS, LABELS
-
-
-def labels_of(count: int) -> dict[str, torch.Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    labels = {name: torch.rand(count, *shape, generator=generator) for name, shape in BATCH_LABELS.items()}
-    labels["face_box"][:, 2:] += 2.0
-    return labels
+from trackertraincode.sample.sample import LABELS
 
 
 @pytest.mark.parametrize("face_model", ["embedded-v1", None])
 def test_mirroring_twice_changes_nothing(face_model: str | None) -> None:
-    labels = labels_of(3)
+    labels = random_labels(3)
     maps = affine2d.mirror(torch.full((3,), 10.0))
     again = move(move(labels, maps, face_model), maps, face_model)
     for name, value in labels.items():
@@ -28,20 +22,20 @@ def test_mirroring_twice_changes_nothing(face_model: str | None) -> None:
 
 
 def test_mirroring_renames_the_landmarks() -> None:
-    labels = labels_of(1)
+    labels = random_labels(1)
     moved = move(labels, affine2d.mirror(torch.tensor([10.0])))
     assert torch.allclose(moved["landmarks"][0, :, 0], 10.0 - labels["landmarks"][0, FLIP_ORDER, 0])
 
 
 def test_mirroring_swaps_the_eyes_that_the_embedded_head_can_shut() -> None:
-    labels = labels_of(1)
+    labels = random_labels(1)
     moved = move(labels, affine2d.mirror(torch.tensor([10.0])), "embedded-v1")
     assert torch.equal(moved["shape"][0, [40, 41]], labels["shape"][0, [41, 40]])
 
 
 def test_labels_of_one_face_move_as_those_of_a_batch() -> None:
     maps = affine2d.compose(affine2d.rotation(torch.tensor([0.3, -1.0])), affine2d.mirror(torch.tensor([9.0, 7.0])))
-    labels = labels_of(2)
+    labels = random_labels(2)
     batch = move(labels, maps)
     for row in range(2):
         one = move({name: value[row] for name, value in labels.items()}, maps[row])

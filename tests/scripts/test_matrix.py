@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from conftest import write_samples
 from trackertraincode.arguments import KINDS, OutputFile, output_folder
 from trackertraincode.cli import run_main
 from trackertraincode.commands import COMMANDS, Parser, run
-from trackertraincode.datasets.dshdf5pose import PoseWriter
 
 Words = tuple[str, ...]  # of a command line; {names} stand for the files of `files`
 BAD_INPUTS = ("{missing}", "{empty}", "{text}", "{folder}", "{image}", "{loop}")
@@ -137,9 +137,7 @@ def files(
     found["empty"].touch()
     found["text"].write_text("a letter\n")
     if not kept:
-        with PoseWriter(found["faces"], source={}, face_model="embedded-v1") as writer:
-            for seed in range(3):
-                writer.write(make_sample(seed))
+        write_samples(found["faces"], (make_sample(seed) for seed in range(3)))
         kept.update(image=make_sample(0).image, faces=found["faces"].read_bytes())
     for name, content in kept.items():
         found[name].write_bytes(content)
