@@ -19,6 +19,7 @@ RANK = {
     "options": 0,
     "light": 0,
     "pickles": 0,
+    "parts": 0,
     "cli": 0,
     "arguments": 0,
     "geometry": 0,
@@ -60,6 +61,8 @@ BELOW = {
     ("arguments", "light"),
     ("cli", "errors"),
     ("cli", "workers"),
+    ("cli", "parts"),
+    ("parts", "errors"),
     ("geometry", "errors"),
 }
 

@@ -18,6 +18,7 @@ from types import FrameType
 from typing import Any, TextIO
 
 from trackertraincode.errors import UserError
+from trackertraincode.parts import how_to_install, part_of
 from trackertraincode.workers import PATIENCE, start_program
 
 DEBUG = "--debug"  # shows where an error comes from
@@ -214,6 +215,8 @@ def describe(error: BaseException) -> tuple[int, str]:
             return 1, OUT_OF_MEMORY
         case ImportError() if any(text in str(error) for text in NO_ROOM):
             return 1, OUT_OF_MEMORY
+        case ModuleNotFoundError() if part := part_of(error.name or ""):
+            return 1, f"error: this needs {error.name}, not installed here: {how_to_install(part)}"
     text = (str(error).strip().splitlines() or [""])[0]
     program = Path(sys.argv[0]).name.replace("__main__.py", "ttc")
     command = shlex.join([program, *sys.argv[1:]])

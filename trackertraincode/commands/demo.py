@@ -15,6 +15,7 @@ import trackertraincode
 from trackertraincode.arguments import output_folder, positive_int
 from trackertraincode.errors import UserError
 from trackertraincode.files import LOCK_FILE, check_outputs, locked
+from trackertraincode.parts import check_parts
 from trackertraincode.workers import default_workers, run_program
 
 
@@ -62,6 +63,7 @@ class Commands:
 
 def run(options: argparse.Namespace) -> int:
     out: Path = options.outdir
+    check_parts("train", "export")
     check_outputs([], [], folders=[out])
     _check_own(out)
     out.mkdir(parents=True, exist_ok=True)

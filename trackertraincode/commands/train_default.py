@@ -14,6 +14,7 @@ from pathlib import Path
 from trackertraincode.arguments import output_folder, positive_int
 from trackertraincode.commands.demo import Commands, alone
 from trackertraincode.files import check_outputs, whole_file
+from trackertraincode.parts import check_parts
 from trackertraincode.pretrained import LOCALIZER_FILE, POSE_FILE, SUMS_FILE
 
 FACE_SEED, SCENE_SEED = 101, 1
@@ -30,6 +31,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     out: Path = options.outdir
+    check_parts("train", "export", "synthesis")
     check_outputs([], [], folders=[out])
     out.mkdir(parents=True, exist_ok=True)
     with alone(out):

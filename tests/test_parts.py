@@ -1,0 +1,56 @@
+"""What isn't installed is named with the command that installs it, before work begins."""
+
+import tomllib
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from programs import end_of
+
+from conftest import PROJECT
+from trackertraincode import parts
+from trackertraincode.commands import run
+from trackertraincode.errors import ConfigError
+
+
+def test_packages_of_parts_are_those_of_the_project() -> None:
+    with (PROJECT / "pyproject.toml").open("rb") as file:
+        wanted = tomllib.load(file)["project"]["optional-dependencies"]
+    known = parts.packages_of_parts()
+    for part in ("train", "convert", "export", "opengl", "fit", "cluster", "synthesis"):
+        assert [line.split(">")[0].split("=")[0] for line in wanted[part]] == known[part]
+        assert all(parts.part_of(parts.MODULE_OF.get(name, name.replace("-", "_"))) in known for name in known[part])
+
+
+@pytest.mark.parametrize(("module", "part"), [("timm", "train"), ("onnx.helper", "export"), ("sklearn", "fit")])
+def test_a_module_that_is_missing_is_one_line_with_the_command_that_installs_it(
+    module: str, part: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert find_spec(module.split(".")[0]) is not None, "the name of the module is no longer that"
+
+    def main() -> None:
+        raise ModuleNotFoundError(f"No module named {module!r}", name=module)
+
+    code, line = end_of(main, capsys)
+    assert (code, line) == (
+        1, f"error: this needs {module}, not installed here: pip install 'trackertraincode[{part}]'\n"
+    )  # fmt: skip
+
+
+def test_a_missing_module_of_no_part_is_a_fault_of_ours(capsys: pytest.CaptureFixture[str]) -> None:
+    def main() -> None:
+        raise ModuleNotFoundError("No module named 'trackertraincode.gone'", name="trackertraincode.gone")
+
+    assert "a fault of this program" in end_of(main, capsys)[1]
+
+
+@pytest.mark.parametrize("command", ["demo", "train-default"])
+def test_long_work_does_not_begin_where_a_part_is_missing(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "_is_installed", lambda package: package != "timm")
+    with pytest.raises(
+        ConfigError, match=r"needs timm, not installed here: pip install 'trackertraincode\[train,export"
+    ):
+        run([command, "--outdir", str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,57 @@
+"""Parts that not everybody installs: what they need, and how to get it.
+
+metadata of the installed package --> {part: packages} --part_of a module, check_parts--> a line that tells how to install
+"""
+
+import re
+
+from trackertraincode.errors import ConfigError
+
+PACKAGE = "trackertraincode"
+MODULE_OF = {"scikit-learn": "sklearn"}  # where it isn't the package's name
+_REQUIREMENT = re.compile(r"([\w.-]+).*extra == [\"'](\w+)[\"']")
+
+
+def packages_of_parts() -> dict[str, list[str]]:
+    """Part -> packages that it needs besides, in the order of pyproject.toml; none where no metadata is installed."""
+    from importlib.metadata import PackageNotFoundError, requires  # slow, and seldom needed
+
+    parts: dict[str, list[str]] = {}
+    try:
+        lines = requires(PACKAGE) or []
+    except PackageNotFoundError:
+        return parts
+    for found in filter(None, map(_REQUIREMENT.match, lines)):
+        if found[1] != PACKAGE:  # parts of which another part is made
+            parts.setdefault(found[2], []).append(found[1])
+    return parts
+
+
+def part_of(module: str) -> str | None:
+    """The first part that brings a module; None for one that no part has."""
+    top = module.partition(".")[0]
+    for part, packages in packages_of_parts().items():
+        if any(top == MODULE_OF.get(name, name.replace("-", "_")) for name in packages):
+            return part
+    return None
+
+
+def how_to_install(*parts: str) -> str:
+    """A command line."""
+    return f"pip install '{PACKAGE}[{','.join(parts)}]'"
+
+
+def check_parts(*parts: str) -> None:
+    """Raise ConfigError, before work begins, where packages of these parts aren't installed."""
+    lacking = [name for part in parts for name in packages_of_parts().get(part, ()) if not _is_installed(name)]
+    if lacking:
+        raise ConfigError(f"this needs {', '.join(lacking)}, not installed here: {how_to_install(*parts)}")
+
+
+def _is_installed(package: str) -> bool:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return bool(version(package))
+    except PackageNotFoundError:
+        return False
