@@ -101,12 +101,7 @@ def _make(out: Path, options: argparse.Namespace) -> None:
     commands.run("evaluate", "--ds", "aflw2k3d", checkpoint, model, "--json", out / "results.json")
 
     from trackertraincode.evaluation.evaluate import EvaluationOptions, evaluate
-    from trackertraincode.evaluation.html_report import (
-        commands_section,
-        result_sections,
-        training_section,
-        write_report,
-    )
+    from trackertraincode.evaluation.html_report import Section, result_sections, training_section, write_report
     from trackertraincode.evaluation.predictor import load_predictor
     from trackertraincode.training.callbacks.records import read_metrics
     from trackertraincode.training.outdir import METRICS_FILE
@@ -116,7 +111,7 @@ def _make(out: Path, options: argparse.Namespace) -> None:
     sections = [
         *result_sections(results),
         training_section(read_metrics(trained / METRICS_FILE)),
-        commands_section(commands.shown),
+        Section(title="Commands", code="\n".join(commands.shown)),
     ]
     report = out / "report.html"
     write_report(report, "Head pose on synthetic faces", sections)

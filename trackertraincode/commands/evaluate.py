@@ -29,7 +29,7 @@ from trackertraincode.workers import choose_workers
 if TYPE_CHECKING:
     from trackertraincode.evaluation.evaluate import Result
 
-VIS = ("none", "rot", "kpts", "size")  # what the worst images are the worst in
+VIS = ("none", *names_in("evaluation.pages", "ORDERS"))  # what the worst images are the worst in
 COMPREHENSIVE = (0.8, 0.95, 1.1, 1.3, 1.6)  # crop factors of --comprehensive-roi
 
 

@@ -98,17 +98,7 @@ def unpacked(source: Path, destination: Path) -> Iterator[Path]:
     name = source.name.removesuffix(source.suffix).removesuffix(".tar")
     with whole_file(destination.with_name(f"{destination.name}.{name}.tar")) as tar:
         print(f"{source}: is unpacked first, to {tar}")
-        limit = MAX_RATIO * source.stat().st_size
-        try:
-            with opener(source) as packed, tar.open("wb") as file:
-                while block := _next_block(packed, file.tell()):
-                    if file.tell() > limit:
-                        raise ArchiveError(f"{source}: unpacks to {MAX_RATIO} times its size; refused.")
-                    file.write(block)
-        except (EOFError, zlib.error, lzma.LZMAError, OSError) as error:
-            if getattr(error, "errno", None) is not None:  # of the disk
-                raise
-            raise ArchiveError(f"{source}: not a complete file ({error}); download it again.") from error
+        _unpack(source, opener, tar)
         try:
             yield tar
         except UserError as error:
@@ -116,6 +106,20 @@ def unpacked(source: Path, destination: Path) -> Iterator[Path]:
             raise
         finally:
             tar.unlink()  # instead of getting its name
+
+
+def _unpack(source: Path, opener: Callable[[Path], Any], tar: Path) -> None:
+    limit = MAX_RATIO * source.stat().st_size
+    try:
+        with opener(source) as packed, tar.open("wb") as file:
+            while block := _next_block(packed, file.tell()):
+                if file.tell() > limit:
+                    raise ArchiveError(f"{source}: unpacks to {MAX_RATIO} times its size; refused.")
+                file.write(block)
+    except (EOFError, zlib.error, lzma.LZMAError, OSError) as error:
+        if getattr(error, "errno", None) is not None:  # of the disk
+            raise
+        raise ArchiveError(f"{source}: not a complete file ({error}); download it again.") from error
 
 
 def _next_block(packed: Any, done: int) -> bytes:

@@ -14,29 +14,25 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from trackertraincode import __version__
 from trackertraincode.conversion.digest import Digest
-from trackertraincode.conversion.journal import Journal, Outcome, Skip, fingerprint, load_part, need_part, save_part
+from trackertraincode.conversion.journal import Journal, Skip, fingerprint, need_part
 from trackertraincode.conversion.shards import Groups, ShardTask, check_fields, plan_shards, shard_pattern, shard_tasks
 from trackertraincode.conversion.summary import print_summary
+from trackertraincode.conversion.tasks import Report, Task
 from trackertraincode.datasets.dshdf5pose import PoseWriter
-from trackertraincode.errors import ArchiveError, SampleFormatError, UsageError, UserError, WorkerError
+from trackertraincode.errors import ArchiveError, UsageError, UserError, WorkerError
 from trackertraincode.facemodel.load import head_model_file
 from trackertraincode.files import check_outputs, shard_path, whole_file
-from trackertraincode.sample.fields import Kind
-from trackertraincode.sample.images import ImageDecodeError, orientation
-from trackertraincode.sample.sample import BATCH_LABELS, LABELS, Sample
+from trackertraincode.sample.sample import Sample
 from trackertraincode.workers import Workers, choose_workers, map_in_order
 
 Item = TypeVar("Item")
 
 MOST_TASKS = 100_000  # of large sources: a scheduler takes a hundred per second, and each has a file in the journal
-LARGEST = 1e6  # of a label: pixels of an edge, and more than enough for what isn't counted in pixels
-CHECKED = [name for name in BATCH_LABELS if LABELS[name].kind is not Kind.FLAG]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +104,6 @@ def run_converter(
     check_outputs(names, [options.source], overwrite=options.overwrite)
     for note in source.notes:
         print(note)
-    destination = options.destination if options.shards is None else shard_pattern(options.destination, shards)
     provenance = _provenance(options, name, settings or {})
     inputs = [options.source, head_model_file(), *(settings or {}).values()]
     read = [path for path in inputs if isinstance(path, Path)]
@@ -117,17 +112,15 @@ def run_converter(
         fingerprint([provenance, source.face_model], read, source.items),
     )
     workers = choose_workers(options.workers, options.scheduler, [*read, journal.stamp])
-    digest = Digest(options.source)
-    skips, tagged = list[Skip](), list[str]()
+    conversion = _Conversion(options, source, workers, journal, provenance, Digest(options.source))
     started = journal.started(options.resume, options.overwrite, shared=not isinstance(workers, int))
     with threadpool_limits(1, "blas"), started:  # without workers: products are small, and threads wait by spinning
         try:
-            with closing(_reports(options, workers, source, journal, digest, skips, tagged)) as reports:
+            with closing(conversion.reports()) as reports:
                 if options.shards is None:
-                    taken = _at_least_one(islice(_samples(reports), options.count), provenance, digest, skips)
-                    written = write(destination, taken, provenance, source)
+                    written = write(options.destination, conversion.samples(reports), provenance, source)
                 else:
-                    written = _write_shards(options, workers, source, journal, reports, provenance, digest, skips)
+                    written = conversion.write_shards(reports, options.shards)
         except BaseException as error:
             if journal.is_empty() or (isinstance(error, UserError) and not isinstance(error, WorkerError)):
                 journal.remove()
@@ -135,158 +128,97 @@ def run_converter(
                 print(f"{journal.folder} keeps what is done; the same command with --resume goes on from there.")
             raise
         finally:
-            if options.skipped is not None:
-                with whole_file(options.skipped) as path:
-                    path.write_text(
-                        "".join(f"{s.name}\t{s.reason}\n" for s in skips), encoding="utf-8", errors="backslashreplace"
-                    )
+            conversion.list_skipped()
         journal.remove()
-    print_summary(destination, written, skips)
-    if tagged:
-        print(
-            f"  {len(tagged)} images, such as {tagged[0]}, have an orientation tag (EXIF). It isn't followed: labels count "
-            "pixels as they are stored. The converter of CSV files has --upright for labels that don't."
-        )
+    conversion.print_end(written)
     return 0
 
 
 @dataclass(frozen=True)
-class Report:
-    """What a task says of its part."""
+class _Conversion:
+    """What a conversion works with, and what it has met so far."""
 
-    part: Path
-    skips: list[Skip]
-    tagged: list[str]  # names of images that aren't stored upright
-    groups: list[tuple[str | None, int | None]]  # sequence and person of each sample
+    options: ConvertOptions
+    source: Source
+    workers: Workers
+    journal: Journal
+    provenance: dict[str, Any]
+    digest: Digest
+    skips: list[Skip] = field(default_factory=list)
+    tagged: list[str] = field(default_factory=list)  # names of images that aren't stored upright
 
-
-def _reports(
-    options: ConvertOptions,
-    workers: Workers,
-    source: Source,
-    journal: Journal,
-    digest: Digest,
-    skips: list[Skip],
-    tagged: list[str],
-) -> Generator[Report, None, None]:
-    """Of all tasks in their order. Skipped items are appended to `skips`, names of tagged images to `tagged`."""
-    size = max(source.items_per_task, -(-len(source.items) // MOST_TASKS))
-    tasks = (
-        Task(source.convert, source.items[start : start + size], journal.part(number), source.prepare)
-        for number, start in enumerate(range(0, len(source.items), size))
-    )
-    total = len(source.items) if options.count is None else min(options.count, len(source.items))
-    with tqdm(total=total, unit=" samples", desc=options.destination.name) as bar:
-        for report in map_in_order(Task.run, tasks, workers):
-            digest.begin()  # not before the workers are there: a process with threads must not fork
-            if options.strict and report.skips:
-                raise UserError(f"{report.skips[0].name}: {report.skips[0].reason} (stopped by --strict)")
-            skips += report.skips
-            tagged += report.tagged
-            bar.update(min(size, total - bar.n))
-            yield report
-
-
-def _samples(reports: Iterable[Report]) -> Iterator[Sample]:
-    """The samples of all parts."""
-    for report in reports:
-        yield from need_part(report.part).samples
-
-
-def _write_shards(
-    options: ConvertOptions, workers: Workers, source: Source, journal: Journal, reports: Iterator[Report],
-    provenance: dict[str, Any], digest: Digest, skips: list[Skip],
-) -> int:  # fmt: skip
-    """Let workers write all shards, then give them their names; how many samples they have."""
-    assert options.shards is not None
-    parts: list[tuple[Path, int]] = []
-    groups = Groups()
-
-    def add() -> Iterator[tuple[str | None, int | None]]:
-        for report in reports:
-            parts.append((report.part, len(report.groups)))
-            yield from report.groups
-
-    for sequence, person in _at_least_one(islice(add(), options.count), provenance, digest, skips):
-        groups.add(sequence, person)
-    tasks = shard_tasks(
-        journal.folder, options.destination, parts, plan_shards(groups, options.shards), provenance, source.face_model,
-        source.optional,
-    )  # fmt: skip
-    done = tqdm(map_in_order(ShardTask.run, tasks, workers), total=len(tasks), unit=" shards")
-    check_fields(tasks, list(done))
-    for task in tasks:
-        task.path.replace(options.destination.with_name(task.path.name))
-    return len(groups)
-
-
-@dataclass(frozen=True)
-class Task:
-    """Some items for one worker, and the journal's part for what they give."""
-
-    convert: Callable[[Any], list[Sample]]
-    items: Sequence[Any]
-    part: Path
-    prepare: Callable[[Sequence[Any]], Sequence[Any]] = list
-
-    def run(self) -> Report:
-        """Convert the items and write the part, unless an earlier run did."""
-        outcome = load_part(self.part)
-        if outcome is None:
-            outcome = self._convert()
-            save_part(self.part, outcome)
-        return Report(
-            self.part,
-            outcome.skips,
-            [sample.name for sample in outcome.samples if orientation(sample.image) != 1],
-            [(sample.sequence, sample.individual) for sample in outcome.samples],
+    def reports(self) -> Generator[Report, None, None]:
+        """Of all tasks in their order."""
+        items, count = self.source.items, self.options.count
+        size = max(self.source.items_per_task, -(-len(items) // MOST_TASKS))
+        tasks = (
+            Task(self.source.convert, items[start : start + size], self.journal.part(number), self.source.prepare)
+            for number, start in enumerate(range(0, len(items), size))
         )
+        total = len(items) if count is None else min(count, len(items))
+        with tqdm(total=total, unit=" samples", desc=self.options.destination.name) as bar:
+            for report in map_in_order(Task.run, tasks, self.workers):
+                self.digest.begin()  # not before the workers are there: a process with threads must not fork
+                if self.options.strict and report.skips:
+                    raise UserError(f"{report.skips[0].name}: {report.skips[0].reason} (stopped by --strict)")
+                self.skips.extend(report.skips)
+                self.tagged.extend(report.tagged)
+                bar.update(min(size, total - bar.n))
+                yield report
 
-    def _convert(self) -> Outcome:
-        outcome = Outcome([], [])
-        for item, prepared in zip(self.items, self.prepare(self.items), strict=True):
-            try:
-                samples = self.convert(prepared)
-                for sample in samples:
-                    check_labels(sample)
-                outcome.samples.extend(samples)
-            except (ArchiveError, ImageDecodeError, SampleFormatError) as error:
-                outcome.skips.append(Skip(str(item), str(error)))
-        return outcome
+    def samples(self, reports: Iterable[Report]) -> Iterator[Sample]:
+        """Those of all parts, as many as are wanted."""
+        return self._wanted(sample for report in reports for sample in need_part(report.part).samples)
 
+    def write_shards(self, reports: Iterable[Report], count: int) -> int:
+        """Let workers write all shards, then give them their names; how many samples they have."""
+        parts: list[tuple[Path, int]] = []
+        groups, destination = Groups(), self.options.destination
 
-def check_labels(sample: Sample) -> None:
-    """Raise ArchiveError for labels that can't be: not finite, far too large, no size, a box whose edges are swapped.
+        def members() -> Iterator[tuple[str | None, int | None]]:
+            for report in reports:
+                parts.append((report.part, len(report.groups)))
+                yield from report.groups
 
-    A negative head size stays: AFLW2000-3D has one, and rows are counted; evaluation leaves it out.
-    """
-    for attribute in CHECKED:
-        value = getattr(sample, attribute)
-        if value is not None and not np.isfinite(value[..., :2] if attribute == "landmarks" else value).all():
-            raise ArchiveError(f"{sample.name}: {attribute} holds NaN or infinite numbers.")
-        if value is not None and (np.abs(value) > LARGEST).any():
-            largest = np.nanmax(np.abs(value))
-            raise ArchiveError(f"{sample.name}: {attribute} holds {largest:.3g}; no image has so many pixels.")
-    if sample.head is not None and sample.head[2] == 0:
-        raise ArchiveError(f"{sample.name}: head size is 0.")
-    if sample.face_box is not None:
-        x0, y0, x1, y1 = sample.face_box
-        if not (x1 > x0 and y1 > y0):
-            raise ArchiveError(f"{sample.name}: face box {[float(v) for v in sample.face_box]} is empty.")
+        for sequence, person in self._wanted(members()):
+            groups.add(sequence, person)
+        tasks = shard_tasks(
+            self.journal.folder, destination, parts, plan_shards(groups, count), self.provenance, self.source.face_model,
+            self.source.optional,
+        )  # fmt: skip
+        done = tqdm(map_in_order(ShardTask.run, tasks, self.workers), total=len(tasks), unit=" shards")
+        check_fields(tasks, list(done))
+        for task in tasks:
+            task.path.replace(destination.with_name(task.path.name))
+        return len(groups)
 
+    def _wanted(self, samples: Iterator[Item]) -> Iterator[Item]:
+        """The first `count`; the provenance is complete after the last. Raises ArchiveError where there is none."""
+        sample = None
+        for sample in islice(samples, self.options.count):
+            yield sample
+        if sample is None:
+            reason = f" The first of {len(self.skips)} reasons: {self.skips[0].reason}" if self.skips else ""
+            name = self.provenance.get("archive", self.provenance["converter"])
+            raise ArchiveError(f"{name}: not one sample could be converted; nothing written.{reason}")
+        self.provenance["sha256"] = self.digest.result()
 
-def _at_least_one(
-    samples: Iterator[Item], provenance: dict[str, Any], digest: Digest, skips: list[Skip]
-) -> Iterator[Item]:
-    """All of them; the provenance is complete after the last. Raises ArchiveError where there is none."""
-    sample = None
-    for sample in samples:
-        yield sample
-    if sample is None:
-        reason = f" The first of {len(skips)} reasons: {skips[0].reason}" if skips else ""
-        name = provenance.get("archive", provenance["converter"])
-        raise ArchiveError(f"{name}: not one sample could be converted; nothing written.{reason}")
-    provenance["sha256"] = digest.result()
+    def list_skipped(self) -> None:
+        """In a file, where one is wanted."""
+        if self.options.skipped is not None:
+            lines = "".join(f"{skip.name}\t{skip.reason}\n" for skip in self.skips)
+            with whole_file(self.options.skipped) as path:
+                path.write_text(lines, encoding="utf-8", errors="backslashreplace")
+
+    def print_end(self, written: int) -> None:
+        """How much was written and skipped, and what users may not expect."""
+        destination, shards = self.options.destination, self.options.shards
+        print_summary(destination if shards is None else shard_pattern(destination, shards), written, self.skips)
+        if self.tagged:
+            print(
+                f"  {len(self.tagged)} images, such as {self.tagged[0]}, have an orientation tag (EXIF). It isn't followed: "
+                "labels count pixels as they are stored. The converter of CSV files has --upright for labels that don't."
+            )
 
 
 def _provenance(options: ConvertOptions, name: str, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -113,11 +113,6 @@ def training_section(rows: Sequence[dict[str, float]]) -> Section:
     return Section(title="Training", image=figure_png(figure))
 
 
-def commands_section(commands: Sequence[str]) -> Section:
-    """What was typed."""
-    return Section(title="Commands", code="\n".join(commands))
-
-
 def _curves(results: Sequence[Result]) -> Any:
     plt = pyplot()
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")

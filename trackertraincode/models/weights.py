@@ -114,11 +114,10 @@ def _check_pickles(path: Path) -> None:
                 raise pickle.UnpicklingError("it is compressed, which torch's files aren't")
             if sum(member.file_size for member in members) > path.stat().st_size:
                 raise pickle.UnpicklingError("its members overlap")
-            for member in members:
-                if member.filename.endswith(".pkl"):
-                    if member.file_size > LARGEST_PICKLE:
-                        raise pickle.UnpicklingError(f"{member.filename} has {member.file_size:,} bytes")
-                    check_pickle(io.BytesIO(archive.read(member)))
+            for member in (member for member in members if member.filename.endswith(".pkl")):
+                if member.file_size > LARGEST_PICKLE:
+                    raise pickle.UnpicklingError(f"{member.filename} has {member.file_size:,} bytes")
+                check_pickle(io.BytesIO(archive.read(member)))
 
 
 def tensors_of(path: Path, content: Any) -> dict[str, Tensor]:

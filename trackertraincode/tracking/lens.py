@@ -12,7 +12,7 @@ import cv2
 
 from trackertraincode.errors import UserError
 from trackertraincode.geometry.pixels import HALF_PIXEL
-from trackertraincode.tracking.camera import Camera, Lens
+from trackertraincode.tracking.camera import Camera, FieldOfView, Lens, Optics
 from trackertraincode.tracking.sources import quiet_opencv
 
 FOCAL = ("fx", "fy", "cx", "cy")
@@ -60,6 +60,11 @@ class Calibration:
             )
         cx, cy = (cx + HALF_PIXEL) * x - HALF_PIXEL, (cy + HALF_PIXEL) * y - HALF_PIXEL
         return Lens((fx * x, fy * y, cx, cy), self.lens.distortion)
+
+
+def optics_of(diagonal_fov_deg: float, lens: str | Path | None) -> Optics:
+    """Those of a calibration file, or without one those of a field of view. Raises ConfigError, UserError."""
+    return FieldOfView.of_degrees(diagonal_fov_deg) if lens is None else read_calibration(Path(lens))
 
 
 def read_calibration(path: Path) -> Calibration:

@@ -14,9 +14,8 @@ from trackertraincode.errors import ConfigError
 from trackertraincode.pretrained import DEFAULT, pose_network
 from trackertraincode.tracking import opentrack_client as client
 from trackertraincode.tracking.assignment import Motion, assign
-from trackertraincode.tracking.camera import FieldOfView, Optics
 from trackertraincode.tracking.finding import find_faces, is_sure, looks_like_face
-from trackertraincode.tracking.lens import read_calibration
+from trackertraincode.tracking.lens import optics_of
 from trackertraincode.tracking.networks import PoseModel, make_localizer
 from trackertraincode.tracking.pose import HeadPose
 from trackertraincode.tracking.view import View, look_at, pose_in
@@ -72,9 +71,7 @@ class SeveralHeads:
         """faces: at most. localize_every: frames between looks for more of them. All else: see `HeadPoseTracker`."""
         if faces < 1:
             raise ConfigError(f"faces={faces}: expected at least 1.")
-        self._optics: Optics = (
-            FieldOfView.of_degrees(diagonal_fov_deg) if lens is None else read_calibration(Path(lens))
-        )
+        self._optics = optics_of(diagonal_fov_deg, lens)
         self._model = PoseModel(pose_network(model), threads)
         self._localizer = make_localizer(localizer, threads)
         self._faces, self._localize_every, self._whole_frames = faces, localize_every, whole_frames

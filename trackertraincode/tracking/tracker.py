@@ -14,7 +14,7 @@ from trackertraincode.errors import ConfigError
 from trackertraincode.pretrained import DEFAULT, pose_network
 from trackertraincode.tracking import opentrack_client as client
 from trackertraincode.tracking.camera import FieldOfView, Optics
-from trackertraincode.tracking.lens import read_calibration
+from trackertraincode.tracking.lens import optics_of
 from trackertraincode.tracking.networks import PoseModel, make_localizer
 from trackertraincode.tracking.pose import HeadPose
 from trackertraincode.tracking.view import View, look_at, look_for_face, pose_in
@@ -71,9 +71,7 @@ class HeadPoseTracker:
         whole_frames: see `part_seen`. Raises ModelFileError for files that can't be used, ConfigError for a field of view
         that isn't one, UserError for a lens that isn't one.
         """
-        self._optics: Optics = (
-            FieldOfView.of_degrees(diagonal_fov_deg) if lens is None else read_calibration(Path(lens))
-        )
+        self._optics = optics_of(diagonal_fov_deg, lens)
         self._model = PoseModel(pose_network(model), threads)
         self._localizer = make_localizer(localizer, threads)
         self._zoom, self._alpha = zoom, alpha
