@@ -133,7 +133,6 @@ def run(options: argparse.Namespace) -> int:
 
 def _hand_out(results: "list[Result]", options: argparse.Namespace) -> None:
     """Files first: nothing is lost where the table can't be printed."""
-    from trackertraincode.evaluation.html_report import result_sections, write_report
     from trackertraincode.evaluation.report import format_table, write_csv, write_json, write_predictions
 
     rows = [result.row() for result in results]
@@ -145,4 +144,6 @@ def _hand_out(results: "list[Result]", options: argparse.Namespace) -> None:
         write_predictions(results, options.predictions)
     print(format_table(rows), flush=True)
     if options.report is not None:
+        from trackertraincode.evaluation.html_report import result_sections, write_report
+
         write_report(options.report, f"Head pose: {options.ds}", result_sections(results))

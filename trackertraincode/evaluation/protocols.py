@@ -18,7 +18,6 @@ from trackertraincode.errors import EvaluationError, closest_first
 from trackertraincode.evaluation.framing import SIXD, SIXD_K, SQUARE, Framing
 from trackertraincode.evaluation.metrics import euler_errors, folded_euler_errors
 from trackertraincode.facemodel.head_model import COEFFICIENT_COUNT, HeadModel
-from trackertraincode.facemodel.load import OWN_MODELS, load_head_model
 from trackertraincode.geometry.boxes import bounding_box, box_from_center
 from trackertraincode.geometry.camera import project_weak_perspective
 from trackertraincode.geometry.euler import matrix_to_aflw
@@ -168,6 +167,8 @@ def center_box(context: Context, rows: np.ndarray) -> Boxes:
 
 def _mesh(context: Context) -> HeadModel:
     """The face model of the file's coefficients where it is at hand, else the embedded head."""
+    from trackertraincode.facemodel.load import OWN_MODELS, load_head_model  # with SciPy, which other boxes don't need
+
     own = OWN_MODELS.get(context.dataset.face_model)
     return own() if own is not None else load_head_model(context.face_model)
 
