@@ -57,23 +57,25 @@ def check_rows(
     for attribute in ("image", "segmentation"):
         if attribute in usable:
             yield from _check_images(file, attribute, rows, sizes, whole)
-    whole.sizes.append(np.array([sizes.get(row, (np.inf, np.inf)) for row in rows], np.float32))
+    of_rows = [sizes.get(row) for row in rows]
+    _remember(whole, labels, of_rows)
+    for attribute, values in labels.items():
+        for i, message in (*check_values(attribute, values), *check_places(attribute, values, of_rows)):
+            yield Fault(rows[i], file.name(attribute), message)
+    if model is not None:
+        for i, message in check_landmarks(labels, model):
+            yield Fault(rows[i], file.name("landmarks"), message)
+
+
+def _remember(whole: Whole, labels: dict[str, np.ndarray], sizes: Sequence[Size | None]) -> None:
+    """What `whole` judges all rows by. labels: (n, ...) each, by attribute."""
+    whole.sizes.append(np.array([size or (np.inf, np.inf) for size in sizes], np.float32))
     if "face_box" in labels:
         whole.boxes.append(labels["face_box"])
     if "rotation" in labels:
         angles = np.degrees(matrix_to_aflw(quat_to_matrix(torch.from_numpy(labels["rotation"]))).numpy())
         stored = labels.get("stored_angles", angles)
         whole.angles.append(np.where(np.isfinite(stored), stored, angles))
-    for attribute, values in labels.items():
-        for i, message in check_values(attribute, values):
-            yield Fault(rows[i], file.name(attribute), message)
-        for i, row in enumerate(rows):
-            if row in sizes and not is_near_image(attribute, values[i], sizes[row]):
-                place = f"its middle lies far outside of the image of {sizes[row].width} × {sizes[row].height} pixels"
-                yield Fault(row, file.name(attribute), place)
-    if model is not None:
-        for i, message in check_landmarks(labels, model):
-            yield Fault(rows[i], file.name("landmarks"), message)
 
 
 def check_values(attribute: str, values: np.ndarray) -> Iterator[tuple[int, str]]:
@@ -103,7 +105,14 @@ def check_values(attribute: str, values: np.ndarray) -> Iterator[tuple[int, str]
             yield int(i), f"box {np.round(values[i], 1).tolist()} has no area, expected x0 < x1 and y0 < y1"
 
 
-def is_near_image(attribute: str, value: np.ndarray, size: Size) -> bool:
+def check_places(attribute: str, values: np.ndarray, sizes: Sequence[Size | None]) -> Iterator[tuple[int, str]]:
+    """(n, ...) rows of one label and the sizes of their images, None for what doesn't decode -> index and fault."""
+    for i, size in enumerate(sizes):
+        if size is not None and not _is_near_image(attribute, values[i], size):
+            yield i, f"its middle lies far outside of the image of {size.width} × {size.height} pixels"
+
+
+def _is_near_image(attribute: str, value: np.ndarray, size: Size) -> bool:
     """Whether the middle of a head (3,), a box (4,) or of points (n, 2 or 3) is in the image or near it.
 
     At most NEAR of its size outside is near.

@@ -36,7 +36,7 @@ def build_mesh() -> Mesh:
     contours = np.concatenate(list(contour_curves().values()))
     keypoints = anatomy.keypoint_positions()
     fixed = np.concatenate([keypoints, contours])
-    directions = _unit(np.concatenate([keypoints - anatomy.CENTER, _thin_out(surface, fixed)]))
+    directions = _unit(np.concatenate([keypoints - anatomy.CENTER, _thin_out(fixed)]))
     triangles = ConvexHull(directions).simplices
     vertices = surface.push(directions)
     vertices[:68] = keypoints
@@ -90,7 +90,7 @@ def _fine_points() -> np.ndarray:
     return _unit(np.concatenate([k[36:68], eyes, k[[60, 64]] * 0.5 + k[[62, 62]] * 0.5]) - anatomy.CENTER)
 
 
-def _thin_out(surface: _Surface, fixed: np.ndarray) -> np.ndarray:
+def _thin_out(fixed: np.ndarray) -> np.ndarray:
     """(N, 3) directions from the centre: the contours as they are, and grid points that keep their distance from them."""
     feature, fine = cKDTree(_feature_points()), cKDTree(_fine_points())
     held = _unit(fixed - anatomy.CENTER)
