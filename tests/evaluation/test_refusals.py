@@ -1,0 +1,58 @@
+"""What can't be evaluated is said in one line before anything is computed."""
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from conftest import write_samples
+from trackertraincode.errors import EvaluationError, SampleFormatError
+from trackertraincode.evaluation.evaluate import EvaluationOptions, evaluate
+from trackertraincode.evaluation.predictor import Ensemble
+from trackertraincode.evaluation.stability_faces import Faces, faces_of_file
+from trackertraincode.sample.sample import Sample
+
+GREY: Any = SimpleNamespace(path="grey.ckpt", name="grey", input_size=65, channels=1)
+COLOUR: Any = SimpleNamespace(path="colour.ckpt", name="colour", input_size=129, channels=3)
+ASIDE = np.array([0.0, np.sin(np.radians(60)), 0.0, np.cos(np.radians(60))], np.float32)  # 120 degrees of yaw
+
+Make = Callable[..., Sample]
+
+
+def test_an_ensemble_sees_one_kind_of_crops() -> None:
+    with pytest.raises(EvaluationError, match=r"colour\.ckpt takes 3 × 129² crops, grey\.ckpt 1 × 65²"):
+        Ensemble([GREY, COLOUR])
+
+
+def test_a_protocol_that_keeps_no_row(tmp_path: Path, make_sample: Make) -> None:
+    path = write_samples(tmp_path / "a.h5", [make_sample(0, rotation=ASIDE, stored_angles=None)])
+    options = EvaluationOptions(file=path, progress=False)
+    with pytest.raises(EvaluationError, match=r"a\.h5: protocol aflw2k3d-landmarks keeps none of its 1 rows"):
+        evaluate(GREY, "aflw2k3d-landmarks", options)
+    with pytest.raises(EvaluationError, match=r"a\.h5: none of its 1 rows has both a pose within ±99° and a box"):
+        faces_of_file(path, 1)
+
+
+def test_a_row_without_a_box(tmp_path: Path, make_sample: Make) -> None:
+    samples = [make_sample(0), make_sample(1, face_box=None)]
+    path = write_samples(tmp_path / "a.h5", samples, optional=("face_box",))
+    with pytest.raises(EvaluationError, match=r"a\.h5: row 1 \(of 1\) has no box for protocol pointing04"):
+        evaluate(GREY, "pointing04", EvaluationOptions(file=path, progress=False))
+
+
+def test_the_plugins_grey_levels_are_of_grey_crops(tmp_path: Path, make_sample: Make) -> None:
+    path = write_samples(tmp_path / "a.h5", [make_sample(0)])
+    options = EvaluationOptions(file=path, preprocess="opentrack", progress=False)
+    with pytest.raises(
+        EvaluationError, match=r"colour\.ckpt: takes colour crops; OpenTrack's preprocessing is for grey"
+    ):
+        evaluate(COLOUR, "pointing04", options)
+
+
+def test_faces_that_do_not_decode() -> None:
+    faces = Faces("a.h5", (b"\xff\xd8\xff",), *(np.zeros((1, 4)) for _ in range(2)))  # type: ignore[arg-type]
+    with pytest.raises(SampleFormatError, match=r"a\.h5: an image doesn't decode"):
+        faces.decoded(1)
