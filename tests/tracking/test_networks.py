@@ -4,15 +4,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from onnx import TensorProto
 
 from trackertraincode.errors import ConfigError, ModelFileError
+from trackertraincode.localizer import SIZE
+from trackertraincode.pretrained import localizer
 from trackertraincode.tracking.camera import FieldOfView
-from trackertraincode.tracking.networks import LocalizerModel, PoseModel
-from trackertraincode.tracking.opentrack_client import LARGEST_BOX, PixelBox
+from trackertraincode.tracking.networks import LocalizerModel, PoseModel, part_filled
+from trackertraincode.tracking.opentrack_client import LARGEST_BOX, PixelBox, build_pyramid
 from trackertraincode.tracking.tracker import HeadPoseTracker, estimate_pose
+from trackertraincode.tracking.view import part_seen
 
 Write = Callable[..., Path]
 GOOD: dict[str, Any] = {"quat": [[0, 0, 0, 1]], "pos_size": [[0, 0, 0.5]], "box": [[-0.5, -0.5, 0.5, 0.5]]}
@@ -83,6 +87,27 @@ def test_a_localizer_of_another_type_is_refused(write_model: Write) -> None:
 def test_a_localizer_of_any_batch_is_taken(write_model: Write) -> None:
     model = LocalizerModel(write_model({"logit_box": [[5, -0.5, -0.5, 0.5, 0.5]]}, ("batch", 1, 224, 288)))
     assert model(FRAME).box.tolist() == [160, 120, 480, 360]
+
+
+@pytest.mark.parametrize("size", [(640, 480), (1280, 720), (652, 487), (643, 481), (1281, 961), (1919, 1079), (97, 61)])
+def test_frames_as_the_plugin_sees_them_fill_what_the_localizer_looks_at(size: tuple[int, int]) -> None:
+    seen, _ = part_seen(np.zeros(size[::-1], np.uint8))
+    for level in build_pyramid(seen):
+        assert part_filled(level.shape[1], level.shape[0]) == SIZE
+
+
+@pytest.mark.parametrize("size", [(270, 480), (240, 320), (480, 480), (900, 300), (90, 900)])
+def test_images_of_other_shapes_are_not_stretched(size: tuple[int, int]) -> None:
+    """The localizer says of them what it says of the 4:3 image that they are when their border is repeated."""
+    width, height = size
+    ramp = np.add.outer(np.arange(height) * 0.2, np.arange(width) * 0.1).astype(np.uint8) + 40
+    whole = max(width, 4 * height // 3), max(height, 3 * width // 4)
+    left, top = (whole[0] - width) // 2, (whole[1] - height) // 2
+    wide = cv2.copyMakeBorder(ramp, top, whole[1] - height - top, left, whole[0] - width - left, cv2.BORDER_REPLICATE)
+    model = LocalizerModel(localizer())
+    found, expected = model(ramp), model(wide)
+    assert found.score == pytest.approx(expected.score, abs=0.1)
+    np.testing.assert_allclose(found.box, expected.box - [left, top] * 2, atol=0.03 * max(whole))
 
 
 @pytest.mark.parametrize(("logit", "value"), [(np.nan, 0.0), (5.0, np.nan), (5.0, 1e30), (5.0, np.inf)])

@@ -17,6 +17,7 @@ from trackertraincode.tracking.pose import std_deg
 
 MTCNN = "mtcnn"  # in place of a localizer's file
 NOTHING = (-0.5, 0.0, 0.5)  # grey levels of crops that show nothing
+NEARLY = 2  # pixels of margins that make no difference: frames are 4:3 but for a pixel
 MIN_FACE_SIDE = 16  # pixels of the image that the localizer looks at; smaller boxes are not accepted
 
 
@@ -54,15 +55,35 @@ class LocalizerModel:
 
     @plugin_arithmetic()
     def __call__(self, image: np.ndarray) -> FoundFace:
-        """(H, W) uint8 grey -> score and box. Raises ModelFileError when they make no sense."""
+        """(H, W) uint8 grey -> score and box. Raises ModelFileError when they make no sense.
+
+        Localizers know images of 4:3; others are given margins, where they would be stretched.
+        """
         height, width = image.shape
-        small = cv2.resize(image, SIZE, interpolation=cv2.INTER_AREA)
+        inner = part_filled(width, height)
+        rest = SIZE[0] - inner[0], SIZE[1] - inner[1]
+        left, top = rest[0] // 2, rest[1] // 2
+        small = cv2.resize(image, inner, interpolation=cv2.INTER_AREA)
+        small = cv2.copyMakeBorder(small, top, rest[1] - top, left, rest[0] - left, cv2.BORDER_REPLICATE)
         answer = self._model.run(scale_grey(small, np.float32(1.0 / 255.0))[None, None])
         corner = answer[1:3]
         opposite = corner + (answer[3:5] - corner)  # rounded as by the plugin, which keeps width and height
-        corners = 0.5 * (np.concatenate([corner, opposite]) + 1) * np.array([width, height] * 2, np.float32)
+        scale = width / inner[0], height / inner[1]
+        whole = np.array([SIZE[0] * scale[0], SIZE[1] * scale[1]] * 2, np.float32)  # of the image with its margins
+        margin = np.array([left * scale[0], top * scale[1]] * 2, np.float32)
+        corners = 0.5 * (np.concatenate([corner, opposite]) + 1) * whole - margin
         with np.errstate(over="ignore"):
             return FoundFace(float(1.0 / (1.0 + np.exp(-answer[0]))), corners)
+
+
+def part_filled(width: int, height: int) -> tuple[int, int]:
+    """Width and height, of the pixels that a localizer looks at, that an image of any shape fills; all of them for 4:3."""
+    aspect = 3 * width / (4 * height)
+    wide, high = (int(size * min(1.0, share) + 0.5) for size, share in zip(SIZE, (aspect, 1 / aspect)))
+    return (
+        SIZE[0] if wide >= SIZE[0] - NEARLY else max(1, wide),
+        SIZE[1] if high >= SIZE[1] - NEARLY else max(1, high),
+    )
 
 
 class MtcnnLocalizer:

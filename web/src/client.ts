@@ -6,12 +6,13 @@
  * Boxes are float32, as there: each step is rounded by Math.fround where Python's arrays round.
  */
 
-import { cutSquare, halve, type Plane, resizeArea, roundEven, toGrey } from "./pixels.ts";
+import { cutSquare, halve, type Plane, resizeArea, roundEven, toGrey, withMargins } from "./pixels.ts";
 import type { Triple } from "./rotation.ts";
 
 const PYRAMID_WIDTH = 640; // levels are added while the last one is at least this wide
 const PYRAMID_DEPTH = 4; // levels at most
 const LARGEST_BOX = 4; // longer sides of the frame; what is larger has nothing to do with a face
+const NEARLY = 2; // pixels of margins that make no difference: frames are 4:3 but for a pixel
 const QUANTILE = 0.9;
 const DARK_QUANTILE = 127; // grey level under which the plugin brightens
 const HEAD_DIAMETER_MM = 200;
@@ -132,8 +133,28 @@ export function networkInput(patch: Patch, size: number): Float32Array {
 }
 
 /** (width · height) float32, ready for a localizer of that input size. */
-export function localizerInput(level: Plane, width: number, height: number): Float32Array {
-  return scaleGrey(resizeArea(level, width, height), BYTE);
+export function localizerInput(level: Plane, { inner, left, top, width, height }: Filled): Float32Array {
+  return scaleGrey(withMargins(resizeArea(level, inner[0], inner[1]), left, top, width, height), BYTE);
+}
+
+/** The part of what a localizer looks at, width × height, that an image fills; the rest is margins. */
+export interface Filled {
+  readonly inner: readonly [number, number]; // width and height of the part
+  readonly left: number;
+  readonly top: number;
+  readonly width: number;
+  readonly height: number;
+}
+
+/** Of an image of any shape, which isn't stretched; one of 4:3 fills all. */
+export function partFilled(level: Plane, width: number, height: number): Filled {
+  const aspect = (3 * level.width) / (4 * level.height);
+  const filled = (size: number, share: number) => {
+    const part = Math.floor(size * Math.min(1, share) + 0.5);
+    return part >= size - NEARLY ? size : Math.max(1, part);
+  };
+  const inner = [filled(width, aspect), filled(height, 1 / aspect)] as const;
+  return { inner, left: (width - inner[0]) >> 1, top: (height - inner[1]) >> 1, width, height };
 }
 
 /** The network's box x0, y0, x1, y1 in [-1, 1] of the patch -> pixels of the full frame. */

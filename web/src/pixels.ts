@@ -15,6 +15,18 @@ function plane(width: number, height: number, channels: 1 | 3): Plane {
   return { width, height, channels, data: new Uint8Array(width * height * channels) };
 }
 
+/** An image in the middle of a larger one, whose margins repeat its border; as cv2.copyMakeBorder with BORDER_REPLICATE. */
+export function withMargins(image: Plane, left: number, top: number, width: number, height: number): Plane {
+  if (image.width === width && image.height === height) return image;
+  const result = plane(width, height, 1);
+  const inside = (value: number, size: number) => Math.min(Math.max(value, 0), size - 1);
+  for (let y = 0, place = 0; y < height; y++) {
+    const row = inside(y - top, image.height) * image.width;
+    for (let x = 0; x < width; x++) result.data[place++] = image.data[row + inside(x - left, image.width)];
+  }
+  return result;
+}
+
 /** The nearest whole number, halves to the even one. */
 export function roundEven(value: number): number {
   const low = Math.floor(value);

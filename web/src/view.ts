@@ -63,13 +63,16 @@ export function isSeen({ pyramid }: View, box: client.PixelBox): boolean {
 
 /** In grey levels; scale: pixels of the view for one of these, of which the box is. */
 export async function lookForFace(localizer: Localizer, grey: Plane, scale: number): Promise<FoundFace> {
-  const answer = await localizer.run(client.localizerInput(grey, localizer.width, localizer.height));
+  const filled = client.partFilled(grey, localizer.width, localizer.height);
+  const answer = await localizer.run(client.localizerInput(grey, filled));
   const score = f32(1 / f32(1 + f32(Math.exp(-answer[0]))));
-  const inGrey = (value: number, length: number) => f32(f32(0.5 * f32(value + 1)) * length);
+  const [across, down] = [grey.width / filled.inner[0], grey.height / filled.inner[1]];
+  const inside = (value: number, length: number, margin: number) => f32(f32(f32(0.5 * f32(value + 1)) * f32(length)) - f32(margin));
+  const inX = (value: number) => inside(value, localizer.width * across, filled.left * across);
+  const inY = (value: number) => inside(value, localizer.height * down, filled.top * down);
   const opposite = (corner: number, other: number) => f32(corner + f32(other - corner)); // rounded as by the plugin
-  const [x0, y0] = [inGrey(answer[1], grey.width), inGrey(answer[2], grey.height)];
-  const x1 = inGrey(opposite(answer[1], answer[3]), grey.width);
-  const y1 = inGrey(opposite(answer[2], answer[4]), grey.height);
+  const [x0, y0] = [inX(answer[1]), inY(answer[2])];
+  const [x1, y1] = [inX(opposite(answer[1], answer[3])), inY(opposite(answer[2], answer[4]))];
   const box = { x: x0 * scale, y: y0 * scale, width: x1 * scale - x0 * scale, height: y1 * scale - y0 * scale };
   const isFace = score > 0.5;
   return { score, box, isFace, accepted: isFace && (f32(x1 - x0) >= MIN_FACE_SIDE || f32(y1 - y0) >= MIN_FACE_SIDE) };
