@@ -1,12 +1,15 @@
 """What all doors share: how programs end, and what terminals see."""
 
 import errno
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 
 import pytest
 from programs import end_of, python
 
+from conftest import PROJECT
 from trackertraincode.cli import run_main
 from trackertraincode.errors import UserError
 
@@ -103,9 +106,11 @@ def test_terminals_get_no_control_characters_from_data(stream: str, capsys: pyte
 @pytest.mark.skipif(sys.platform == "win32", reason="no pipes of this kind")
 @pytest.mark.parametrize("main", ["lambda: [print('x' * 100) for _ in range(10000)] and 0", "lambda: print('x')"])
 def test_a_reader_that_leaves_early_ends_a_program_without_a_word(main: str) -> None:
-    program = python(f"from trackertraincode.cli import run_main; run_main({main})")
-    assert program.stdout is not None
-    program.stdout.close()
+    reading, writing = os.pipe()
+    os.close(reading)  # before the program begins
+    code = f"from trackertraincode.cli import run_main; run_main({main})"
+    program = subprocess.Popen([sys.executable, "-c", code], cwd=PROJECT, stdout=writing, stderr=subprocess.PIPE)
+    os.close(writing)
     assert program.stderr is not None
     assert program.stderr.read() == b""
     assert program.wait() == 141

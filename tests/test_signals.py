@@ -28,7 +28,7 @@ def main():
     with whole_file(Path(sys.argv[1])) as temporary:
         temporary.write_text("half")
         print("ready", flush=True)
-        time.sleep(60)
+        time.sleep(600)
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # programs in the background ignore it and SIGHUP
 if hasattr(signal, "SIGHUP"):
@@ -66,6 +66,7 @@ def main():
     Event().wait()
     print("went on")
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by programs in the background
 run_main(main)
 """
 
@@ -174,7 +175,7 @@ def test_a_program_whose_terminal_is_closed_ends_as_by_sighup(tmp_path: Path) ->
     os.close(end)
     assert os.read(terminal, 100).startswith(b"ready")
     os.close(terminal)
-    assert program.wait(60) == 129
+    assert program.wait(300) == 129
     assert list(tmp_path.iterdir()) == []
 
 
@@ -185,7 +186,7 @@ from trackertraincode.cli import run_main
 def wait():
     threading.main_thread().join()
     print("ready", flush=True)
-    threading.Event().wait(60)
+    threading.Event().wait(600)
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)

@@ -1,5 +1,6 @@
 """Worker processes, of all who start some."""
 
+import itertools
 import os
 import platform
 import signal
@@ -34,7 +35,8 @@ def test_a_worker_has_one_thread() -> None:
 
 
 def _new_pages(rounds: int) -> int:
-    """How many pages the system handed out while large arrays came and went, after the first time."""
+    """How many pages the system handed out while large arrays came and went, after the first time; in the round with the
+    fewest, since other things of the process touch some, too."""
     import resource
 
     def churn() -> None:
@@ -42,16 +44,17 @@ def _new_pages(rounds: int) -> int:
             np.ones(edge * edge)
 
     churn()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    counts = [resource.getrusage(resource.RUSAGE_SELF).ru_minflt]
     for _ in range(rounds):
         churn()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+        counts.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
+    return min(after - before for before, after in itertools.pairwise(counts))
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's allocator can be told")
 def test_a_worker_uses_freed_memory_again() -> None:
     with ProcessPoolExecutor(1, initializer=start_worker) as pool:
-        assert pool.submit(_new_pages, 10).result() < 1000  # 128 MB have 31,250
+        assert pool.submit(_new_pages, 10).result() < 100  # 128 MB have 31,250
 
 
 def _die(number: int) -> int:
@@ -121,7 +124,7 @@ def test_workers_end_when_their_parent_is_killed(start: str, tmp_path: Path) -> 
     assert program.stdout is not None
     assert [program.stdout.readline() for _ in range(2)] == [b"begun\n"] * 2
     program.kill()
-    program.communicate(timeout=60)  # ends when nobody has this pipe any more
+    program.communicate(timeout=300)  # ends when nobody has this pipe any more
     assert list(scratch.iterdir()) == []
 
 
@@ -161,7 +164,7 @@ def test_a_worker_whose_parents_sigterm_was_lost_behind_another_one_ends(monkeyp
     _ask_another_to_end(worker.pid or 0)
     worker.terminate()
     here.send("both wait")
-    worker.join(60)
+    worker.join(300)
     ended = worker.exitcode
     worker.kill()
     assert ended == 0
@@ -191,7 +194,7 @@ def test_workers_whom_their_parent_ends_leave_no_folder_of_sockets(tmp_path: Pat
         "worker.terminate(); worker.join()"
     )
     environment = os.environ | {"PYTHONPATH": str(PROJECT), "TMPDIR": str(tmp_path)}
-    subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=300)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -212,7 +215,7 @@ def test_a_program_ends_with_the_one_that_runs_it(number: signal.Signals, tmp_pa
         assert parent.stdout is not None
         assert parent.stdout.readline() == "begun\n"
         parent.send_signal(number)
-        assert parent.communicate(timeout=60)[0] == ""  # which is the program's, too
+        assert parent.communicate(timeout=300)[0] == ""  # which is the program's, too
 
 
 def test_a_program_that_is_run_knows_its_end() -> None:
