@@ -27,6 +27,7 @@ PARENT = "TRACKERTRAINCODE_PARENT"  # the process with which a program ends that
 PATIENCE = 10.0  # seconds for which a program that is to end may clean up
 # Seconds that a worker whom others told to end leaves to its parent. SLURM kills all 30 seconds after SIGTERM (KillWait).
 FOR_THE_PARENT = 60.0
+MORE_THAN_CORES = ".*suggested max number of worker.*"  # what torch warns of; it is the user's choice
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # glibc's malloc.h
 
 Item = TypeVar("Item")

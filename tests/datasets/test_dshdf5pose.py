@@ -18,6 +18,7 @@ from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.errors import SampleFormatError
 from trackertraincode.sample.images import encode_png
 from trackertraincode.sample.sample import FIELDS, LABELS, Sample
+from trackertraincode.workers import MORE_THAN_CORES
 
 RNG = np.random.default_rng(0)
 LABEL_DTYPES = ["f2", "f4", "f8"]
@@ -74,6 +75,7 @@ def first_of(samples: list[Sample]) -> list[tuple[int, bytes]]:
     return [(s.individual or 0, bytes(s.image)) for s in samples]
 
 
+@pytest.mark.filterwarnings(f"ignore:{MORE_THAN_CORES}")  # where there is one
 @pytest.mark.parametrize("start_method", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
 def test_worker_processes_read_the_same_even_after_the_parent_has_read(
     full_sample: Callable, write_file: Callable, start_method: str

@@ -241,6 +241,13 @@ def test_the_released_model_has_its_published_errors(shared_data: Path, tmp_path
     assert row["geodesic"] == pytest.approx(5.434, abs=0.01)
 
 
+def test_more_workers_than_cores_are_the_users_choice(faces: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0}, raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    options = EvaluationOptions(file=faces, progress=False, workers=2)
+    assert evaluate(Oracle(Hdf5PoseDataset(faces), "aflw2k3d"), "aflw2k3d", options).row()["n"] == 70
+
+
 @pytest.mark.skipif(os.name == "nt", reason="workers are forked here")
 def test_a_killed_worker_is_one_line(faces: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Cutting, "crops", lambda *_: os.kill(os.getpid(), signal.SIGKILL))

@@ -3,6 +3,7 @@
 rows, rectangles --Framing.cut, batch by batch--> (B, C, S, S) uint8 --network--> --to_pixels--> pixels of the image
 """
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from trackertraincode.geometry.affine2d import scale_of, square_to_box
 from trackertraincode.sample.images import decode
 from trackertraincode.sample.moving import move
 from trackertraincode.sample.sample import LABELS, Prediction
-from trackertraincode.workers import Workers, map_in_order, seeing, start_worker
+from trackertraincode.workers import MORE_THAN_CORES, Workers, map_in_order, seeing, start_worker
 
 BATCH = 64
 SCALED = ("head_tril", "face_box_scale", "landmarks_scale")  # lengths besides the labels
@@ -94,6 +95,7 @@ def iter_crops(crops: EvaluationCrops, workers: Workers) -> Iterator[Tensor]:
         whose = seeing(workers, crops.cutting.path)
         yield from map_in_order(crops.cutting.of_file, map(crops.part, range(len(crops))), whose)
         return
+    warnings.filterwarnings("ignore", message=MORE_THAN_CORES)
     loader = DataLoader(crops, batch_size=None, num_workers=min(workers, len(crops)), worker_init_fn=start_worker)
     for item in loader:
         if isinstance(item, UserError):

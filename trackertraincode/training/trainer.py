@@ -16,13 +16,13 @@ from torch import nn
 from trackertraincode.errors import ConfigError
 from trackertraincode.options import check, option
 from trackertraincode.training.distributed import SyncBatchNorm, make_strategy
-from trackertraincode.workers import usable_cores
+from trackertraincode.workers import MORE_THAN_CORES, usable_cores
 
 _HINTS = (
     ".*does not have many workers.*", ".*LeafSpec.*", ".*smaller than the logging interval.*", ".*on_before_batch_transfer.*",
     ".*srun.*", ".*broadcast_buffers.*", ".*infer the `batch_size`.*", ".*val_dataloader.*", ".*GPU available but not.*",
     ".*TensorFloat32 tensor cores.*", ".*_prims_common.check.*", ".*functools.lru_cache.*",
-    ".*suggested max number of worker.*",
+    MORE_THAN_CORES,
 )  # fmt: skip
 PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 AUTOCAST = {"32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
