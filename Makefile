@@ -19,6 +19,7 @@ $(READY): pyproject.toml constraints.txt setup.py
 demo: setup
 	$(BIN)/python scripts/demo.py
 
+test: export OMP_NUM_THREADS = 1
 test: setup
 	$(BIN)/python -m pytest --numprocesses=2 --dist=worksteal --cov=trackertraincode
 

@@ -3,7 +3,10 @@
 import contextlib
 import io
 import os
+import random
+import re
 import runpy
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -12,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -23,17 +27,42 @@ from trackertraincode.geometry.rotation import quat_normalize, random_quats
 from trackertraincode.sample.images import encode_jpeg
 from trackertraincode.sample.sample import BATCH_LABELS, LABELS, MEASURES, Sample
 
+OF_USERS = ("DATADIR", "NUM_WORKERS", "TQDM_", "SLURM_", "TORCHELASTIC_", "NODE_RANK", "LOCAL_RANK", "MASTER_PORT",
+            "FORCE_COLOR", "PYTHONWARNINGS")  # fmt: skip
+
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Models that take a while to make are kept beside pytest's own cache, not in the user's."""
+    """The same environment everywhere, also as wide a terminal. Models that take a while to make are kept beside pytest's
+    own cache, not in the user's."""
+    for name in [name for name in os.environ if name.startswith(OF_USERS)]:
+        del os.environ[name]
+    os.environ["COLUMNS"] = "80"
     cache = getattr(config, "cache", None)  # not with -p no:cacheprovider
     if cache is not None:
         os.environ.setdefault("TRACKERTRAINCODE_CACHE", str(cache.mkdir("trackertraincode")))
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_fixture_setup() -> None:
+    seed_everything()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call() -> None:
+    seed_everything()
+
+
+def seed_everything() -> None:
+    """What a test or a fixture draws without a seed doesn't depend on those that ran before it in this process."""
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002 - that of libraries
+    torch.default_generator.manual_seed(0)  # a hundred times as fast as that of all devices
+
+
 PROJECT = Path(__file__).resolve().parent.parent
 
 torch.set_num_threads(1)
+cv2.setNumThreads(0)  # as all programs do; its threads wouldn't be there in processes that tests fork
 
 
 @pytest.fixture(scope="session")
@@ -99,10 +128,18 @@ def write_samples(path: Path, samples: Iterable[Sample], **options: Any) -> Path
 
 @pytest.fixture(scope="session")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What a wheel of this package puts into site-packages."""
+    """What a wheel of this package puts into site-packages.
+
+    Made from a copy, since it is built among its sources, where another process may be building it, too.
+    """
     folder = tmp_path_factory.mktemp("wheel")
+    sources = folder / "sources"
+    ignored = shutil.ignore_patterns("__pycache__")  # which other processes fill
+    shutil.copytree(PROJECT / "trackertraincode", sources / "trackertraincode", ignore=ignored)
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
+        shutil.copy(PROJECT / name, sources)
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", str(folder)]
-    subprocess.run([*build, str(PROJECT)], check=True, capture_output=True, cwd=folder)
+    subprocess.run([*build, str(sources)], check=True, capture_output=True, cwd=folder)
     with zipfile.ZipFile(next(folder.glob("*.whl"))) as archive:
         archive.extractall(folder / "site")
     return folder / "site"
@@ -139,6 +176,11 @@ def _run(start: Callable[[], object], words: list[object], expect: int, environm
     text = output.getvalue()
     assert code == expect, f"exit code {code}, expected {expect}:\n{text}"
     return text
+
+
+def without_images(page: str) -> str:
+    """A page without the images in it, whose bytes may spell any word."""
+    return re.sub(r"data:image/[^\"']*", "", page)
 
 
 def start_script(script: str, *arguments: object, **environment: str) -> subprocess.CompletedProcess:

@@ -78,7 +78,6 @@ def holding_itself() -> list:
     return value
 
 
-@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(
     ("content", "message"),
     [
