@@ -35,6 +35,9 @@ GROUPS: tuple[tuple[range, bool, Color], ...] = (  # points that are joined, whe
     (ibug.INNER_LIP, True, (255, 180, 180)),
 )
 
+LINE = 330  # pixels of a line of twenty letters of size 1
+SMALLEST_SIZE = 0.3  # of letters that can be read
+
 _SHIFT = 4  # binary digits behind the point that OpenCV draws with
 _FAR = 30_000  # pixels; OpenCV's fixed point numbers overflow beyond
 
@@ -53,7 +56,8 @@ def draw_text(image: np.ndarray, lines: Sequence[str], size: float = 0.5) -> np.
     canvas = as_rgb(image)
     for row, line in enumerate(lines):
         place = (round(12 * size), round((28 + 36 * row) * size) + 4)
-        for dx, dy in ((-1, 0), (1, 0), (0, -1), (0, 1)):  # thicker letters would be wider, too
+        edge = stroke(size)
+        for dx, dy in ((-edge, 0), (edge, 0), (0, -edge), (0, edge)):  # thicker letters would be wider, too
             put(canvas, line, (place[0] + dx, place[1] + dy), size, (0, 0, 0))
         put(canvas, line, place, size, (255, 255, 255))
     return canvas
@@ -61,7 +65,19 @@ def draw_text(image: np.ndarray, lines: Sequence[str], size: float = 0.5) -> np.
 
 def put(canvas: np.ndarray, text: str, place: tuple[int, int], size: float, color: Color) -> None:
     """A line of text, from its lower left corner, into an image (H, W, 3)."""
-    cv2.putText(canvas, text, place, cv2.FONT_HERSHEY_SIMPLEX, size, color, 1, cv2.LINE_AA)
+    cv2.putText(canvas, text, place, cv2.FONT_HERSHEY_SIMPLEX, size, color, stroke(size), cv2.LINE_AA)
+
+
+def stroke(size: float) -> int:
+    """Width of the lines of letters, pixels."""
+    return max(1, round(1.2 * size))
+
+
+def readable_size(canvas: np.ndarray) -> float | None:
+    """Of letters over an image (H, W, 3), so that a line fits and is read on a screen; None where it is too small for any."""
+    height, width = canvas.shape[:2]
+    size = min(0.5 * max(1.0, min(height, width) / 480), width / LINE)
+    return size if size >= SMALLEST_SIZE else None
 
 
 def as_rgb(image: np.ndarray) -> np.ndarray:

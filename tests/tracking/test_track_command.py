@@ -191,3 +191,18 @@ def test_a_lens_and_a_field_of_view_exclude_each_other(track: Track) -> None:
 def test_the_progress_bar_tells_the_pose(track: Track, sources: Path, capsys: pytest.CaptureFixture) -> None:
     assert track(sources / "v.avi") == 0
     assert re.search(r"10 frames .*, pitch -?0\.0, yaw -?0\.0, roll -?0\.0", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(("source", "has_rate"), [("images", False), ("v.avi", True)])
+def test_only_what_has_a_rate_is_drawn_with_one(
+    track: Track, sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, has_rate: bool
+) -> None:
+    rates: list[float | None] = []
+
+    def draw(image: np.ndarray, heads: object, fps: float | None, **_: object) -> np.ndarray:
+        rates.append(fps)
+        return image
+
+    monkeypatch.setattr(video, "draw_heads", draw)
+    track(sources / source, "--output", tmp_path / ("drawn" if source == "images" else "drawn.avi"))
+    assert (rates[-1] is not None) == has_rate

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from trackertraincode.drawing import readable_size
 from trackertraincode.errors import UserError
 from trackertraincode.sample.images import encode_png
 from trackertraincode.tracking import video
@@ -19,6 +20,7 @@ from trackertraincode.tracking.video import (
     check_display,
     check_image_folder,
     draw_heads,
+    draw_pose,
     writable_rate,
 )
 
@@ -51,6 +53,37 @@ def test_images_are_turned_upright(
     assert np.array_equal(frame.image, next(iter_frames(str(tmp_path / "in" / name))).image)
     assert frame.image.shape == image.shape
     assert np.abs(frame.image.astype(int) - image).mean() < 4
+
+
+@pytest.mark.parametrize("start", [b"\0\0\0\x18ftypheic", b"\0\0\0\x18ftypmif1", b"\0\0\0\x1cftypavif"])
+def test_images_of_phones_are_not_taken_for_videos(tmp_path: Path, image: np.ndarray, start: bytes) -> None:
+    """Of an image made of tiles, a reader of videos would give the first tile."""
+    (tmp_path / "IMG_0001.HEIC").write_bytes(start + b"\0" * 600)
+    with pytest.raises(UserError, match=r"IMG_0001\.HEIC: .* convert it to JPEG or PNG\.$"):
+        next(iter_frames(str(tmp_path / "IMG_0001.HEIC")))
+    (tmp_path / "IMG_0002.png").write_bytes(encode_png(image))
+    notes: list[str] = []
+    assert [frame.name for frame in iter_frames(str(tmp_path), notes.append)] == ["IMG_0002.png"]
+    assert len(notes) == 1
+    assert "1 left out, of kinds that aren't read here (.avif, .gif, .heic," in notes[0]
+
+
+@pytest.mark.parametrize(("width", "height"), [(130, 100), (450, 450), (640, 480), (1080, 1920), (3840, 2160)])
+def test_letters_fit_into_the_image_and_can_be_read(width: int, height: int) -> None:
+    blank = np.full((height, width, 3), 90, np.uint8)
+    size = readable_size(blank)
+    assert size is not None
+    (wide, high), _ = cv2.getTextSize("pitch -100.4 +- 14.8", cv2.FONT_HERSHEY_SIMPLEX, size, 1)
+    assert wide <= width
+    assert high >= max(6, min(width, height) / 60)
+    rows, columns = np.nonzero((draw_pose(blank, None) != blank).any(2))
+    assert columns.max() < width / 2
+    assert rows.max() < height / 4
+
+
+def test_an_image_too_small_for_letters_has_none() -> None:
+    blank = np.full((40, 40, 3), 90, np.uint8)
+    assert np.array_equal(draw_pose(blank, None), blank)
 
 
 def test_a_video_that_ends_early_is_said_so(tmp_path: Path) -> None:

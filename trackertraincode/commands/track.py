@@ -213,7 +213,8 @@ def _poses(
             heads = {number: calm[number].update(pose, frame.time) for number, pose in heads.items()}
         if sender is not None and heads:
             sender.send(heads[min(heads)])
-        times.append(time.perf_counter())
+        if frame.time is not None:  # images of a folder have no rate
+            times.append(time.perf_counter())
         return frame, heads, (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else None
 
     if is_camera(options.source):

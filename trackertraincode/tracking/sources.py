@@ -13,9 +13,12 @@ import numpy as np
 
 from trackertraincode.errors import UserError
 from trackertraincode.files import is_stream
-from trackertraincode.sample.images import ALSO_DECODED, IMAGE_EXTENSIONS, ImageDecodeError, decode
+from trackertraincode.sample.images import ALSO_DECODED, IMAGE_EXTENSIONS, OTHER_IMAGES, ImageDecodeError, decode
+from trackertraincode.signatures import kind_of
 
 IMAGES = (*IMAGE_EXTENSIONS, *ALSO_DECODED)
+NOT_READ = tuple(sorted(set(OTHER_IMAGES) - set(ALSO_DECODED)))
+OF_PHONES = ("heif", "avif")  # FFmpeg would give the first of the tiles that phones' images are made of
 USUAL_FPS = 30.0  # where a source doesn't say, or says nonsense
 
 
@@ -53,6 +56,11 @@ def images_in(folder: Path) -> list[Path]:
     return found
 
 
+def _count_not_read(folder: Path) -> int:
+    """Images of a folder that are of a kind that isn't read here."""
+    return sum(p.suffix.lower() in NOT_READ and not p.name.startswith(".") for p in folder.iterdir())
+
+
 def _print_note(note: str) -> None:
     print(note, file=sys.stderr)
 
@@ -75,11 +83,22 @@ def iter_frames(
         raise UserError(f"{source}: no such file, folder or camera number.")
     elif path.suffix.lower() in IMAGES:
         yield _read_image(path)
+    elif _begins_of_phones(path):
+        raise UserError(f"{path}: an image of a kind that isn't read here (HEIF or AVIF); convert it to JPEG or PNG.")
     else:
         yield from _video_frames(str(path), source, tell, AS_IT_LIKES)
 
 
+def _begins_of_phones(path: Path) -> bool:
+    with path.open("rb") as file:
+        return kind_of(file.read(512)) in OF_PHONES
+
+
 def _folder_frames(folder: Path, tell: Callable[[str], None]) -> Iterator[Frame]:
+    if count := _count_not_read(folder):
+        tell(
+            f"{folder}: {count} left out, of kinds that aren't read here ({', '.join(NOT_READ)}); convert to JPEG or PNG."
+        )
     readable = 0
     for path in images_in(folder):
         try:

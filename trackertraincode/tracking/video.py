@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from trackertraincode.drawing import draw_labels, draw_text
+from trackertraincode.drawing import SMALLEST_SIZE, draw_labels, draw_text, put, readable_size
 from trackertraincode.errors import UserError
 from trackertraincode.files import resolved, whole_file
 from trackertraincode.sample.images import encode_for
@@ -28,12 +28,18 @@ def draw_pose(image: np.ndarray, pose: HeadPose | None, fps: float | None = None
     """A copy of the (H, W, 3) RGB image with axes, box, landmarks, angles, their uncertainty and the frame rate."""
     lines = [] if fps is None else [f"{fps:.0f} fps"]
     if pose is None:
-        return draw_text(image, [*lines, "no face"])
+        return _with_text(image, [*lines, "no face"])
     std = pose.rotation_std_deg
     for index, (word, angle) in enumerate(zip(("pitch", "yaw", "roll"), pose.pitch_yaw_roll_deg)):
         spread = "" if std is None else f" +- {std[index]:.1f}"
         lines.append(f"{word} {angle:6.1f}{spread}")
-    return draw_text(draw_labels(image, _labels(pose)), lines)
+    return _with_text(draw_labels(image, _labels(pose)), lines)
+
+
+def _with_text(image: np.ndarray, lines: list[str]) -> np.ndarray:
+    """A copy (H, W, 3) with the lines, where they can be read."""
+    size = readable_size(image)
+    return draw_text(image, [] if size is None else lines, size or 0.0)
 
 
 def draw_heads(
@@ -43,12 +49,12 @@ def draw_heads(
     if len(heads) < 2:
         drawn = draw_pose(image, next(iter(heads.values()), None), fps)
     else:
-        drawn = draw_text(image, [] if fps is None else [f"{fps:.0f} fps"])
+        drawn = _with_text(image, [] if fps is None else [f"{fps:.0f} fps"])
         for pose in heads.values():
             drawn = draw_labels(drawn, _labels(pose))
     for number, pose in heads.items() if numbered else ():
         place = round(float(pose.box[0])) + 3, round(float(pose.box[1])) - 5
-        cv2.putText(drawn, str(number), place, cv2.FONT_HERSHEY_SIMPLEX, 0.7, (255, 255, 255), 2, cv2.LINE_AA)
+        put(drawn, str(number), place, 1.4 * (readable_size(drawn) or SMALLEST_SIZE), (255, 255, 255))
     return drawn
 
 
