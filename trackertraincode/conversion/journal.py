@@ -11,17 +11,19 @@ import shutil
 import stat
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import numpy as np
 
+from trackertraincode.conversion.archive import files_below, is_junk
 from trackertraincode.errors import ConfigError, UserError, WorkerError
-from trackertraincode.files import files_of, locked
+from trackertraincode.files import files_of, locked, resolved
 from trackertraincode.sample.sample import Sample
 
 _LOCK, _STAMP = "lock", "run.json"
@@ -50,14 +52,23 @@ class Journal:
 
     folder: Path
     fingerprint: str  # of source and options: a resumed run must have the same
+    read: Sequence[Path] = ()  # files of the source
+
+    @staticmethod
+    def of(
+        destination: Path, settings: Any, inputs: Sequence[Path], outputs: Iterable[Path | None], items: Iterable[Any]
+    ) -> "Journal":
+        """Of a run with such settings. outputs: besides the destination."""
+        files = files_read(inputs, [destination, *outputs])
+        return Journal(destination.with_name(destination.name + ".parts"), fingerprint(settings, files, items), files)
 
     @contextmanager
     def started(self, resume: bool, overwrite: bool, *, shared: bool = False) -> Iterator[None]:
         """Make the folder, or with resume accept the earlier run's; no other process has it at the same time.
 
         shared: with workers of other users, who may write here if they may beside the destination. Raises ConfigError
-        when the earlier run had another source or other options, UserError when another process is at work or, without
-        overwrite, when the folder is somebody else's.
+        when the earlier run had another source, of which it names a file that is newer, or other options; UserError when
+        another process is at work or, without overwrite, when the folder is somebody else's.
         """
         stamp, lock = self.stamp, self.folder / _LOCK
         begun = stamp.is_file() or lock.is_file() or not self.folder.exists()
@@ -78,9 +89,11 @@ class Journal:
                     unfinished.write_text(self.fingerprint, encoding="utf-8")
                     unfinished.replace(stamp)
                 elif stamp.read_text(encoding="utf-8") != self.fingerprint:
+                    begun_at = stamp.stat().st_mtime
+                    newer = [f" ({path} is newer)" for path in self.read if path.stat().st_mtime > begun_at]
                     raise ConfigError(
-                        f"{self.folder}: begun with another archive, model or version, or with other options; run without "
-                        "--resume."
+                        f"{self.folder}: begun with another archive, model or version, or with other options"
+                        f"{(newer or [''])[0]}; run without --resume."
                     )
                 yield
         finally:
@@ -112,16 +125,29 @@ def _is_left_over(path: Path) -> bool:
     return path.suffix in (".part", ".unfinished")
 
 
-def fingerprint(settings: Any, files: Iterable[Path], items: Iterable[Any]) -> str:
-    """What tells cheaply that a run is the interrupted one: settings, size and time of the files it reads, and its items.
+def files_read(inputs: Sequence[Path], outputs: Iterable[Path | None]) -> list[Path]:
+    """All files of a run's inputs: themselves, those of patterns, and what archives have that are folders.
 
-    Of a folder, the items tell which files it has.
+    outputs: what the run writes, perhaps in such a folder, with what is kept beside it until then; None isn't written.
     """
-    found = [file.stat() for path in files for file in files_of(path) if file.is_file()]
+    own = tuple(str(resolved(path)) for path in outputs if path is not None)
+    found = [file for path in inputs for file in files_of(path) if file.is_file()]
+    for folder in filter(Path.is_dir, inputs):
+        there = resolved(folder)
+        for path in sorted(files_below(folder)):
+            name = path.relative_to(folder)
+            if not is_junk(name.as_posix()) and not str(there / name).startswith(own) and path.is_file():
+                found.append(path)
+    return found
+
+
+def fingerprint(settings: Any, files: Iterable[Path], items: Iterable[Any]) -> str:
+    """What tells cheaply that a run is the interrupted one: settings, its items, size and time of the files it reads."""
+    stats = ((stat.st_size, stat.st_mtime_ns) for stat in map(Path.stat, files))
     checksum = 0
-    for item in [items] if isinstance(items, range) else items:
+    for item in chain(stats, [items] if isinstance(items, range) else items):
         checksum = zlib.crc32(str(item).encode(errors="surrogatepass"), checksum)
-    return json.dumps([settings, [[s.st_size, s.st_mtime_ns] for s in found], checksum], sort_keys=True)
+    return json.dumps([settings, checksum], sort_keys=True)
 
 
 def save_part(path: Path, outcome: Outcome) -> None:

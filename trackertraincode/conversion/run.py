@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from trackertraincode import __version__
 from trackertraincode.conversion.digest import Digest
-from trackertraincode.conversion.journal import Journal, Skip, fingerprint, need_part
+from trackertraincode.conversion.journal import Journal, Skip, need_part
 from trackertraincode.conversion.shards import Groups, ShardTask, check_fields, plan_shards, shard_pattern, shard_tasks
 from trackertraincode.conversion.summary import print_summary
 from trackertraincode.conversion.tasks import Report, Task
@@ -107,10 +107,8 @@ def run_converter(
     provenance = _provenance(options, name, settings or {})
     inputs = [options.source, head_model_file(), *(settings or {}).values()]
     read = [path for path in inputs if isinstance(path, Path)]
-    journal = Journal(
-        options.destination.with_name(options.destination.name + ".parts"),
-        fingerprint([provenance, source.face_model], read, source.items),
-    )
+    settled = [provenance, source.face_model]
+    journal = Journal.of(options.destination, settled, read, [*names, options.skipped], source.items)
     workers = choose_workers(options.workers, options.scheduler, [*read, journal.stamp])
     conversion = _Conversion(options, source, workers, journal, provenance, Digest(options.source))
     started = journal.started(options.resume, options.overwrite, shared=not isinstance(workers, int))
