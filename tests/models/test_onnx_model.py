@@ -37,7 +37,7 @@ def tiny(path: Path, *, batch: Any = 1, size: int = 32, metadata: bytes | None =
 
 @pytest.mark.parametrize("batch", [1, "batch"])
 def test_a_tiny_model_runs(tmp_path: Path, batch: Any) -> None:
-    about = {"trained_on": ["a"], "regions": {"head": [1, 2.5]}}
+    about = {"trained_on": ["a"], "regions": {"head": [1, 2.5, 3]}}
     model = OnnxPoseModel(tiny(tmp_path / "a.onnx", batch=batch, metadata=json.dumps(about).encode()))
     assert model.about == about
     assert model.run(np.zeros((3, 1, 32, 32), np.float32))["rotation"].shape == (3, 4)
@@ -48,6 +48,7 @@ def test_a_tiny_model_runs(tmp_path: Path, batch: Any) -> None:
     [
         ({"batch": 2**31 - 1}, r"input has shape \[2147483647, 1, 32, 32\], expected at most 4096"),
         ({"size": 2**20}, "expected at most 4096"),
+        ({"batch": 2**12, "size": 2**12}, "expected at most .* 268,435,456 values"),
         ({"metadata": b"\xff\xfe"}, "ONNX Runtime can't load it"),
         ({"metadata": b"[]"}, "about itself isn't a table"),
         ({"metadata": b"null"}, "about itself isn't a table"),
@@ -55,6 +56,8 @@ def test_a_tiny_model_runs(tmp_path: Path, batch: Any) -> None:
         ({"metadata": b'{"trained_on": 3}'}, "trained_on = '3'"),
         ({"metadata": b'{"trained_on": [null]}'}, "trained_on = "),
         ({"metadata": b'{"regions": {"head": "x"}}'}, "regions = "),
+        ({"metadata": b'{"regions": {"head": [1, 2, NaN]}}'}, "regions = "),
+        ({"metadata": b'{"face_model": []}'}, "face_model = "),
         ({"metadata": b'{"epoch": []}'}, "epoch = "),
     ],
     ids=lambda value: str(value)[:40],

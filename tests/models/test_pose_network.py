@@ -1,5 +1,6 @@
 """The network predicts valid poses in crop coordinates, and a checkpoint brings it back exactly."""
 
+import math
 import zipfile
 from pathlib import Path
 
@@ -166,6 +167,21 @@ class Evil:
             r"trained_on = '\[1\]'",
         ),
         ({"format": 1, "kind": "pose", "config": {}, "state": {}, "about": {"regions": {"a": 1}}}, "regions = "),
+        *(
+            ({"format": 1, "kind": "pose", "config": {}, "state": {}, "about": {"regions": {"a": row}}}, "regions = ")
+            for row in ([1.0], [1.0, math.nan, 3.0], [1.0, 2.0, 2**990])
+        ),
+        *(
+            ({"format": 1, "kind": "pose", "config": {}, "state": {}, "about": {"recipe": recipe}}, "recipe = ")
+            for recipe in ({"a": torch.zeros(2)}, {"a": [b"x"]}, {1: 2})
+        ),
+        *(
+            ({"format": 1, "kind": "pose", "config": {"backbone": f"timm:{name}"}, "state": {}}, "is unknown")
+            for name in ("hf-hub:timm/resnet18", "local-dir:/tmp", "resnet18.a://b", "/etc/passwd")
+        ),
+        ({"format": 1, "kind": "pose", "config": {"offsets_of": [[]]}, "state": {}}, "isn't a list of names"),
+        ({"format": torch.ones(3), "config": {}, "state": {}}, "checkpoint format tensor"),
+        ({"format": 1, "kind": torch.ones(3), "config": {}, "state": {}}, r"holds a tensor.* network"),
         ({"config": {1: 2}, "state": None}, "checkpoint format None"),
     ],
 )

@@ -179,6 +179,13 @@ def test_weights_that_do_not_apply_are_refused(tmp_path: Path, content: Any, mes
         weights_for(network("repvgg_a0", width=0.25), tmp_path / "a.pth")
 
 
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    net = network("repvgg_az", width=0.25)
+    torch.save({name: value * torch.nan for name, value in net.backbone.state_dict().items()}, tmp_path / "a.pth")
+    with pytest.raises(ModelFileError, match=r"a\.pth: has weights that are not finite"):
+        weights_for(net, tmp_path / "a.pth")
+
+
 @pytest.mark.parametrize(
     ("name", "width"), [("repvgg_ax", 1), ("repvgg_b1g2", 1), ("efficientnet_b0", 0.5), ("resnet18", 2)]
 )

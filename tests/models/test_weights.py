@@ -72,6 +72,10 @@ def nested(depth: int) -> Any:
     return value
 
 
+def deep(depth: int) -> Any:
+    return {"a": deep(depth - 1)} if depth else 1
+
+
 def holding_itself() -> list:
     value: list = []
     value.append(value)
@@ -88,6 +92,8 @@ def holding_itself() -> list:
         (nested(60), "makes 2,305,843,"),
         (holding_itself(), "makes"),
         ({"a": torch.eye(3).to_sparse()}, "sparse or quantised"),
+        ({"a": torch.eye(3).to(torch.complex64)}, "one of torch.complex64"),
+        (deep(200), "more than 100 lists in each other"),
     ],
 )
 def test_what_stands_in_a_file_once_is_not_made_many_times(tmp_path: Path, content: object, message: str) -> None:

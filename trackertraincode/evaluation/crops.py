@@ -25,13 +25,19 @@ from trackertraincode.sample.moving import move
 from trackertraincode.sample.sample import LABELS, Prediction
 from trackertraincode.workers import MORE_THAN_CORES, Workers, map_in_order, seeing, start_worker
 
-BATCH = 64
+BATCH = 64  # crops, fewer where they are large
+BATCH_PIXELS = BATCH * 256**2
 SCALED = ("head_tril", "face_box_scale", "landmarks_scale")  # lengths besides the labels
 
 PREPROCESSING: dict[str, Callable[[Tensor], Tensor]] = {  # pixels (B, C, S, S) -> network input
     "training": normalize,
     "opentrack": plugin_brightness,
 }
+
+
+def batch_of(size: int) -> int:
+    """How many crops of size² pixels a network gets at once."""
+    return max(1, min(BATCH, BATCH_PIXELS // size**2))
 
 
 @dataclass(frozen=True)
@@ -72,13 +78,14 @@ class EvaluationCrops(Dataset):
         """rectangles: (n, 4) integral, of the rows."""
         self._dataset, self._rows, self._rectangles = dataset, rows, rectangles.numpy()
         self.cutting = Cutting(dataset.path.absolute(), framing.cut, size, channels == 3)
+        self._batch = batch_of(size)
 
     def __len__(self) -> int:
-        return -(-len(self._rows) // BATCH)
+        return -(-len(self._rows) // self._batch)
 
     def part(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """(B,) rows and (B, 4) rectangles of a batch."""
-        part = slice(index * BATCH, (index + 1) * BATCH)
+        part = slice(index * self._batch, (index + 1) * self._batch)
         return self._rows[part], self._rectangles[part]
 
     def __getitem__(self, index: int) -> Tensor | UserError:

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from trackertraincode.augmentation.units import channels_first
 from trackertraincode.errors import EvaluationError
 from trackertraincode.evaluation import metrics
-from trackertraincode.evaluation.crops import BATCH, PREPROCESSING
+from trackertraincode.evaluation.crops import PREPROCESSING, batch_of
 from trackertraincode.evaluation.predictor import OnnxPredictor, Predictor
 from trackertraincode.evaluation.stability_faces import YAWS, Faces, blink_pairs, cut, yaw_sweeps
 from trackertraincode.geometry.euler import matrix_to_aflw
@@ -168,7 +168,8 @@ class _Probe:
             cut(image, box, factor, size, (move[0] * side, move[1] * side))
             for image, box, side in zip(self._images(faces), faces.boxes, sides)
         ]
-        parts = [np.stack(crops[start : start + BATCH]) for start in range(0, len(crops), BATCH)]
+        step = batch_of(size)
+        parts = [np.stack(crops[start : start + step]) for start in range(0, len(crops), step)]
         return concatenate_predictions([self._predict(part) for part in parts])
 
     def noise_jitter(self, faces: Faces) -> dict[float, float]:

@@ -1,11 +1,14 @@
 """What checkpoints and ONNX files say about themselves."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from trackertraincode import __version__
 from trackertraincode.errors import ModelFileError
+
+LARGEST_RADIUS = 1e9  # of a region, in deviations
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +37,7 @@ def check_about(path: Path, values: Any) -> dict[str, Any]:
     """The entries of a file about itself, as they are. Raises ModelFileError where one isn't of the type of `About`'s."""
     if not isinstance(values, dict):
         raise ModelFileError(f"{path}: what it says about itself isn't a table; the file is damaged.")
-    for name, default in vars(About()).items():
+    for name, default in {**vars(About()), "face_model": ""}.items():
         if name in values and not _fits(name, values[name], type(default)):
             raise ModelFileError(
                 f"{path}: says {name} = {str(values[name])[:40]!r} about itself, which isn't of the right kind; the file is "
@@ -47,5 +50,20 @@ def _fits(name: str, value: Any, kind: Any) -> bool:
     if not isinstance(value, kind):
         return False
     if name == "regions":
-        return all(isinstance(row, list) and all(isinstance(v, (int, float)) for v in row) for row in value.values())
-    return kind is not list or all(isinstance(entry, str) for entry in value)
+        return all(isinstance(row, list) and len(row) == 3 and all(map(_is_radius, row)) for row in value.values())
+    return _is_plain(value) and (kind is not list or all(isinstance(entry, str) for entry in value))
+
+
+def _is_radius(value: Any) -> bool:
+    return isinstance(value, (int, float)) and 0 <= value < LARGEST_RADIUS
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether JSON can say it."""
+    if isinstance(value, dict):
+        return all(isinstance(key, str) for key in value) and _are_plain(value.values())
+    return _are_plain(value) if isinstance(value, (list, tuple)) else isinstance(value, (str, int, float, type(None)))
+
+
+def _are_plain(values: Iterable[Any]) -> bool:
+    return all(map(_is_plain, values))

@@ -98,11 +98,11 @@ def _timm_name(name: str) -> str:
 
 def check_backbone(name: str) -> None:
     """Raises ConfigError with the known names, those most alike first."""
-    free = name.startswith(FREE_PREFIX)
-    if name in BACKBONES or (free and timm.is_model(name.removeprefix(FREE_PREFIX))):
+    free, model = name.startswith(FREE_PREFIX), name.removeprefix(FREE_PREFIX)
+    if name in BACKBONES or (free and ":" not in model and timm.is_model(model)):  # others name where to load it from
         return
     known = timm.list_models() if free else list(BACKBONES)
-    close = ", ".join(closest_first(name.removeprefix(FREE_PREFIX), known)[: None if not free else 5])
+    close = ", ".join(closest_first(model, known)[: None if not free else 5])
     raise ConfigError(f"backbone={name!r} is unknown; choose timm:NAME or one of: {close}.")
 
 

@@ -56,12 +56,11 @@ def load_checkpoint(path: Path, kind: str, build: Callable[[dict[str, Any]], N])
     if not is_own(content):
         hint = " resume.ckpt is for --resume; best.ckpt, last.ckpt and swa.ckpt hold networks."
         raise ModelFileError(f"{path}: holds no network of this library.{hint if path.stem == 'resume' else ''}")
-    if content.get("format") != FORMAT:
-        raise ModelFileError(
-            f"{path}: checkpoint format {content.get('format')}, expected {FORMAT}; update this library."
-        )
-    if content.get("kind") != kind:
-        raise ModelFileError(f"{path}: holds a {content.get('kind')} network, expected a {kind} network.")
+    found, what = (str(content.get(name))[:40] for name in ("format", "kind"))  # of any type
+    if found != str(FORMAT):
+        raise ModelFileError(f"{path}: checkpoint format {found}, expected {FORMAT}; update this library.")
+    if what != kind:
+        raise ModelFileError(f"{path}: holds a {what} network, expected a {kind} network.")
     about = check_about(path, content.get("about", {}))
     known = {key: value for key, value in about.items() if key in About.__dataclass_fields__}
 

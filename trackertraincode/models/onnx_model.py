@@ -1,6 +1,7 @@
 """Pose networks in ONNX files, ours or OpenTrack's, old or new: one set of names for their outputs."""
 
 import json
+import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -56,6 +57,7 @@ LOCALIZER_OUTPUT = "logit_box"
 REQUIRED = ("rotation", "head")  # of files that can be read
 FARTHEST = 100.0  # half edges of an image from its middle; no answer of a sound network lies beyond
 LARGEST = 4096  # batch, and edge of crops
+MOST_VALUES = 2**28  # of a batch of crops
 WARM_UP = 20  # runs before latency is measured
 
 
@@ -114,8 +116,11 @@ class OnnxPoseModel:
             )
         if shape[2] != shape[3] or inputs[0].type != "tensor(float)":
             raise ModelFileError(f"{path}: input is {inputs[0].type} {shape}, expected square float32 crops.")
-        if any(isinstance(n, int) and not 0 < n <= LARGEST for n in shape):
-            raise ModelFileError(f"{path}: input has shape {shape}, expected at most {LARGEST} crops and pixels.")
+        sizes = [n for n in shape if isinstance(n, int)]
+        if any(not 0 < n <= LARGEST for n in sizes) or math.prod(sizes) > MOST_VALUES:
+            raise ModelFileError(
+                f"{path}: input has shape {shape}, expected at most {LARGEST} crops and pixels, and {MOST_VALUES:,} values."
+            )
         self._input = inputs[0].name
         self.channels, self.input_size = int(shape[1]), int(shape[2])
         self.batch: int | None = shape[0] if isinstance(shape[0], int) else None  # None: any number of crops

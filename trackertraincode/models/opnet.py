@@ -22,7 +22,7 @@ MARK = "boxnet.linear.weight"  # a tensor that every such network has
 def is_opnet(content: Any) -> bool:
     """Whether a file's content is a network of OpNet's training code."""
     state = content.get("state_dict", content) if isinstance(content, dict) else None
-    return isinstance(state, dict) and any(str(name).endswith(MARK) for name in state)
+    return isinstance(state, dict) and any(isinstance(name, str) and name.endswith(MARK) for name in state)
 
 
 def build_opnet(given: dict[str, Tensor], config: Any) -> PoseNetwork:

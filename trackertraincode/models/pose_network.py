@@ -83,6 +83,8 @@ class NetworkConfig:
             kinds = (int, float) if isinstance(default, float) else (type(default),)
             if type(plain.get(name, default)) not in kinds:
                 raise ConfigError(f"network option {name!r} is {str(plain[name])[:40]!r}; the file is damaged.")
+        if not all(isinstance(name, str) for name in plain.get("offsets_of", ())):
+            raise ConfigError("network option 'offsets_of' isn't a list of names; the file is damaged.")
         return cls(**plain)
 
     def to_dict(self) -> dict[str, Any]:

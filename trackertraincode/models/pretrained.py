@@ -10,7 +10,7 @@ from pathlib import Path
 from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
-from trackertraincode.errors import ConfigError
+from trackertraincode.errors import ConfigError, ModelFileError
 from trackertraincode.models.backbones import with_lite_epsilon
 from trackertraincode.models.checkpoint import is_own, load_network
 from trackertraincode.models.opnet import is_opnet
@@ -43,6 +43,8 @@ def weights_for(network: PoseNetwork, path: Path) -> dict[str, Tensor]:
         fitting = {f"backbone.{name}": value for name, value in translated.items()}
     if not any(name.startswith("backbone.") for name in fitting):
         raise ConfigError(f"--pretrained {path}: no weights of its backbone fit this network.")
+    if not all(value.isfinite().all() for value in fitting.values()):
+        raise ModelFileError(f"{path}: has weights that are not finite; its training diverged, give another file.")
     return fitting
 
 

@@ -24,6 +24,19 @@ OLD_PICKLES = 5  # of files of before torch 1.6: magic number, protocol, machine
 LARGEST_PICKLE = 2**26  # bytes; tensors lie beside it
 MORE = 4  # times the bytes of a file may be made of it, since values can stand in it twice
 MORE_BYTES = 2**20  # and these, for what is small
+DEEPEST = 100  # dictionaries and lists in each other
+DTYPES = {
+    torch.float32,
+    torch.float64,
+    torch.float16,
+    torch.bfloat16,
+    torch.bool,
+    torch.uint8,
+    torch.int8,
+    torch.int16,
+    torch.int32,
+    torch.int64,
+}  # of tensors
 NETWORK_BYTES = 2**28  # that a network may have beyond its weights, such as tables of places
 
 
@@ -83,11 +96,16 @@ def bytes_of(state: Any) -> int:
     return sum(value.numel() * value.element_size() for value in values if isinstance(value, Tensor))
 
 
-def _measure(value: Any, known: dict[int, int]) -> int:
-    """About how many bytes a value of a file has, where whatever stands in it twice counts twice. known: by id."""
+def _measure(value: Any, known: dict[int, int], depth: int = 0) -> int:
+    """About how many bytes a value of a file has, where whatever stands in it twice counts twice. known: by id.
+
+    Raises pickle.UnpicklingError for values that no network has.
+    """
+    if depth > DEEPEST:
+        raise pickle.UnpicklingError(f"it has more than {DEEPEST} lists in each other")
     if isinstance(value, Tensor):
-        if value.layout != torch.strided or value.is_quantized:
-            raise pickle.UnpicklingError("it has a sparse or quantised tensor")
+        if value.layout != torch.strided or value.dtype not in DTYPES:
+            raise pickle.UnpicklingError(f"it has a sparse or quantised tensor, or one of {value.dtype}")
         return 1 + value.numel() * value.element_size()
     if isinstance(value, (str, bytes)):
         return 1 + len(value)
@@ -96,7 +114,7 @@ def _measure(value: Any, known: dict[int, int]) -> int:
     if id(value) not in known:
         known[id(value)] = 2**62  # of one that holds itself
         inner = [*value, *value.values()] if isinstance(value, dict) else value
-        known[id(value)] = 1 + sum(_measure(item, known) for item in inner)
+        known[id(value)] = 1 + sum(_measure(item, known, depth + 1) for item in inner)
     return known[id(value)]
 
 
