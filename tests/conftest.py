@@ -28,7 +28,7 @@ from trackertraincode.sample.images import encode_jpeg
 from trackertraincode.sample.sample import BATCH_LABELS, LABELS, MEASURES, Sample
 
 OF_USERS = ("DATADIR", "NUM_WORKERS", "TQDM_", "SLURM_", "TORCHELASTIC_", "NODE_RANK", "LOCAL_RANK", "MASTER_PORT",
-            "FORCE_COLOR", "PYTHONWARNINGS")  # fmt: skip
+            "FORCE_COLOR", "LINES", "PYTHONWARNINGS")  # fmt: skip
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -1,10 +1,12 @@
 """Two processes train as one."""
 
 import os
+import random
 import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -77,7 +79,7 @@ def test_two_processes_equal_one_with_the_same_global_batch(
         "device": "cpu",
     }
     words = as_arguments(options | rest | {"devices": 2, "outdir": tmp_path / "two"})
-    done = start_script("train_poseestimator.py", *words, DATADIR=str(faces))
+    done = start_script("train_poseestimator.py", *words, DATADIR=str(faces), MASTER_PORT=str(free_port()))
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("epoch 2/2") == 1
     for name in ("last", "swa", "ema", "best"):
@@ -232,9 +234,12 @@ def start_node(
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Not one of those that systems give to whom asks for any, of which others may get it before it is used here."""
+    for port in random.Random(os.getpid()).sample(range(20_000, 30_000), 100):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("all are taken")
 
 
 DIES = """
