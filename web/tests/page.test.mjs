@@ -321,7 +321,7 @@ test("the page fits phones and desktops", async (t) => {
       await look(page, file("face.png"));
       assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), width);
       if (process.env.SCREENSHOTS) await page.screenshot({ path: join(process.env.SCREENSHOTS, `${width}-${colorScheme}.png`), fullPage: true });
-        }
+    }
   }
 });
 
