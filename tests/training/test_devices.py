@@ -5,7 +5,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -24,7 +24,7 @@ from trackertraincode.geometry.constants import constant
 from trackertraincode.geometry.rotation import random_quats
 from trackertraincode.losses.objective import TERMS
 from trackertraincode.models.pose_network import NetworkConfig, PoseNetwork, build_network
-from trackertraincode.sample.sample import BATCH_LABELS, Prediction, make_batch
+from trackertraincode.sample.sample import BATCH_LABELS, Batch, Prediction, make_batch
 from trackertraincode.training import finish as finish_module
 from trackertraincode.training.callbacks.averaging import (
     ExponentialMovingAverage,
@@ -38,6 +38,7 @@ from trackertraincode.training.distributed import SyncBatchNorm
 from trackertraincode.training.module import PoseTraining, losses_of
 from trackertraincode.training.objective import LossOptions, make_objective
 from trackertraincode.training.optimisation import OptimisationOptions
+from trackertraincode.training.recorded import recorded
 from trackertraincode.training.trainer import MachineOptions
 from trackertraincode.training.validation import ValidationErrors, pose_errors
 
@@ -214,6 +215,28 @@ def test_validation_errors_are_means_over_the_rows_that_have_the_label() -> None
     assert [found[name] for name in ("loss", *TERMS)] == pytest.approx([14 / 6] * (1 + len(TERMS)))
     assert found["size_rmse"] == pytest.approx(head[1:, 2].square().mean().sqrt().item())
     assert found["xy_rmse"] == pytest.approx(head[1:, :2].square().sum(-1).mean().sqrt().item())
+
+
+def test_what_a_recorded_step_gives_outlives_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CUDA graphs write to the same memory each time, which a function stands for here."""
+
+    def graphed(function: Callable[..., Any], inputs: tuple[Any, ...], **_: Any) -> Callable[..., Any]:
+        memory = [value.detach().clone() for value in function(*inputs)]
+        return lambda *inputs: tuple(own.copy_(value) for own, value in zip(memory, function(*inputs)))
+
+    def losses(batch: Batch, ramp: torch.Tensor) -> Any:
+        return None, batch.image.mean() * ramp, {"mean": batch.image.mean()}
+
+    monkeypatch.setattr(torch.cuda, "make_graphed_callables", graphed)
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda _: None)
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda *_: None)
+    one, two = (
+        make_batch(torch.full((2, 1, 3, 3), value), *torch.zeros(2, 2, dtype=torch.long)) for value in (1.0, 2.0)
+    )
+    step = recorded(losses, nn.Linear(1, 1), one, torch.ones(()), None)
+    loss, parts = step(one, torch.tensor(3.0))
+    step(two, torch.tensor(3.0))
+    assert (loss.item(), parts["mean"].item()) == (3.0, 1.0)
 
 
 def test_network_and_objective_are_one_graph() -> None:

@@ -61,7 +61,9 @@ def recorded(
             buffer.copy_(value)
 
     def replay(batch: Batch, ramp: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        loss, parts = run(ramp, *batch.tensors().values())
-        return loss, dict(zip(flat.parts, parts.clone().unbind()))  # the next step writes over what isn't copied
+        loss, parts = (
+            value.clone() for value in run(ramp, *batch.tensors().values())
+        )  # which the next step writes over
+        return loss, dict(zip(flat.parts, parts.unbind()))
 
     return replay
