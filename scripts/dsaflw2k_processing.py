@@ -1,6 +1,6 @@
 """The same as `ttc convert aflw2k`, under the name in OpNet's published README."""
 
-from trackertraincode.commands import main
+from trackertraincode.__main__ import main
 
 if __name__ == "__main__":
     main("convert", "aflw2k")

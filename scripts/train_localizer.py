@@ -1,6 +1,6 @@
 """The same as `ttc train-localizer`."""
 
-from trackertraincode.commands import main
+from trackertraincode.__main__ import main
 
 if __name__ == "__main__":
     main("train-localizer")

@@ -51,6 +51,33 @@ def test_signals_clean_up_and_have_their_exit_code(tmp_path: Path, name: str, co
     assert list(tmp_path.iterdir()) == []
 
 
+INTERRUPTED_IMPORT = """
+import runpy, signal, sys
+
+class Interrupted:
+    def find_spec(self, name, *_):
+        if name == "trackertraincode.commands":
+            signal.raise_signal(signal.SIGINT)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.meta_path.insert(0, Interrupted())
+runpy.run_path(sys.argv[1], run_name="__main__")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such signals")
+@pytest.mark.parametrize("door", ["trackertraincode/__main__.py", "scripts/dsinfo.py"])
+def test_ctrl_c_ends_a_program_that_begins_without_a_word(door: str) -> None:
+    program = python(INTERRUPTED_IMPORT, PROJECT / door)
+    assert program.communicate() == (b"", b"")
+    assert program.returncode == -signal.SIGINT
+
+
+def test_all_doors_begin_alike() -> None:
+    for script in (PROJECT / "scripts").glob("*.py"):
+        assert "\nfrom trackertraincode.__main__ import main\n" in script.read_text(encoding="utf-8"), script
+
+
 IN_A_DESTRUCTOR = """
 import signal
 from threading import Event

@@ -1,4 +1,4 @@
-"""python -m trackertraincode: the same as `ttc`."""
+"""python -m trackertraincode: the same as `ttc`. All doors begin here, those of scripts/, too."""
 
 import signal
 
