@@ -3,6 +3,7 @@
 A new command fails test_reliability.py until it has a row here.
 """
 
+import shutil
 import tarfile
 import zipfile
 from collections.abc import Iterable, Sequence
@@ -114,46 +115,79 @@ WITHOUT_OUTPUTS = ("check-model", "web")
 OF_OTHERS = ("train-default",)  # which runs the commands above, as demo does
 
 
-INPUTS = {
-    "faces.h5": "render {i}/faces.h5 -n 200 --size 96 --seed 1",
-    "other.h5": "render {i}/other.h5 -n 100 --size 96 --seed 2",
-    "300wlp.zip": "render {i}/300wlp.zip -n 160 --size 96 --format 300wlp",
-    "aflw2k.zip": "render {i}/aflw2k.zip -n 160 --size 96 --format aflw2k",
-    "run": f"train {TINY} --workers 0 --outdir {{i}}/run",
-    "localizer.onnx": "train-localizer --scenes 24 -e 1 --workers 0 --outdir {i}/loc --export {i}/localizer.onnx",
+MADE_BY_COMMANDS = {
+    "faces.h5": "render {o}/faces.h5 -n 200 --size 96 --seed 1",
+    "other.h5": "render {o}/other.h5 -n 100 --size 96 --seed 2",
+    "300wlp.zip": "render {o}/300wlp.zip -n 160 --size 96 --format 300wlp",
+    "aflw2k.zip": "render {o}/aflw2k.zip -n 160 --size 96 --format aflw2k",
+    "run": f"train {TINY} --workers 0 --outdir {{o}}/run",
+    "localizer.onnx": "train-localizer --scenes 24 -e 1 --workers 0 --outdir {o}/run --export {o}/localizer.onnx",
+}
+NEEDS = {
+    "aflw2k.tgz": "aflw2k.zip",
+    "run": "faces.h5",
+    "frames": "faces.h5",
+    "video.avi": "frames",
+    "labels.csv": "frames",
 }
 
 
 def make_inputs(folder: Path, names: Iterable[str]) -> None:
-    """Files that these cases read, made by the commands themselves; once per folder."""
+    """Files that these cases read, made by the commands themselves where they aren't there."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "datasets.toml").write_text(CATALOG)
-    wanted = "{i}/faces.h5" + " ".join(CASES[name].words for name in names)
-    wanted = wanted.replace("aflw2k.tgz", "aflw2k.tgz {i}/aflw2k.zip")
-    for name, words in INPUTS.items():
-        if f"{{i}}/{name}" in wanted and not (folder / name).exists():
-            done = Program(Case(words).command(folder, folder), folder).end()
-            assert done.code == 0, f"{words}: {done.lines}"
-    if "{i}/aflw2k.tgz" in wanted and not (folder / "aflw2k.tgz").exists():
-        with zipfile.ZipFile(folder / "aflw2k.zip") as archive, tarfile.open(folder / "aflw2k.tgz", "w:gz") as packed:
-            for member in archive.infolist():
-                info = tarfile.TarInfo(member.filename)
-                info.size = member.file_size
-                packed.addfile(info, archive.open(member))
-    if (
-        any(f"{{i}}/{name}" in wanted for name in ("frames", "video.avi", "labels.csv"))
-        and not (folder / "frames").exists()
-    ):
-        (folder / "frames").mkdir()
-        video = cv2.VideoWriter(str(folder / "video.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 15, (320, 240))
-        with h5py.File(folder / "faces.h5") as file:
-            for number, data in enumerate(file["images"][:60]):
-                frame = cv2.resize(np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR)), (320, 240))
-                video.write(frame)
-                cv2.imwrite(str(folder / "frames" / f"{number:03d}.jpg"), frame)
-        video.release()
-        rows = [f"frames/{number:03d}.jpg,80,40,240,200,0,{number},0\n" for number in range(60)]
-        (folder / "labels.csv").write_text("path,x0,y0,x1,y1,pitch,yaw,roll\n" + "".join(rows))
+    words = " ".join(CASES[name].words for name in names)
+    for name in (*MADE_BY_COMMANDS, *MAKE):
+        if name == "faces.h5" or f"{{i}}/{name}" in words:
+            _make_input(folder, name)
+
+
+def _make_input(folder: Path, name: str) -> None:
+    """One of them and what it needs, under another name until it is whole."""
+    if (folder / name).exists():
+        return
+    if name in NEEDS:
+        _make_input(folder, NEEDS[name])
+    begun = folder / "begun"
+    shutil.rmtree(begun, ignore_errors=True)
+    begun.mkdir()
+    if name in MAKE:
+        MAKE[name](folder, begun / name)
+    else:
+        done = Program(Case(MADE_BY_COMMANDS[name]).command(folder, begun), folder).end()
+        assert done.code == 0, f"{MADE_BY_COMMANDS[name]}: {done.lines}"
+    (begun / name).rename(folder / name)
+
+
+def _make_tgz(folder: Path, path: Path) -> None:
+    with zipfile.ZipFile(folder / "aflw2k.zip") as archive, tarfile.open(path, "w:gz") as packed:
+        for member in archive.infolist():
+            info = tarfile.TarInfo(member.filename)
+            info.size = member.file_size
+            packed.addfile(info, archive.open(member))
+
+
+def _make_frames(folder: Path, path: Path) -> None:
+    path.mkdir()
+    with h5py.File(folder / "faces.h5") as file:
+        for number, data in enumerate(file["images"][:60]):
+            frame = cv2.resize(np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR)), (320, 240))
+            cv2.imwrite(str(path / f"{number:03d}.jpg"), frame)
+
+
+def _make_video(folder: Path, path: Path) -> None:
+    video = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 15, (320, 240))
+    for file in sorted((folder / "frames").iterdir()):
+        video.write(np.asarray(cv2.imread(str(file))))
+    video.release()
+
+
+def _make_labels(_folder: Path, path: Path) -> None:
+    rows = [f"frames/{number:03d}.jpg,80,40,240,200,0,{number},0\n" for number in range(60)]
+    path.write_text("path,x0,y0,x1,y1,pitch,yaw,roll\n" + "".join(rows))
+
+
+MAKE = {"aflw2k.tgz": _make_tgz, "frames": _make_frames, "video.avi": _make_video, "labels.csv": _make_labels}
 
 
 class Table:

@@ -66,8 +66,8 @@ class Program:
             self.process.wait(seconds)
         return self.process.returncode is not None
 
-    def end(self, limit: float = 300.0, patience: float = 5.0) -> "Ended":
-        """Wait for it, and a few seconds for its workers. What is there after that is killed."""
+    def end(self, limit: float = 1800.0, patience: float = 5.0) -> "Ended":
+        """Wait for it, also on a busy machine, and a few seconds for its workers. What is there after that is killed."""
         hangs = not self.ends_within(limit)
         end = time.monotonic() + patience
         while (left := still_there(self.process.pid)) and not hangs and time.monotonic() < end:
