@@ -20,12 +20,13 @@ from trackertraincode.errors import CatalogError, ModelFileError, SampleFormatEr
 from trackertraincode.evaluation.crops import EvaluationCrops, iter_crops
 from trackertraincode.evaluation.framing import SQUARE
 from trackertraincode.evaluation.protocols import Context, landmark_box
-from trackertraincode.export.calibration import CROP_FACTOR, MIN_CROPS, calibration_crops
+from trackertraincode.export.calibration import MIN_CROPS, calibration_crops
 from trackertraincode.export.contract import full_faults, opentrack_faults
 from trackertraincode.export.onnx import TINY, export_full, export_opentrack, pose_model, sample_images
 from trackertraincode.export.parity import LIMITS, Limit, Parity, predict
 from trackertraincode.export.quantize import Quantised, export_fp16, export_int8, quantise
 from trackertraincode.facemodel.embedded import embedded_head
+from trackertraincode.geometry.boxes import CROP_FACTOR
 from trackertraincode.models.about import About
 from trackertraincode.models.checkpoint import save_network
 from trackertraincode.models.onnx_model import OnnxPoseModel

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from trackertraincode.arguments import field_of_view
 from trackertraincode.errors import ConfigError, SampleFormatError, UsageError
+from trackertraincode.light import names_in
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -17,7 +18,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "image", nargs="*", metavar="IMAGE x y w h", help="image and box of a face, in whole pixels of the image"
     )
-    parser.add_argument("--fov", type=field_of_view, default=56.0, help="diagonal field of view of the camera")
+    parser.add_argument(
+        "--fov",
+        type=field_of_view,
+        default=names_in("tracking.opentrack_client", "DIAGONAL_FOV_DEG"),
+        help="diagonal field of view of the camera",
+    )
 
 
 def run(options: argparse.Namespace) -> int:

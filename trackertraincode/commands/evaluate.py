@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from trackertraincode.evaluation.evaluate import Result
 
 VIS = ("none", *names_in("evaluation.pages", "ORDERS"))  # what the worst images are the worst in
-COMPREHENSIVE = (0.8, 0.95, 1.1, 1.3, 1.6)  # crop factors of --comprehensive-roi
+COMPREHENSIVE = names_in("geometry.boxes", "CROP_FACTORS")  # of --comprehensive-roi
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -33,7 +33,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--filter", type=degrees, help="leave out rows whose rotation_spread is larger")
     parser.add_argument("--replace", action="store_true", help="replace labels that are there, too")
-    add_crop_factor_option(parser, names_in("labelling.answers", "FACTOR"))
+    add_crop_factor_option(parser, names_in("geometry.boxes", "CROP_FACTOR"))
     add_device_option(parser)
     add_engine_options(parser)
 

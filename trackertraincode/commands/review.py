@@ -37,7 +37,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--count", type=positive_int, default=50, help="rows to show")
     parser.add_argument("--order", choices=orders, default=orders[0], help="what ranks rows")
-    add_crop_factor_option(parser, names_in("labelling.answers", "FACTOR"))
+    add_crop_factor_option(parser, names_in("geometry.boxes", "CROP_FACTOR"))
     add_device_option(parser)
     add_workers_option(parser)
     add_overwrite_option(parser)

@@ -77,7 +77,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--show", action="store_true", help="open a window; q closes it (Ctrl-C ends a camera)")
     optics = parser.add_mutually_exclusive_group()
-    optics.add_argument("--fov", type=field_of_view, default=56.0, help="diagonal field of view of the camera")
+    optics.add_argument(
+        "--fov",
+        type=field_of_view,
+        default=names_in("tracking.opentrack_client", "DIAGONAL_FOV_DEG"),
+        help="diagonal field of view of the camera",
+    )
     optics.add_argument("--lens", type=Path, help="calibration of the camera, by OpenCV (.yml, .json)")
     parser.add_argument("--camera-size", type=image_size, metavar="640x480", help="what a camera is asked for, pixels")
     parser.add_argument("--fps", type=frame_rate, help="what a camera is asked for, frames per second")

@@ -19,6 +19,7 @@ from trackertraincode.evaluation import metrics
 from trackertraincode.evaluation.crops import PREPROCESSING, batch_of
 from trackertraincode.evaluation.predictor import OnnxPredictor, Predictor
 from trackertraincode.evaluation.stability_faces import YAWS, Faces, blink_pairs, cut, yaw_sweeps
+from trackertraincode.geometry.boxes import CROP_FACTOR, CROP_FACTORS
 from trackertraincode.geometry.euler import matrix_to_aflw
 from trackertraincode.geometry.rotation import geodesic_angle, mean_rotation, quat_geodesic_angle, quat_to_matrix
 from trackertraincode.losses.likelihood import rotation_error, rotation_nll
@@ -32,12 +33,12 @@ DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1))  # that a box is moved in
 class StabilityOptions:
     """What is measured, and how often."""
 
-    factor: float = 1.1  # crop edge / longer box side, wherever it isn't what is varied
+    factor: float = CROP_FACTOR  # crop edge / longer box side, wherever it isn't what is varied
     preprocess: str = "training"  # key of PREPROCESSING
     draws: int = 12  # of noise and of shifts, for each face
     noise: tuple[float, ...] = (1, 2, 4, 8, 16, 32, 64)  # standard deviation on each pixel of the crop, of 255
     shifts: tuple[float, ...] = (1, 2, 4)  # largest, uniform in x and y; pixels of the image
-    factors: tuple[float, ...] = (0.8, 0.95, 1.1, 1.3, 1.6)
+    factors: tuple[float, ...] = CROP_FACTORS
     moves: tuple[float, ...] = (0.0, 0.05, 0.1, 0.15, 0.2)  # shares of the longer box side
     latency_runs: int = 300
     threads: tuple[int, ...] = (1, 2)

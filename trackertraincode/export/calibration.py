@@ -15,13 +15,12 @@ from trackertraincode.datasets.catalog import Rows, find_file, load_catalog
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.datasets.hdf5_images import decoding
 from trackertraincode.errors import CatalogError, SampleFormatError
-from trackertraincode.geometry.boxes import bounding_box, square_crop_box
+from trackertraincode.geometry.boxes import CROP_FACTOR, bounding_box, square_crop_box
 from trackertraincode.models.pose_network import NetworkConfig
 from trackertraincode.sample.images import decode
 
 CROPS = 400  # half of them for ranges of values, half to measure the difference
 MIN_CROPS = 16
-CROP_FACTOR = 1.1  # crop edge / longer box side, as in evaluation
 
 
 def calibration_crops(name: str, config: NetworkConfig, catalog: Path | None = None) -> Tensor:

@@ -3,6 +3,9 @@
 import torch
 from torch import Tensor
 
+CROP_FACTOR = 1.1  # crop edge / longer box side, as most protocols and OpenTrack have it
+CROP_FACTORS = (0.8, 0.95, CROP_FACTOR, 1.3, 1.6)  # whose effect on a model is looked at
+
 
 def bounding_box(points: Tensor) -> Tensor:
     """(..., N, 2 or more) -> (..., 4), the bounding box of the points' x and y."""

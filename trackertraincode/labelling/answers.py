@@ -17,8 +17,6 @@ from trackertraincode.evaluation.predictor import Predictor, choose_device, load
 from trackertraincode.sample.images import decode
 from trackertraincode.sample.sample import Prediction
 
-FACTOR = 1.1  # crop edge / longer box side, as most protocols and OpenTrack have it
-
 
 @cache
 def models_of(paths: tuple[Path, ...], device: str = "cpu") -> tuple[Predictor, ...]:

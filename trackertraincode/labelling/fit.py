@@ -21,9 +21,10 @@ from trackertraincode.errors import ArchiveError, SampleFormatError
 from trackertraincode.facemodel.landmarks68 import centered_depth
 from trackertraincode.facemodel.load import load_head_model
 from trackertraincode.fitting.solver import Fit, LandmarkFitter
+from trackertraincode.geometry.boxes import CROP_FACTOR
 from trackertraincode.geometry.camera import HEAD_RADIUS_MM, project_weak_perspective
 from trackertraincode.geometry.rotation import quat_to_matrix
-from trackertraincode.labelling.answers import FACTOR, answers, models_of
+from trackertraincode.labelling.answers import answers, models_of
 from trackertraincode.labelling.rows import ITEMS_PER_TASK, read_rows, why_not_there
 from trackertraincode.sample.sample import Sample
 
@@ -160,7 +161,7 @@ def _answered(pairs: Sequence[tuple[Sample, np.ndarray]], model: Path) -> Tensor
     """(B, 4) rotations that a model sees."""
     boxes = [box_around(points) for _, points in pairs]  # which is checked
     images = [s.image for s, _ in pairs if isinstance(s.image, bytes)]
-    return answers(models_of((model,)), images, torch.from_numpy(np.stack(boxes)).float(), FACTOR)[0].rotation
+    return answers(models_of((model,)), images, torch.from_numpy(np.stack(boxes)).float(), CROP_FACTOR)[0].rotation
 
 
 @cache

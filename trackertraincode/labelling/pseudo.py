@@ -17,7 +17,8 @@ from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.datasets.selection import optional_labels
 from trackertraincode.errors import ArchiveError
 from trackertraincode.evaluation.predictor import load_predictor
-from trackertraincode.labelling.answers import FACTOR, answers, models_of
+from trackertraincode.geometry.boxes import CROP_FACTOR
+from trackertraincode.labelling.answers import answers, models_of
 from trackertraincode.labelling.consensus import consensus, try_models
 from trackertraincode.labelling.rows import ITEMS_PER_TASK, with_boxes
 from trackertraincode.sample.sample import Sample
@@ -31,7 +32,7 @@ class PseudoOptions:
 
     models: tuple[Path, ...]
     device: str = "cpu"
-    factor: float = FACTOR
+    factor: float = CROP_FACTOR
     replace: bool = False  # labels that are there
     limit: float | None = None  # degrees that models may differ by
 

@@ -18,8 +18,9 @@ from trackertraincode.errors import ArchiveError, EvaluationError
 from trackertraincode.evaluation.metrics import geodesic_errors
 from trackertraincode.evaluation.predictor import load_predictor
 from trackertraincode.facemodel.landmarks68 import JAW
+from trackertraincode.geometry.boxes import CROP_FACTOR
 from trackertraincode.geometry.camera import HEAD_RADIUS_MM
-from trackertraincode.labelling.answers import FACTOR, answers, models_of
+from trackertraincode.labelling.answers import answers, models_of
 from trackertraincode.labelling.consensus import Consensus, consensus
 from trackertraincode.labelling.rows import ITEMS_PER_TASK, with_boxes
 from trackertraincode.sample.sample import Sample
@@ -89,7 +90,7 @@ class ReviewOptions:
 
     models: tuple[Path, ...]
     device: str = "cpu"
-    factor: float = FACTOR
+    factor: float = CROP_FACTOR
     order: str = "worst"  # one of ORDERS
     count: int = 50  # of rows that are shown
 

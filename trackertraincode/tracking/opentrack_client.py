@@ -22,7 +22,8 @@ PYRAMID_DEPTH = 4  # levels at most
 LARGEST_BOX = 4.0  # longer sides of the frame; what is larger has nothing to do with a face
 QUANTILE = 0.9
 DARK_QUANTILE = 127  # grey level under which the plugin brightens
-DEFAULT_DIAGONAL_FOV = math.radians(56.0)
+DIAGONAL_FOV_DEG = 56.0  # of a camera, as the plugin has it at first
+DEFAULT_DIAGONAL_FOV = math.radians(DIAGONAL_FOV_DEG)
 HEAD_DIAMETER_MM = 200.0
 SMALLEST_HEAD = 1e-3  # pixels; stands for heads without a size, whose distance would be infinite
 

@@ -62,7 +62,7 @@ class SeveralHeads:
         localizer: str | Path = DEFAULT,
         *,
         faces: int,
-        diagonal_fov_deg: float = 56.0,
+        diagonal_fov_deg: float = client.DIAGONAL_FOV_DEG,
         lens: str | Path | None = None,
         localize_every: int = 15,
         whole_frames: bool = False,

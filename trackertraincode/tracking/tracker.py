@@ -55,7 +55,7 @@ class HeadPoseTracker:
         model: str | Path = DEFAULT,
         localizer: str | Path = DEFAULT,
         *,
-        diagonal_fov_deg: float = 56.0,
+        diagonal_fov_deg: float = client.DIAGONAL_FOV_DEG,
         lens: str | Path | None = None,
         zoom: float = 1.0,
         alpha: float = 1.0,
