@@ -23,7 +23,7 @@ OURS = {
     "trackertraincode.cluster.worker", "trackertraincode.commands", "trackertraincode.conversion",
     "trackertraincode.conversion.converters", "trackertraincode.errors",
     "trackertraincode.files", "trackertraincode.light", "trackertraincode.options",
-    "trackertraincode.pretrained", "trackertraincode.signatures", "trackertraincode.training",
+    "trackertraincode.parts", "trackertraincode.pretrained", "trackertraincode.signatures", "trackertraincode.training",
     "trackertraincode.workers",
 }  # fmt: skip
 LOADED = """
