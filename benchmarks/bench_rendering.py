@@ -9,6 +9,7 @@ from trackertraincode.cli import run_main
 from trackertraincode.facemodel.load import OWN_MODELS, head_for_rendering
 from trackertraincode.rendering.rasterizer import Surface, rasterize
 from trackertraincode.rendering.scene import FaceScene, render_scene
+from trackertraincode.workers import use_one_thread
 
 
 def main() -> None:
@@ -17,6 +18,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--head", choices=("auto", "anny", "embedded"), default="auto")
     options = parser.parse_args()
+    use_one_thread()  # as each worker does
     name = head_for_rendering(options.head)
     scenes = [FaceScene.draw(np.random.default_rng(seed), head=name) for seed in range(options.n)]
     render_scene(scenes[0], options.size)

@@ -19,7 +19,14 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from conftest import PROJECT
 from trackertraincode import workers
 from trackertraincode.errors import ConfigError, WorkerError
-from trackertraincode.workers import default_workers, map_in_order, run_program, start_worker, use_one_thread
+from trackertraincode.workers import (
+    default_workers,
+    map_in_order,
+    products_in_one_thread,
+    run_program,
+    start_worker,
+    use_one_thread,
+)
 
 
 def _threads() -> list[int]:
@@ -32,6 +39,16 @@ def test_a_worker_has_one_thread() -> None:
     use_one_thread()
     with threadpool_limits(2), ProcessPoolExecutor(1, initializer=start_worker) as pool:
         assert set(pool.submit(_threads).result()) == {1}
+
+
+def test_products_are_in_one_thread_for_a_while() -> None:
+    def of_products() -> set[int]:
+        return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+    with threadpool_limits(2, "blas"):
+        with products_in_one_thread():
+            assert of_products() == {1}
+        assert of_products() == {2}
 
 
 def _new_pages(rounds: int) -> int:

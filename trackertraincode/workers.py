@@ -13,15 +13,18 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from trackertraincode.cluster.client import AHEAD, Cluster, in_order
 from trackertraincode.errors import ConfigError, WorkerError
 from trackertraincode.files import files_of
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
 
 PARENT = "TRACKERTRAINCODE_PARENT"  # the process with which a program ends that `run_program` started
 PATIENCE = 10.0  # seconds for which a program that is to end may clean up
@@ -120,6 +123,20 @@ def _use_one_thread(_process: int) -> None:
     cv2.setNumThreads(0)
     threadpool_limits(1)
     keep_freed_memory()
+
+
+@contextmanager
+def products_in_one_thread() -> Iterator[None]:
+    """Matrix products of NumPy in this thread alone: of small ones, others would spin most of the time and after them."""
+    with _blas().limit(limits=1):
+        yield
+
+
+@cache
+def _blas() -> "ThreadpoolController":
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController().select(user_api="blas")
 
 
 def _end_by_parent(inherited: str | None) -> None:

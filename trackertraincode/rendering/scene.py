@@ -23,6 +23,7 @@ from trackertraincode.rendering.rasterizer import FAR, Surface, front_faces, ras
 from trackertraincode.rendering.strands import HairLayer, draw_strands, shadow_of
 from trackertraincode.sample.images import encode_jpeg, encode_png
 from trackertraincode.sample.sample import Sample
+from trackertraincode.workers import products_in_one_thread
 
 MAX_PITCH, MAX_YAW, MAX_ROLL = (np.radians(v) for v in (60.0, 90.0, 60.0))
 NOD = np.radians(-6.0)  # median pitch of heads in photographs: zero is the pose of the head model, not a level gaze
@@ -101,6 +102,7 @@ def _draw_angles(rng: np.random.Generator, spread: float, max_yaw: float) -> tup
     return pitch, yaw, roll
 
 
+@products_in_one_thread()
 def render_scene(scene: FaceScene, width: int, height: int | None = None, *, segmentation: bool = False) -> Sample:
     """Image and exact labels. All labels count from the image's corner."""
     height = height or width
