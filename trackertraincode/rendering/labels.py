@@ -50,7 +50,7 @@ def classes_of(person: Person, part: str, count: int) -> np.ndarray:
     if person.looks.beard > BEARD_FROM:
         classes[model.regions["beard"] & (classes == CLASSES["skin"])] = CLASSES["beard"]
     if not person.bald:
-        classes[hairiness(model, person.looks) > 0.5] = CLASSES["hair"]
+        classes[hairiness(model.name, person.looks) > 0.5] = CLASSES["hair"]
     return classes
 
 

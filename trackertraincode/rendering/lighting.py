@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trackertraincode.rendering.rasterizer import Surface, front_faces, rasterize
+from trackertraincode.rendering.rasterizer import facets, facing, nearest_depth, planes
 
 SHADOW_MAP, REACH = 128, 1.9  # pixels; head radii from the middle of the head to the map's edges
 PER_RADIUS = SHADOW_MAP / (2.0 * REACH)
@@ -79,12 +79,12 @@ SETUPS: dict[str, Setup] = {
 
 @dataclass(frozen=True)
 class Lit:
-    """What light falls on, all parts of an image together."""
+    """What light falls on, all parts of an image together. float32."""
 
     points: np.ndarray  # (V, 3) pixels
     normals: np.ndarray  # (V, 3) in the image's frame
-    tangents: np.ndarray  # (V, 3) along hair, 0 elsewhere
-    albedo: np.ndarray  # (V, 3)
+    tangents: np.ndarray  # (H, 3) along hair, which is the last H of them
+    albedo: np.ndarray  # (3, V)
     gloss: np.ndarray  # (V,) share that is mirrored
     sharpness: np.ndarray  # (V,) exponent of the highlight
     openness: np.ndarray  # (V,) share of the surroundings that can be seen from there
@@ -92,31 +92,31 @@ class Lit:
 
 
 def shade(lit: Lit, lighting: Lighting) -> np.ndarray:
-    """(V, 3) light that a camera sees, linear and not clipped."""
+    """(3, V) light that a camera sees, linear and not clipped."""
     n = lit.normals
-    up = -n[:, 1]
-    around = 0.5 * (lighting.sky + lighting.ground) + 0.5 * (lighting.sky - lighting.ground) * up
-    around = np.clip(around + lighting.side * n[:, 0], 0.0, None) * lit.openness
-    total = np.repeat(around[:, None], 3, axis=1)
+    sky, ground = lighting.sky, lighting.ground
+    around = n @ np.array([lighting.side, 0.5 * (ground - sky), 0.0], np.float32) + np.float32(0.5 * (sky + ground))
+    around = np.maximum(around, 0.0) * lit.openness
+    total = np.stack([around] * 3)
     mirrored = np.zeros(len(n), np.float32)
     recessed = 0.4 + 0.6 * lit.openness  # what lies deep gets less from lamps too, which have a size
-    hairy = (lit.tangents**2).sum(1) > 0.5
-    wrap = np.where(hairy, np.float32(HAIR_WRAP), np.float32(WRAP))
+    hairy = slice(len(n) - len(lit.tangents), None)
+    wrap = np.full(len(n), WRAP, np.float32)
+    wrap[hairy] = HAIR_WRAP
     for index, lamp in enumerate(lighting.lamps):
         direction = np.array(lamp.direction, np.float32)
-        amount = np.clip((n @ direction + wrap) / (1.0 + wrap), 0.0, 1.0) * lamp.strength * recessed
+        amount = np.maximum((n @ direction + wrap) / (1.0 + wrap), 0.0) * (lamp.strength * recessed)
         halfway = direction - np.array([0.0, 0.0, 1.0], np.float32)
         halfway = (halfway / (np.linalg.norm(halfway) + 1e-9)).astype(np.float32)
-        facing = np.clip(n @ halfway, 0.0, 1.0)
-        along = lit.tangents[hairy] @ halfway
-        facing[hairy] = np.sqrt(np.clip(1.0 - along**2, 0.0, 1.0)) * (facing[hairy] > 0)
-        shining = np.flatnonzero(facing > 0.6)  # elsewhere, no highlight is left
-        shine = facing[shining] ** lit.sharpness[shining] * np.float32(lamp.strength)
+        shown = np.clip(n @ halfway, 0.0, 1.0)
+        shown[hairy] = np.sqrt(np.maximum(1.0 - (lit.tangents @ halfway) ** 2, 0.0)) * (shown[hairy] > 0)
+        shining = np.flatnonzero(shown > 0.6)  # elsewhere, no highlight is left
+        shine = shown[shining] ** lit.sharpness[shining] * np.float32(lamp.strength)
         if index == 0:
             amount, shine = amount * lit.visibility, shine * lit.visibility[shining]
-        total += amount[:, None] * np.array(lamp.tint, np.float32)
+        total += amount * np.array(lamp.tint, np.float32)[:, None]
         mirrored[shining] += shine
-    return lit.albedo**2 * total + (0.5 * lit.gloss * mirrored)[:, None]
+    return lit.albedo**2 * total + 0.5 * lit.gloss * mirrored
 
 
 def develop(light: np.ndarray) -> np.ndarray:
@@ -141,32 +141,24 @@ def lamp_visibility(
     """Share (V,) of a lamp's light that reaches points (V, 3) past triangles (T, 3) of them; those are at the first ones.
 
     normals: (V, 3). Lengths in head radii; points count from the head's origin. What is far from the head is lit.
-    wanted: ids of the points to tell about, all by default.
+    wanted: ids of the points to tell about, all by default. Of closed meshes, casters that face the lamp are enough.
     """
     forward = -np.array(direction)
     right = np.cross([0.0, 1.0, 0.0] if abs(forward[1]) < 0.9 else [1.0, 0.0, 0.0], forward)
     right /= np.linalg.norm(right)
     scaled = np.stack([right, np.cross(forward, right), forward], axis=1) * PER_RADIUS
-    view = points.astype(np.float32) @ scaled.astype(np.float32) - (MIDDLE @ scaled).astype(np.float32)
-    view[:, :2] += SHADOW_MAP / 2
-    z = view[:, 2]
-    used = int(casters.max()) + 1
-    start, reach = z[:used].min(), max(float(np.ptp(z[:used])), 1e-6)
-    depth = (z - start) / reach
-    colors = np.repeat(depth[:used, None], 3, axis=1).astype(np.float32)
-    shadow, covered = rasterize(Surface(view[:used], front_faces(view, casters), colors), SHADOW_MAP, SHADOW_MAP)
-    nearest = np.where(covered, shadow[..., 0], 1e9).astype(np.float32)
+    view = points.astype(np.float32) @ scaled.astype(np.float32)
+    view += ([SHADOW_MAP / 2, SHADOW_MAP / 2, 0.0] - MIDDLE @ scaled).astype(np.float32)
+    nearest = nearest_depth(view[: int(casters.max()) + 1], casters, SHADOW_MAP, SHADOW_MAP)
     spread = max(softness * PER_RADIUS, 0.7)
     # A surface that slopes away from the lamp is nearer to it a little aside, which is no shadow.
-    normals, view, depth = normals[wanted], view[wanted], depth[wanted]
-    facing = np.clip(np.abs(normals @ forward.astype(np.float32)), 0.3, 1.0)
-    slope = np.sqrt(1.0 - facing**2) / facing
-    limit = depth - (0.04 * PER_RADIUS + (1.5 * spread + 1.0) * slope) / reach
-    x, y = np.ascontiguousarray(view[:, :2].T, np.float32)
-    total = np.zeros(len(view), np.float32)
+    cosine = np.clip(np.abs(normals[wanted] @ forward.astype(np.float32)), 0.3, 1.0)
+    x, y, z = planes(view[wanted])
+    limit = z - np.float32(0.04 * PER_RADIUS) - np.float32(1.5 * spread + 1.0) * (np.sqrt(1.0 - cosine**2) / cosine)
+    total = np.zeros(len(z), np.float32)
     for dx, dy in TAPS:
         column, row = (np.clip(v + spread * d, 0, SHADOW_MAP - 1).astype(np.int32) for v, d in ((x, dx), (y, dy)))
-        total += limit <= nearest.ravel()[row * SHADOW_MAP + column]
+        total += limit <= nearest.take(row * SHADOW_MAP + column)
     return total / len(TAPS)
 
 
@@ -175,11 +167,12 @@ def openness(points: np.ndarray, triangles: np.ndarray, normals: np.ndarray) -> 
     index = np.arange(DIRECTIONS) + 0.5
     polar, azimuth = np.arccos(1 - 2 * index / DIRECTIONS), np.pi * (1 + 5**0.5) * index
     total, most = np.zeros(len(points)), np.full(len(points), 1e-6)
+    flat = facets(points, triangles)
     for direction in np.stack(
         [np.cos(azimuth) * np.sin(polar), np.sin(azimuth) * np.sin(polar), np.cos(polar)], axis=1
     ):
-        facing = np.clip(normals @ direction, 0.0, 1.0)
+        share = np.clip(normals @ direction, 0.0, 1.0)
         x, y, z = (float(v) for v in direction)
-        total += facing * lamp_visibility(points, normals, triangles, (x, y, z), 0.0)
-        most += facing
+        total += share * lamp_visibility(points, normals, facing(triangles, flat, -direction), (x, y, z), 0.0)
+        most += share
     return total / most

@@ -87,7 +87,7 @@ class Looks:
 class Skin:
     """All that light needs to know of a head's vertices."""
 
-    albedo: np.ndarray  # (V, 3) float in [0, 1]
+    albedo: np.ndarray  # (3, V) float32 in [0, 1]
     gloss: np.ndarray  # (V,)
     sharpness: np.ndarray  # (V,)
 
@@ -186,11 +186,12 @@ def _soft(head: HeadModel, region: str, times: int = 3) -> np.ndarray:
     return weight[:, 0]
 
 
-def hairiness(model: HeadModel, looks: Looks) -> np.ndarray:
+@lru_cache(maxsize=8)  # a person is often drawn several times in a row
+def hairiness(name: str, looks: Looks) -> np.ndarray:
     """(V,) 0 skin to 1 full hair: above the hairline, in front of it the forehead, behind it the whole scalp."""
-    growth = np.zeros(len(model.vertices))
-    ids = _hairy(model.name)
-    growth[ids] = growth_at(model.vertices[ids], looks)
+    vertices, ids = OWN_MODELS[name]().vertices, _hairy(name)
+    growth = np.zeros(len(vertices), np.float32)
+    growth[ids] = growth_at(vertices[ids], looks)
     return growth
 
 
@@ -219,28 +220,28 @@ def paint_skin(
 ) -> Skin:
     """coefficients: (50,); gaze: shift of the irises right and down, head radii; growth: (V,) of the scalp's hair."""
     weights, regions = static_weights(model.name), model.regions
-    texture = _texture(model.name, looks.texture_seed)
-    skin, hair = np.array(looks.skin, np.float32), np.array(looks.hair, np.float32)
-    colors = skin * (1.0 + looks.blotches * texture[:, :1])
-    colors += weights["blush"][:, None] * (skin * np.array([0.04, -0.05, -0.05], np.float32))
+    blotches, strands = _texture(model.name, looks.texture_seed)
+    skin, hair, *tints = (
+        np.array(c, np.float32)[:, None]
+        for c in (looks.skin, looks.hair, (0.04, -0.05, -0.05), (0.9, 0.6, 0.6), (0.42, 0.1, 0.12))
+    )
+    blush, lips, lipstick = tints
+    colors = skin * (1.0 + looks.blotches * blotches) + (blush * skin) * weights["blush"]
     dark = 0.13 * weights["sockets"] + 0.1 * weights["creases"] + 0.5 * looks.eye_shadow * weights["eye_shadow"]
-    colors *= ((1.0 - dark) * (1.0 - 0.8 * weights["nostrils"]) * (1.0 - 0.8 * weights["lashes"]))[:, None]
-    strands = 1.0 + 0.35 * texture[:, 1:2]
-    lips, lip = regions["lips"], weights["lips"][:, None]
-    natural = skin * np.array([0.9, 0.6, 0.6], np.float32)
-    painted = 0.3 * skin + np.array([0.42, 0.1, 0.12], np.float32)
-    red = natural + looks.lip_redness * (painted - natural)
-    colors += lip * (red * (1.0 + 0.05 * texture[:, :1]) - colors)
+    colors *= (1.0 - dark) * (1.0 - 0.8 * weights["nostrils"]) * (1.0 - 0.8 * weights["lashes"])
+    red = lips * skin + looks.lip_redness * (0.3 * skin + lipstick - lips * skin)
+    colors += weights["lips"] * (red * (1.0 + 0.05 * blotches) - colors)
+    strands = hair * (1.0 + 0.35 * strands)
     for name, strength in (("beard", looks.beard), ("moustache", looks.moustache)):
-        cover = 0.5 * strength * weights[name] * ~lips  # strands lie over it
-        colors += cover[:, None] * (hair * strands - colors)
+        cover = 0.5 * strength * weights[name] * ~regions["lips"]  # strands lie over it
+        colors += cover * (strands - colors)
     brows = np.exp(-((weights["brows"] / looks.brow_width) ** 4)) * looks.brow_strength
-    colors += 0.4 * brows[:, None] * (0.6 * hair - colors)
-    colors += growth[:, None] * (0.8 * hair * strands - colors)
-    gloss, sharpness = looks.shine * weights["oily"], np.full(len(colors), np.float32(14.0))
-    gloss[lips], sharpness[lips] = 0.1 + 0.3 * looks.lip_redness, 25.0
+    colors += 0.4 * brows * (0.6 * hair - colors)
+    colors += growth * (0.8 * strands - colors)
+    gloss, sharpness = looks.shine * weights["oily"], np.full(len(growth), np.float32(14.0))
+    gloss[regions["lips"]], sharpness[regions["lips"]] = 0.1 + 0.3 * looks.lip_redness, 25.0
     if "cavity" in regions:
-        colors[regions["cavity"]] = SOCKET * skin  # the eyes': the mouth's follows
+        colors[:, regions["cavity"]] = SOCKET[:, None] * skin  # the eyes': the mouth's follows
     _paint_mouth(model, colors, coefficients)
     gloss[regions["mouth"]] = 0.1
     for side, closure in (("left", coefficients[40]), ("right", coefficients[41])):
@@ -248,41 +249,41 @@ def paint_skin(
         # Where eyeball and lid are one mesh, the lid is painted.
         shut = 0.0 if "cavity" in regions else float(np.clip((closure - 0.6) / 0.3, 0.0, 1.0))
         ball = paint_ball(model, side, np.array(looks.iris), gaze, looks.lid_shadow)
-        colors[eye] = ball * (1 - shut) + 0.5 * skin * shut
+        colors[:, eye] = ball.T * (1 - shut) + 0.5 * skin * shut
         gloss[eye], sharpness[eye] = 0.8 * (1.0 - shut), 70.0
     return Skin(np.clip(colors, 0.0, 1.0), gloss * (1.0 - growth), sharpness)
 
 
 def _paint_mouth(model: HeadModel, colors: np.ndarray, coefficients: np.ndarray) -> None:
-    """In colors (V, 3): dark, with teeth. The embedded head has none: they are painted along the upper lip."""
+    """In colors (3, V): dark, with teeth. The embedded head has none: they are painted along the upper lip."""
     inside = model.regions["mouth"]
-    colors[inside] = MOUTH
+    colors[:, inside] = MOUTH[:, None]
     jaw, smile, raised = (float(v) for v in coefficients[[42, 43, 47]])
     if "teeth" in model.regions:
         # Lips that are nearly shut leave no light.
         seen = np.clip(0.1 + 2.5 * jaw + 0.8 * smile + 0.7 * raised, 0.1, 1.0)
-        colors[model.regions["teeth"]] = MOUTH + seen * (TEETH - MOUTH)
+        colors[:, model.regions["teeth"]] = (MOUTH + seen * (TEETH - MOUTH))[:, None]
         return
-    teeth = np.clip((0.652 - model.vertices[inside, 1]) / 0.004, 0.0, 1.0)[:, None]
-    colors[inside] += teeth * float(np.clip(jaw * 4, 0.0, 1.0)) * (TEETH - MOUTH)
+    teeth = np.clip((0.652 - model.vertices[inside, 1]) / 0.004, 0.0, 1.0)
+    colors[:, inside] += teeth * float(np.clip(jaw * 4, 0.0, 1.0)) * (TEETH - MOUTH)[:, None]
 
 
 @cache
 def _texture_waves(name: str) -> np.ndarray:
-    """(V, 3 · 24) waves over a head's surface, from coarse to fine, to be mixed by a person's seed."""
+    """(3 · 24, V) waves over a head's surface, from coarse to fine, to be mixed by a person's seed."""
     rng = np.random.default_rng(7)
     v = OWN_MODELS[name]().vertices.astype(float)
     frequencies = np.geomspace(2.0, 45.0, 24)
     waves = [np.sin(v @ (rng.normal(size=3) * f) + rng.uniform(0, 6.28)) for f in np.repeat(frequencies, 3)]
-    return np.stack(waves, axis=1).astype(np.float32)
+    return np.stack(waves).astype(np.float32)
 
 
 @lru_cache(maxsize=8)  # a person is often drawn several times in a row
 def _texture(name: str, seed: int) -> np.ndarray:
-    """(V, 3) smooth noise of unit spread: blotches, strands, fine strands."""
+    """(2, V) smooth noise of unit spread: blotches, strands."""
     rng = np.random.default_rng(seed)
-    count = _texture_waves(name).shape[1]
-    weights = rng.normal(size=(count, 3)).astype(np.float32)
+    count = len(_texture_waves(name))
+    weights = rng.normal(size=(count, 3)).astype(np.float32)[:, :2]
     weights[: 2 * count // 3, 1:] *= 0.12  # strands are fine
     weights /= np.linalg.norm(weights, axis=0) * np.float32(0.707)
-    return _texture_waves(name) @ weights
+    return weights.T @ _texture_waves(name)

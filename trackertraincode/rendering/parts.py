@@ -14,7 +14,7 @@ from trackertraincode.rendering.eyes import lashes
 from trackertraincode.rendering.hair import STYLES, Hair, Ribbons, grow
 from trackertraincode.rendering.materials import Looks, hairiness, paint_skin, static_weights
 from trackertraincode.rendering.person import Person
-from trackertraincode.rendering.rasterizer import vertex_normals
+from trackertraincode.rendering.rasterizer import facets, facing, planes, smooth_normals, vertex_normals
 
 RELIEF = 0.6  # share of the light that hollows of a face lack
 BODY_FOLLOWS = 0.4  # share of the head's yaw that the shoulders turn as well
@@ -28,7 +28,7 @@ class Part:
     points: np.ndarray  # (V, 3)
     triangles: np.ndarray  # (T, 3)
     normals: np.ndarray  # (V, 3)
-    albedo: np.ndarray  # (V, 3)
+    albedo: np.ndarray  # (3, V)
     gloss: np.ndarray | float = 0.0  # (V,)
     sharpness: np.ndarray | float = 20.0  # (V,)
     openness: np.ndarray | float = 1.0  # (V,)
@@ -36,6 +36,12 @@ class Part:
     density: np.ndarray | float = 1.0  # (V,) share of what is behind that hair hides
     length: float = 1.0  # of the hair's texture, of that of long hair
     closed: bool = False  # only what faces the viewer can be seen
+    flat: np.ndarray | None = None  # (3, T) normals of the triangles, where they are known
+
+    def facing(self, direction: tuple[float, float, float]) -> np.ndarray:
+        """Its triangles (N, 3) whose normals point against a direction."""
+        flat = facets(self.points, self.triangles) if self.flat is None else self.flat
+        return facing(self.triangles, flat, direction)
 
 
 def parts_of(
@@ -55,15 +61,16 @@ def _head_and_hair(
 ) -> Iterator[Part]:
     model, looks = person.model, person.looks
     local = tucked(model, local).astype(np.float32)
-    growth = hairiness(model, looks) * (not person.bald)
-    normals = vertex_normals(local, model.triangles)
+    growth = hairiness(model.name, looks) * np.float32(not person.bald)
+    flat = facets(local, model.triangles)
+    normals = smooth_normals(flat, model.triangles, len(local))
     weights = static_weights(model.name)
     hair = person.hair.pressed() if person.headwear else person.hair
     painted = growth * min(hair.density, 1.0)
     skin = paint_skin(model, looks, np.concatenate([person.shape, expression]), gaze, painted)
     yield Part(
         "head", local @ R.T, model.triangles, normals @ R.T, skin.albedo, skin.gloss, skin.sharpness,
-        (0.25 + 0.75 * weights["open"]) * (1.0 - RELIEF * weights["hollow"]), closed=True,
+        (0.25 + 0.75 * weights["open"]) * (1.0 - RELIEF * weights["hollow"]), closed=True, flat=R @ flat,
     )  # fmt: skip
     color = np.array(looks.hair)
     yield _lashes(person, local, expression, R)
@@ -80,7 +87,7 @@ def _head_and_hair(
     locks = _locks(person.head, tuple(person.shape.tolist()), looks, hair)
     if locks is not None:
         yield Part(
-            "hair", locks.vertices @ R.T, locks.triangles, locks.normals @ R.T, locks.tone[:, None] * color,
+            "hair", locks.vertices @ R.T, locks.triangles, locks.normals @ R.T, np.outer(color, locks.tone),
             0.10 + 0.2 * color.mean(), 40.0, 0.85, locks.tangents @ R.T,
         )  # fmt: skip
 
@@ -89,20 +96,27 @@ def _head_and_hair(
 def _locks(head: str, shape: tuple[float, ...], looks: Looks, hair: Hair) -> Ribbons | None:
     """As on a calm face: no expression moves the scalp."""
     model = OWN_MODELS[head]()
-    return grow(hair, model, model.deform(np.array([*shape, *np.zeros(len(EXPRESSIONS))])), hairiness(model, looks))
+    calm = model.deform(np.array([*shape, *np.zeros(len(EXPRESSIONS))]))
+    return grow(hair, model, calm, hairiness(head, looks))
 
 
 def _lashes(person: Person, local: np.ndarray, expression: np.ndarray, R: np.ndarray) -> Part:
     looks = person.looks
     mesh = lashes(person.model, local, expression[:2], looks.lashes, looks.lash_line)
-    color = np.broadcast_to(0.25 * np.array(looks.hair) + 0.02, mesh.vertices.shape)
+    color = _all(0.25 * np.array(looks.hair) + 0.02, len(mesh.vertices))
     return Part("lashes", mesh.vertices @ R.T, mesh.triangles, mesh.normals @ R.T, color, openness=0.6)
 
 
+def _all(color: np.ndarray, count: int) -> np.ndarray:
+    """(3,) -> (3, count)."""
+    return np.repeat(color[:, None], count, axis=1)
+
+
 def _fur(name: str, cover: covers.Cover, color: np.ndarray, R: np.ndarray, length: float) -> Part:
-    grown = (cover.density > 0.02)[cover.triangles].any(1)
+    a, b, c = (cover.density > 0.02).take(cover.triangles.T)
     return Part(
-        name, cover.points @ R.T, cover.triangles[grown], cover.normals @ R.T, np.broadcast_to(color, cover.points.shape),
+        name, cover.points @ R.T, cover.triangles.compress(a | b | c, axis=0), cover.normals @ R.T,
+        _all(color, len(cover.points)),
         0.05 + 0.1 * color.mean(), 40.0, 0.85, cover.tangents @ R.T, cover.density, length,
     )  # fmt: skip
 
@@ -134,7 +148,13 @@ def _body(person: Person, R: np.ndarray) -> Part:
     turn = np.array([[cosine, 0.0, sine], [0.0, 1.0, 0.0], [-sine, 0.0, cosine]], np.float32)
     neck = np.maximum(R @ np.array([0.0, 1.3, 0.9]), [-np.inf, 1.05, 0.1])
     return Part(
-        "body", body.vertices @ turn.T + neck, body.triangles, body.normals @ turn.T, body.colors, 0.02, closed=True
+        "body",
+        body.vertices @ turn.T + neck,
+        body.triangles,
+        body.normals @ turn.T,
+        planes(body.colors),
+        0.02,
+        closed=True,
     )
 
 
@@ -146,5 +166,5 @@ def _clothed(neckline: str, pattern: str, seed: int, *colors: tuple[float, float
 
 def _plain(name: str, mesh: assets.Mesh, color: np.ndarray, R: np.ndarray, gloss: float = 0.02) -> Part:
     vertices, triangles = mesh
-    albedo = np.broadcast_to(color, vertices.shape)
-    return Part(name, vertices @ R.T, triangles, vertex_normals(vertices, triangles) @ R.T, albedo, gloss)
+    normals = vertex_normals(vertices, triangles) @ R.T
+    return Part(name, vertices @ R.T, triangles, normals, _all(color, len(vertices)), gloss)

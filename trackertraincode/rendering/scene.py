@@ -19,7 +19,7 @@ from trackertraincode.rendering.labels import classes_of, segmentation_of
 from trackertraincode.rendering.lighting import Lighting, Lit, develop, exposure, lamp_visibility, shade
 from trackertraincode.rendering.parts import Part, parts_of
 from trackertraincode.rendering.person import Person
-from trackertraincode.rendering.rasterizer import FAR, Surface, front_faces, rasterize_before
+from trackertraincode.rendering.rasterizer import FAR, Surface, rasterize_before, reach_of
 from trackertraincode.rendering.strands import HairLayer, draw_strands, shadow_of
 from trackertraincode.sample.images import encode_jpeg, encode_png
 from trackertraincode.sample.sample import Sample
@@ -178,47 +178,49 @@ def _lit_surfaces(
 ) -> tuple[Surface, Surface]:
     """All parts in pixels, in their light, exposed so that the face has the wanted brightness: what is solid, and hair."""
     counts = [len(part.points) for part in parts]
-    starts = np.cumsum([0, *counts[:-1]])
+    starts = [int(start) for start in np.cumsum([0, *counts[:-1]])]
+    hairy = sum(part.tangents is None for part in parts)
+    solid = sum(counts[:hairy])
     points = np.concatenate([part.points.astype(np.float32) for part in parts])
-    triangles = [part.triangles + start for part, start in zip(parts, starts)]
-    casters = np.concatenate([t for part, t in zip(parts, triangles) if part.name in CASTERS])
     normals = np.concatenate([part.normals.astype(np.float32) for part in parts])
-    solid = sum(count for part, count in zip(parts, counts) if part.tangents is None)
     lamp = lighting.lamps[0].direction
+    x, y, z = lamp
+    casters = [part.facing((-x, -y, -z)) + start for part, start in zip(parts, starts) if part.name in CASTERS]
     visibility = np.ones(len(points), np.float32)  # light reaches far into hair
     seen = np.flatnonzero(normals[:solid, 2] < 0.5)
-    visibility[seen] = lamp_visibility(points, normals, casters, lamp, lighting.softness, seen)
+    visibility[seen] = lamp_visibility(points, normals, np.concatenate(casters), lamp, lighting.softness, seen)
     points = points * np.float32(radius)
     points[:, :2] += center.astype(np.float32)
-
-    def each(values: list[np.ndarray | float]) -> np.ndarray:
-        return np.concatenate([np.broadcast_to(np.asarray(v, np.float32), n) for v, n in zip(values, counts)])
-
     lit = Lit(
         points=points,
         normals=normals,
-        tangents=np.concatenate([_tangents(part) for part in parts]),
-        albedo=np.concatenate([part.albedo.astype(np.float32) for part in parts]),
-        gloss=each([part.gloss for part in parts]),
-        sharpness=each([part.sharpness for part in parts]),
-        openness=each([part.openness for part in parts]),
+        tangents=np.concatenate([np.zeros((0, 3), np.float32), *(_tangents(part) for part in parts[hairy:])]),
+        albedo=np.concatenate([part.albedo.astype(np.float32) for part in parts], axis=1),
+        gloss=_each([part.gloss for part in parts], counts),
+        sharpness=_each([part.sharpness for part in parts], counts),
+        openness=_each([part.openness for part in parts], counts),
         visibility=visibility,
     )
     colors = shade(lit, lighting)
-    head = slice(0, counts[0])
     away_from_eyes = np.abs(model.vertices[:, 1]) > 0.15  # a blink changes no exposure
-    exposed = model.face_mask & away_from_eyes & (lit.normals[head, 2] < -0.2)
-    if exposed.any():
-        albedo = float((lit.albedo[head][exposed] @ GREY).mean())
-        colors *= exposure(colors[head][exposed] @ GREY, lighting.level * (0.4 + albedo))
-    colors = develop(colors)
-    drawn = [_seen(part, points, t) for part, t in zip(parts, triangles)]
-    reach = float(points[:, 2].min()), float(points[:, 2].max())
-    solid_parts = sum(part.tangents is None for part in parts)
-    hairy = np.concatenate([np.zeros((0, 3), int), *drawn[solid_parts:]]) - solid
+    exposed = np.flatnonzero(model.face_mask & away_from_eyes & (lit.normals[: counts[0], 2] < -0.2))
+    if len(exposed):
+        albedo = float((GREY @ lit.albedo[:, exposed]).mean())
+        colors *= exposure(GREY @ colors[:, exposed], lighting.level * (0.4 + albedo))
+    colors = np.ascontiguousarray(develop(colors).T)
+    drawn = [_seen(part) + start for part, start in zip(parts, starts)]
+    reach = reach_of(points)
+    hair_triangles = np.concatenate([np.zeros((0, 3), int), *drawn[hairy:]]) - solid
     return (
-        Surface(points[:solid], np.concatenate(drawn[:solid_parts]), colors[:solid], reach),
-        Surface(points[solid:], hairy, colors[solid:], reach),
+        Surface(points[:solid], np.concatenate(drawn[:hairy]), colors[:solid], reach),
+        Surface(points[solid:], hair_triangles, colors[solid:], reach),
+    )
+
+
+def _each(values: list[np.ndarray | float], counts: list[int]) -> np.ndarray:
+    """(V,) float32 of the vertices of all parts, from arrays or what is the same for a part."""
+    return np.concatenate(
+        [v if isinstance(v, np.ndarray) else np.full(n, v) for v, n in zip(values, counts)], dtype=np.float32
     )
 
 
@@ -227,10 +229,10 @@ def _tangents(part: Part) -> np.ndarray:
     return np.zeros(part.points.shape, np.float32) if part.tangents is None else part.tangents.astype(np.float32)
 
 
-def _seen(part: Part, points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+def _seen(part: Part) -> np.ndarray:
     """The triangles (T, 3) that can show: of closed meshes those that face the viewer, of hair what isn't behind the head."""
     if part.closed:
-        return front_faces(points, triangles)
+        return part.facing((0.0, 0.0, 1.0))
     if part.tangents is None:
-        return triangles
-    return triangles[part.normals[part.triangles[:, 0], 2] < BEHIND]
+        return part.triangles
+    return part.triangles.compress(part.normals[:, 2].take(part.triangles[:, 0]) < BEHIND, axis=0)
