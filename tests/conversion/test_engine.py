@@ -23,6 +23,7 @@ from trackertraincode.conversion import run
 from trackertraincode.conversion.converters import CONVERTERS
 from trackertraincode.conversion.journal import load_part
 from trackertraincode.conversion.run import ConvertOptions, Source, run_converter
+from trackertraincode.conversion.tasks import check_labels
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset, PoseWriter
 from trackertraincode.errors import ArchiveError, ConfigError, UserError
 from trackertraincode.sample.images import encode_png
@@ -313,6 +314,26 @@ def test_a_folder_is_resumed_until_a_file_in_it_changes(tmp_path: Path) -> None:
     run_converter(replace(here, resume=True), "test", Source(items=range(40), convert=partial(note, seen)))
     assert widths(folder / "out.h5") == list(range(40))
     assert len(seen) < 40
+
+
+@pytest.mark.parametrize(
+    ("labels", "reason"),
+    [
+        ({"rotation": [0, 0, np.nan, 1]}, "x: rotation holds NaN or infinite numbers."),
+        ({"landmarks_2d": np.full((68, 2), 2e6)}, r"x: landmarks_2d holds 2e\+06; no image has so many pixels."),
+        ({"head": [5, 5, 0]}, "x: head size is 0."),
+        ({"face_box": [9, 1, 1, 9]}, r"x: face box \[9\.0, 1\.0, 1\.0, 9\.0\] is empty."),
+    ],
+)
+def test_labels_that_can_not_be_are_named(labels: dict[str, Any], reason: str) -> None:
+    arrays: dict[str, Any] = {name: np.array(values, np.float64) for name, values in labels.items()}
+    with pytest.raises(ArchiveError, match=reason):
+        check_labels(Sample(image=b"", name="x", **arrays))
+
+
+def test_landmarks_of_unknown_depth_and_a_head_of_negative_size_stay() -> None:
+    flat = np.column_stack([np.ones((68, 2)), np.full(68, np.nan)])
+    check_labels(Sample(image=b"", name="x", landmarks=flat, head=np.array([5.0, 5.0, -1.0])))
 
 
 def test_an_archive_that_changed_is_not_resumed(tmp_path: Path) -> None:

@@ -84,15 +84,12 @@ def make_source(archive: Path, every: int) -> Source:
         chosen = [frame for frame in sorted(labelled) if frame % every == 0]
         cameras = sorted(videos.get(sequence, set()) & set(calibration(archive, sequence)))
         if not labelled:
-            notes.append(
-                f"{sequence or archive}: no frames with hdPose3d_stage1_coco19, hdFace3d and meshTrack_face; left out"
-            )
+            reason = "no frames with hdPose3d_stage1_coco19, hdFace3d and meshTrack_face; left out"
         elif not cameras:
-            notes.append(f"{sequence or archive}: no hdVideos/hd_00_NN.mp4 of its cameras; left out")
-        elif not chosen:
-            notes.append(
-                f"{sequence or archive}: none of its {len(labelled)} frames is a multiple of {every} (--every)"
-            )
+            reason = "no hdVideos/hd_00_NN.mp4 of its cameras; left out"
+        else:
+            reason = "" if chosen else f"none of its {len(labelled)} frames is a multiple of {every} (--every)"
+        notes += [f"{sequence or archive}: {reason}"] if reason else []
         items += [Item(sequence, number, camera, frame) for camera in cameras for frame in chosen]
     if not items:
         reason = notes[0] if notes else "no SEQUENCE/calibration_SEQUENCE.json in it"
