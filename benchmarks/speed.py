@@ -31,6 +31,15 @@ from trackertraincode.workers import usable_cores, use_one_thread
 FACES, EDGE = 1600, 450  # synthetic ones, pixels
 ROWS = (1_000, 100_000, 1_000_000, 10_000_000)
 BATCH, CROP, ROUNDS = 64, 129, 5
+ON_A_GPU = """
+## On a GPU
+
+- `python -m pytest tests/training/test_gpu.py -v --durations=0`: no step waits for the device, runs end with files that
+  work, batches and steps are those of a CPU.
+- `python benchmarks/bench_gpu.py --aflw2k AFLW2000-3D.zip`: samples per second, beside the same loop fed one constant
+  batch, and errors on both devices.
+
+What was measured so is told in [Results](results.md#on-a-gpu)."""
 
 
 class Row(NamedTuple):
@@ -95,6 +104,7 @@ def page(rows: list[Row], costs: list[bench_scale.Cost], of: str) -> str:
         *(f"| {c.rows:,} | {c.opening:.3f} | {c.plan:.1f} | {c.epoch:.2f} | {c.memory:.0f} |" for c in costs),
         "",
         "Each of `benchmarks/bench_*.py` measures one thing more closely; [Results](results.md) has what they found.",
+        ON_A_GPU,
     ]
     return "\n".join(lines) + "\n"
 
