@@ -35,7 +35,7 @@ docs: setup
 	$(BIN)/python docs/build.py
 
 bench: setup
-	$(BIN)/python benchmarks/speed.py --output docs/speed.md
+	$(BIN)/python benchmarks/speed.py --output docs/speed.md $(if $(AFLW2K),--aflw2k $(AFLW2K))
 
 # The page that tracks heads in a browser; needs Node.js 20 or newer. web-test also needs Chromium (CHROMIUM names it).
 web: setup web-page
