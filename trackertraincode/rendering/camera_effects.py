@@ -44,7 +44,7 @@ def apply_camera(image: np.ndarray, effects: CameraEffects) -> np.ndarray:
     for name, effect in EFFECTS.items():
         if name in effects.chosen:
             image = effect.apply(image, effects.chosen[name], rng)
-    return np.clip(image * 255.0 + 0.5, 0, 255).astype(np.uint8)
+    return cv2.convertScaleAbs(np.clip(image, 0.0, 1.0), alpha=255.0)
 
 
 def motion_kernel(length: float, direction: float) -> np.ndarray:

@@ -151,8 +151,9 @@ def _draw(surface: Surface, width: int, height: int) -> tuple[np.ndarray, np.nda
     big = SUPERSAMPLING
     scaled = replace(surface, points=surface.points * [big, big, 1.0])
     depth = np.full((round(height * big), round(width * big)), FAR, np.float32)
-    color = cv2.resize(rasterize_before(scaled, depth), (width, height), interpolation=cv2.INTER_AREA)
-    alpha = cv2.resize((depth < FAR).astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
+    # Between neighbours: at 1.5, areas have nearly the same weights (2 to 1 instead of 3 to 1), and take five times as long.
+    color = cv2.resize(rasterize_before(scaled, depth), (width, height), interpolation=cv2.INTER_LINEAR)
+    alpha = cv2.resize((depth < FAR).astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
     return color, alpha, cv2.resize(depth, (width, height), interpolation=cv2.INTER_NEAREST)
 
 
