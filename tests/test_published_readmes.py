@@ -24,10 +24,11 @@ PAGE = (PROJECT / "docs" / "published.md").read_text(encoding="utf-8")
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """$DATADIR, with the archives and a model beside it."""
+    """$DATADIR with aflw2k.h5, and the archives and a model beside it."""
     folder = tmp_path_factory.mktemp("published")
     write_faces(Request(4, 64, 1, "300wlp"), folder / "300W-LP.zip", 0)
     write_faces(Request(4, 64, 2, "aflw2k"), folder / "AFLW2000-3D.zip", 0)
+    run_script("dsprocess_aflw2k.py", folder / "AFLW2000-3D.zip", folder / "aflw2k.h5", "--workers", 0)
     config = NetworkConfig(backbone="repvgg_az", width=0.25, input_size=33)
     save_network(folder / "model.ckpt", build_network(config, embedded_head()), About())
     return folder
