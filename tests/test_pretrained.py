@@ -1,5 +1,6 @@
 """The models in the box: whole, small, as OpenTrack needs them, and found by everything that takes a model."""
 
+import argparse
 import csv
 import hashlib
 import subprocess
@@ -14,6 +15,7 @@ from close import known
 from trackertraincode import pretrained
 from trackertraincode.commands import parse, run
 from trackertraincode.commands.demo import Commands, alone
+from trackertraincode.datasets.catalog import parse_mixture, load_catalog
 from trackertraincode.errors import ModelFileError, UserError
 from trackertraincode.export.contract import opentrack_faults
 from trackertraincode.geometry.single import quat_to_aflw_deg
@@ -96,6 +98,7 @@ def test_a_head_that_turns_is_found_and_followed(faces: list[tuple[bytes, float]
 
 def test_one_command_makes_them_from_nothing_and_goes_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     done: list[str] = []
+    trained: list[argparse.Namespace] = []
 
     def write_what_is_named(_: Commands, *words: object) -> None:
         module, options = parse([str(word) for word in words])[:2]
@@ -104,13 +107,21 @@ def test_one_command_makes_them_from_nothing_and_goes_on(monkeypatch: pytest.Mon
             if path := getattr(options, name, None):
                 path.write_text(done[-1])
         if done[-1] == "train":
+            trained.append(options)
             options.outdir.mkdir()
             (options.outdir / "swa.onnx").touch()
 
     monkeypatch.setattr(Commands, "run", write_what_is_named)
     for _ in range(2):
         assert run(["train-default", "--outdir", str(tmp_path)]) == 0
-    assert done == ["render", "train", "export", "train_localizer"]
+    assert done == ["render"] * 3 + ["train"] * 3 + ["export", "train_localizer"]
+    catalog = load_catalog(tmp_path / "data" / "datasets.toml")
+    mixtures = [{c.name: c.weight for c in parse_mixture(options.ds, catalog)} for options in trained]
+    assert mixtures[1] == mixtures[2] == {"rendered": 1, "second": 1, "third": 4}
+    assert [getattr(options, "pretrained", None) for options in trained] == [
+        None,
+        *(str(tmp_path / f"pose-{k}" / "swa.ckpt") for k in (1, 2)),
+    ]
     assert sums(tmp_path) == {f: hashlib.sha256(w.encode()).hexdigest() for f, w in
                               (("pose.onnx", "export"), ("localizer.onnx", "train_localizer"))}  # fmt: skip
 
@@ -120,8 +131,10 @@ def test_it_begins_a_run_anew_that_cannot_be_resumed_and_removes_nothing_of_a_us
 ) -> None:
     for name in (
         "data/rendered.h5",
-        "pose/config.toml",
-        "pose/last.ckpt.tmp/x",
+        "data/second.h5",
+        "data/third.h5",
+        "pose-1/config.toml",
+        "pose-1/last.ckpt.tmp/x",
         "localizer/scenes.h5.parts/x",
         "localizer/mine",
         "localizer/images of mine",
@@ -135,9 +148,9 @@ def test_it_begins_a_run_anew_that_cannot_be_resumed_and_removes_nothing_of_a_us
     monkeypatch.setattr(Commands, "run", stop)
     with pytest.raises(UserError, match="stopped"):
         run(["train-default", "--outdir", str(tmp_path)])
-    assert not (tmp_path / "pose").exists()
-    (tmp_path / "pose").mkdir()
-    for path in (tmp_path / "pose" / "swa.onnx", tmp_path / "pose.onnx"):
+    assert not (tmp_path / "pose-1").exists()
+    for path in (*(tmp_path / f"pose-{k}" / "swa.onnx" for k in (1, 2, 3)), tmp_path / "pose.onnx"):
+        path.parent.mkdir(exist_ok=True)
         path.touch()
     with pytest.raises(UserError, match="stopped"):
         run(["train-default", "--outdir", str(tmp_path)])

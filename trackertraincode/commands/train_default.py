@@ -13,18 +13,32 @@ from pathlib import Path
 
 from trackertraincode.arguments import output_folder, positive_int
 from trackertraincode.commands.demo import Commands, alone
+from trackertraincode.datasets.catalog import DATASETS, USER_CATALOG
 from trackertraincode.files import check_outputs, whole_file
 from trackertraincode.parts import check_parts
 from trackertraincode.pretrained import LOCALIZER_FILE, POSE_FILE, SUMS_FILE
 
-FACE_SEED, SCENE_SEED = 101, 1
+SCENE_SEED = 1
+FACE_SEEDS = {"rendered": 101, "second": 202, "third": 303}  # of each set of faces
 SIZE = 192  # edge of the faces' images, pixels
+ALL_FACES = "rendered:1+second:1+third:4"
+STAGES: tuple[tuple[int, tuple[object, ...]], ...] = (  # epochs and options of the pose network's trainings
+    (84, ("--ds", "rendered", "--seed", 1)),
+    (24, ("--ds", ALL_FACES, "--seed", 7, "--lr", 7e-4, "--consistency", 0.4)),
+    (30, ("--ds", ALL_FACES, "--seed", 7, "--lr", 7e-4, "--consistency", 3.5)),
+)  # each but the first begins at the averaged weights of the one before
+CATALOG_ENTRY = """\
+[{name}]
+file = "{name}.h5"
+weight = 10000
+labels = ["pose", "landmarks", "shape", "box", "landmarks_2d"]
+"""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--outdir", type=output_folder, default=Path("default"), help="where everything is written")
-    parser.add_argument("--faces", type=positive_int, default=24_000, help="faces to render")
-    parser.add_argument("--epochs", type=positive_int, help="of the pose network (default: the recipe's)")
+    parser.add_argument("--faces", type=positive_int, default=24_000, help="faces to render, three times")
+    parser.add_argument("--epochs", type=positive_int, help="of each stage of the pose network (default: 84, 24, 30)")
     parser.add_argument("--scenes", type=positive_int, default=6000, help="scenes to render for the localizer")
     parser.add_argument("--localizer-epochs", type=positive_int, default=40, help="of the localizer")
 
@@ -42,20 +56,22 @@ def run(options: argparse.Namespace) -> int:
 
 def _make(out: Path, options: argparse.Namespace) -> None:
     from trackertraincode.localizer import training as localizer_training
-    from trackertraincode.training import outdir
 
-    data, pose, localizer = out / "data", out / "pose", out / "localizer"
+    data, localizer = out / "data", out / "localizer"
     data.mkdir(exist_ok=True)
-    commands, faces = Commands(data), data / "rendered.h5"
-    if _is_missing(faces):
-        commands.run("render", faces, "-n", options.faces, "--size", SIZE, "--seed", FACE_SEED, "--head", "anny")
-    if _is_missing(pose / "swa.onnx"):  # which is written last
-        begun = (pose / outdir.RESUME_FILE).is_file()
-        if not begun:
-            _remove_unfinished(pose, outdir.UNFINISHED)
-        epochs = ["--epochs", options.epochs] if options.epochs is not None and not begun else []
-        start = ["--resume"] if begun else ["--recipe", "synthetic", "--seed", 1, "--cache", "disk", *epochs]
-        commands.run("train", *start, "--outdir", pose)
+    commands = Commands(data)
+    for name, seed in FACE_SEEDS.items():
+        if _is_missing(faces := data / f"{name}.h5"):
+            commands.run("render", faces, "-n", options.faces, "--size", SIZE, "--seed", seed, "--head", "anny")
+    with whole_file(data / USER_CATALOG) as file:
+        entries = (CATALOG_ENTRY.format(name=name) for name in FACE_SEEDS if name not in DATASETS)
+        file.write_text("".join(entries), encoding="utf-8")
+    weights: list[object] = []
+    for number, (epochs, stage) in enumerate(STAGES, 1):
+        pose = out / f"pose-{number}"
+        if _is_missing(pose / "swa.onnx"):  # which is written last
+            _train_stage(commands, pose, ["--epochs", options.epochs or epochs, *stage, *weights])
+        weights = ["--pretrained", pose / "swa.ckpt"]
     if _is_missing(out / POSE_FILE):
         commands.run("export", pose / "swa.ckpt", "--opentrack", "--output", out / POSE_FILE)
     if _is_missing(out / LOCALIZER_FILE):
@@ -67,6 +83,17 @@ def _make(out: Path, options: argparse.Namespace) -> None:
     sums = [(hashlib.sha256((out / name).read_bytes()).hexdigest(), name) for name in (POSE_FILE, LOCALIZER_FILE)]
     with whole_file(out / SUMS_FILE) as file:
         file.write_text("".join(f"{digest}  {name}\n" for digest, name in sums), encoding="utf-8")
+
+
+def _train_stage(commands: Commands, pose: Path, stage: Sequence[object]) -> None:
+    """Into a folder, or on with what was begun there."""
+    from trackertraincode.training import outdir
+
+    if (pose / outdir.RESUME_FILE).is_file():
+        commands.run("train", "--resume", "--outdir", pose)
+        return
+    _remove_unfinished(pose, outdir.UNFINISHED)
+    commands.run("train", "--recipe", "synthetic", "--cache", "disk", *stage, "--outdir", pose)
 
 
 def _remove_unfinished(folder: Path, left: Sequence[str]) -> None:
