@@ -15,11 +15,15 @@ from close import known
 from trackertraincode import pretrained
 from trackertraincode.commands import parse, run
 from trackertraincode.commands.demo import Commands, alone
-from trackertraincode.datasets.catalog import parse_mixture, load_catalog
+from trackertraincode.commands.train_default import STAGES
+from trackertraincode.datasets.catalog import load_catalog, parse_mixture
 from trackertraincode.errors import ModelFileError, UserError
 from trackertraincode.export.contract import opentrack_faults
 from trackertraincode.geometry.single import quat_to_aflw_deg
+from trackertraincode.models.about import About
+from trackertraincode.models.checkpoint import save_network
 from trackertraincode.models.onnx_model import OnnxPoseModel
+from trackertraincode.models.pose_network import NetworkConfig, PoseNetwork
 from trackertraincode.rendering.camera_effects import CameraEffects
 from trackertraincode.rendering.scene import FaceScene, render_scene
 from trackertraincode.sample.images import decode
@@ -110,17 +114,18 @@ def test_one_command_makes_them_from_nothing_and_goes_on(monkeypatch: pytest.Mon
             trained.append(options)
             options.outdir.mkdir()
             (options.outdir / "swa.onnx").touch()
+            save_network(options.outdir / "swa.ckpt", PoseNetwork(NetworkConfig(backbone="repvgg_az")), About())
 
     monkeypatch.setattr(Commands, "run", write_what_is_named)
     for _ in range(2):
         assert run(["train-default", "--outdir", str(tmp_path)]) == 0
-    assert done == ["render"] * 3 + ["train"] * 3 + ["export", "train_localizer"]
+    assert done == ["render"] * 3 + ["train"] * 4 + ["export", "train_localizer"]
     catalog = load_catalog(tmp_path / "data" / "datasets.toml")
     mixtures = [{c.name: c.weight for c in parse_mixture(options.ds, catalog)} for options in trained]
-    assert mixtures[1] == mixtures[2] == {"rendered": 1, "second": 1, "third": 4}
+    assert mixtures == [{"rendered": 10_000}, *[{"rendered": 1, "second": 1, "third": 4}] * 3]
     assert [getattr(options, "pretrained", None) for options in trained] == [
         None,
-        *(str(tmp_path / f"pose-{k}" / "swa.ckpt") for k in (1, 2)),
+        *(str(tmp_path / name / "swa.ckpt") for name in ("pose-1", "pose-2", "pose-2")),
     ]
     assert sums(tmp_path) == {f: hashlib.sha256(w.encode()).hexdigest() for f, w in
                               (("pose.onnx", "export"), ("localizer.onnx", "train_localizer"))}  # fmt: skip
@@ -149,7 +154,7 @@ def test_it_begins_a_run_anew_that_cannot_be_resumed_and_removes_nothing_of_a_us
     with pytest.raises(UserError, match="stopped"):
         run(["train-default", "--outdir", str(tmp_path)])
     assert not (tmp_path / "pose-1").exists()
-    for path in (*(tmp_path / f"pose-{k}" / "swa.onnx" for k in (1, 2, 3)), tmp_path / "pose.onnx"):
+    for path in (*(tmp_path / name / "swa.onnx" for name in STAGES), tmp_path / "pose.ckpt", tmp_path / "pose.onnx"):
         path.parent.mkdir(exist_ok=True)
         path.touch()
     with pytest.raises(UserError, match="stopped"):

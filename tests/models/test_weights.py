@@ -11,6 +11,9 @@ import torch
 from torch import nn
 
 from trackertraincode.errors import ModelFileError
+from trackertraincode.models.about import About
+from trackertraincode.models.checkpoint import average, load_network, save_network
+from trackertraincode.models.pose_network import NetworkConfig, PoseNetwork
 from trackertraincode.models.weights import no_larger_than, read_plain, save_plain
 
 
@@ -110,3 +113,18 @@ def test_a_network_is_no_larger_than_its_weights() -> None:
     with pytest.raises(ModelFileError, match="much larger"), no_larger_than(0):
         nn.Module().register_buffer("table", torch.empty(10_000, 10_000, device="meta"))
     nn.Linear(10_000, 10_000, device="meta")
+
+
+def test_the_mean_of_two_networks_is_that_of_their_weights(tmp_path: Path) -> None:
+    config = NetworkConfig(backbone="repvgg_az", input_size=65)
+    for name in ("a", "b"):
+        save_network(tmp_path / f"{name}.ckpt", PoseNetwork(config), About(trained_on=[name]))
+    mean, about = average({tmp_path / "a.ckpt": 0.25, tmp_path / "b.ckpt": 0.75})
+    a, b = (load_network(tmp_path / f"{name}.ckpt")[0].state_dict() for name in ("a", "b"))
+    for name, found in mean.state_dict().items():
+        expected = 0.25 * a[name] + 0.75 * b[name] if found.is_floating_point() else a[name]
+        torch.testing.assert_close(found, expected)
+    assert about.trained_on == ["a"]
+    save_network(tmp_path / "b.ckpt", PoseNetwork(NetworkConfig(backbone="repvgg_az", input_size=129)), About())
+    with pytest.raises(ModelFileError, match=r"b\.ckpt: a network of other options than .*a\.ckpt"):
+        average({tmp_path / "a.ckpt": 0.5, tmp_path / "b.ckpt": 0.5})

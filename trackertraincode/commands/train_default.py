@@ -9,6 +9,7 @@ import argparse
 import hashlib
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from trackertraincode.arguments import output_folder, positive_int
@@ -21,12 +22,28 @@ from trackertraincode.pretrained import LOCALIZER_FILE, POSE_FILE, SUMS_FILE
 SCENE_SEED = 1
 FACE_SEEDS = {"rendered": 101, "second": 202, "third": 303}  # of each set of faces
 SIZE = 192  # edge of the faces' images, pixels
-ALL_FACES = "rendered:1+second:1+third:4"
-STAGES: tuple[tuple[int, tuple[object, ...]], ...] = (  # epochs and options of the pose network's trainings
-    (84, ("--ds", "rendered", "--seed", 1)),
-    (24, ("--ds", ALL_FACES, "--seed", 7, "--lr", 7e-4, "--consistency", 0.4)),
-    (30, ("--ds", ALL_FACES, "--seed", 7, "--lr", 7e-4, "--consistency", 3.5)),
-)  # each but the first begins at the averaged weights of the one before
+LATER = ("--ds", "rendered:1+second:1+third:4", "--seed", 7)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A training of the pose network, whose averaged weights others begin with."""
+
+    begins: str | None  # stage with whose weights
+    epochs: int
+    options: tuple[object, ...]
+
+
+STAGES = {
+    "pose-1": Stage(None, 84, ("--ds", "rendered", "--seed", 1)),
+    "pose-2": Stage("pose-1", 24, (*LATER, "--lr", 7e-4, "--consistency", 0.4)),
+    "calm": Stage("pose-2", 30, (*LATER, "--lr", 7e-4, "--consistency", 3.5)),
+    "exact": Stage("pose-2", 6, (*LATER, "--lr", 5e-4, "--consistency", 1)),
+}
+SHARES = {
+    "calm": 0.6,
+    "exact": 0.4,
+}  # of the weights of the network in the box: nearly as calm as one, as exact as the other
 CATALOG_ENTRY = """\
 [{name}]
 file = "{name}.h5"
@@ -38,7 +55,9 @@ labels = ["pose", "landmarks", "shape", "box", "landmarks_2d"]
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--outdir", type=output_folder, default=Path("default"), help="where everything is written")
     parser.add_argument("--faces", type=positive_int, default=24_000, help="faces to render, three times")
-    parser.add_argument("--epochs", type=positive_int, help="of each stage of the pose network (default: 84, 24, 30)")
+    parser.add_argument(
+        "--epochs", type=positive_int, help="of each stage of the pose network (default: 84, 24, 30, 6)"
+    )
     parser.add_argument("--scenes", type=positive_int, default=6000, help="scenes to render for the localizer")
     parser.add_argument("--localizer-epochs", type=positive_int, default=40, help="of the localizer")
 
@@ -56,6 +75,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _make(out: Path, options: argparse.Namespace) -> None:
     from trackertraincode.localizer import training as localizer_training
+    from trackertraincode.models.checkpoint import average, save_network
 
     data, localizer = out / "data", out / "localizer"
     data.mkdir(exist_ok=True)
@@ -66,14 +86,14 @@ def _make(out: Path, options: argparse.Namespace) -> None:
     with whole_file(data / USER_CATALOG) as file:
         entries = (CATALOG_ENTRY.format(name=name) for name in FACE_SEEDS if name not in DATASETS)
         file.write_text("".join(entries), encoding="utf-8")
-    weights: list[object] = []
-    for number, (epochs, stage) in enumerate(STAGES, 1):
-        pose = out / f"pose-{number}"
-        if _is_missing(pose / "swa.onnx"):  # which is written last
-            _train_stage(commands, pose, ["--epochs", options.epochs or epochs, *stage, *weights])
-        weights = ["--pretrained", pose / "swa.ckpt"]
+    for name, stage in STAGES.items():
+        if _is_missing(out / name / "swa.onnx"):  # which is written last
+            start = [] if stage.begins is None else ["--pretrained", out / stage.begins / "swa.ckpt"]
+            _train(commands, out / name, ["--epochs", options.epochs or stage.epochs, *stage.options, *start])
+    if _is_missing(mean := out / "pose.ckpt"):
+        save_network(mean, *average({out / name / "swa.ckpt": share for name, share in SHARES.items()}))
     if _is_missing(out / POSE_FILE):
-        commands.run("export", pose / "swa.ckpt", "--opentrack", "--output", out / POSE_FILE)
+        commands.run("export", mean, "--opentrack", "--output", out / POSE_FILE)
     if _is_missing(out / LOCALIZER_FILE):
         _remove_unfinished(localizer, localizer_training.UNFINISHED)
         commands.run(
@@ -85,7 +105,7 @@ def _make(out: Path, options: argparse.Namespace) -> None:
         file.write_text("".join(f"{digest}  {name}\n" for digest, name in sums), encoding="utf-8")
 
 
-def _train_stage(commands: Commands, pose: Path, stage: Sequence[object]) -> None:
+def _train(commands: Commands, pose: Path, stage: Sequence[object]) -> None:
     """Into a folder, or on with what was begun there."""
     from trackertraincode.training import outdir
 

@@ -50,6 +50,25 @@ def load_network(path: Path) -> tuple[PoseNetwork, About]:
     return load_checkpoint(path, PoseNetwork.kind, lambda config: PoseNetwork(NetworkConfig.from_dict(config)))
 
 
+def average(shares: dict[Path, float]) -> tuple[PoseNetwork, About]:
+    """The network whose weights are the weighted mean of those of networks that began alike, and what the first is.
+
+    shares: checkpoint -> its share; they add up to 1. Such means can be as calm as one and as exact as the other
+    (Wortsman et al., "Model soups", arXiv 2203.05482). Raises ModelFileError, also when the networks differ.
+    """
+    loaded = {path: load_network(path) for path in shares}
+    mean, about = loaded[next(iter(shares))]
+    for path, (network, _) in loaded.items():
+        if network.config != mean.config:
+            raise ModelFileError(f"{path}: a network of other options than {next(iter(shares))}; name two of one kind.")
+    states = [(share, loaded[path][0].state_dict()) for path, share in shares.items()]
+    mean.load_state_dict({
+        name: sum(share * state[name] for share, state in states) if values.is_floating_point() else values
+        for name, values in mean.state_dict().items()
+    })  # fmt: skip
+    return mean, about
+
+
 def load_checkpoint(path: Path, kind: str, build: Callable[[dict[str, Any]], N]) -> tuple[N, About]:
     """Read a network of a kind, in evaluation mode. Raises ModelFileError when the file is anything else."""
     content = read_plain(path)
