@@ -200,26 +200,36 @@ def rendered_person(seed: int) -> np.ndarray:
     return decode(render_scene(posed, 220, 300).image, color=True)
 
 
-@pytest.mark.parametrize("files", ["this package's", "OpenTrack's"])
-def test_rendered_people_who_cross_keep_their_numbers(files: str, request: pytest.FixtureRequest) -> None:
+@pytest.fixture(scope="module")
+def people() -> list[np.ndarray]:
+    return [rendered_person(seed) for seed in range(16)]
+
+
+@pytest.mark.parametrize(("files", "least"), [("this package's", 8), ("OpenTrack's", 5)])
+def test_rendered_people_who_cross_keep_their_numbers(
+    files: str, least: int, people: list[np.ndarray], request: pytest.FixtureRequest
+) -> None:
     """The second one hides the first one for a second. OpenTrack's answers about a face that is half hidden may drift away
-    from it, so with some other people the first one gets a new number.
+    from it, so with some people of the eight pairs the first one gets a new number.
     """
     models = []
     if files == "OpenTrack's":
         folder = request.getfixturevalue("shared_data") / "opentrack"
         models = [folder / "head-pose-0.4-small-int8.onnx", folder / "head-localizer.onnx"]
-    heads, people, found = SeveralHeads(*models, faces=2), [rendered_person(4), rendered_person(5)], []
-    for index in range(61):
-        image, corners = np.full((480, 640, 3), 90, np.uint8), [20 + 6 * index, 400 - 6 * index]
-        for person, x in zip(people, corners):
-            image[90:390, x : x + 220] = person
-        poses = heads.update(image)
-        places = np.array(corners) + 110
-        found.append({number: int(np.abs(pose.head[0] - places).argmin()) for number, pose in poses.items()})
-    assert sorted(found[0].values()) == [0, 1]
-    assert found[-1] == found[0]
-    assert len(found[30]) == 1
+    kept = 0
+    for pair in zip(people[::2], people[1::2]):
+        heads, found = SeveralHeads(*models, faces=2), []
+        for index in range(61):
+            image, corners = np.full((480, 640, 3), 90, np.uint8), [20 + 6 * index, 400 - 6 * index]
+            for person, x in zip(pair, corners):
+                image[90:390, x : x + 220] = person
+            poses = heads.update(image)
+            places = np.array(corners) + 110
+            found.append({number: int(np.abs(pose.head[0] - places).argmin()) for number, pose in poses.items()})
+        assert sorted(found[0].values()) == [0, 1]
+        assert len(found[30]) == 1
+        kept += found[-1] == found[0]
+    assert kept >= least
 
 
 def test_assignments_are_the_cheapest_of_those_with_most_pairs() -> None:

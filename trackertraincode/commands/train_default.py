@@ -14,7 +14,6 @@ from pathlib import Path
 
 from trackertraincode.arguments import output_folder, positive_int
 from trackertraincode.commands.demo import Commands, alone
-from trackertraincode.datasets.catalog import DATASETS, USER_CATALOG
 from trackertraincode.files import check_outputs, whole_file
 from trackertraincode.parts import check_parts
 from trackertraincode.pretrained import LOCALIZER_FILE, POSE_FILE, SUMS_FILE
@@ -74,6 +73,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _make(out: Path, options: argparse.Namespace) -> None:
+    from trackertraincode.datasets.catalog import DATASETS, USER_CATALOG
     from trackertraincode.localizer import training as localizer_training
     from trackertraincode.models.checkpoint import average, save_network
 

@@ -61,9 +61,9 @@ def recorded(
             buffer.copy_(value)
 
     def replay(batch: Batch, ramp: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        loss, parts = (
-            value.clone() for value in run(ramp, *batch.tensors().values())
-        )  # which the next step writes over
+        loss, parts = map(
+            Tensor.clone, run(ramp, *batch.tensors().values())
+        )  # the next step writes over what isn't copied
         return loss, dict(zip(flat.parts, parts.unbind()))
 
     return replay
