@@ -296,20 +296,21 @@ def test_provenance_is_in_the_file(tmp_path: Path) -> None:
     assert source["sha256"] == hashlib.sha256(b"archive").hexdigest()
 
 
-def test_a_folder_is_resumed_until_a_file_in_it_changes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["a.jpg", "out.h5a.jpg"])
+def test_a_folder_is_resumed_until_a_file_in_it_changes(name: str, tmp_path: Path) -> None:
     """What the run itself writes there is none of them."""
     folder = tmp_path / "x"
     folder.mkdir()
-    (folder / "a.jpg").write_bytes(b"an image")
-    before = (folder / "a.jpg").stat()
+    (folder / name).write_bytes(b"an image")
+    before = (folder / name).stat()
     here = options(tmp_path, source=folder, destination=folder / "out.h5", skipped=folder / "skipped.txt")
     interrupted = Source(items=range(40), convert=partial(make, fail_at=30, error=KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         run_converter(here, "test", interrupted)
-    os.utime(folder / "a.jpg", ns=(0, before.st_mtime_ns + 10**12))
+    os.utime(folder / name, ns=(0, before.st_mtime_ns + 10**12))
     with pytest.raises(ConfigError, match=r"begun with another archive.*a\.jpg is newer\); run without --resume"):
         run_converter(replace(here, resume=True), "test", Source(items=range(40), convert=make))
-    os.utime(folder / "a.jpg", ns=(0, before.st_mtime_ns))
+    os.utime(folder / name, ns=(0, before.st_mtime_ns))
     seen: list[int] = []
     run_converter(replace(here, resume=True), "test", Source(items=range(40), convert=partial(note, seen)))
     assert widths(folder / "out.h5") == list(range(40))

@@ -130,13 +130,13 @@ def files_read(inputs: Sequence[Path], outputs: Iterable[Path | None]) -> list[P
 
     outputs: what the run writes, perhaps in such a folder, with what is kept beside it until then; None isn't written.
     """
-    own = tuple(str(resolved(path)) for path in outputs if path is not None)
+    own = tuple(f"{resolved(path)}." for path in outputs if path is not None)
     found = [file for path in inputs for file in files_of(path) if file.is_file()]
     for folder in filter(Path.is_dir, inputs):
         there = resolved(folder)
         for path in sorted(files_below(folder)):
             name = path.relative_to(folder)
-            if not is_junk(name.as_posix()) and not str(there / name).startswith(own) and path.is_file():
+            if not is_junk(name.as_posix()) and not f"{there / name}.".startswith(own) and path.is_file():
                 found.append(path)
     return found
 
