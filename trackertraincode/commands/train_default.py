@@ -47,16 +47,15 @@ CATALOG_ENTRY = """\
 [{name}]
 file = "{name}.h5"
 weight = 10000
-labels = ["pose", "landmarks", "shape", "box", "landmarks_2d"]
+labels = {labels}
 """
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
+    epochs = ", ".join(str(stage.epochs) for stage in STAGES.values())
     parser.add_argument("--outdir", type=output_folder, default=Path("default"), help="where everything is written")
     parser.add_argument("--faces", type=positive_int, default=24_000, help="faces to render, three times")
-    parser.add_argument(
-        "--epochs", type=positive_int, help="of each stage of the pose network (default: 84, 24, 30, 6)"
-    )
+    parser.add_argument("--epochs", type=positive_int, help=f"of each stage of the pose network (default: {epochs})")
     parser.add_argument("--scenes", type=positive_int, default=6000, help="scenes to render for the localizer")
     parser.add_argument("--localizer-epochs", type=positive_int, default=40, help="of the localizer")
 
@@ -83,8 +82,9 @@ def _make(out: Path, options: argparse.Namespace) -> None:
     for name, seed in FACE_SEEDS.items():
         if _is_missing(faces := data / f"{name}.h5"):
             commands.run("render", faces, "-n", options.faces, "--size", SIZE, "--seed", seed, "--head", "anny")
+    labels = list(DATASETS["rendered"].labels)
     with whole_file(data / USER_CATALOG) as file:
-        entries = (CATALOG_ENTRY.format(name=name) for name in FACE_SEEDS if name not in DATASETS)
+        entries = (CATALOG_ENTRY.format(name=name, labels=labels) for name in FACE_SEEDS if name not in DATASETS)
         file.write_text("".join(entries), encoding="utf-8")
     for name, stage in STAGES.items():
         if _is_missing(out / name / "swa.onnx"):  # which is written last

@@ -180,8 +180,8 @@ def _lit_surfaces(
     """All parts in pixels, in their light, exposed so that the face has the wanted brightness: what is solid, and hair."""
     counts = [len(part.points) for part in parts]
     starts = [int(start) for start in np.cumsum([0, *counts[:-1]])]
-    hairy = sum(part.tangents is None for part in parts)
-    solid = sum(counts[:hairy])
+    bare = sum(part.tangents is None for part in parts)  # hair comes after them
+    solid = sum(counts[:bare])
     points = np.concatenate([part.points.astype(np.float32) for part in parts])
     normals = np.concatenate([part.normals.astype(np.float32) for part in parts])
     lamp = lighting.lamps[0].direction
@@ -195,7 +195,7 @@ def _lit_surfaces(
     lit = Lit(
         points=points,
         normals=normals,
-        tangents=np.concatenate([np.zeros((0, 3), np.float32), *(_tangents(part) for part in parts[hairy:])]),
+        tangents=np.concatenate([np.zeros((0, 3), np.float32), *(_tangents(part) for part in parts[bare:])]),
         albedo=np.concatenate([part.albedo.astype(np.float32) for part in parts], axis=1),
         gloss=_each([part.gloss for part in parts], counts),
         sharpness=_each([part.sharpness for part in parts], counts),
@@ -211,9 +211,9 @@ def _lit_surfaces(
     colors = np.ascontiguousarray(develop(colors).T)
     drawn = [_seen(part) + start for part, start in zip(parts, starts)]
     reach = reach_of(points)
-    hair_triangles = np.concatenate([np.zeros((0, 3), int), *drawn[hairy:]]) - solid
+    hair_triangles = np.concatenate([np.zeros((0, 3), int), *drawn[bare:]]) - solid
     return (
-        Surface(points[:solid], np.concatenate(drawn[:hairy]), colors[:solid], reach),
+        Surface(points[:solid], np.concatenate(drawn[:bare]), colors[:solid], reach),
         Surface(points[solid:], hair_triangles, colors[solid:], reach),
     )
 
