@@ -1,5 +1,6 @@
 """What each process of a training sees."""
 
+import os
 import warnings
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,9 +9,11 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
+from trackertraincode.augmentation.loader import NICENESS, TrainBatches
 from trackertraincode.augmentation.presets import AugmentationOptions
+from trackertraincode.training import trainer as trainer_module
 from trackertraincode.training.data import DataOptions, PoseData, open_members
-from trackertraincode.training.trainer import MachineOptions, make_trainer
+from trackertraincode.training.trainer import MachineOptions, make_trainer, share_cores
 from trackertraincode.workers import usable_cores
 
 
@@ -42,3 +45,39 @@ def test_more_workers_than_cores_are_the_users_choice() -> None:
         make_trainer(MachineOptions(device="cpu"), 1, [])
         DataLoader(TensorDataset(torch.zeros(1)), num_workers=usable_cores() + 1)
     assert [str(warning.message) for warning in said] == []
+
+
+@pytest.mark.skipif(not hasattr(os, "nice"), reason="this system has no niceness")
+@pytest.mark.parametrize(("device", "added"), [("cpu", NICENESS), ("meta", 0)])
+def test_loaders_let_the_network_go_first_where_both_compute_on_the_cpu(
+    device: str, added: int, faces: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATADIR", str(faces))
+    options, presets = DataOptions(ds="300wlp", workers=1, samples_per_epoch=2), AugmentationOptions()
+    data = PoseData(
+        options, open_members(options), training=presets.training_preset(size=33),
+        validation=presets.validation_preset(size=33), face_model="embedded-v1", batchsize=2, seed=3, processes=1,
+    )  # fmt: skip
+    strategy = SimpleNamespace(root_device=torch.device(device))
+    data.trainer = SimpleNamespace(global_rank=0, world_size=1, global_step=0, strategy=strategy)  # type: ignore[assignment]
+
+    def niceness(*_: object) -> int:
+        return os.getpriority(os.PRIO_PROCESS, 0)
+
+    monkeypatch.setattr(TrainBatches, "__getitem__", niceness)
+    assert list(data.train_dataloader()) == [min(niceness() + added, 19)]  # no more is possible
+
+
+def test_a_network_computes_on_all_cores_and_several_on_their_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = torch.get_num_threads()
+    monkeypatch.setattr(trainer_module, "usable_cores", lambda: 4)
+    try:
+        for processes, threads in ((1, 4), (2, 2), (3, 1), (8, 1)):
+            torch.set_num_threads(4)
+            share_cores(processes)
+            assert torch.get_num_threads() == threads
+        torch.set_num_threads(1)  # as a user's OMP_NUM_THREADS does
+        share_cores(1)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)

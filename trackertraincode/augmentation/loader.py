@@ -3,6 +3,7 @@
 (epoch, step) --epoch_plan--> members and rows --prepare, some steps at once--> maps, labels --load_batch--> PackedBatch
 """
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import wraps
 from typing import Any, TypeVar
@@ -20,6 +21,7 @@ from trackertraincode.errors import UserError, WorkerError
 from trackertraincode.sample.packed import PackedBatch
 from trackertraincode.workers import start_worker
 
+NICENESS = 10  # of loaders that yield
 DRAWN_STEPS = 32  # whose random numbers are drawn at once
 PREPARED_ROWS = 2048  # at most, at once
 
@@ -174,19 +176,33 @@ def make_loader(
     *,
     epoch_now: Callable[[], int] = lambda: 0,
     pin_memory: bool = False,
+    yielding: bool = False,
 ) -> DataLoader:
-    """A DataLoader whose workers make whole batches. epoch_now: of training batches, asked once per iteration."""
+    """A DataLoader whose workers make whole batches.
+
+    epoch_now: of training batches, asked once per iteration. yielding: workers leave cores to threads that need them.
+    """
     sampler = EpochSampler(len(batches), epoch_now) if isinstance(batches, TrainBatches) else None
     return DataLoader(
         batches,
         batch_size=None,
         sampler=sampler,
         num_workers=workers,
-        worker_init_fn=start_worker,
+        worker_init_fn=_start_yielding if yielding else start_worker,
         persistent_workers=workers > 0,  # forked once for all epochs
         pin_memory=pin_memory,
         generator=torch.Generator(),  # its own, so that starting an epoch doesn't move torch's random numbers
     )
+
+
+def _start_yielding(index: int) -> None:
+    """Begin a process that loads on the cores that the network computes on, whose threads go first.
+
+    A loader that takes a core from one of them lets all of them wait, while batches lie ready.
+    """
+    start_worker(index)
+    if hasattr(os, "nice"):
+        os.nice(NICENESS)
 
 
 def checked(item: T | UserError) -> T:

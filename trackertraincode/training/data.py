@@ -155,14 +155,14 @@ class PoseData(L.LightningDataModule):
             )
             return DeviceBatches(batches, faces, lambda: trainer.global_step // len(batches), compiled=self._compiled)
         return make_loader(
-            batches, self.workers, epoch_now=lambda: trainer.global_step // len(batches), pin_memory=self._pinned()
+            batches, self.workers, epoch_now=lambda: trainer.global_step // len(batches), **self._for_device()
         )
 
     def val_dataloader(self) -> "Remembered | list":
         """All validation rows, shared among the processes."""
         if not self.members.validation:
             return []
-        return Remembered(make_loader(self.validation_batches(), min(self.workers, 2), pin_memory=self._pinned()))
+        return Remembered(make_loader(self.validation_batches(), min(self.workers, 2), **self._for_device()))
 
     def transfer_batch_to_device(self, batch: PackedBatch | Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Two copies, which a GPU makes while it computes; none of batches that were made there."""
@@ -204,8 +204,10 @@ class PoseData(L.LightningDataModule):
     def _world_size(self) -> int:
         return self.trainer.world_size if self.trainer is not None else 1
 
-    def _pinned(self) -> bool:
-        return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+    def _for_device(self) -> dict[str, bool]:
+        """How batches are loaded for the device that trains."""
+        device = None if self.trainer is None else self.trainer.strategy.root_device.type
+        return {"pin_memory": device == "cuda", "yielding": device == "cpu"}
 
 
 class Remembered:

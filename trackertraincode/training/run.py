@@ -47,7 +47,7 @@ from trackertraincode.training.outdir import (
     new_outdir,
 )
 from trackertraincode.training.pace import validation_pace
-from trackertraincode.training.trainer import leave_a_core, make_trainer
+from trackertraincode.training.trainer import make_trainer, share_cores
 
 
 def train(request: TrainRequest) -> Path:
@@ -89,7 +89,7 @@ def train(request: TrainRequest) -> Path:
 
 
 def make_data(config: TrainConfig, members: Members, network: PoseNetwork) -> PoseData:
-    """Loaders of the crops that the network wants; on CPUs, they get a core of their own."""
+    """Loaders of the crops that the network wants."""
     size, color = config.network.input_size, config.network.channels == 3
     training = config.augmentation.training_preset(
         size=size,
@@ -108,8 +108,8 @@ def make_data(config: TrainConfig, members: Members, network: PoseNetwork) -> Po
         processes=config.machine.devices,
         compiled=config.machine.compile,
     )
-    if config.machine.device_type == "cpu" and data.workers:
-        leave_a_core(config.machine.devices)
+    if config.machine.device_type == "cpu":
+        share_cores(config.machine.devices)
     return data
 
 
