@@ -30,8 +30,9 @@ from trackertraincode.cli import run_main
 from trackertraincode.conversion.archive import open_archive
 from trackertraincode.conversion.run import ConvertOptions, run_converter
 from trackertraincode.conversion.synface import make_source
-from trackertraincode.rendering.generate import Request, iter_faces
+from trackertraincode.rendering.generate import Request, make_face
 from trackertraincode.sample.images import decode, encode_png
+from trackertraincode.workers import map_in_order
 
 DIFFERENT_FACES = 24  # drawn; the others repeat them
 ROUNDS = 5
@@ -40,7 +41,8 @@ ROUNDS = 5
 def write_archive(path: Path, count: int, workers: int) -> None:
     """Synthetic faces in FaceSynthetics' layout."""
     drawn = []
-    for face in iter_faces(Request(min(count, DIFFERENT_FACES), 512, 0, "hdf5"), workers):
+    faces = range(min(count, DIFFERENT_FACES))
+    for face in map_in_order(partial(make_face, Request(len(faces), 512, 0, "hdf5")), faces, workers):
         sample = face.sample
         assert isinstance(sample.image, bytes)
         assert isinstance(sample.segmentation, bytes)

@@ -16,7 +16,7 @@ from close import as_archives_count, known
 from trackertraincode.conversion.csv_labels import LABEL_COLUMNS
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.errors import UserError
-from trackertraincode.rendering.generate import Request, iter_faces
+from trackertraincode.rendering.generate import Request, make_face
 from trackertraincode.sample.images import decode, encode_png
 
 ALL_COLUMNS = ["path", "sequence", *(c for label, cs in LABEL_COLUMNS.items() if label != "landmarks_2d" for c in cs)]
@@ -31,7 +31,7 @@ def angles_of(quat: np.ndarray) -> list[float]:
 
 def synthetic(count: int, size: int) -> tuple[list, Members]:
     """Rendered faces, and a folder with all of their labels."""
-    samples = [face.sample for face in iter_faces(Request(count, size, 3, "hdf5"), 0)]
+    samples = [make_face(Request(count, size, 3, "hdf5"), number).sample for number in range(count)]
     lines = [",".join(ALL_COLUMNS)]
     members: Members = {}
     for number, sample in enumerate(samples):

@@ -103,6 +103,14 @@ def test_an_interrupted_run_goes_on_where_it_was(tmp_path: Path) -> None:
     assert seen[0] == 48
 
 
+def test_it_is_told_where_nothing_is_left_to_go_on_with(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for resume in (False, True):
+        run_converter(options(tmp_path, resume=resume), "test", Source(items=range(2), convert=make))
+        assert (
+            "out.h5.parts: keeps nothing of an earlier run; this one begins at the" in capsys.readouterr().out
+        ) == resume
+
+
 def test_large_sources_have_large_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "MOST_TASKS", 3)
     interrupted = Source(items=range(100), convert=partial(make, fail_at=70, error=KeyboardInterrupt))

@@ -10,7 +10,7 @@ from close import as_archives_count, known
 from trackertraincode.conversion.synface import face_box, make_source
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.errors import ArchiveError
-from trackertraincode.rendering.generate import Request, iter_faces
+from trackertraincode.rendering.generate import Request, make_face
 from trackertraincode.sample.images import Size, decode, decode_labels, encode_png, image_size, sniff
 
 DOOR = "dsprocess_synface.py"
@@ -19,8 +19,8 @@ DOOR = "dsprocess_synface.py"
 def members_of(count: int, size: int, prefix: str = "") -> dict[str, bytes]:
     """Synthetic faces in FaceSynthetics' layout."""
     members = {}
-    for index, face in enumerate(iter_faces(Request(count, size, 5, "hdf5"), 0)):
-        sample = face.sample
+    for index in range(count):
+        sample = make_face(Request(count, size, 5, "hdf5"), index).sample
         assert isinstance(sample.image, bytes)
         assert isinstance(sample.segmentation, bytes)
         assert sample.landmarks_2d is not None

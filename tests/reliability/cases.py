@@ -34,46 +34,40 @@ class Case:
         return [word.format(i=inputs, o=outputs) for word in words.split()]
 
 
-def converting(name: str) -> Case:
-    words = f"convert {name} {{i}}/{name}.zip {{o}}/x.h5 --workers 2 --skipped {{o}}/skipped.txt"
+def resumed(words: str) -> Case:
+    """Of the converters' engine."""
     return Case(words, f"{words} --resume")
 
 
-EXPANSION = "{i}/faces.h5 {o}/x.h5 --yaw-step 20 -n 160 --workers 2 --skipped {o}/skipped.txt"
+def converting(name: str) -> Case:
+    return resumed(f"convert {name} {{i}}/{name}.zip {{o}}/x.h5 --workers 2 --skipped {{o}}/skipped.txt")
+
+
 DRAWN = TINY.replace("--no-tensorboard --draw-every 0", "--draw-every 1 --save-every 1")
-PSEUDOLABELS = (
-    "pseudolabels {i}/faces.h5 -c {i}/run/last.onnx {i}/run/last.ckpt --output {o}/x.h5 --replace --workers 2 "
-    "--skipped {o}/skipped.txt"
-)
 CASES = {
     "convert aflw2k": converting("aflw2k"),
     "convert 300wlp": converting("300wlp"),
-    "convert csv": Case("convert csv {i}/labels.csv {o}/x.h5 --workers 2 --skipped {o}/skipped.txt"),
-    "convert tgz": Case("convert aflw2k {i}/aflw2k.tgz {o}/x.h5 --workers 2"),
-    "render": Case(
-        "render {o}/x.h5 -n 200 --size 96 --workers 2", "render {o}/x.h5 -n 200 --size 96 --workers 2 --resume"
+    "convert csv": resumed("convert csv {i}/labels.csv {o}/x.h5 --workers 2 --skipped {o}/skipped.txt"),
+    "convert tgz": resumed("convert aflw2k {i}/aflw2k.tgz {o}/x.h5 --workers 2"),
+    "render": resumed("render {o}/x.h5 -n 200 --size 96 --workers 2"),
+    "render few": resumed("render {o}/x.h5 -n 48 --size 64 --workers 2"),
+    "render shards": resumed("render {o}/x.h5 -n 200 --size 96 --shards 3 --workers 2"),
+    "render zip": resumed("render {o}/x.zip -n 100 --size 96 --format 300wlp --workers 2"),
+    "render zip of the other kind": resumed("render {o}/x.zip -n 100 --size 96 --format aflw2k --workers 2"),
+    "expand": resumed("expand {i}/faces.h5 {o}/x.h5 --yaw-step 20 -n 160 --workers 2 --skipped {o}/skipped.txt"),
+    "expand zip": resumed("expand {i}/faces.h5 {o}/x.zip -n 60 --format 300wlp --workers 2"),
+    "expand with meshes": resumed(
+        "expand {i}/faces.h5 {o}/x.h5 --yaw-step 30 -n 16 --write-mesh {o}/meshes --workers 0"
     ),
-    "render few": Case(
-        "render {o}/x.h5 -n 48 --size 64 --workers 2", "render {o}/x.h5 -n 48 --size 64 --workers 2 --resume"
-    ),
-    "render shards": Case(
-        "render {o}/x.h5 -n 200 --size 96 --shards 3 --workers 2",
-        "render {o}/x.h5 -n 200 --size 96 --shards 3 --workers 2 --resume",
-    ),
-    "render zip": Case("render {o}/x.zip -n 100 --size 96 --format 300wlp --workers 2"),
-    "render zip of the other kind": Case("render {o}/x.zip -n 100 --size 96 --format aflw2k --workers 2"),
-    "expand": Case(f"expand {EXPANSION}", resume=f"expand {EXPANSION} --resume"),
-    "expand zip": Case("expand {i}/faces.h5 {o}/x.zip -n 60 --format 300wlp --workers 2"),
-    "expand with meshes": Case("expand {i}/faces.h5 {o}/x.h5 --yaw-step 30 -n 16 --write-mesh {o}/meshes --workers 0"),
     "info": Case("info {i}/faces.h5 --histogram {o}/x.png"),
     "check": Case("check {i}/faces.h5 --bad-rows {o}/bad.txt --workers 2"),
     "view": Case("view {i}/faces.h5 {o}/x.png"),
     "join": Case("join {o}/x.h5 {i}/faces.h5 {i}/other.h5"),
-    "fit": Case(
-        "fit {i}/faces.h5 {o}/x.h5 --landmarks 2d --workers 2 --skipped {o}/skipped.txt",
-        "fit {i}/faces.h5 {o}/x.h5 --landmarks 2d --workers 2 --skipped {o}/skipped.txt --resume",
+    "fit": resumed("fit {i}/faces.h5 {o}/x.h5 --landmarks 2d --workers 2 --skipped {o}/skipped.txt"),
+    "pseudolabels": resumed(
+        "pseudolabels {i}/faces.h5 -c {i}/run/last.onnx {i}/run/last.ckpt --output {o}/x.h5 --replace --workers 2 "
+        "--skipped {o}/skipped.txt"
     ),
-    "pseudolabels": Case(PSEUDOLABELS, f"{PSEUDOLABELS} --resume"),
     "review": Case("review {i}/faces.h5 --model {i}/run/last.onnx --report {o}/x.html --list {o}/bad.txt --workers 2"),
     "filter": Case("filter {i}/faces.h5 {o}/x.h5 --where size>0"),
     "train": Case(f"train {TINY} --workers 2 --with-swa --outdir {{o}}/run", "train --resume --outdir {o}/run"),

@@ -1,8 +1,10 @@
 """Synthetic faces: exact labels, the same face for the same seed, archives that mean what their labels say."""
 
 import io
+import time
 import zipfile
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -12,11 +14,14 @@ import torch
 from scipy.io import loadmat
 
 from close import known
+from trackertraincode.conversion import synthetic
 from trackertraincode.conversion.synthetic import write_faces
+from trackertraincode.errors import ConfigError
 from trackertraincode.facemodel.embedded import embedded_head
 from trackertraincode.geometry.camera import project_weak_perspective
+from trackertraincode.rendering.archives import RenderedFace
 from trackertraincode.rendering.camera_effects import CameraEffects
-from trackertraincode.rendering.generate import Request, iter_faces, make_face
+from trackertraincode.rendering.generate import Request, make_face
 from trackertraincode.rendering.labels import CLASSES
 from trackertraincode.rendering.person import Person
 from trackertraincode.rendering.rasterizer import Surface, rasterize
@@ -150,10 +155,12 @@ def test_closed_eyes_change_the_eyes_and_nothing_else() -> None:
     assert columns.min() > eyes[:, 0].min() - 15
 
 
-def test_the_order_does_not_depend_on_the_workers() -> None:
-    request = Request(6, 64, 3, "300wlp")
-    alone, pooled = (list(iter_faces(request, workers)) for workers in (0, 2))
-    assert [f.sample.image for f in alone] == [f.sample.image for f in pooled]
+def test_archives_do_not_depend_on_workers_and_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(synthetic, "FACES_PER_TASK", 2)
+    for workers in (0, 2):
+        monkeypatch.setattr(time, "asctime", partial(str, workers))  # which scipy writes
+        write_faces(Request(6, 64, 3, "300wlp"), tmp_path / f"{workers}.zip", workers)
+    assert (tmp_path / "0.zip").read_bytes() == (tmp_path / "2.zip").read_bytes()
 
 
 def test_images_of_one_person_share_shape_and_colours() -> None:
@@ -185,11 +192,31 @@ def test_archives_have_the_layout_of_the_originals(tmp_path: Path) -> None:
     assert mat["pt2d"].shape == (2, 21)
 
 
-def test_an_interrupted_archive_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
+@pytest.mark.parametrize("layout", ["300wlp", "aflw2k"])
+def test_an_interrupted_archive_goes_on_where_it_was(
+    layout: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rendered: list[int] = []
 
-    monkeypatch.setattr(zipfile.ZipFile, "writestr", interrupt)
+    def make(request: Request, number: int, *, fatal: int | None = None) -> RenderedFace:
+        if number == fatal:
+            raise KeyboardInterrupt
+        rendered.append(number)
+        return make_face(request, number)
+
+    request, path = Request(5, 32, 1, layout), tmp_path / "a.zip"
+    monkeypatch.setattr(synthetic, "FACES_PER_TASK", 2)
+    monkeypatch.setattr(synthetic, "make_face", partial(make, fatal=4))
     with pytest.raises(KeyboardInterrupt):
-        write_faces(Request(2, 64, 1, "aflw2k"), tmp_path / "a.zip", 0)
-    assert list(tmp_path.iterdir()) == []
+        write_faces(request, path, 0)
+    assert [left.name for left in tmp_path.iterdir()] == ["a.zip.parts"]
+    other = replace(request, format={"300wlp": "aflw2k", "aflw2k": "300wlp"}[layout])
+    with pytest.raises(ConfigError, match=r"begun with .* other options"):
+        write_faces(other, path, 0, resume=True)
+    rendered.clear()
+    monkeypatch.setattr(synthetic, "make_face", make)
+    write_faces(request, path, 0, resume=True)
+    assert rendered == [4]
+    assert [left.name for left in tmp_path.iterdir()] == ["a.zip"]
+    write_faces(request, tmp_path / "b.zip", 0)
+    assert path.read_bytes() == (tmp_path / "b.zip").read_bytes()

@@ -173,7 +173,9 @@ def test_other_data_is_not_trained_on_by_resuming(run: Run, faces: Path, tmp_pat
         run(**options, resume=True)
 
 
-def test_a_run_that_was_killed_after_its_last_epoch_gets_what_is_missing(run: Run) -> None:
+def test_a_run_that_was_killed_after_its_last_epoch_gets_what_is_missing(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
     options = {"epochs": 1, "onnx": True, "save_plot": "train.png"}
     folder = run(**options)
     missing = [folder / name for name in ("train.png", "last.onnx")]
@@ -181,6 +183,13 @@ def test_a_run_that_was_killed_after_its_last_epoch_gets_what_is_missing(run: Ru
         path.unlink()
     run(**options, resume=True)
     assert all(path.is_file() for path in missing)
+    assert "begins with its first epoch" not in capsys.readouterr().out
+
+
+def test_it_is_told_where_a_run_has_no_checkpoint_to_go_on_from(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    (run(epochs=1) / "resume.ckpt").unlink()
+    run(epochs=1, resume=True)
+    assert "resume.ckpt: isn't there, so this run begins with its first epoch again" in capsys.readouterr().out
 
 
 def test_damaged_checkpoints_are_not_resumed(run: Run) -> None:

@@ -84,6 +84,8 @@ class Journal:
         try:
             with locked(lock, f"{self.folder}: another process is converting to this file; wait for it."):
                 if not resume or not stamp.is_file():
+                    if resume:
+                        print(f"{self.folder}: keeps nothing of an earlier run; this one begins at the start")
                     self.remove()
                     unfinished = stamp.with_suffix(".unfinished")
                     unfinished.write_text(self.fingerprint, encoding="utf-8")

@@ -16,29 +16,17 @@ NEEDED = {"face_box": "rois", "shape": "shapeparams", "landmarks": "pt3d_68"}
 
 def write_300wlp(destination: Path, samples: Iterator[Sample], provenance: dict[str, Any], source: Source) -> int:
     """One person per original, numbered; how many images. Raises UserError for samples that the layout can't hold."""
-    counted = _Counter(samples, source.face_model or "")
-    write_archive(destination, members_300wlp(counted.faces()))
-    return counted.count
+    return write_archive(destination, members_300wlp(_numbered(samples, source.face_model or "")))
 
 
-class _Counter:
-    """Samples as faces of the layout."""
-
-    def __init__(self, samples: Iterator[Sample], face_model: str) -> None:
-        self._samples, self._face_model = samples, face_model
-        self.count = 0
-
-    def faces(self) -> Iterator[RenderedFace]:
-        """Numbered from the originals on."""
-        person, number = -1, 0
-        for sample in self._samples:
-            missing = [NEEDED[a] for a in NEEDED if getattr(sample, a) is None]
-            if missing:
-                raise UserError(
-                    f"{sample.name}: has no {missing[0]}, which the layout 300wlp needs; use --format hdf5."
-                )
-            is_copy = " copy " in sample.name
-            person, number = (person, number + 1) if is_copy else (person + 1, 0)
-            self.count += 1
-            assert sample.landmarks is not None
-            yield RenderedFace(replace(sample, landmarks_2d=sample.landmarks[:, :2]), person, number, self._face_model)
+def _numbered(samples: Iterator[Sample], face_model: str) -> Iterator[RenderedFace]:
+    """Samples as faces of the layout, numbered from the originals on."""
+    person, number = -1, 0
+    for sample in samples:
+        missing = [NEEDED[a] for a in NEEDED if getattr(sample, a) is None]
+        if missing:
+            raise UserError(f"{sample.name}: has no {missing[0]}, which the layout 300wlp needs; use --format hdf5.")
+        is_copy = " copy " in sample.name
+        person, number = (person, number + 1) if is_copy else (person + 1, 0)
+        assert sample.landmarks is not None
+        yield RenderedFace(replace(sample, landmarks_2d=sample.landmarks[:, :2]), person, number, face_model)

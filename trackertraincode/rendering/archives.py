@@ -19,6 +19,7 @@ from trackertraincode.sample.moving import to_centres
 from trackertraincode.sample.sample import Sample
 
 ORIGIN_OFFSET = np.array([0.0, -0.26, -0.9])  # from the origin of `Pose_Para` to between the eyes, head radii
+MAT_TEXT = b"MATLAB 5.0 MAT-file".ljust(116)  # how a .mat file begins; scipy's text has platform and time
 # 68 landmarks nearest to the 21 of AFLW; those without a counterpart repeat a neighbour.
 AFLW_21 = (17, 19, 21, 22, 24, 26, 36, 37, 39, 42, 44, 45, 2, 31, 30, 35, 14, 48, 66, 54, 8)
 
@@ -69,7 +70,7 @@ def coefficient_parameters(sample: Sample) -> dict[str, np.ndarray]:
 def _mat(**arrays: object) -> bytes:
     buffer = io.BytesIO()
     savemat(buffer, arrays, do_compression=True)
-    return buffer.getvalue()
+    return MAT_TEXT + buffer.getvalue()[len(MAT_TEXT) :]
 
 
 def _common(face: RenderedFace) -> dict[str, object]:

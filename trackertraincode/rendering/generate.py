@@ -1,9 +1,6 @@
-"""Many synthetic faces, in a fixed order for a seed, whatever the number of workers."""
+"""Many synthetic faces, each a function of seed and number."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import partial
-from itertools import chain
 
 import numpy as np
 
@@ -11,7 +8,6 @@ from trackertraincode.facemodel.embedded import NAME as EMBEDDED
 from trackertraincode.rendering.archives import LAYOUTS, RenderedFace
 from trackertraincode.rendering.person import Person
 from trackertraincode.rendering.scene import MAX_YAW, FaceScene, render_scene
-from trackertraincode.workers import Workers, map_in_order
 
 IMAGES_PER_PERSON = 4  # of one person with one expression, as 300W-LP has several poses of one image
 ORIGINAL_SPREAD = 0.4  # of the first image's angles: the others are the large poses
@@ -44,14 +40,3 @@ def make_face(request: Request, index: int) -> RenderedFace:
     name = f"face {index}"
     sample = replace(sample, name=name, individual=person_index, sequence=str(person_index))
     return RenderedFace(sample, person_index, number, request.head)
-
-
-def iter_faces(request: Request, workers: Workers) -> Iterator[RenderedFace]:
-    """All faces in order, made by `workers` processes (0: this one), with a bounded number ahead."""
-    starts = range(0, request.count, FACES_PER_TASK)
-    indices = (range(start, min(start + FACES_PER_TASK, request.count)) for start in starts)
-    return chain.from_iterable(map_in_order(partial(_make_faces, request), indices, workers))
-
-
-def _make_faces(request: Request, indices: range) -> list[RenderedFace]:
-    return [make_face(request, index) for index in indices]

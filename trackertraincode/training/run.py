@@ -80,6 +80,8 @@ def train(request: TrainRequest) -> Path:
             write_toml(config, outdir / CONFIG_FILE)
             write_environment(outdir / ENVIRONMENT_FILE, members.files, intensity=config.augmentation.intensity)
             describe(config, outdir, members, network)
+            if request.resume and resume is None:
+                print(f"{outdir / RESUME_FILE}: isn't there, so this run begins with its first epoch again")
         with ending_together(trainer):
             with ending_after_a_step(), resuming(resume, checkpoints):
                 trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
