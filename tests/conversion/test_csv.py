@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 from small_csv import DOOR, small
 
 from close import as_archives_count, known
-from trackertraincode.conversion.csv_labels import LABEL_COLUMNS
+from trackertraincode.conversion.csv_labels import LABEL_COLUMNS, make_source
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.errors import UserError
 from trackertraincode.rendering.generate import Request, make_face
@@ -132,6 +132,20 @@ def test_images_outside_of_the_folder_need_permission(tmp_path: Path) -> None:
         assert all("lies outside of the CSV file's folder; --allow-outside reads it" in line for line in told)
     convert(DOOR, source, tmp_path / "b.h5", "--strict", "--allow-outside")
     assert len(Hdf5PoseDataset(tmp_path / "b.h5")) == 4
+
+
+def test_a_resumed_run_looks_at_the_images_that_lines_name(tmp_path: Path) -> None:
+    rows = ["A.JPG", '"b.jpg"', "sub\\c.jpg", "../in/d.jpg", f"{tmp_path}/e.jpg", "https://host/f.jpg", "", "a" * 999]
+    lines = ["x0,y0,x1,y1,path", *(f"1,1,9,9,{path}" for path in rows), '1,1,9,9,"b', "1,1"]
+    source = small(tmp_path, lines)
+    inside = [tmp_path / "a.jpg", tmp_path / "b.jpg", tmp_path / "sub" / "c.jpg"]
+    same = os.path.normcase if sys.platform == "win32" else str.lower
+    assert [same(str(path)) for path in make_source(source).beside()][:3] == [same(str(path)) for path in inside]
+    anywhere = {path.name for path in make_source(source, allow_outside=True).beside()}
+    assert {"d.jpg", "e.jpg"} <= anywhere
+    assert "f.jpg" not in anywhere
+    packed = write_zip(tmp_path / "b.zip", {"my.csv": source.read_bytes()})
+    assert not list(make_source(packed).beside())
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")

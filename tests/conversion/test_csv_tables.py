@@ -7,6 +7,7 @@ from archive_damage import convert, write_zip
 from small_csv import DOOR, small
 
 from trackertraincode.conversion.csv_labels import BOX_COLUMNS, make_source
+from trackertraincode.conversion.spreadsheet import Row, read_table
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.errors import ArchiveError
 
@@ -27,6 +28,25 @@ def test_files_are_read_as_spreadsheets_write_them(tmp_path: Path, encoding: str
     (tmp_path / "ä.jpg").write_bytes((tmp_path / "a.jpg").read_bytes())
     convert(DOOR, source, tmp_path / "a.h5", "--strict")
     assert Hdf5PoseDataset(tmp_path / "a.h5").labels["face_box"].tolist() == [[1.5, 2, 70, 50], [1, 2, 70, 50]]
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_one_cell_is_the_same_as_among_all(separator: str) -> None:
+    rows = [
+        ["a.jpg", " b c ", "1"],
+        ['"x y"', '"a""b"', "2"],
+        ["é", "", ""],
+        ['"q"', "'", "\\"],
+        ['"two\nlines"', "", "3"],
+    ]
+    text = "\n".join(separator.join(cells) for cells in (["path", "note", "x0"], *rows))
+    table, read, _ = read_table(text.encode(), "a.csv")
+    assert len(read) == len(rows)
+    for row in read:
+        assert {column: table.cell(row, column) for column in table.header} == table.cells(row)
+    for short in (Row(1, "a.jpg"), Row(1, '"')):
+        with pytest.raises(ArchiveError, match=r"a\.csv: line 1"):
+            table.cell(short, "note")
 
 
 @pytest.mark.parametrize("separator", ["\t", "|", ":"])

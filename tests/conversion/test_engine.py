@@ -147,7 +147,9 @@ def test_resuming_is_refused_where_what_is_read_has_changed(tmp_path: Path, chan
             model.write_bytes(b"another")
         case "a head":
             again = replace(again, face_model="another")
-    with pytest.raises(ConfigError, match=r"begun with another archive, model or version, or with other options"):
+    with pytest.raises(
+        ConfigError, match=r"begun with another archive, image, model or version, or with other options"
+    ):
         run_converter(options(tmp_path, resume=True), "test", again, settings)
 
 
@@ -323,6 +325,29 @@ def test_a_folder_is_resumed_until_a_file_in_it_changes(name: str, tmp_path: Pat
     run_converter(replace(here, resume=True), "test", Source(items=range(40), convert=partial(note, seen)))
     assert widths(folder / "out.h5") == list(range(40))
     assert len(seen) < 40
+
+
+@pytest.mark.parametrize("name", ["there.jpg", "gone.jpg"])
+def test_files_beside_the_source_must_be_as_they_were(name: str, tmp_path: Path) -> None:
+    """Otherwise old and new images would be in one file."""
+    (tmp_path / "there.jpg").write_bytes(b"an image")
+    files = [tmp_path / "there.jpg", tmp_path / "gone.jpg", tmp_path / "\0"]
+    source = Source(items=range(40), convert=make, beside=lambda: iter(files))
+
+    def interrupt() -> None:
+        with pytest.raises(KeyboardInterrupt):
+            run_converter(
+                options(tmp_path), "test", replace(source, convert=partial(make, fail_at=30, error=KeyboardInterrupt))
+            )
+
+    interrupt()
+    run_converter(options(tmp_path, resume=True), "test", source)
+    interrupt()
+    (tmp_path / name).write_bytes(b"another image")
+    later = (tmp_path / "out.h5.parts" / "run.json").stat().st_mtime_ns + 10**9
+    os.utime(tmp_path / name, ns=(later, later))
+    with pytest.raises(ConfigError, match=rf"begun with another archive, image, .*{name} is newer\); run without"):
+        run_converter(options(tmp_path, resume=True), "test", source)
 
 
 @pytest.mark.parametrize(

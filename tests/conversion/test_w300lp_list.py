@@ -16,6 +16,7 @@ from scipy.spatial.transform import Rotation
 
 from close import known
 from trackertraincode.conversion.frame_pickle import read_frame_pickle
+from trackertraincode.conversion.w300lp_list import make_source
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.errors import ArchiveError, UserError
 from trackertraincode.sample.images import encode_jpeg
@@ -122,6 +123,13 @@ def test_images_angles_and_boxes_become_samples(members: Members, tmp_path: Path
         expected = mirror @ Rotation.from_euler("XYZ", [pitch, -yaw, roll]).as_matrix() @ mirror
         assert np.allclose(Rotation.from_quat(sample.rotation).as_matrix(), expected, atol=1e-6)
         assert known(sample.face_box).tolist() == [TABLE[name][row] for name in ("x_min", "y_min", "x_max", "y_max")]
+
+
+def test_a_resumed_run_looks_at_the_images_that_rows_name(members: Members, tmp_path: Path) -> None:
+    path = build(tmp_path / "a", members)
+    (path.parent / f"{TABLE['image'][1]}.jpg").unlink()
+    looked_at = [found.relative_to(path.parent).as_posix() for found in make_source(path).beside()]
+    assert looked_at == [f"{TABLE['image'][row]}.jpg" for row in (0, 2)]
 
 
 class Evil:

@@ -4,19 +4,19 @@ FOLDER/labels.csv + images    --read header--> columns of each label --one line-
 """
 
 import math
-import posixpath
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from trackertraincode.conversion.archive import MAX_MEMBER_BYTES, naming, normal_name, open_archive
+from trackertraincode.conversion.archive import naming, open_archive
 from trackertraincode.conversion.archive_kinds import refuse_foreign
+from trackertraincode.conversion.csv_images import COLUMN, CsvImages, forward
 from trackertraincode.conversion.faces import check_on_face
 from trackertraincode.conversion.run import Source, gathered
 from trackertraincode.conversion.spreadsheet import UNKNOWN, Row, Table, read_table
@@ -24,7 +24,6 @@ from trackertraincode.conversion.written_numbers import is_number
 from trackertraincode.datasets.plausibility import suspicions
 from trackertraincode.errors import ArchiveError, closest_first
 from trackertraincode.facemodel.landmarks68 import COUNT, centered_depth
-from trackertraincode.files import resolved
 from trackertraincode.geometry.euler import aflw_to_matrix
 from trackertraincode.geometry.rotation import matrix_to_quat
 from trackertraincode.sample.images import (
@@ -61,7 +60,7 @@ separator. Lines that begin with # are comments. Numbers may have decimal commas
 thousand.
 """
 
-PATH, SEQUENCE = "path", "sequence"
+PATH, SEQUENCE = COLUMN, "sequence"
 WORKBOOK = ("xl/workbook.xml", "xl/workbook.bin", "content.xml", "Index/Document.iwa")  # Excel, LibreOffice, Numbers
 BOX_COLUMNS = ("x0", "y0", "x1", "y1")
 LABEL_COLUMNS: dict[str, tuple[str, ...]] = {  # attribute of Sample -> its columns
@@ -79,12 +78,10 @@ SAMPLED_ROWS = 64  # that are looked at together before the conversion
 class Settings:
     """What all items of a run share."""
 
-    source: Path  # a CSV file, or a zip file or folder with one in it
-    member: str | None  # the CSV file in the zip file or folder
+    images: CsvImages
     table: Table
     labels: tuple[str, ...]  # attributes that the header has columns of
     upright: bool  # whether labels count pixels of images as they are shown
-    allow_outside: bool  # whether paths may lead out of the CSV file's folder
 
 
 def make_source(source: Path, upright: bool = False, allow_outside: bool = False) -> Source:
@@ -92,24 +89,31 @@ def make_source(source: Path, upright: bool = False, allow_outside: bool = False
     source, member, data = _read_csv(source)
     table, rows, notes = read_table(data, str(source) if member is None else f"{source}: {member}")
     labels, unused = _labels_of(table.header, table.name)
-    settings = Settings(source, member, table, labels, upright, allow_outside)
+    images = CsvImages(source, member, allow_outside)
+    settings = Settings(images, table, labels, upright)
     items, notes = rows, notes + unused
     if SEQUENCE in table.header:
-        items = gathered(rows, lambda row: _sequence_of(table, row))
+        items = gathered(rows, partial(_cell, table, SEQUENCE))
         if items != rows:
             notes = (*notes, "rows are put in another order than the lines: those of a sequence follow each other")
     return Source(
         items=items,
         convert=partial(convert_item, settings),
+        beside=partial(_image_files, images, table, rows),
         optional=tuple(label for label in labels if label != "face_box"),
         notes=(*notes, *(f"perhaps wrong: {text}" for text in _suspicions(settings, items))),
     )
 
 
-def _sequence_of(table: Table, row: Row) -> str:
-    """Name of a line's sequence, empty where it can't be read."""
+def _image_files(images: CsvImages, table: Table, rows: Sequence[Row]) -> Iterator[Path]:
+    """Files that rows name."""
+    return images.files(_cell(table, PATH, row) for row in rows)
+
+
+def _cell(table: Table, column: str, row: Row) -> str:
+    """Empty where it can't be read."""
     try:
-        return table.cells(row)[SEQUENCE]
+        return table.cell(row, column)
     except ArchiveError:
         return ""
 
@@ -173,7 +177,7 @@ def _suspicions(settings: Settings, rows: Sequence[Row]) -> Iterator[str]:
         try:
             named = table.cells(row)
             boxes.append(table.numbers(named, BOX_COLUMNS, ""))
-            sizes.append(image_size(_read_image(settings, named, "")[0]))
+            sizes.append(image_size(settings.images.read(named[PATH], "")))
             if "rotation" in settings.labels:
                 angles.append(table.numbers(named, LABEL_COLUMNS["rotation"], ""))
         except (ArchiveError, ImageDecodeError):
@@ -187,7 +191,7 @@ def convert_item(settings: Settings, row: Row) -> list[Sample]:
     """One line -> one sample. Raises ArchiveError naming file, line and column, or the image."""
     where, named = settings.table.where(row), settings.table.cells(row)
     labels = dict(_read_labels(settings, named, where))
-    image, shown = _read_image(settings, named, where)
+    image, shown = settings.images.read(named[PATH], where), forward(named[PATH])
     with naming(f"{where}, column 'path': {shown}"):
         size = check_image(image)
         if settings.upright and orientation(image) != 1:
@@ -241,45 +245,3 @@ def _value_of(label: str, values: np.ndarray, named: dict[str, str], where: str)
             raise ArchiveError(f"{where}, column 'individual' has '{named['individual']}', expected 0, 1, 2 …")
         return int(values[0])
     return values
-
-
-def _read_image(settings: Settings, named: dict[str, str], where: str) -> tuple[bytes, str]:
-    """Bytes and name of the image. Raises ArchiveError when it can't be read, or may not be."""
-    image = named[PATH].replace("\\", "/")
-    if not image:
-        raise ArchiveError(f"{where}, column '{PATH}' is empty.")
-    if "://" in image:
-        raise ArchiveError(f"{where}, column '{PATH}': '{image}' is an address; download the image and give its path.")
-    if settings.member is not None:
-        member = posixpath.normpath(posixpath.join(posixpath.dirname(settings.member), image))
-        archive = open_archive(settings.source)
-        if member not in archive:
-            raise ArchiveError(f"{where}, column '{PATH}': '{member}' is missing in {settings.source}.")
-        return archive.read(member), image
-    elsewhere = ArchiveError(
-        f"{where}, column '{PATH}': '{image}' lies outside of the CSV file's folder; --allow-outside reads it."
-    )
-    outside = posixpath.normpath(image).startswith("..") or image.startswith("/") or image[1:2] == ":"
-    if outside and not settings.allow_outside:
-        raise elsewhere  # before anything asks another machine for it
-    folder = settings.source.parent
-    path = folder / image
-    try:
-        if not path.exists():
-            path = _other_spelling(path.parent).get(normal_name(path.name).casefold(), path)
-        if not settings.allow_outside and not resolved(path).is_relative_to(resolved(folder)):
-            raise elsewhere  # by a link
-        if path.exists() and not path.is_file():
-            raise ArchiveError(f"{where}, column '{PATH}': {path}: isn't a file, but a folder, a device or a pipe.")
-        if path.stat().st_size > MAX_MEMBER_BYTES:
-            raise ArchiveError(f"{where}, column '{PATH}': {path}: has {path.stat().st_size >> 20} MB; refused.")
-        return path.read_bytes(), image
-    except (OSError, ValueError) as error:
-        reason = "no such file" if isinstance(error, FileNotFoundError) else str(error)
-        raise ArchiveError(f"{where}, column '{PATH}': {path}: {reason}.") from error
-
-
-@cache
-def _other_spelling(folder: Path) -> dict[str, Path]:
-    """Files of a folder by their names without capitals, in composed letters."""
-    return {normal_name(path.name).casefold(): path for path in folder.iterdir()} if folder.is_dir() else {}

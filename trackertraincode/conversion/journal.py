@@ -11,7 +11,7 @@ import shutil
 import stat
 import struct
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
 from itertools import chain
@@ -52,15 +52,24 @@ class Journal:
 
     folder: Path
     fingerprint: str  # of source and options: a resumed run must have the same
-    read: Sequence[Path] = ()  # files of the source
+    read: Callable[[], Iterable[Path]] = tuple  # files of the source
 
     @staticmethod
     def of(
-        destination: Path, settings: Any, inputs: Sequence[Path], outputs: Iterable[Path | None], items: Iterable[Any]
+        destination: Path,
+        settings: Any,
+        inputs: Sequence[Path],
+        outputs: Iterable[Path | None],
+        items: Iterable[Any],
+        beside: Callable[[], Iterable[Path]] = tuple,
     ) -> "Journal":
-        """Of a run with such settings. outputs: besides the destination."""
+        """Of a run with such settings. outputs: besides the destination. beside: files that are read besides the inputs."""
         files = files_read(inputs, [destination, *outputs])
-        return Journal(destination.with_name(destination.name + ".parts"), fingerprint(settings, files, items), files)
+
+        def read() -> Iterable[Path]:
+            return chain(files, beside())
+
+        return Journal(destination.with_name(destination.name + ".parts"), fingerprint(settings, read(), items), read)
 
     @contextmanager
     def started(self, resume: bool, overwrite: bool, *, shared: bool = False) -> Iterator[None]:
@@ -91,11 +100,11 @@ class Journal:
                     unfinished.write_text(self.fingerprint, encoding="utf-8")
                     unfinished.replace(stamp)
                 elif stamp.read_text(encoding="utf-8") != self.fingerprint:
-                    begun_at = stamp.stat().st_mtime
-                    newer = [f" ({path} is newer)" for path in self.read if path.stat().st_mtime > begun_at]
+                    begun_at = stamp.stat().st_mtime_ns
+                    newer = (f" ({path} is newer)" for path in self.read() if _size_and_time(path)[1] > begun_at)
                     raise ConfigError(
-                        f"{self.folder}: begun with another archive, model or version, or with other options"
-                        f"{(newer or [''])[0]}; run without --resume."
+                        f"{self.folder}: begun with another archive, image, model or version, or with other options"
+                        f"{next(newer, '')}; run without --resume."
                     )
                 yield
         finally:
@@ -145,11 +154,19 @@ def files_read(inputs: Sequence[Path], outputs: Iterable[Path | None]) -> list[P
 
 def fingerprint(settings: Any, files: Iterable[Path], items: Iterable[Any]) -> str:
     """What tells cheaply that a run is the interrupted one: settings, its items, size and time of the files it reads."""
-    stats = ((stat.st_size, stat.st_mtime_ns) for stat in map(Path.stat, files))
     checksum = 0
-    for item in chain(stats, [items] if isinstance(items, range) else items):
+    for item in chain(map(_size_and_time, files), [items] if isinstance(items, range) else items):
         checksum = zlib.crc32(str(item).encode(errors="surrogatepass"), checksum)
     return json.dumps([settings, checksum], sort_keys=True)
+
+
+def _size_and_time(path: Path) -> tuple[int, int]:
+    """Bytes and nanoseconds; zeros of a file that isn't there, or is in a place that can't be looked at."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return 0, 0
+    return found.st_size, found.st_mtime_ns
 
 
 def save_part(path: Path, outcome: Outcome) -> None:

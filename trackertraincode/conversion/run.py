@@ -42,6 +42,7 @@ class Source:
     items: Sequence[Any]  # work items, cheap to list, in the order of the file
     convert: Callable[[Any], list[Sample]]  # one item -> its samples; raises UserError to skip it, with the reason
     prepare: Callable[[Sequence[Any]], Sequence[Any]] = list  # items of a task -> what convert gets, for work on many
+    beside: Callable[[], Iterable[Path]] = tuple  # files that are read and aren't in what the user named
     face_model: str | None = None  # of shape coefficients
     optional: tuple[str, ...] = ()  # labels that only some samples have
     notes: tuple[str, ...] = field(default=())  # lines to show the user, such as what is missing
@@ -108,7 +109,8 @@ def run_converter(
     inputs = [options.source, head_model_file(), *(settings or {}).values()]
     read = [path for path in inputs if isinstance(path, Path)]
     settled = [provenance, source.face_model]
-    journal = Journal.of(options.destination, settled, read, [*names, options.skipped], source.items)
+    outputs = [*names, options.skipped]
+    journal = Journal.of(options.destination, settled, read, outputs, source.items, source.beside)
     workers = choose_workers(options.workers, options.scheduler, [*read, journal.stamp])
     conversion = _Conversion(options, source, workers, journal, provenance, Digest(options.source))
     started = journal.started(options.resume, options.overwrite, shared=not isinstance(workers, int))

@@ -60,6 +60,12 @@ class Table:
             )
         return dict(zip(self.header, cells))
 
+    def cell(self, row: Row, column: str) -> str:
+        """One of them, in a fraction of the time. Raises ArchiveError where the row can't be split, or is too short."""
+        place = self.header.index(column)
+        parts = row.text.split(self.separator, place + 1)
+        return parts[place].strip() if place < len(parts) and '"' not in row.text else self.cells(row)[column]
+
     def numbers(self, cells: Mapping[str, str], columns: Sequence[str], where: str) -> list[float]:
         """Numbers of some columns. Raises ArchiveError, which begins with `where`, naming the column of a wrong one."""
         return [read_number(cells[name], f"{where}, column '{name}'", self.separator, self.marks) for name in columns]

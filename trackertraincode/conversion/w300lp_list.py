@@ -6,6 +6,7 @@ The crops are boxes of the landmarks, widened by a random share when the list wa
 """
 
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -34,6 +35,10 @@ class Item:
     angles: tuple[float, ...]  # pitch, yaw, roll; radians
     box: tuple[float, ...]
 
+    @property
+    def file(self) -> str:
+        return f"{self.image}.jpg"
+
     def __str__(self) -> str:
         return f"row {self.row}: {self.image}"
 
@@ -56,16 +61,25 @@ def make_source(path: Path) -> Source:
     items = [
         Item(i, *row) for i, row in enumerate(zip(columns["image"].tolist(), map(tuple, angles), map(tuple, boxes)))
     ]
-    return Source(items=gathered(items, lambda item: item.sequence), convert=partial(convert_item, path))
+    return Source(
+        items=gathered(items, lambda item: item.sequence),
+        convert=partial(convert_item, path),
+        beside=partial(_images, path, items),
+    )
+
+
+def _images(path: Path, items: Sequence[Item]) -> Iterator[Path]:
+    """Those of the rows, beside the list."""
+    archive = open_archive(path.parent)
+    return filter(None, (archive.file(item.file) for item in items))
 
 
 def convert_item(path: Path, item: Item) -> list[Sample]:
     """One row -> one sample. Raises ArchiveError naming the row, or the image."""
     if not np.isfinite(item.angles).all() or max(map(abs, item.angles)) > 2 * np.pi:
         raise ArchiveError(f"{path}: {item} has pitch, yaw, roll {item.angles}, expected radians.")
-    name = f"{item.image}.jpg"
-    image = open_archive(path.parent).read(name)
-    with naming(name):
+    image = open_archive(path.parent).read(item.file)
+    with naming(item.file):
         size = check_image(image)
     x0, y0, x1, y1 = item.box
     if not (x0 < min(x1, size.width) and y0 < min(y1, size.height) and x1 > 0 and y1 > 0):
@@ -74,7 +88,7 @@ def convert_item(path: Path, item: Item) -> list[Sample]:
     return [
         Sample(
             image=image,
-            name=name,
+            name=item.file,
             sequence=item.sequence,
             rotation=matrix_to_quat(matrix).numpy(),
             face_box=np.array(item.box),
