@@ -1,5 +1,6 @@
 """Schedulers that can't be asked for, without one."""
 
+import re
 from dataclasses import replace
 from operator import neg
 from pathlib import Path
@@ -10,6 +11,7 @@ from trackertraincode.cluster import client, worker
 from trackertraincode.cluster.client import Cluster
 from trackertraincode.errors import ConfigError
 from trackertraincode.localizer.training import LocalizerRun
+from trackertraincode.parts import how_to_install
 from trackertraincode.training.data import DataOptions
 from trackertraincode.workers import map_in_order
 
@@ -33,5 +35,5 @@ def test_a_scheduler_that_would_have_nothing_to_do_is_one_line(tmp_path: Path) -
 
 def test_the_extra_is_named_where_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(client.sys.modules, "distributed", None)
-    with pytest.raises(ConfigError, match=r"install the extra: pip install 'trackertraincode\[cluster\]'"):
+    with pytest.raises(ConfigError, match=rf"needs dask\.distributed: {re.escape(how_to_install('cluster'))}\."):
         list(map_in_order(neg, [1], Cluster("tcp://127.0.0.1:1")))

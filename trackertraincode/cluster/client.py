@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from trackertraincode import __version__
 from trackertraincode.cluster.worker import CheckedTask, Expected, Stamp, check_versions, version_of, versions
 from trackertraincode.errors import ConfigError, WorkerError
+from trackertraincode.parts import how_to_install
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -85,9 +86,7 @@ class Cluster:
         try:
             from distributed import Client
         except ImportError:
-            raise ConfigError(
-                "--scheduler needs dask.distributed; install the extra: pip install 'trackertraincode[cluster]'."
-            ) from None
+            raise ConfigError(f"--scheduler needs dask.distributed: {how_to_install('cluster')}.") from None
         address = _address(self.scheduler)
         _check_scheduler(self.scheduler, address)
         for name in [name for name in logging.root.manager.loggerDict if name.startswith(TALKATIVE)]:

