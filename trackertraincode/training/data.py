@@ -6,6 +6,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import torch
@@ -204,7 +205,7 @@ class PoseData(L.LightningDataModule):
     def _world_size(self) -> int:
         return self.trainer.world_size if self.trainer is not None else 1
 
-    def _for_device(self) -> dict[str, bool]:
+    def _for_device(self) -> dict[str, Any]:
         """How batches are loaded for the device that trains."""
         device = None if self.trainer is None else self.trainer.strategy.root_device.type
         return {"pin_memory": device == "cuda", "yielding": device == "cpu"}
