@@ -5,8 +5,11 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 import torch
+from constant_onnx import build_model
+from torch import nn
 
 from trackertraincode.augmentation.cache_files import open_caches
 from trackertraincode.augmentation.crop_cache import Kept
@@ -51,6 +54,31 @@ def config() -> TrainConfig:
         backbone="repvgg_az", width=0.25, input_size=33, with_nll_loss=True, batchsize="auto", device="cpu",
         augmentation="kornia", consistency=0.1,
     )  # fmt: skip
+
+
+def test_a_trial_has_the_teachers_and_the_prior_of_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither can be copied: models have threads, and terms know the prior that they were made with, which is what moves
+    to the device."""
+    onnx.save(build_model(input_shape=(1, 1, 33, 33)), tmp_path / "teacher.onnx")
+    config = TrainConfig.of(
+        backbone="repvgg_az", width=0.25, input_size=33, batchsize="auto", device="cpu",
+        teachers=str(tmp_path / "teacher.onnx"),
+    )  # fmt: skip
+    module = make_module(config, build_network(config.network, embedded_head()))
+    move, moved, used = nn.Module.to, set[int](), set[int]()
+
+    def note(part: nn.Module, *where: Any, **how: Any) -> nn.Module:
+        moved.update(map(id, part.modules()))
+        return move(part, *where, **how)
+
+    monkeypatch.setattr(nn.Module, "to", note)
+    assert module.objective.prior is not None
+    module.objective.prior.register_forward_pre_hook(lambda part, _: used.add(id(part)))
+    assert seconds_of(SMALLEST, config, module, torch.device("cpu")) is not None
+    assert used
+    assert used <= moved
 
 
 @pytest.fixture

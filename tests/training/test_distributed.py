@@ -11,8 +11,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import onnx
 import pytest
 import torch
+from constant_onnx import build_model
+from fake_devices import small_network
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from timm.layers import BatchNormAct2d
 from torch import nn
@@ -24,12 +27,16 @@ from trackertraincode.geometry.constants import constant
 from trackertraincode.models.backbones import BackboneOptions, build_backbone
 from trackertraincode.models.checkpoint import load_network
 from trackertraincode.models.pose_network import NetworkConfig, build_network
+from trackertraincode.sample.sample import blank_batch
 from trackertraincode.training.callbacks.batch_norm import SharedStatistics
 from trackertraincode.training.callbacks.records import read_metrics
 from trackertraincode.training.config import TrainConfig
+from trackertraincode.training.device_augmentation import DeviceAugmentation
 from trackertraincode.training.distributed import SyncBatchNorm, freeze_unused, global_rank
-from trackertraincode.training.module import losses_of
+from trackertraincode.training.module import PoseTraining, losses_of
 from trackertraincode.training.objective import LossOptions, make_objective
+from trackertraincode.training.optimisation import OptimisationOptions
+from trackertraincode.training.trainer import MachineOptions
 
 CATALOG = """
 [bare]
@@ -132,6 +139,21 @@ def test_only_parameters_that_no_loss_depends_on_are_frozen() -> None:
     assert torch.equal(torch.get_rng_state(), random)
     assert network.training
     assert network.eval()(torch.zeros(1, 1, 33, 33)).rotation.norm().item() == pytest.approx(1.0)
+
+
+def test_processes_that_have_teachers_find_a_gradient_for_all_that_they_train(tmp_path: Path) -> None:
+    """What no loss depends on is found with labels alone: teachers compute, and answer labels."""
+    onnx.save(build_model(input_shape=(1, 1, 33, 33)), tmp_path / "teacher.onnx")
+    network = small_network()
+    objective = make_objective(LossOptions(teachers=str(tmp_path / "teacher.onnx"), roi_train=False), network.config)
+    augment, machine = DeviceAugmentation(kornia=False, plugin=False), MachineOptions(device="cpu", devices=2)
+    PoseTraining(network, objective, augment, OptimisationOptions(), machine)
+    trained = {name for name, value in network.named_parameters() if value.requires_grad}
+    _, loss, parts = losses_of(network, objective, half=False)(blank_batch((2, 1, 33, 33), "cpu"), torch.ones(()))
+    loss.backward()
+    assert parts["teachers"] > 0
+    assert trained == {name for name, value in network.named_parameters() if value.grad is not None}
+    assert 0 < len(trained) < len(list(network.parameters()))
 
 
 def test_several_processes_need_a_common_folder() -> None:

@@ -233,6 +233,13 @@ class Stop(L.Callback):
             raise Stopped
 
 
+def test_a_batch_size_is_found_with_all_losses(run: Callable[..., Path]) -> None:
+    """Landmarks have a prior, and teachers answer on the host."""
+    first = run("first", device="cuda", onnx=True, epochs=1)
+    second = run("second", device="cuda", batchsize="auto", samples_per_epoch=64, teachers=str(first / "last.onnx"))
+    assert all(0 < row["train/teachers"] < math.inf for row in read_metrics(second / "metrics.csv"))
+
+
 def test_a_stopped_run_goes_on(run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     options: dict[str, Any] = {
         "device": "cuda", "precision": "32", "augmentation": "none", "with_swa": True, "ema": 0.9, "epochs": 4

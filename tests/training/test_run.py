@@ -12,7 +12,9 @@ from close import known
 from conftest import run_script
 from trackertraincode.augmentation import batches as batches_module
 from trackertraincode.errors import CatalogError, ConfigError
+from trackertraincode.evaluation import predictor as predictor_module
 from trackertraincode.evaluation.predictor import load_predictor
+from trackertraincode.models import onnx_model
 from trackertraincode.models.about import without_folders
 from trackertraincode.models.checkpoint import load_network
 from trackertraincode.training import module
@@ -223,10 +225,27 @@ def test_options_train_and_can_be_loaded(run: Run, options: dict, tmp_path: Path
     assert torch.isfinite(prediction.rotation).all()
 
 
-def test_teachers_are_learned_from(run: Run) -> None:
+def test_teachers_are_learned_from(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By one session and one pool of threads each, whatever the number of steps."""
     first = run("teacher", epochs=1, onnx=True)
+    made, asked = list[str](), list[str]()
+
+    def note(owner: Any, name: str, notes: list[str]) -> None:
+        function = getattr(owner, name)
+
+        def noted(*arguments: Any, **more: Any) -> Any:
+            notes.append(name)
+            return function(*arguments, **more)
+
+        monkeypatch.setattr(owner, name, noted)
+
+    note(onnx_model, "open_session", made)
+    note(predictor_module, "ThreadPoolExecutor", made)
+    note(predictor_module.OnnxPredictor, "predict", asked)
     out = run("student", epochs=1, teachers=str(first / "last.onnx"))
     assert read_metrics(out / "metrics.csv")[0]["train/teachers"] > 0
+    assert len(asked) >= 4, "steps and validation batches"
+    assert made == ["open_session", "ThreadPoolExecutor"]
     with pytest.raises(ConfigError, match=r"takes 1 × 33² crops, the network to be trained 1 × 65²"):
         run("other", epochs=1, teachers=str(first / "last.onnx"), input_size=65)
 

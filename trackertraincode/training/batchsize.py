@@ -83,12 +83,13 @@ def seconds_of(
     except torch.OutOfMemoryError:
         return None
     finally:
-        module.augment.cpu()
+        for part in (module.augment, module.objective):
+            part.cpu()
 
 
 def _seconds(count: int, config: TrainConfig, module: PoseTraining, device: torch.device) -> float:
     wait = partial(torch.cuda.synchronize, device) if device.type == "cuda" else lambda: None
-    network, objective = deepcopy(module.network).to(device).train(), deepcopy(module.objective).to(device)
+    network, objective = deepcopy(module.network).to(device).train(), module.objective.to(device)
     half = AUTOCAST[config.machine.arithmetic]
     losses = losses_of(network, objective, half=half is not None)
     optimizer = make_optimizer(network, config.optimisation, fused=True)

@@ -44,10 +44,10 @@ class PoseTraining(L.LightningModule):
         self._ramp: Tensor
         self.record: dict[str, float] = {}
         self.validation: dict[str, float] = {}
-        losses = losses_of(network, objective, half=machine.arithmetic != "32")
+        half = machine.arithmetic != "32"
+        self._losses = losses = losses_of(network, objective, half=half)
         if machine.world_size > 1:
-            freeze_unused(network, losses)
-        self._losses = losses
+            freeze_unused(network, losses_of(network, objective.without_teachers(), half=half))
         self._train_losses: Losses = torch.compile(losses) if machine.compile else losses
         self._recorded: TrainingLosses | None = None
         self.register_buffer("_ramp", torch.ones(()), persistent=False)

@@ -63,6 +63,10 @@ class Objective(nn.Module):
         """Whether all of it is computed where the batch is; teachers answer on the CPU."""
         return self._teachers is None
 
+    def without_teachers(self) -> "Objective":
+        """The same for labels alone; teachers answer these too, so no other parameter depends on them."""
+        return Objective(self._terms, prior=self.prior)
+
     def forward(
         self, prediction: Prediction, batch: Batch, ramp: Tensor | float = 1.0
     ) -> tuple[Tensor, dict[str, Tensor]]:

@@ -7,12 +7,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from trackertraincode.augmentation.device_batches import send
 from trackertraincode.errors import ConfigError
 from trackertraincode.evaluation.predictor import OnnxPredictor
 from trackertraincode.losses.objective import TERMS
 from trackertraincode.models.pose_network import NetworkConfig
 from trackertraincode.sample.sample import Batch, Prediction
 
+ANSWERS = ("rotation", "head", "face_box")  # labels (B, n) that they give
 TAUGHT = ("rotation", "xy", "size", "box")  # terms of the objective that every model can teach
 
 
@@ -35,16 +37,23 @@ class Teachers:
 
     def loss(self, prediction: Prediction, batch: Batch) -> Tensor:
         """B rows -> (): sum of the pose and box terms, mean over batch and teachers."""
-        device = prediction.rotation.device
-        total, images = torch.zeros((), device=device), batch.image.cpu()
-        for model in self._models:
-            answer = model.predict(images).to(device)
-            labels = replace(
-                batch, labels=batch.labels | {n: getattr(answer, n) for n in ("rotation", "head", "face_box")}
-            )
-            boxes = self._boxes and answer.face_box is not None
-            terms = [TERMS[name] for name in TAUGHT if name != "box" or boxes]
+        total = torch.zeros((), device=prediction.rotation.device)
+        for answer in self.answers(batch.image):
+            labels = replace(batch, labels=batch.labels | answer)
+            terms = [TERMS[name] for name in TAUGHT if name != "box" or (self._boxes and "face_box" in answer)]
             total = total + sum(
                 (t.weight * t.loss(prediction, labels).mean() for t in terms), start=total.new_zeros(())
             )
         return total / len(self._models)
+
+    def answers(self, images: Tensor) -> list[dict[str, Tensor]]:
+        """Normalised crops (B, C, S, S) -> labels (B, ...) of each teacher, where the crops are.
+
+        A GPU is waited for once, when the crops come to the host; all answers go back in one copy.
+        """
+        crops = images.cpu()
+        given = [vars(model.predict(crops)) for model in self._models]
+        told = [{name: answer[name] for name in ANSWERS if answer[name] is not None} for answer in given]
+        values = [value for answer in told for value in answer.values()]
+        sent = iter(send(torch.cat(values, 1), images.device).split([value.shape[1] for value in values], 1))
+        return [{name: next(sent) for name in answer} for answer in told]
