@@ -21,19 +21,22 @@ def small_network() -> PoseNetwork:
 
 
 class Copies(TorchDispatchMode):
-    """Notes operations that take memory of the host to the device or back while one waits for the other."""
+    """Notes operations that take memory of the host to the device or back, and those of them that wait for it."""
 
     def __init__(self) -> None:
         super().__init__()
         self.found: list[str] = []
+        self.moved: list[str] = []  # all that do so, also where none waits
         self.operations: set[str] = set()  # names of all, as in `without_mps`
         self.doubles: list[str] = []  # those that make numbers of 64 bits, which MPS doesn't have
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         used, made = ([t for t in tree_leaves(x) if isinstance(t, torch.Tensor)] for x in (args, result))
-        if len({t.device.type for t in used + made}) > 1 and not (kwargs or {}).get("non_blocking"):
-            self.found.append(str(func))
+        if len({t.device.type for t in used + made}) > 1:
+            self.moved.append(str(func))
+            if not (kwargs or {}).get("non_blocking"):
+                self.found.append(str(func))
         self.operations.add(func.name().removeprefix("aten::"))
         self.doubles += [str(func) for t in made if t.dtype == torch.float64]
         return result

@@ -16,6 +16,7 @@ from trackertraincode.augmentation.intensity import (
     NOTHING,
     OPERATIONS,
     Changes,
+    apply_tables,
     augment_image,
     change_images,
     draw_changes,
@@ -137,6 +138,21 @@ def test_noise_is_normal_with_its_standard_deviation() -> None:
     grey = np.full((129, 129), 128, np.uint8)
     noise = 255 * apply_steps(grey, [], noise_std=16.0).astype(np.float64) - 128
     assert stats.kstest(noise.ravel() / 16.0, "norm").pvalue > 0.01
+
+
+def test_noise_of_the_device_is_distributed_as_that_of_loaders() -> None:
+    """Each has random numbers of its own; compared are moments, and the distributions."""
+    images, stds = torch.full((3, 1, 129, 129), 128.0), torch.tensor([[0.0], [8.0], [16.0]])
+    there = apply_tables(images, torch.cat([torch.arange(256.0).expand(3, -1), stds], dim=1))[:, 0].numpy() - 128
+    assert not there[0].any()
+    for noise, std in zip(there[1:].astype(np.float64), (8.0, 16.0)):
+        loaded = 255 * apply_steps(np.full((129, 129), 128, np.uint8), [], noise_std=std).astype(np.float64) - 128
+        moments = [stats.describe(values.ravel() / std) for values in (noise, loaded)]
+        for found in moments:
+            assert [found.mean, found.variance, found.skewness, found.kurtosis] == pytest.approx([0, 1, 0, 0], abs=0.12)
+        assert stats.kstest(noise.ravel() / std, "norm").pvalue > 0.01
+        assert stats.ks_2samp(noise.ravel(), loaded.ravel()).pvalue > 0.01
+    assert abs(np.corrcoef(there[1:].reshape(2, -1))[0, 1]) < 0.05
 
 
 def test_channels_have_noise_of_their_own() -> None:

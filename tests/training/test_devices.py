@@ -10,6 +10,7 @@ from typing import Any, Literal
 import pytest
 import torch
 from fake_devices import SMALL, Copies, move_fakes, small_network, without_mps
+from timm.models.vision_transformer import Block
 from torch import nn
 from torch._subclasses import FakeTensorMode
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -35,11 +36,11 @@ from trackertraincode.training.callbacks.batch_norm import batch_norms
 from trackertraincode.training.config import TrainConfig
 from trackertraincode.training.device_augmentation import DeviceAugmentation
 from trackertraincode.training.distributed import SyncBatchNorm
-from trackertraincode.training.module import PoseTraining, losses_of
-from trackertraincode.training.objective import LossOptions, make_objective
+from trackertraincode.training.module import PoseTraining, is_recorded, losses_of
+from trackertraincode.training.objective import LossOptions, Objective, make_objective
 from trackertraincode.training.optimisation import OptimisationOptions
 from trackertraincode.training.recorded import recorded
-from trackertraincode.training.trainer import MachineOptions
+from trackertraincode.training.trainer import MachineOptions, wants_channels_last
 from trackertraincode.training.validation import ValidationErrors, pose_errors
 
 
@@ -110,6 +111,40 @@ def test_bf16_is_chosen_on_cuda_devices_that_have_it(
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: bf16 or including_emulation)
     assert MachineOptions(device=device, precision="auto").arithmetic == arithmetic
     assert MachineOptions(device=device, precision="fp16").arithmetic == "fp16"
+
+
+@pytest.mark.parametrize(
+    ("device", "plain", "transformer"), [("cpu", True, False), ("cuda", True, False), ("mps", False, False)]
+)
+def test_channels_last_is_chosen_by_device_and_network(
+    monkeypatch: pytest.MonkeyPatch, device: str, plain: bool, transformer: bool
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    networks = nn.Sequential(nn.Conv2d(1, 1, 1)), nn.Sequential(nn.Conv2d(1, 1, 1), Block(8, 2))
+    for asked, expected in (("auto", [plain, transformer]), ("yes", [True, True]), ("no", [False, False])):
+        machine = MachineOptions(device=device, channels_last=asked)
+        assert [wants_channels_last(machine, network) for network in networks] == expected
+
+
+@pytest.mark.parametrize(
+    ("device", "options", "expected"),
+    [
+        ("cuda", {}, True),
+        ("cuda", {"cuda_graph": False}, False),
+        ("cuda", {"devices": 2}, False),
+        ("cpu", {}, False),
+        ("mps", {}, False),
+    ],
+)
+def test_steps_are_recorded_where_one_gpu_trains_alone_and_answers_all(
+    device: str, options: dict[str, Any], expected: bool
+) -> None:
+    alone, taught = Objective({}), Objective({}, teachers=object())  # type: ignore[arg-type]
+    machine = MachineOptions(**options)
+    assert is_recorded(machine, torch.device(device), alone) == expected
+    assert not is_recorded(machine, torch.device(device), taught)
+    assert is_recorded(machine, torch.device(device), taught.without_teachers()) == expected
 
 
 @pytest.mark.parametrize(

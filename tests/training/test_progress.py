@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from trackertraincode.training.callbacks.progress import Progress
 
@@ -33,7 +34,7 @@ def test_a_terminal_gets_one_bar_for_the_whole_run(
     for trainer.current_epoch in range(EPOCHS):
         progress.on_train_epoch_start(trainer, module)
         for step in range(STEPS):
-            progress.on_train_batch_end(trainer, module, {"loss": 0.125}, None, step)
+            progress.on_train_batch_end(trainer, module, {"loss": torch.tensor(0.125)}, None, step)
         progress.on_train_epoch_end(trainer, module)
     getattr(progress, ended_by)(trainer, module, *([KeyboardInterrupt()] if ended_by == "on_exception" else []))
     last = terminal.getvalue().split("\r")[-1]

@@ -11,6 +11,7 @@ from torch import Tensor
 from trackertraincode.errors import UserError
 from trackertraincode.models.weights import save_plain
 from trackertraincode.sample.sample import Batch
+from trackertraincode.training.arriving import Arriving
 from trackertraincode.training.outdir import BATCH_FILE
 
 BEHIND = 8  # steps that a device may be behind the host before this waits for it
@@ -25,7 +26,7 @@ class _Step(NamedTuple):
     loss: Tensor
     parts: dict[str, Tensor]
     batch: Batch
-    finite: "_Answer"
+    finite: Arriving
 
 
 class NanGuard(L.Callback):
@@ -38,7 +39,7 @@ class NanGuard(L.Callback):
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         loss = outputs["loss"].detach()
         total = trainer.strategy.reduce(loss.clone(), reduce_op="sum") if trainer.world_size > 1 else loss
-        finite = _Answer(torch.isfinite(torch.as_tensor(total)))
+        finite = Arriving(torch.isfinite(torch.as_tensor(total)))
         self._pending.append(_Step(batch_idx, loss, outputs["parts"], batch, finite))
         if len(self._pending) > BEHIND:
             self._check(trainer, self._pending.popleft())
@@ -61,22 +62,3 @@ class NanGuard(L.Callback):
             f"{where}: the loss is not finite, by the terms {', '.join(bad) or '(sum)'}; the batch is saved as {path}. "
             "Try a lower --lr, check the data with `ttc check`, or resume with --resume."
         )
-
-
-class _Answer:
-    """A yes or no that is on its way from the device."""
-
-    def __init__(self, value: Tensor) -> None:
-        """value: () bool."""
-        self._event = None
-        if value.device.type == "cuda":
-            value = value.to("cpu", non_blocking=True)
-            self._event = torch.cuda.Event()
-            self._event.record()
-        self._value = value
-
-    def read(self) -> bool:
-        """Waits where it isn't there yet."""
-        if self._event is not None:
-            self._event.synchronize()
-        return bool(self._value)

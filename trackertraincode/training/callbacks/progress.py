@@ -7,7 +7,9 @@ from typing import Any
 import lightning as L
 from tqdm import tqdm
 
-REFRESH_SECONDS = 0.5  # reading a loss waits for the device, so it isn't done each step
+from trackertraincode.training.arriving import Arriving
+
+REFRESH_SECONDS = 0.5
 
 
 class Progress(L.Callback):
@@ -16,6 +18,7 @@ class Progress(L.Callback):
     def __init__(self) -> None:
         self._bar: tqdm | None = None
         self._shown = 0.0
+        self._loss: Arriving | None = None  # that will be shown next
         self._validated = ""
         self._started = (0.0, 0)  # time and epoch
 
@@ -40,10 +43,12 @@ class Progress(L.Callback):
         if self._bar is None:
             return
         self._bar.update(pl_module.batchsize)
-        if time.monotonic() - self._shown > REFRESH_SECONDS:
-            lr = trainer.optimizers[0].param_groups[0]["lr"]
-            self._bar.set_postfix_str(f"loss {float(outputs['loss']):.4f}, lr {lr:.1e}{self._validated}", refresh=False)
-            self._shown = time.monotonic()
+        if self._loss is None and time.monotonic() - self._shown > REFRESH_SECONDS:
+            self._loss = Arriving(outputs["loss"].detach())
+        if self._loss is not None and self._loss.there():
+            loss, lr = self._loss.read(), trainer.optimizers[0].param_groups[0]["lr"]
+            self._bar.set_postfix_str(f"loss {loss:.4f}, lr {lr:.1e}{self._validated}", refresh=False)
+            self._loss, self._shown = None, time.monotonic()
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         record: dict[str, float] = pl_module.record
