@@ -28,7 +28,7 @@ class Copies(TorchDispatchMode):
         self.found: list[str] = []
         self.moved: list[str] = []  # all that do so, also where none waits
         self.operations: set[str] = set()  # names of all, as in `without_mps`
-        self.doubles: list[str] = []  # those that make numbers of 64 bits, which MPS doesn't have
+        self.doubles: list[str] = []  # those that make numbers of 64 bits, which MPS doesn't have, and where
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
@@ -38,7 +38,7 @@ class Copies(TorchDispatchMode):
             if not (kwargs or {}).get("non_blocking"):
                 self.found.append(str(func))
         self.operations.add(func.name().removeprefix("aten::"))
-        self.doubles += [str(func) for t in made if t.dtype == torch.float64]
+        self.doubles += [f"{func} on {t.device.type}" for t in made if t.dtype == torch.float64]
         return result
 
 

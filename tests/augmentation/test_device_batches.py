@@ -91,6 +91,24 @@ def test_batches_made_on_a_gpu_never_wait(member: Member) -> None:
     assert traffic.found == []
 
 
+def test_making_a_batch_is_one_graph(member: Member) -> None:
+    preset = OPTIONS.training_preset(size=33)
+    loaded = batches(member, preset)
+    faces = DeviceFaces([member], caches_of(member, preset=preset), preset, "embedded-v1", CPU)
+    places, drawn = faces.places(loaded.plan(0)), DrawnThere.of(loaded.drawn(0, 0), CPU)
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    whole = torch.compile(faces.batch, fullgraph=True, backend="eager")  # raises at a break
+    for step in range(2):
+        part, made = loaded.part(step), []
+        for make in (whole, faces.batch):
+            torch.manual_seed(0)
+            made.append(make(places[part], drawn.select(part)).tensors())
+        torch.testing.assert_close(*made, equal_nan=True)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
+    torch._dynamo.reset()
+
+
 def test_loaded_batches_go_to_a_gpu_in_two_copies_that_do_not_wait(member: Member) -> None:
     packed, copies = checked(batches(member)[0, 0]), []
 

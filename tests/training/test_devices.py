@@ -287,6 +287,7 @@ def test_network_and_objective_are_one_graph() -> None:
 
     losses = losses_of(network, objective, half=False)
     torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
     whole = torch.compile(losses, fullgraph=True, backend="eager")  # raises at a break
     for ramp in (torch.tensor(0.0), torch.tensor(1.0)):
         assert whole(batch, ramp)[1].item() == pytest.approx(losses(batch, ramp)[1].item())
