@@ -22,7 +22,7 @@ from trackertraincode.sample.packed import PackedBatch
 from trackertraincode.sample.sample import Prediction, blank_batch
 from trackertraincode.training import arriving
 from trackertraincode.training.callbacks import guard, progress, records
-from trackertraincode.training.callbacks.guard import BEHIND, NanGuard
+from trackertraincode.training.callbacks.guard import BEHIND, NanGuard, TrainingDiverged
 from trackertraincode.training.callbacks.progress import Progress
 from trackertraincode.training.callbacks.records import Recorder
 from trackertraincode.training.config import TrainConfig
@@ -78,6 +78,12 @@ def test_a_mixture_comes_to_the_device_in_two_copies_and_nothing_waits(mixture: 
     data, module = mixture()
     assert unlike(data)
     steps = [(data.train_batches()[0, 0], module.training_step), (data.validation_batches()[0], module.validation_step)]
+    strategy = SimpleNamespace(root_device=GPU)
+    data.trainer = SimpleNamespace(  # type: ignore[assignment]
+        global_rank=0, world_size=1, global_step=0, strategy=strategy
+    )
+    loaders: list[Any] = [data.train_dataloader(), data.val_dataloader()._loader]  # type: ignore[union-attr]
+    assert [loader.pin_memory for loader in loaders] == [True, True]
     with FakeTensorMode(allow_non_fake_inputs=False) as fake:
         move_fakes(module, "cuda")
         for loaded, step in steps:
@@ -253,7 +259,6 @@ def test_a_loss_is_looked_at_some_steps_later(
 ) -> None:
     """When a device that isn't that far behind has long computed it; the rest when the epoch ends."""
     monkeypatch.setattr(guard.torch, "isfinite", lambda value: value)
-    monkeypatch.setattr(guard.torch, "as_tensor", lambda value: value)
     watch, trainer = NanGuard(tmp_path), SimpleNamespace(world_size=1)
     for step in range(BEHIND + 3):
         watch.on_train_batch_end(trainer, None, {"loss": There(1.0), "parts": {}}, None, step)  # type: ignore[arg-type]
@@ -261,6 +266,19 @@ def test_a_loss_is_looked_at_some_steps_later(
     watch.on_train_epoch_end(trainer, None)  # type: ignore[arg-type]
     assert Event.read == events
     assert len(events) == BEHIND + 3
+
+
+def test_processes_tell_each_other_of_losses_without_a_barrier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At which each host would wait for its GPU, at every step."""
+    others = iter([1.0, float("nan")])
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda value: value.add_(next(others)))
+    trainer: Any = SimpleNamespace(world_size=2, current_epoch=0, is_global_zero=True)
+    watch, loss = NanGuard(tmp_path), torch.tensor(1.0)
+    for step in range(2):
+        watch.on_train_batch_end(trainer, None, {"loss": loss, "parts": {}}, None, step)
+    with pytest.raises(TrainingDiverged, match="epoch 1, step 2: another process's loss is not finite"):
+        watch.on_train_epoch_end(trainer, None)
+    assert loss == 1.0
 
 
 def test_the_bar_shows_a_loss_when_it_has_come(events: list[Event], monkeypatch: pytest.MonkeyPatch) -> None:

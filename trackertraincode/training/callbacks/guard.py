@@ -38,8 +38,11 @@ class NanGuard(L.Callback):
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         loss = outputs["loss"].detach()
-        total = trainer.strategy.reduce(loss.clone(), reduce_op="sum") if trainer.world_size > 1 else loss
-        finite = Arriving(torch.isfinite(torch.as_tensor(total)))
+        total = loss
+        if trainer.world_size > 1:
+            total = loss.clone()
+            torch.distributed.all_reduce(total)  # the strategy's `reduce` begins with a barrier, at which hosts wait
+        finite = Arriving(torch.isfinite(total))
         self._pending.append(_Step(batch_idx, loss, outputs["parts"], batch, finite))
         if len(self._pending) > BEHIND:
             self._check(trainer, self._pending.popleft())
