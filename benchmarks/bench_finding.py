@@ -4,7 +4,8 @@
 
 Images show one to four people side by side: rendered ones, and, where the shared samples are, those of AFLW2000-3D. A head
 is found where a box' middle lies within a third of the face's size from the face's. The default models are those of this
-package; without the check of deviations, everything is taken that the localizer confirms.
+package; without the check of deviations, everything is taken that the localizer confirms. Then one head is followed, from the
+localizer's box, or from a face where the pose network is unsure of that.
 """
 
 import argparse
@@ -26,7 +27,7 @@ from trackertraincode.cli import run_main
 from trackertraincode.pretrained import DEFAULT, pose_network
 from trackertraincode.rendering.scene import FaceScene, render_scene
 from trackertraincode.sample.images import decode
-from trackertraincode.tracking import finding
+from trackertraincode.tracking import finding, tracker
 from trackertraincode.tracking.camera import FieldOfView
 from trackertraincode.tracking.networks import PoseModel, make_localizer
 from trackertraincode.tracking.view import look_at
@@ -35,6 +36,7 @@ COLUMNS_ROWS = {1: (1, 1), 2: (2, 1), 3: (3, 1), 4: (2, 2)}  # of people
 WIDTH, HEIGHT = 640, 480
 NEAR = 0.35  # of a face's longer side
 RULES = {"taken as they are": np.inf, "sure enough": finding.MOST_UNSURE}
+STARTS = {"the localizer's box": lambda localizer, model, view, box, tracked: box, "a face": finding.start_of}
 SHARED = Path(os.environ.get("TRACKERTRAINCODE_SHARED_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 Part = tuple[np.ndarray, np.ndarray]  # (H, W, 3) RGB, and (68, 2) landmarks, pixels
 
@@ -92,6 +94,16 @@ def found_and_wrong(boxes: list[finding.client.PixelBox], faces: list[np.ndarray
     return len(found), len(boxes) - len(found)
 
 
+def box_followed(of_one: tracker.HeadPoseTracker, image: np.ndarray) -> list[finding.client.PixelBox]:
+    """That of the head that is followed when the image is shown for a second."""
+    of_one.reset()
+    pose = [of_one.update(image) for _ in range(30)][-1]
+    if pose is None:
+        return []
+    x0, y0, x1, y1 = pose.box.tolist()
+    return [finding.client.PixelBox(x0, y0, x1 - x0, y1 - y0)]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, default=Path(DEFAULT))
@@ -104,7 +116,7 @@ def main() -> int:
     kinds: dict[str, ZipFile | None] = {"rendered": None}
     if real.is_file():
         kinds["AFLW2000-3D"] = ZipFile(real)
-    rows = []
+    rows, followed = [], []
     for name, archive in kinds.items():
         images = list(mosaics(options.images, archive))
         for rule, most in RULES.items():
@@ -117,7 +129,13 @@ def main() -> int:
                 ]
             found, wrong = np.sum(results, axis=0)
             rows.append([name, rule, sum(len(faces) for _, faces in images), found, wrong])
+        for rule, start in STARTS.items():
+            with patch.object(tracker, "start_of", start):
+                of_one = tracker.HeadPoseTracker(options.model, options.localizer, localize_every=15, whole_frames=True)
+                results = [found_and_wrong(box_followed(of_one, image), faces) for image, faces in images]
+            followed.append([name, rule, len(images), *np.sum(results, axis=0)])
     print(tabulate(rows, ["people", "boxes", "heads", "found", "wrong"]))
+    print(tabulate(followed, ["people", "one head is followed from", "images", "that of somebody", "nobody's"]))
     return 0
 
 

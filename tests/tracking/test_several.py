@@ -19,6 +19,7 @@ from trackertraincode.tracking.assignment import Motion, assign
 from trackertraincode.tracking.finding import windows
 from trackertraincode.tracking.networks import FoundFace, LocalizerModel, PoseModel
 from trackertraincode.tracking.several import SeveralHeads
+from trackertraincode.tracking.tracker import HeadPoseTracker
 
 WIDTH, HEIGHT = 640, 480
 
@@ -203,6 +204,22 @@ def rendered_person(seed: int) -> np.ndarray:
 @pytest.fixture(scope="module")
 def people() -> list[np.ndarray]:
     return [rendered_person(seed) for seed in range(16)]
+
+
+def test_one_head_is_that_of_one_person_and_not_between_two(people: list[np.ndarray]) -> None:
+    """The localizer's only box is about something of both."""
+    tracker = HeadPoseTracker(localize_every=5, whole_frames=True)
+    for pair in zip(people[:8:2], people[1:8:2]):
+        tracker.reset()
+        image = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
+        for person, x in zip(pair, (40, 380)):
+            image[90:390, x : x + 220] = person
+        poses = [tracker.update(image) for _ in range(11)]
+        heads = np.array([pose.head[0] for pose in poses if pose is not None])
+        assert len(heads) == len(poses)
+        away = np.abs(heads[:, None] - np.array([150, 490]))
+        assert len(set(away.argmin(1))) == 1
+        assert (away.min(1) < 40).all()
 
 
 @pytest.mark.parametrize(("files", "least"), [("this package's", 8), ("OpenTrack's", 5)])

@@ -52,6 +52,26 @@ def find_faces(
     return distinct[len(known) :]
 
 
+def start_of(
+    localizer: LocalizerModel | MtcnnLocalizer,
+    model: PoseModel,
+    view: View,
+    box: client.PixelBox,
+    tracked: client.PixelBox | None = None,
+) -> client.PixelBox:
+    """Where to begin with the box that a localizer gives of a whole view, which may lie between two faces.
+
+    There, where the pose network is sure and stays; else at one of all faces that are found: the tracked one, if it is
+    among them, or the surest. MTCNN tells faces apart.
+    """
+    pose, predicted = pose_in(model, view, box)
+    good = is_sure(model, pose) and client.overlap(box, predicted) > STAYS
+    if good or not isinstance(localizer, LocalizerModel):
+        return box
+    faces = find_faces(localizer, model, view)
+    return max(faces, key=lambda face: 0.0 if tracked is None else client.overlap(face, tracked), default=box)
+
+
 def looks_like_face(localizer: LocalizerModel | MtcnnLocalizer, view: View, box: client.PixelBox) -> bool:
     """Whether the localizer sees a face where a box of the view is."""
     level = level_of(localizer, view)

@@ -14,6 +14,7 @@ from trackertraincode.errors import ConfigError
 from trackertraincode.pretrained import DEFAULT, pose_network
 from trackertraincode.tracking import opentrack_client as client
 from trackertraincode.tracking.camera import FieldOfView, Optics
+from trackertraincode.tracking.finding import start_of
 from trackertraincode.tracking.lens import optics_of
 from trackertraincode.tracking.networks import PoseModel, make_localizer
 from trackertraincode.tracking.pose import HeadPose
@@ -66,8 +67,9 @@ class HeadPoseTracker:
         """
         model, localizer: .onnx files; "default" is that of this package, and the localizer "mtcnn" is MTCNN. lens:
         calibration of the camera, of which the field of view isn't used then. zoom, alpha: see `next_box`, 1.0 as in the
-        plugin. localize_every: frames between checks whether the tracked box still holds a face; None does as the plugin:
-        look when the box has left the place where the face was, and follow whatever is there until a face is found.
+        plugin. localize_every: frames between checks whether the tracked box still holds a face, and not what is between
+        two; None does as the plugin: look when the box has left the place where the face was, and follow whatever is
+        there until a face is found.
         whole_frames: see `part_seen`. Raises ModelFileError for files that can't be used, ConfigError for a field of view
         that isn't one, UserError for a lens that isn't one.
         """
@@ -127,6 +129,8 @@ class HeadPoseTracker:
         if found.is_face and self._box is not None and client.overlap(box, self._box) >= LOST_IOU:
             self._found = box
         elif found.accepted and client.has_usable_size(box, view.pyramid[0]):
+            if self._localize_every:
+                box = start_of(self._localizer, self._model, view, box, self._box)
             self._found = self._box = box
         else:
             self._found = None

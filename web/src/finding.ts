@@ -57,6 +57,22 @@ export async function findFaces(
   return distinct.slice(known.length);
 }
 
+/** Where to begin with the box of a whole view, which may lie between two faces: there, where the network is sure and stays;
+ *  else at one of all faces that are found: the tracked one, if it is among them, or the surest. */
+export async function startOf(
+  localizer: Localizer,
+  network: PoseNetwork,
+  view: View,
+  box: client.PixelBox,
+  tracked: client.PixelBox | null,
+): Promise<client.PixelBox> {
+  const seen = await poseIn(network, view, box);
+  if ((await isSure(network, seen.pose)) && client.overlap(box, seen.box) > STAYS) return box;
+  const faces = await findFaces(localizer, network, view, []);
+  if (tracked) faces.sort((a, b) => client.overlap(b, tracked) - client.overlap(a, tracked));
+  return faces[0] ?? box;
+}
+
 /** A copy whose known faces have the mean grey level. */
 function painted(image: Plane, known: readonly client.PixelBox[], scale: number): Plane {
   const { width, height } = image;

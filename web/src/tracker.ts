@@ -5,6 +5,7 @@
  */
 
 import * as client from "./client.ts";
+import { startOf } from "./finding.ts";
 import type { HeadPose } from "./pose.ts";
 import { isSeen, type Localizer, lookForFace, poseIn, type PoseNetwork, type View } from "./view.ts";
 
@@ -35,13 +36,14 @@ export class HeadPoseTracker {
   }
 
   /** Look for the face in the coarsest level, as the plugin does: keep to the box, or take the one where the face is. */
-  private async localize({ pyramid }: View): Promise<void> {
+  private async localize(view: View): Promise<void> {
+    const { pyramid } = view;
     const level = pyramid.depth - 1;
     const { score, box, isFace, accepted } = await lookForFace(this.localizer, pyramid.grey(level), 2 ** level);
     if (isFace && this.box && client.overlap(box, this.box) >= LOST_IOU) {
       this.found = box;
     } else if (accepted && client.hasUsableSize(box, pyramid.width, pyramid.height)) {
-      this.found = this.box = box;
+      this.found = this.box = await startOf(this.localizer, this.network, view, box, this.box);
     } else {
       this.found = null;
       if (score < LOST_SCORE) this.box = null;

@@ -212,6 +212,7 @@ def script_of(frame: np.ndarray, poses: Scripted, seen: Scripted) -> dict[str, A
     return {
         "frame": packed(frame),
         "network": [{name: packed(value) for name, value in answer.items()} for answer in poses.answers],
+        "nothing": {name: packed(value) for name, value in NOTHING.items()},
         "localizer": [packed(answer["answer"]) for answer in seen.answers],
         "crops": packed(np.array(poses.inputs)), "images": packed(np.array(seen.inputs).reshape(-1)[::IMAGE_STEP]),
     }  # fmt: skip
@@ -240,7 +241,6 @@ def several_sequence(rng: np.random.Generator, frames: int = 60) -> dict[str, An
     return {
         "faces": FACES,
         "heads": results,
-        "nothing": {n: packed(v) for n, v in NOTHING.items()},
         **script_of(frame, poses, seen),
     }
 
