@@ -175,12 +175,12 @@ def make_loader(
     workers: int,
     *,
     epoch_now: Callable[[], int] = lambda: 0,
-    pin_memory: bool = False,
-    yielding: bool = False,
+    device: str | None = None,
 ) -> DataLoader:
     """A DataLoader whose workers make whole batches.
 
-    epoch_now: of training batches, asked once per iteration. yielding: workers leave cores to threads that need them.
+    epoch_now: of training batches, asked once per iteration. device: type of the one that trains: "cuda" gets pinned
+    memory, and "cpu" has its cores before the workers.
     """
     sampler = EpochSampler(len(batches), epoch_now) if isinstance(batches, TrainBatches) else None
     return DataLoader(
@@ -188,9 +188,9 @@ def make_loader(
         batch_size=None,
         sampler=sampler,
         num_workers=workers,
-        worker_init_fn=_start_yielding if yielding else start_worker,
+        worker_init_fn=_start_yielding if device == "cpu" else start_worker,
         persistent_workers=workers > 0,  # forked once for all epochs
-        pin_memory=pin_memory,
+        pin_memory=device == "cuda",
         generator=torch.Generator(),  # its own, so that starting an epoch doesn't move torch's random numbers
     )
 

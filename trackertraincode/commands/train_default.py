@@ -41,7 +41,7 @@ STAGES = {
 SHARES = {
     "calm": 0.6,
     "exact": 0.4,
-}  # of the weights of the network in the box: nearly as calm as one, as exact as the other
+}  # of the weights of the mean: nearly as calm as one, as exact as the other
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
     out.mkdir(parents=True, exist_ok=True)
     with alone(out):
         _make(out, options)
-    print(f"\n{out}: {POSE_FILE}, {LOCALIZER_FILE} and {SUMS_FILE} are the files of trackertraincode/pretrained")
+    print(f"\n{out}: {POSE_FILE}, {LOCALIZER_FILE} and {SUMS_FILE} are such files as trackertraincode/pretrained has")
     return 0
 
 

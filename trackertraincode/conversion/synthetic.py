@@ -4,6 +4,7 @@ import zipfile
 from collections.abc import Iterator
 from functools import partial
 from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -39,15 +40,10 @@ def _write_layout(
     """As `write_samples`."""
     faces = (
         RenderedFace(sample, person, number, source.face_model or "")
-        for person, images in groupby(samples, key=_person)
+        for person, images in groupby(samples, key=attrgetter("individual"))
         for number, sample in enumerate(images)
     )
     return write_archive(destination, LAYOUTS[layout](faces))
-
-
-def _person(sample: Sample) -> int:
-    assert sample.individual is not None
-    return sample.individual
 
 
 def write_archive(destination: Path, members: Iterator[ArchiveFile]) -> int:

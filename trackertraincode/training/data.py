@@ -6,7 +6,6 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import lightning as L
 import torch
@@ -156,14 +155,14 @@ class PoseData(L.LightningDataModule):
             )
             return DeviceBatches(batches, faces, lambda: trainer.global_step // len(batches), compiled=self._compiled)
         return make_loader(
-            batches, self.workers, epoch_now=lambda: trainer.global_step // len(batches), **self._for_device()
+            batches, self.workers, epoch_now=lambda: trainer.global_step // len(batches), device=self._device_type()
         )
 
     def val_dataloader(self) -> "Remembered | list":
         """All validation rows, shared among the processes."""
         if not self.members.validation:
             return []
-        return Remembered(make_loader(self.validation_batches(), min(self.workers, 2), **self._for_device()))
+        return Remembered(make_loader(self.validation_batches(), min(self.workers, 2), device=self._device_type()))
 
     def transfer_batch_to_device(self, batch: PackedBatch | Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Two copies, which a GPU makes while it computes; none of batches that were made there."""
@@ -205,10 +204,9 @@ class PoseData(L.LightningDataModule):
     def _world_size(self) -> int:
         return self.trainer.world_size if self.trainer is not None else 1
 
-    def _for_device(self) -> dict[str, Any]:
-        """How batches are loaded for the device that trains."""
-        device = None if self.trainer is None else self.trainer.strategy.root_device.type
-        return {"pin_memory": device == "cuda", "yielding": device == "cpu"}
+    def _device_type(self) -> str | None:
+        """Of the device that trains."""
+        return None if self.trainer is None else self.trainer.strategy.root_device.type
 
 
 class Remembered:
