@@ -188,11 +188,16 @@ def make_loader(
         batch_size=None,
         sampler=sampler,
         num_workers=workers,
-        worker_init_fn=_start_yielding if device == "cpu" else start_worker,
+        worker_init_fn=start_of_workers(device),
         persistent_workers=workers > 0,  # forked once for all epochs
         pin_memory=device == "cuda",
         generator=torch.Generator(),  # its own, so that starting an epoch doesn't move torch's random numbers
     )
+
+
+def start_of_workers(device: str | None) -> Callable[[int], None]:
+    """What the processes begin with that load for a network on such a device, the type of one."""
+    return _start_yielding if device == "cpu" else start_worker
 
 
 def _start_yielding(index: int) -> None:

@@ -17,7 +17,7 @@ from tabulate import tabulate
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from trackertraincode.augmentation.loader import EpochSampler, checked
+from trackertraincode.augmentation.loader import EpochSampler, checked, start_of_workers
 from trackertraincode.errors import ConfigError, UserError
 from trackertraincode.evaluation.report import write_json
 from trackertraincode.export.onnx import export_localizer
@@ -40,7 +40,7 @@ from trackertraincode.training.module import seed_of
 from trackertraincode.training.outdir import METRICS_FILE, PLOT_FILE, claimed
 from trackertraincode.training.trainer import PRECISIONS, MachineOptions, make_trainer
 from trackertraincode.visualize import contact_sheet, draw_prediction, draw_text, write_image
-from trackertraincode.workers import choose_workers, default_workers, start_worker
+from trackertraincode.workers import choose_workers, default_workers
 
 SCENES_FILE, CHECKPOINT_FILE, EVALUATION_FILE, IMAGES_FILE = (
     "scenes.h5", "localizer.ckpt", "evaluation.json", "images.png",
@@ -180,9 +180,12 @@ def _train(run: LocalizerRun, others: dict[str, Predict]) -> list[dict[str, Any]
     module = LocalizerTraining(network, run, save)
     batches = LocalizerBatches(dataset, training, run.batchsize, run.seed)
     sampler = EpochSampler(len(batches), lambda: trainer.current_epoch)
-    loader = DataLoader(batches, batch_size=None, sampler=sampler, num_workers=workers, worker_init_fn=start_worker)
+    device = trainer.strategy.root_device
+    loader = DataLoader(
+        batches, batch_size=None, sampler=sampler, num_workers=workers, worker_init_fn=start_of_workers(device.type)
+    )
     validation = DataLoader(LocalizerBatches(dataset, held_out, run.batchsize), batch_size=None)
-    print(f"{path}: {len(training)} rows to train on, {len(held_out)} held out; on {trainer.strategy.root_device}")
+    print(f"{path}: {len(training)} rows to train on, {len(held_out)} held out; on {device}")
     with ending_together(trainer):
         trainer.fit(module, loader, validation)
     best = load_localizer(run.outdir / CHECKPOINT_FILE)
