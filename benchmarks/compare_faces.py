@@ -23,6 +23,7 @@ from trackertraincode.arguments import CHARTS, OutputFile, positive_int
 from trackertraincode.augmentation.warp import cut_and_resize
 from trackertraincode.cli import run_main
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
+from trackertraincode.datasets.spread import evenly_spread
 from trackertraincode.facemodel.load import head_for_rendering
 from trackertraincode.files import whole_file
 from trackertraincode.geometry.euler import matrix_to_aflw
@@ -51,8 +52,8 @@ def real_crops(path: Path, count: int, yaw: tuple[float, float], size: int) -> I
         quats = torch.as_tensor(dataset.label("rotation", np.arange(len(dataset))), dtype=torch.float64)
         angles = matrix_to_aflw(quat_to_matrix(quats))[:, 1].rad2deg().abs().numpy()
         rows = np.flatnonzero((angles >= yaw[0]) & (angles <= yaw[1]))
-        for place in np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int):
-            yield crop(dataset[int(rows[place])], size)
+        for row in rows[evenly_spread(len(rows), count)].tolist():
+            yield crop(dataset[row], size)
 
 
 def rendered_crops(count: int, seed: int, head: str, yaw: tuple[float, float], size: int) -> Iterator[np.ndarray]:

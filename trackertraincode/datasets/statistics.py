@@ -13,6 +13,7 @@ from tabulate import tabulate
 
 from trackertraincode.datasets.sample_file import NO_INDEX, absent_rows
 from trackertraincode.datasets.shards import Samples, open_samples
+from trackertraincode.datasets.spread import evenly_spread
 from trackertraincode.errors import SampleFormatError
 from trackertraincode.geometry.euler import matrix_to_aflw
 from trackertraincode.geometry.rotation import quat_to_matrix
@@ -131,11 +132,10 @@ def _persons_and_faces(file: Samples) -> tuple[int | None, int | None]:
 
 def _describe_images(file: Samples) -> str:
     """Kinds and range of sizes of some images; what is wrong with the first that can't be read."""
-    rows = np.unique(np.linspace(0, len(file) - 1, SAMPLED_IMAGES).round().astype(int)) if len(file) else np.arange(0)
     kinds: set[str] = set()
     sizes = []
     try:
-        for row in rows.tolist():
+        for row in evenly_spread(len(file), SAMPLED_IMAGES).tolist():
             data = file.images([row])[0]
             kinds.add(sniff(data) or "")
             sizes.append(image_size(data))

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from trackertraincode.datasets.hdf5_images import decoding
+from trackertraincode.datasets.spread import evenly_spread
 from trackertraincode.errors import EvaluationError
 from trackertraincode.evaluation.evaluate import Result
 from trackertraincode.geometry.boxes import box_size
@@ -57,7 +57,7 @@ def worst(result: Result, count: int, order: str = "rot") -> list[int]:
 
 def spread(result: Result, count: int) -> list[int]:
     """Indices of rows evenly spread over the evaluated ones."""
-    return torch.linspace(0, len(result.rows) - 1, min(count, len(result.rows))).long().tolist()
+    return evenly_spread(len(result.rows), count).tolist()
 
 
 def sheet(result: Result, indices: Sequence[int], columns: int = COLUMNS) -> np.ndarray:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from trackertraincode.augmentation.warp import cut_and_resize
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
+from trackertraincode.datasets.spread import evenly_spread
 from trackertraincode.errors import EvaluationError, SampleFormatError
 from trackertraincode.evaluation.protocols import Context, aflw_rows, landmark_box, stored_box
 from trackertraincode.geometry.boxes import square_crop_box
@@ -55,7 +56,7 @@ def cut(image: np.ndarray, box: Tensor, factor: float, size: int, shift: Sequenc
 
 
 def faces_of_file(path: Path, count: int) -> Faces:
-    """At most `count` faces with all angles within ±99 degrees: those of every k-th row of the file, k = rows // count.
+    """At most `count` faces, evenly spread over those with all angles within ±99 degrees.
 
     Boxes are those of the landmarks, or the file's own where it has no landmarks. Raises SampleFormatError,
     EvaluationError.
@@ -68,10 +69,8 @@ def faces_of_file(path: Path, count: int) -> Faces:
         rows, boxes = rows[known], boxes[torch.from_numpy(known)]
         if not len(rows):
             raise EvaluationError(f"{path}: none of its {len(dataset)} rows has both a pose within ±99° and a box.")
-        regular = np.flatnonzero(rows % max(1, len(dataset) // count) == 0)
-        if len(regular) < count:  # too many of these rows have no usable face
-            regular = np.arange(0, len(rows), max(1, len(rows) // count))
-        rows, boxes = rows[regular[:count]], boxes[torch.from_numpy(regular[:count])]
+        chosen = evenly_spread(len(rows), count)
+        rows, boxes = rows[chosen], boxes[torch.from_numpy(chosen)]
         rotations = torch.from_numpy(dataset.labels["rotation"][rows].copy())
         return Faces(f"{path.name}, box: {what}", tuple(dataset.images(rows)), boxes, rotations)
 

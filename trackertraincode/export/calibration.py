@@ -14,6 +14,7 @@ from trackertraincode.augmentation.warp import cut_and_resize
 from trackertraincode.datasets.catalog import Rows, find_file, load_catalog
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.datasets.hdf5_images import decoding
+from trackertraincode.datasets.spread import evenly_spread
 from trackertraincode.errors import CatalogError, SampleFormatError
 from trackertraincode.geometry.boxes import CROP_FACTOR, bounding_box, square_crop_box
 from trackertraincode.models.pose_network import NetworkConfig
@@ -41,8 +42,7 @@ def calibration_crops(name: str, config: NetworkConfig, catalog: Path | None = N
                 f"{path}: has {len(candidates)} faces with boxes to calibrate with, expected at least {MIN_CROPS}; "
                 "give a larger set with --calibration."
             )
-        spread = np.linspace(0, len(candidates) - 1, min(CROPS, len(candidates))).round().astype(int)
-        chosen = candidates[spread]
+        chosen = candidates[evenly_spread(len(candidates), CROPS)]
         squares = square_crop_box(boxes[torch.from_numpy(chosen)], CROP_FACTOR).numpy()
         color = config.channels == 3
         crops = [_crop(dataset, row, square, config.input_size, color) for row, square in zip(chosen, squares)]
