@@ -16,7 +16,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from unittest.mock import patch
 
@@ -28,7 +28,7 @@ from trackertraincode.conversion.converters import CONVERTERS
 from trackertraincode.conversion.csv_labels import COLUMNS_HELP
 from trackertraincode.datasets.catalog import DATASETS, LABEL_SETS
 from trackertraincode.evaluation.protocols import PROTOCOLS
-from trackertraincode.losses.objective import TERMS
+from trackertraincode.losses.objective import SHAPE_PRIOR, SHAPE_PRIOR_WEIGHT, TERMS
 from trackertraincode.models.backbones import BACKBONES
 from trackertraincode.options import is_option
 from trackertraincode.sample.sample import FIELDS
@@ -46,7 +46,7 @@ ROOT_PAGES |= {MODEL_CARD: "model-card.md"}
 BLOCK = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
-def table(head: tuple[str, ...], rows: Iterator[tuple[object, ...]]) -> str:
+def table(head: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
     """A Markdown table."""
     lines = [head, ("---",) * len(head), *rows]
     return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"
@@ -128,7 +128,10 @@ def _shown(value: object) -> str:
 def losses_table() -> str:
     return table(
         ("key of `[loss_weights]`", "label that a row must have", "published weight"),
-        ((f"`{name}`", term.label or "none", f"{term.weight:g}") for name, term in TERMS.items()),
+        (
+            *((f"`{name}`", term.label or "none", f"{term.weight:g}") for name, term in TERMS.items()),
+            (f"`{SHAPE_PRIOR}`, where [there is one](training.md#shape-prior)", "none", f"{SHAPE_PRIOR_WEIGHT:g}"),
+        ),
     )
 
 

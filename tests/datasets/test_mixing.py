@@ -100,7 +100,25 @@ def test_missing_files_say_how_to_make_them(tmp_path: Path, monkeypatch: pytest.
         open_mixture([choose("300wlp", DATASETS)], 0.02)
 
 
-@pytest.mark.parametrize("command", sorted({s.made_by for s in DATASETS.values() if s.made_by.startswith("ttc ")}))
+def test_the_file_to_validate_on_is_needed_where_it_is_validated_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write_file: Callable[..., Path]
+) -> None:
+    monkeypatch.setenv("DATADIR", str(tmp_path))
+    write_file(tmp_path / "mine.h5", 4)
+    entry = DatasetSpec(
+        file="mine.h5", weight=1.0, labels=("pose",), made_by="me", validation_file="other.h5",
+        validation_made_by="ttc convert wflw --split test",
+    )  # fmt: skip
+    with pytest.raises(CatalogError, match=r"other\.h5 is missing; make it with `ttc convert wflw --split test`"):
+        open_mixture([choose("mine", {"mine": entry})], 0.02)
+    train, held_out = open_mixture([choose("mine", {"mine": entry})], 0.0)
+    assert (len(train[0].rows), held_out) == (4, [])
+
+
+MADE_BY = {text for spec in DATASETS.values() for text in (spec.made_by, spec.validation_made_by)}
+
+
+@pytest.mark.parametrize("command", sorted(text for text in MADE_BY if text.startswith("ttc ")))
 def test_every_command_in_the_catalog_exists(command: str) -> None:
     _, name, *more = command.split()
     files = ["a.zip", "a.h5"] if name == "convert" else ["a.h5"]

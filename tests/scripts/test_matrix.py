@@ -1,6 +1,7 @@
 """Every command × everything that can be wrong with what it is given, made from the commands' own tables.
 
-No traceback, a true exit code, nothing left, nothing destroyed. `python tests/scripts/test_matrix.py` counts the cases.
+No traceback, a true exit code, nothing left, nothing destroyed.
+`PYTHONPATH=tests python tests/scripts/test_matrix.py` counts the cases.
 """
 
 import argparse

@@ -174,7 +174,7 @@ CONVERTERS = {  # adding a data set is adding an entry and its module
             option("--all-faces", action="store_true", help="all faces instead of the largest of each image"),
             option("--every", type=positive_int, default=1, metavar="K", help="only every K-th frame of videos"),
         ),
-        "Convert images and videos without labels to a sample file: every face that the detector finds, with its box.\n\n"
+        "Convert images and videos without labels to a sample file: the largest face of each that the detector finds.\n\n"
         "ttc convert unlabeled_images my_images/ $DATADIR/unlabeled.h5\n"
         "ttc convert unlabeled_images video.mp4 $DATADIR/video.h5 --every 5",
     ),

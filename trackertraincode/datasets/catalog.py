@@ -36,6 +36,7 @@ class DatasetSpec:
     made_by: str  # how to get the file
     rows: Rows = (0, None)  # that are trained on
     validation_file: str | None = None  # other file to validate on
+    validation_made_by: str = ""  # as `made_by`, where that doesn't make it
     validation_rows: Rows | None = None  # None: the last share of sequences or persons is split off
     variant_of: str | None = None  # at most one variant of the same images may be mixed
 
@@ -88,7 +89,7 @@ DATASETS = {  # adding a data set is adding an entry; training, evaluation and m
     ),
     "wflw": DatasetSpec(
         file="wflw_train.h5", weight=10_000, labels=("landmarks_2d", "box"), validation_file="wflw_test.h5",
-        made_by="ttc convert wflw",
+        made_by="ttc convert wflw", validation_made_by="ttc convert wflw --split test",
     ),
     "300w": DatasetSpec(
         file="300w.h5", weight=5_000, labels=("landmarks_2d", "box"), made_by="ttc convert 300w"
@@ -146,7 +147,7 @@ class Chosen:
     def validation_path(self) -> Path | None:
         """The other file to validate on, if there is one. Raises as `path`."""
         file = self.spec.validation_file
-        return None if file is None else _path(self.name, file, self.spec.made_by)
+        return None if file is None else _path(self.name, file, self.spec.validation_made_by or self.spec.made_by)
 
 
 def choose(name: str, catalog: dict[str, DatasetSpec]) -> Chosen:
@@ -220,7 +221,7 @@ def _weight_of(text: str, name: str, number: str) -> float:
 
 _TYPES: dict[str, Any] = {
     "file": str, "weight": (int, float), "labels": list, "made_by": str, "rows": list, "validation_file": str,
-    "validation_rows": list, "variant_of": str,
+    "validation_made_by": str, "validation_rows": list, "variant_of": str,
 }  # fmt: skip
 
 

@@ -43,10 +43,11 @@ def open_mixture(
         dataset, spec = Hdf5PoseDataset(chosen.path), chosen.spec
         rows = _slice(chosen.name, dataset, spec.rows)
         held_out: Hdf5PoseDataset = dataset
-        if chosen.validation_path is not None:
-            rest = rows
-            held_out = Hdf5PoseDataset(chosen.validation_path)
-            kept = np.arange(len(held_out)) if fraction else np.arange(0)
+        if spec.validation_file is not None:
+            rest, kept = rows, np.arange(0)
+            if fraction and (path := chosen.validation_path) is not None:
+                held_out = Hdf5PoseDataset(path)
+                kept = np.arange(len(held_out))
         elif spec.validation_rows is not None:
             kept = _slice(chosen.name, dataset, spec.validation_rows) if fraction else np.arange(0)
             rest = np.setdiff1d(rows, _slice(chosen.name, dataset, spec.validation_rows))
