@@ -9,7 +9,16 @@ import torch
 
 from trackertraincode.augmentation.loader import checked
 from trackertraincode.errors import SampleFormatError
-from trackertraincode.localizer.data import LocalizerBatches, augmented, open_images, split, whole_image, with_bars
+from trackertraincode.localizer.data import (
+    STRETCH,
+    LocalizerBatches,
+    augmented,
+    open_images,
+    split,
+    whole_image,
+    with_bars,
+)
+from trackertraincode.tracking import networks
 
 
 def white_box(image: np.ndarray) -> np.ndarray:
@@ -51,10 +60,46 @@ def test_large_faces_stay_inside() -> None:
         assert (found[2:] - found[:2] <= np.array([288, 224]) * 0.78).all()
 
 
-def test_whole_images_are_stretched_like_the_tracker_does() -> None:
-    image, box = whole_image(np.zeros((100, 200), np.uint8), np.array([50.0, 50, 100, 100]))
-    assert image.shape == (224, 288)
-    assert box == pytest.approx([72, 112, 144, 224])
+@pytest.mark.parametrize("size", [(640, 480), (640, 360), (270, 480), (300, 300), (97, 72)])
+def test_whole_images_are_those_that_the_tracker_shows(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A localizer that answers with the box of the data is one that finds the face."""
+    width, height = size
+    source = np.add.outer(np.arange(height) * 0.2, np.arange(width) * 0.1).astype(np.uint8)
+    box = np.array([0.2 * width, 0.3 * height, 0.6 * width, 0.8 * height])
+    image, moved = whole_image(source, box)
+    assert moved is not None
+    answer, shown = np.r_[5.0, moved / [144, 112, 144, 112] - 1].astype(np.float32), []
+
+    class Knowing:
+        def __init__(self, *_: object) -> None: ...
+
+        def run(self, values: np.ndarray) -> np.ndarray:
+            shown.append(values[0, 0])
+            return answer
+
+    monkeypatch.setattr(networks, "OnnxLocalizer", Knowing)
+    assert networks.LocalizerModel(Path("knowing.onnx"))(source).box == pytest.approx(box, abs=1e-3)
+    assert shown == [pytest.approx(image / 255 - 0.5, abs=1e-6)]
+
+
+def test_scenes_are_what_a_localizer_looks_at() -> None:
+    source, box = np.random.default_rng(0).integers(0, 256, (224, 288), dtype=np.uint8), np.array([50.0, 60, 90, 100])
+    image, moved = whole_image(source, box)
+    assert (image == source).all()
+    assert moved == pytest.approx(box)
+
+
+@pytest.mark.parametrize("size", [(640, 480), (640, 360), (270, 480), (300, 300)])
+def test_augmented_faces_have_the_shape_that_they_have_in_frames_of_4_to_3(size: tuple[int, int]) -> None:
+    """But for the tenth by which they are stretched on purpose."""
+    width, height = size
+    box = np.array([0.4 * width, 0.4 * height, 0.6 * width, 0.6 * height])
+    aspect = (width * 288 / 640) / (height * 224 / 480)
+    for seed in range(20):
+        _, found = augmented(np.zeros((height, width), np.uint8), box, np.random.default_rng(seed))
+        assert found is not None
+        across, down = found[2:] - found[:2]
+        assert abs(np.log(across / down / aspect)) < STRETCH + 0.03
 
 
 def test_batches_hold_values_and_boxes_of_the_contract(tmp_path: Path, write: Callable[..., Path]) -> None:

@@ -11,9 +11,10 @@ from onnx import TensorProto
 
 from trackertraincode.errors import ConfigError, ModelFileError
 from trackertraincode.localizer import SIZE
+from trackertraincode.localizer.framing import part_filled
 from trackertraincode.pretrained import localizer
 from trackertraincode.tracking.camera import FieldOfView
-from trackertraincode.tracking.networks import LocalizerModel, PoseModel, part_filled
+from trackertraincode.tracking.networks import LocalizerModel, PoseModel
 from trackertraincode.tracking.opentrack_client import LARGEST_BOX, PixelBox, build_pyramid
 from trackertraincode.tracking.tracker import HeadPoseTracker, estimate_pose
 from trackertraincode.tracking.view import part_seen

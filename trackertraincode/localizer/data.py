@@ -19,6 +19,7 @@ from trackertraincode.augmentation.loader import errors_as_values
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.errors import SampleFormatError
 from trackertraincode.localizer import SIZE
+from trackertraincode.localizer.framing import framed, part_filled
 from trackertraincode.sample.images import decode
 
 EDGES = np.array(SIZE)
@@ -111,10 +112,16 @@ class LocalizerBatches(Dataset):
 
 
 def whole_image(source: np.ndarray, box: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
-    """(H, W) uint8 -> (224, 288) uint8, stretched as the tracker does, and the box (4,) in its pixels."""
+    """(H, W) uint8 -> (224, 288) uint8, with the margins that the tracker gives it, and the box (4,) in its pixels."""
     height, width = source.shape
-    small = cv2.resize(source, SIZE, interpolation=cv2.INTER_AREA)
-    return small, None if box is None else box * np.tile(EDGES / [width, height], 2)
+    inner = part_of_input(width, height)
+    whole, corner = framed(source, inner)
+    return whole, None if box is None else box * np.tile(np.array(inner) / [width, height], 2) + np.tile(corner, 2)
+
+
+def part_of_input(width: int, height: int) -> tuple[int, int]:
+    """Width and height of what an image fills of a localizer's input; scenes are rendered as all of it."""
+    return SIZE if (width, height) == SIZE else part_filled(width, height)
 
 
 def augmented(
@@ -127,6 +134,7 @@ def augmented(
     size = np.array(source.shape[::-1])
     low, high = np.log(SCALES)
     factors = np.exp(rng.uniform(low, high) + rng.uniform(-STRETCH / 2, STRETCH / 2) * np.array([1, -1]))
+    factors *= np.array(part_of_input(*size)) / EDGES
     if box is not None:
         share = float(((box[2:] - box[:2]) / size * factors).max())
         factors *= min(1.0, MAX_FACE_SHARE / max(share, 1e-6))

@@ -1,4 +1,4 @@
-"""Synthetic scenes for the localizer: rendered heads of any size anywhere in a 4:3 image, and images without a face.
+"""Synthetic scenes for the localizer: rendered heads of any size anywhere in what it looks at, and images without a face.
 
     seed, index --make_scene--> Sample (image, box, has_face) --write_scenes--> scenes.h5
 

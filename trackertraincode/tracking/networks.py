@@ -9,6 +9,7 @@ import numpy as np
 
 from trackertraincode.errors import ModelFileError
 from trackertraincode.localizer import SIZE
+from trackertraincode.localizer.framing import framed, part_filled
 from trackertraincode.localizer.model import OnnxLocalizer
 from trackertraincode.models.onnx_model import OnnxPoseModel, check_plausible
 from trackertraincode.pretrained import localizer
@@ -17,7 +18,6 @@ from trackertraincode.tracking.pose import std_deg
 
 MTCNN = "mtcnn"  # in place of a localizer's file
 NOTHING = (-0.5, 0.0, 0.5)  # grey levels of crops that show nothing
-NEARLY = 2  # pixels of margins that make no difference: frames are 4:3 but for a pixel
 MIN_FACE_SIDE = 16  # pixels of the image that the localizer looks at; smaller boxes are not accepted
 
 
@@ -61,10 +61,7 @@ class LocalizerModel:
         """
         height, width = image.shape
         inner = part_filled(width, height)
-        rest = SIZE[0] - inner[0], SIZE[1] - inner[1]
-        left, top = rest[0] // 2, rest[1] // 2
-        small = cv2.resize(image, inner, interpolation=cv2.INTER_AREA)
-        small = cv2.copyMakeBorder(small, top, rest[1] - top, left, rest[0] - left, cv2.BORDER_REPLICATE)
+        small, (left, top) = framed(image, inner)
         answer = self._model.run(scale_grey(small, np.float32(1.0 / 255.0))[None, None])
         corner = answer[1:3]
         opposite = corner + (answer[3:5] - corner)  # rounded as by the plugin, which keeps width and height
@@ -74,16 +71,6 @@ class LocalizerModel:
         corners = 0.5 * (np.concatenate([corner, opposite]) + 1) * whole - margin
         with np.errstate(over="ignore"):
             return FoundFace(float(1.0 / (1.0 + np.exp(-answer[0]))), corners)
-
-
-def part_filled(width: int, height: int) -> tuple[int, int]:
-    """Width and height, of the pixels that a localizer looks at, that an image of any shape fills; all of them for 4:3."""
-    aspect = 3 * width / (4 * height)
-    wide, high = (int(size * min(1.0, share) + 0.5) for size, share in zip(SIZE, (aspect, 1 / aspect)))
-    return (
-        SIZE[0] if wide >= SIZE[0] - NEARLY else max(1, wide),
-        SIZE[1] if high >= SIZE[1] - NEARLY else max(1, high),
-    )
 
 
 class MtcnnLocalizer:
