@@ -228,6 +228,13 @@ def test_labels_may_lack_in_some_lines(tmp_path: Path) -> None:
     assert labels["individual"].tolist() == [-1, 7, -1]
 
 
+def test_persons_with_large_numbers_stay_apart(tmp_path: Path) -> None:
+    persons = [1234567890123456789, 1234567890123456790, 2**63 - 1]
+    lines = ["path,x0,y0,x1,y1,individual", *(f"a.jpg,1,1,9,9,{person}" for person in persons)]
+    convert(DOOR, small(tmp_path, lines), tmp_path / "a.h5", "--strict")
+    assert Hdf5PoseDataset(tmp_path / "a.h5").labels["individual"].tolist() == persons
+
+
 def test_two_dimensional_landmarks_and_centred_depths(tmp_path: Path) -> None:
     flat = [f"lm{i}_{axis}" for i in range(68) for axis in "xy"]
     lines = [",".join(["path,x0,y0,x1,y1", *flat]), ",".join(["a.jpg,1,1,9,9", *map(str, range(136))])]

@@ -29,6 +29,14 @@ GOOD = "a.jpg,1,1,9,9,1,2,3,5,5,4,0,s"
         ("a.jpg,99,1,199,9,1,2,3,5,5,4,0,s", r"line 3, columns 'x0' to 'y1': box .* outside of a\.jpg, .* 80 × 60"),
         ("a.jpg,1,1,9,9,1,2,3,5,5,-4,0,s", r"my\.csv: line 3, column 'head_size' has '-4', expected a radius above"),
         ("a.jpg,1,1,9,9,1,2,3,5,5,4,0.5,s", r"my\.csv: line 3, column 'individual' has '0\.5'"),
+        (
+            "a.jpg,1,1,9,9,1,2,3,5,5,4,-1,s",
+            r"my\.csv: line 3, column 'individual' has '-1', expected 0 to 9223372036854",
+        ),
+        (
+            f"a.jpg,1,1,9,9,1,2,3,5,5,4,{2**63},s",
+            r"my\.csv: line 3, column 'individual' has '9223372036854775808', expec",
+        ),
         ("a.jpg,1,1,9,9,1,2,3,5,5,4,0,", r"my\.csv: line 3, column 'sequence' is empty"),
         (",1,1,9,9,1,2,3,5,5,4,0,s", r"my\.csv: line 3, column 'path' is empty"),
         ("c.jpg,1,1,9,9,1,2,3,5,5,4,0,s", r"my\.csv: line 3, column 'path': .*c\.jpg: no such file"),

@@ -356,13 +356,14 @@ def test_files_beside_the_source_must_be_as_they_were(name: str, tmp_path: Path)
         ({"rotation": [0, 0, np.nan, 1]}, "x: rotation holds NaN or infinite numbers."),
         ({"landmarks_2d": np.full((68, 2), 2e6)}, r"x: landmarks_2d holds 2e\+06; no image has so many pixels."),
         ({"head": [5, 5, 0]}, "x: head size is 0."),
+        ({"individual": 2**63}, "x: person 9223372036854775808; numbers of persons are 0 to 9223372036854775807"),
         ({"face_box": [9, 1, 1, 9]}, r"x: face box \[9\.0, 1\.0, 1\.0, 9\.0\] is empty."),
     ],
 )
 def test_labels_that_can_not_be_are_named(labels: dict[str, Any], reason: str) -> None:
-    arrays: dict[str, Any] = {name: np.array(values, np.float64) for name, values in labels.items()}
+    values = {name: np.array(value, np.float64) if name != "individual" else value for name, value in labels.items()}
     with pytest.raises(ArchiveError, match=reason):
-        check_labels(Sample(image=b"", name="x", **arrays))
+        check_labels(Sample(image=b"", name="x", **values))
 
 
 def test_landmarks_of_unknown_depth_and_a_head_of_negative_size_stay() -> None:

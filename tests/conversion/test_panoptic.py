@@ -162,6 +162,8 @@ def test_unsure_heads_are_left_out(members: Members, tmp_path: Path, member: str
         (FACE, b'{"people": [{"id": 1, "face70": 3}]}', None),
         (FACE, b'{"people": [{"id": 4, "face70": {"landmarks": [null]}}]}', r"landmarks of 4 isn't 70 × 3 finite"),
         (MESH, b"a\nb\nFace", r"meshTrack_00000002\.txt: line 3: no person and rotation"),
+        (MESH, "a\nb\n\u00b2\n.\n.\n.\n.\nFace\n.\n1 2 3".encode(), r"line 8: no person and rotation"),
+        (MESH, b"a\nb\n1000\n.\n.\n.\n.\nFace\n.\n1 2 3", r"line 8: no person and .* persons are 0 to 999"),
         (MESH, b"a\nb\n1\n.\n.\n.\n.\n1\n.\n.\n.\n.\nFace\n.\n1 2", r"meshTrack_00000002\.txt: line 15 has 2 numbers"),
     ],
 )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from trackertraincode.conversion.written_numbers import decimal_marks, read_number
+from trackertraincode.conversion.written_numbers import decimal_marks, read_number, read_whole
 from trackertraincode.errors import ArchiveError
 
 
@@ -31,6 +31,34 @@ from trackertraincode.errors import ArchiveError
 )
 def test_what_can_mean_one_thing_only_is_read(cell: str, value: float) -> None:
     assert read_number(cell, "x", ";", "") == value
+
+
+@pytest.mark.parametrize(
+    ("cell", "value"),
+    [
+        ("1234567890123456789", 1234567890123456789),
+        ("1.234.567.890.123.456.789", 1234567890123456789),
+        ("1'234\u202f567,0", 1234567),
+        ("12.0", 12),
+        ("1,2E+02", 120),
+        ("\u22124", -4),
+        ("9" * 40, int("9" * 40)),
+    ],
+)
+def test_whole_numbers_keep_all_digits(cell: str, value: int) -> None:
+    assert read_whole(cell, "x", ";", "") == value
+
+
+@pytest.mark.parametrize("cell", ["0.5", "1234567890123456789,5", "1e-400"])
+def test_fractions_are_no_whole_numbers(cell: str) -> None:
+    with pytest.raises(ArchiveError, match=f"^x has '{cell}', expected a whole number"):
+        read_whole(cell, "x", ";", "")
+
+
+@pytest.mark.parametrize("cell", ["", "seven", "1e999999999", "nan", "1_5", "9" * 400])
+def test_what_is_no_number_is_no_whole_number(cell: str) -> None:
+    with pytest.raises(ArchiveError, match=f"^x has '{cell[:40]}' where a number should be"):
+        read_whole(cell, "x", ";", "")
 
 
 @pytest.mark.parametrize(

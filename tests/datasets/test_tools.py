@@ -218,6 +218,15 @@ def test_persons_of_different_files_are_kept_apart(tool: Tool, file: Path, tmp_p
     assert np.array_equal(persons[COUNT:] - persons[:COUNT], np.full(COUNT, 3))
 
 
+def test_persons_whose_numbers_can_not_be_shifted_are_named(
+    tool: Tool, file: Path, faces: list[Sample], write_file: Callable[..., Path], tmp_path: Path
+) -> None:
+    last = write_file([replace(faces[0], individual=2**63 - 1)], name="last.h5")
+    text = tool("dsjoin.py", tmp_path / "out.h5", file, last, expect=1)
+    assert "last.h5: field 'individual', row 0 has 9223372036854775807, and 3 more, so that it isn't one of" in text
+    assert not list(tmp_path.glob("out*"))
+
+
 def test_samples_of_files_without_sequences_become_their_own(
     tool: Tool, faces: list[Sample], write_file: Callable[..., Path], tmp_path: Path
 ) -> None:

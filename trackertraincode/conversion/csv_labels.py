@@ -22,6 +22,7 @@ from trackertraincode.conversion.run import Source, gathered
 from trackertraincode.conversion.spreadsheet import UNKNOWN, Row, Table, read_table
 from trackertraincode.conversion.written_numbers import is_number
 from trackertraincode.datasets.plausibility import suspicions
+from trackertraincode.datasets.sample_file import LARGEST_INDEX
 from trackertraincode.errors import ArchiveError, closest_first
 from trackertraincode.facemodel.landmarks68 import COUNT, centered_depth
 from trackertraincode.geometry.euler import aflw_to_matrix
@@ -221,8 +222,19 @@ def _read_labels(settings: Settings, named: dict[str, str], where: str) -> Itera
         for column in columns:
             if not named[column]:
                 raise ArchiveError(f"{where}, column '{column}' is empty.")
-        values = np.array(settings.table.numbers(named, columns, where))
-        yield label, _value_of(label, values, named, where)
+        if label == "individual":
+            yield label, _person(settings.table, named, where)
+        else:
+            yield label, _value_of(label, np.array(settings.table.numbers(named, columns, where)), named, where)
+
+
+def _person(table: Table, named: dict[str, str], where: str) -> int:
+    number = table.whole(named, "individual", where)
+    if not 0 <= number <= LARGEST_INDEX:
+        raise ArchiveError(
+            f"{where}, column 'individual' has '{named['individual'][:40]}', expected 0 to {LARGEST_INDEX}."
+        )
+    return number
 
 
 def _value_of(label: str, values: np.ndarray, named: dict[str, str], where: str) -> Any:
@@ -240,8 +252,4 @@ def _value_of(label: str, values: np.ndarray, named: dict[str, str], where: str)
         return centered_depth(values.reshape(COUNT, 3))
     if label == "landmarks_2d":
         return values.reshape(COUNT, 2)
-    if label == "individual":
-        if values[0] != round(values[0]) or values[0] < 0:
-            raise ArchiveError(f"{where}, column 'individual' has '{named['individual']}', expected 0, 1, 2 …")
-        return int(values[0])
     return values

@@ -36,6 +36,7 @@ _LABELS = re.compile(
     r"(?P<frame>\d{8})\.(?:json|txt)$"
 )
 _VIDEO = re.compile(r"^(?P<sequence>.*?)/?hdVideos/hd_00_(?P<camera>\d\d)\.mp4$")
+_PERSON = re.compile(r"[0-9]{1,3}")  # of a sequence; thousands count the sequences
 _CALIBRATION = re.compile(r"^(?P<sequence>.*?)/?calibration_[^/]*\.json$")
 KINDS = ("hdPose3d_stage1_coco19/body3DScene_", "hdFace3d/faceRecon3D_hd", "meshTrack_face/meshTrack_")
 
@@ -174,8 +175,10 @@ def read_rotations(data: bytes, name: str) -> dict[int, np.ndarray]:
     for place in range(2, len(lines)):  # behind the header
         if lines[place].startswith("Face"):
             person = lines[place - 5].strip() if place >= 7 else ""
-            if not person.isdigit() or place + 2 >= len(lines):
-                raise ArchiveError(f"{name}: line {place + 1}: no person and rotation around this 'Face'.")
+            if not _PERSON.fullmatch(person) or place + 2 >= len(lines):
+                raise ArchiveError(
+                    f"{name}: line {place + 1}: no person and rotation around this 'Face'; persons are 0 to 999."
+                )
             vector = number_rows([lines[place + 2]], name, 3, first=place + 3)[0]
             found[int(person)] = rotvec_to_matrix(torch.from_numpy(vector)).numpy()
     return found

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from trackertraincode.conversion.written_numbers import decimal_marks, is_number, read_number
+from trackertraincode.conversion.written_numbers import decimal_marks, is_number, read_number, read_whole
 from trackertraincode.errors import ArchiveError
 from trackertraincode.signatures import begins
 
@@ -69,6 +69,10 @@ class Table:
     def numbers(self, cells: Mapping[str, str], columns: Sequence[str], where: str) -> list[float]:
         """Numbers of some columns. Raises ArchiveError, which begins with `where`, naming the column of a wrong one."""
         return [read_number(cells[name], f"{where}, column '{name}'", self.separator, self.marks) for name in columns]
+
+    def whole(self, cells: Mapping[str, str], column: str, where: str) -> int:
+        """The whole number of a column, exactly. Raises ArchiveError, as `numbers`."""
+        return read_whole(cells[column], f"{where}, column '{column}'", self.separator, self.marks)
 
 
 def read_table(data: bytes, name: str) -> tuple[Table, list[Row], tuple[str, ...]]:

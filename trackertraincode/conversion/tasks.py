@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from trackertraincode.conversion.journal import Outcome, Skip, load_part, save_part
+from trackertraincode.datasets.sample_file import LARGEST_INDEX
 from trackertraincode.errors import ArchiveError, SampleFormatError
 from trackertraincode.sample.fields import Kind
 from trackertraincode.sample.images import ImageDecodeError, orientation
@@ -68,6 +69,8 @@ class Task:
 def check_labels(sample: Sample) -> None:
     """Raise ArchiveError for labels that can't be: not finite, far too large, no size, a box whose edges are swapped.
 
+    So are numbers of persons that the file can't hold.
+
     A negative head size stays: AFLW2000-3D has one, and rows are counted; evaluation leaves it out.
     """
     for attribute in CHECKED:
@@ -77,6 +80,8 @@ def check_labels(sample: Sample) -> None:
         if value is not None and (np.abs(value) > LARGEST).any():
             largest = np.nanmax(np.abs(value))
             raise ArchiveError(f"{sample.name}: {attribute} holds {largest:.3g}; no image has so many pixels.")
+    if sample.individual is not None and not 0 <= sample.individual <= LARGEST_INDEX:
+        raise ArchiveError(f"{sample.name}: person {sample.individual}; numbers of persons are 0 to {LARGEST_INDEX}.")
     if sample.head is not None and sample.head[2] == 0:
         raise ArchiveError(f"{sample.name}: head size is 0.")
     if sample.face_box is not None:

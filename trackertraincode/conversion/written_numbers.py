@@ -1,12 +1,14 @@
 """Numbers as people and spreadsheets write them in their languages: decimal commas, thousands, minus signs.
 
 1,5   1.100,5   1 100,5   1'100.5   1,0E+02   −4   --read_number--> float
+                                        1.234.567   --read_whole--> int, exactly
 
 Where a mark could stand before decimals as well as between thousands, nothing is guessed.
 """
 
 import re
 from contextlib import suppress
+from decimal import Decimal
 
 from trackertraincode.conversion.textfile import finite_number
 from trackertraincode.errors import ArchiveError
@@ -43,6 +45,20 @@ def read_number(cell: str, where: str, separator: str, marks: str) -> float:
     if "," not in cell and "," not in marks:
         with suppress(ArchiveError):  # nearly all
             return finite_number(cell, where)
+    return finite_number(_as_python(cell, where, separator, marks), where, cell)
+
+
+def read_whole(cell: str, where: str, separator: str, marks: str) -> int:
+    """As `read_number`, with all digits, of which a float keeps 15. Raises ArchiveError also for 0.5."""
+    read_number(cell, where, separator, marks)
+    exact = Decimal(_as_python(cell, where, separator, marks))
+    if exact != exact.to_integral_value():
+        raise ArchiveError(f"{where} has '{cell[:40]}', expected a whole number.")
+    return int(exact)
+
+
+def _as_python(cell: str, where: str, separator: str, marks: str) -> str:
+    """The cell without thousands and with a decimal point, if it holds a number. Raises ArchiveError where it isn't clear."""
     written = cell.translate(_MINUS)
     for pattern, between in _GROUPS.items():
         if pattern.fullmatch(written):
@@ -55,9 +71,7 @@ def read_number(cell: str, where: str, separator: str, marks: str) -> float:
                 f"{where} has '{cell}' where a number should be: it could be {written.replace(',', '.')} or "
                 f"{re.sub('[.,]', '', written)}; write numbers without separators of thousands."
             )
-    if _COMMA.fullmatch(written):
-        written = written.replace(",", ".")
-    return finite_number(written, where, cell)
+    return written.replace(",", ".") if _COMMA.fullmatch(written) else written
 
 
 def is_number(cell: str, separator: str) -> bool:

@@ -25,6 +25,7 @@ DEFAULT_FACE_MODEL = "bfm_noneck_v3"  # of coefficients without the attribute
 QUATERNION_TOLERANCE = 0.01  # on the norm; half precision files are off by 0.001
 CHECKED_ROWS = 1 << 16  # that are looked at together
 NO_INDEX = -1  # stored for a missing number of the person
+LARGEST_INDEX = 2**63 - 1  # of int64
 
 Rows = Sequence[int] | np.ndarray
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from trackertraincode import __version__
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset, PoseWriter
+from trackertraincode.datasets.sample_file import LARGEST_INDEX
 from trackertraincode.datasets.shards import open_samples
 from trackertraincode.datasets.statistics import QUANTITIES
 from trackertraincode.errors import ConfigError, SampleFormatError, closest_first
@@ -191,6 +192,12 @@ def _joined(datasets: Sequence[Hdf5PoseDataset], same_persons: bool) -> Iterator
             sequence = f"{number}/{row if sample.sequence is None else sample.sequence}" if any_sequences else None
             individual = sample.individual
             if individual is not None and not same_persons:
+                if individual > LARGEST_INDEX - shift:
+                    raise SampleFormatError(
+                        f"{dataset.path}: field 'individual', row {row} has {individual}, and {shift} more, so that it isn't "
+                        f"one of the files before, is above {LARGEST_INDEX}; give persons smaller numbers, or use "
+                        "--same-persons."
+                    )
                 individual += shift
                 greatest = max(greatest, individual)
             yield replace(sample, sequence=sequence, individual=individual, name=f"{dataset.path}, {sample.name}")
