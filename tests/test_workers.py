@@ -93,9 +93,10 @@ def test_a_worker_that_dies_is_named() -> None:
 def test_the_number_of_workers_is_that_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NUM_WORKERS", "3")
     assert default_workers() == 3
-    monkeypatch.setenv("NUM_WORKERS", "many")
-    with pytest.raises(ConfigError, match="NUM_WORKERS='many'"):
-        default_workers()
+    for text in ("many", "\u00b2"):
+        monkeypatch.setenv("NUM_WORKERS", text)
+        with pytest.raises(ConfigError, match=f"NUM_WORKERS='{text}'"):
+            default_workers()
 
 
 def test_processes_of_one_machine_share_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -128,6 +128,17 @@ def resolved(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
+def utf8_name(path: Path | str) -> str:
+    """The name, for libraries that take no other than UTF-8: OpenCV is killed by one. Raises UserError for such a name."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise UserError(
+            f"{path}: has a name that isn't UTF-8, by which it can't be opened; rename it, or the folder that it is in."
+        ) from None
+    return str(path)
+
+
 def is_stream(path: Path) -> bool:
     """Whether a path is a device or a pipe, such as /dev/stdout, that can't be replaced by a file."""
     return path.exists() and not path.is_file() and not path.is_dir()

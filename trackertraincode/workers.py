@@ -46,7 +46,7 @@ def default_workers(processes: int = 1) -> int:
     text = os.environ.get("NUM_WORKERS")
     if text is None:
         return max(1, min(8 * processes, usable_cores()) // processes)
-    if not text.isdigit():
+    if not (text.isascii() and text.isdecimal()):
         raise ConfigError(f"NUM_WORKERS={text!r}: expected a whole number of worker processes, such as 2.")
     return int(text)
 

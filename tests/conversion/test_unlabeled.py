@@ -1,5 +1,6 @@
 """Images without labels: each detected face becomes a crop with its box."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -131,6 +132,16 @@ def test_videos_and_images_in_one_folder(tmp_path: Path) -> None:
     data = Hdf5PoseDataset(tmp_path / "a.h5")
     assert data.sequence_starts is not None
     assert data.sequence_starts.tolist() == [0, 1, 2, 5]
+
+
+@pytest.mark.usefixtures("spots")
+@pytest.mark.skipif(sys.platform != "linux", reason="names of other systems are text")
+def test_a_video_whose_name_is_not_utf8_is_named(tmp_path: Path) -> None:
+    source = write_folder(tmp_path / "source", MEMBERS)
+    write_video(source / "b" / "film.avi", 3).rename(source / "b" / "f\udcff.avi")
+    with pytest.raises(ArchiveError, match=r"f\udcff\.avi: has a name that isn't UTF-8, .*; rename it"):
+        convert(DOOR, source, tmp_path / "a.h5")
+    assert not list(tmp_path.glob("a.h5*"))
 
 
 @pytest.mark.usefixtures("spots")

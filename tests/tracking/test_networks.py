@@ -1,5 +1,6 @@
 """Models of others are checked when they are opened and when they answer; none of them can lead the tracker astray."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto
 
-from trackertraincode.errors import ConfigError, ModelFileError
+from trackertraincode.errors import ConfigError, ModelFileError, UserError
 from trackertraincode.localizer import SIZE
 from trackertraincode.localizer.framing import part_filled
 from trackertraincode.pretrained import localizer
@@ -26,6 +27,12 @@ FRAME = np.random.default_rng(0).integers(0, 256, (480, 640), dtype=np.uint8)
 
 def write_localizer(write_model: Write, box: list[float], logit: float = 5.0) -> Path:
     return write_model({"logit_box": [[logit, *box]]}, (1, 1, 224, 288))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of other systems are text")
+def test_a_model_whose_name_is_not_utf8_is_named(write_model: Write, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"m\udcff\.onnx: has a name that isn't UTF-8"):
+        PoseModel(write_model(GOOD).rename(tmp_path / "m\udcff.onnx"))
 
 
 def test_a_box_that_grows_without_end_is_given_up(write_model: Write) -> None:

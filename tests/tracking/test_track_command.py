@@ -2,7 +2,9 @@
 
 import csv
 import re
+import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -106,10 +108,10 @@ def test_a_bad_source_leaves_nothing(track: Track, tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists()
 
 
-def interrupted_frames(source: str, *_: object) -> Iterator[Frame]:
+def interrupted_frames(source: str, *_: object, live: bool = False) -> Iterator[Frame]:
     frames = iter_frames(source)
-    yield next(frames)._replace(time=0.0)
-    yield next(frames)._replace(time=1 / 30)
+    yield next(frames)._replace(time=0.0, live=live)
+    yield next(frames)._replace(time=1 / 30, live=live)
     raise KeyboardInterrupt
 
 
@@ -126,10 +128,45 @@ def test_rows_done_so_far_are_written_at_ctrl_c(
 
 
 def test_ctrl_c_is_the_end_of_a_camera(track: Track, sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "iter_frames", interrupted_frames)
-    monkeypatch.setattr(reading, "is_camera", lambda _: True)
+    monkeypatch.setattr(reading, "iter_frames", partial(interrupted_frames, live=True))
     assert track(sources / "v.avi", "--csv", sources / "x.csv", "--output", sources / "x.avi") == 0
     assert len(list(iter_frames(str(sources / "x.avi")))) == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="addresses of files are written otherwise")
+def test_a_video_by_its_address_is_tracked_as_by_its_path(track: Track, sources: Path) -> None:
+    rows = []
+    for source in (str(sources / "v.avi"), (sources / "v.avi").as_uri()):
+        assert track(source, "--csv", sources / "x.csv") == 0
+        rows.append((sources / "x.csv").read_text(encoding="utf-8").splitlines())
+    assert len(rows[0]) == 11
+    assert rows[1] == rows[0]
+
+
+def test_unreadable_entries_of_a_folder_are_skipped_aloud(
+    track: Track, sources: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (sources / "images" / "aa.jpg").symlink_to("nowhere.jpg")
+    (sources / "images" / "ab.jpg").mkdir()
+    assert track(sources / "images", "--csv", sources / "x.csv", "--output", sources / "drawn") == 0
+    with (sources / "x.csv").open(newline="", encoding="utf-8") as file:
+        assert [row["frame"] for row in csv.DictReader(file)] == ["a.png", "b.png"]
+    assert re.search(r"skipped: .*aa\.jpg: can't be read \(No such file", capsys.readouterr().err)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of other systems are text")
+@pytest.mark.parametrize("words", [("v\udcff.avi", "--csv", "x.csv"), ("v.avi", "--output", "o\udcff.avi"),
+                                   ("v.avi", "--output", "link.avi")])  # fmt: skip
+def test_videos_whose_names_are_not_utf8_are_named_before_anything_is_made(
+    track: Track, sources: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(sources)
+    (sources / "v\udcff.avi").write_bytes((sources / "v.avi").read_bytes())
+    (sources / "link.avi").symlink_to("p\udcff.avi")
+    before = contents(sources)
+    with pytest.raises(UserError, match=r"\udcff\.avi: has a name that isn't UTF-8, .*; rename it"):
+        track(*words)
+    assert contents(sources) == before
 
 
 def test_a_short_video_is_tracked_and_said_so(track: Track, sources: Path, capsys: pytest.CaptureFixture) -> None:

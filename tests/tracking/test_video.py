@@ -123,7 +123,7 @@ def test_devices_and_addresses_are_cameras_and_files_are_not(tmp_path: Path, mon
     monkeypatch.chdir(tmp_path)
     (tmp_path / "7").touch()
     assert all(map(is_camera, ["0", "rtsp://camera/stream", "http://10.0.0.2:8080/video"]))
-    assert not any(map(is_camera, ["7", str(tmp_path), "clip.mp4"]))
+    assert not any(map(is_camera, ["7", str(tmp_path), "clip.mp4", "20240101123000", "\u00b2", "\u0663"]))
     if sys.platform == "linux":
         assert is_camera("/dev/null")
 
@@ -137,6 +137,12 @@ def test_devices_and_addresses_are_cameras_and_files_are_not(tmp_path: Path, mon
 )
 def test_a_camera_that_cannot_be_opened_is_named(source: str, reason: str) -> None:
     with pytest.raises(UserError, match=f"{source}: {reason}"):
+        next(iter_frames(source))
+
+
+@pytest.mark.parametrize("source", ["20240101123000", "\u00b2"])
+def test_digits_that_are_no_camera_number_are_no_source(source: str) -> None:
+    with pytest.raises(UserError, match=f"^{source}: no such file, folder or camera number"):
         next(iter_frames(source))
 
 

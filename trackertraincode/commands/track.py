@@ -156,7 +156,7 @@ def _track(options: argparse.Namespace, tracker: "HeadPoseTracker | SeveralHeads
     frames = sources.iter_frames(options.source, lambda note: tqdm.write(note, file=sys.stderr), mode)
     first = next(frames)  # before any file is made
     drawn = output is not None or options.show
-    tracked = _poses(options, tracker, chain([first], frames), sender, drawn=drawn)
+    tracked = _poses(options, tracker, chain([first], frames), sender, drawn=drawn, live=first.live)
     count = faces = 0
     heads: dict[int, HeadPose] = {}  # of the last frame
     try:
@@ -164,7 +164,7 @@ def _track(options: argparse.Namespace, tracker: "HeadPoseTracker | SeveralHeads
         write_row = stack.enter_context(rows.row_writer(json_file=options.json, csv_file=options.csv))
         if output is not None:
             stack.enter_context(output)
-        if sources.is_camera(options.source):  # which has no other end
+        if first.live:  # which has no other end
             stack.enter_context(contextlib.suppress(KeyboardInterrupt))
         stack.enter_context(contextlib.closing(tracked))
         bar = tqdm(tracked, unit=" frames")
@@ -190,16 +190,15 @@ def _track(options: argparse.Namespace, tracker: "HeadPoseTracker | SeveralHeads
 
 def _poses(
     options: argparse.Namespace, tracker: "HeadPoseTracker | SeveralHeads", frames: "Iterable[Frame]",
-    sender: "PoseSender | None", *, drawn: bool,
+    sender: "PoseSender | None", *, drawn: bool, live: bool,
 ) -> "Generator[tuple[Frame, dict[int, HeadPose], float | None]]":  # fmt: skip
     """Each frame, the heads in it by number, which are sent at once, and frames per second.
 
     Reading a frame and looking at it, estimating, and drawing and writing overlap; where nothing is drawn, two threads are
-    faster than three. A camera's frames that come too fast are left out, and no pose of it waits for a drawing.
+    faster than three. Live frames that come too fast are left out, and no pose of them waits for a drawing.
     """
     from trackertraincode.tracking.calm import CalmPose
     from trackertraincode.tracking.pipeline import overlapped
-    from trackertraincode.tracking.sources import is_camera
 
     calm: dict[int, CalmPose] = defaultdict(lambda: CalmPose(options.filter, options.dead_zone))  # by number of a head
     independent = options.independent or Path(options.source).is_dir()
@@ -222,12 +221,12 @@ def _poses(
             times.append(time.perf_counter())
         return frame, heads, (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else None
 
-    if is_camera(options.source):
+    if live:
         steps: Any = overlapped(frames, prepare, follow, newest=True)
     else:
         steps = overlapped(map(prepare, frames), *([follow] if drawn else []))
     with contextlib.closing(steps):
-        yield from steps if drawn or is_camera(options.source) else map(follow, steps)
+        yield from steps if drawn or live else map(follow, steps)
 
 
 def _in_words(heads: "dict[int, HeadPose]") -> str:
@@ -239,7 +238,7 @@ def _in_words(heads: "dict[int, HeadPose]") -> str:
 def udp_address(text: str) -> tuple[str, int]:
     """argparse type: HOST:PORT."""
     host, _, port = text.rpartition(":")
-    if not host.strip("[]") or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+    if not host.strip("[]") or not (port.isascii() and port.isdecimal()) or not 0 < int(port) < 65536:
         raise argparse.ArgumentTypeError(f"{text[:40]!r}: expected HOST:PORT, such as 127.0.0.1:4242")
     return host.strip("[]"), int(port)
 

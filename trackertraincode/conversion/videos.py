@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 
 from trackertraincode.conversion.archive import VIDEO_EXTENSIONS, open_archive
-from trackertraincode.errors import ArchiveError
+from trackertraincode.errors import ArchiveError, UserError
+from trackertraincode.files import utf8_name
 
 BYTES_PER_FRAME = 16  # no video packs frames closer; more frames than that are a damaged header's
 
@@ -59,7 +60,10 @@ class Video:
 
     def _open(self, path: Path) -> None:
         self._bytes = path.stat().st_size
-        self._capture = cv2.VideoCapture(str(path))
+        try:
+            self._capture = cv2.VideoCapture(utf8_name(path))
+        except UserError as error:
+            raise ArchiveError(str(error)) from None
         if not self._capture.isOpened():
             raise ArchiveError(
                 f"{self.name}: can't be decoded as a video; it is damaged, or of a kind that isn't known."

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from trackertraincode.errors import ModelFileError
+from trackertraincode.files import utf8_name
 from trackertraincode.models.about import check_about
 
 METADATA_KEY = "trackertraincode"  # JSON of what a file of ours says about itself
@@ -72,6 +73,7 @@ def open_session(path: Path, threads: int = 1, *, exact: bool = False, spin: boo
 
     if not path.is_file():
         raise ModelFileError(f"{path}: no such file; give the path of an .onnx model.")
+    name = utf8_name(path)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 4  # what it says of errors comes as exceptions
@@ -79,7 +81,7 @@ def open_session(path: Path, threads: int = 1, *, exact: bool = False, spin: boo
     if exact and b"QuantizeLinear" in path.read_bytes():
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(name, options, providers=["CPUExecutionProvider"])
         session.get_inputs(), session.get_outputs(), session.get_modelmeta().custom_metadata_map  # wrong names raise
         return session
     except Exception as error:  # onnxruntime has no common base class for what a file can do wrong

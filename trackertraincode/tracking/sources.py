@@ -1,6 +1,7 @@
 """Frames from an image, a folder of images, a video, a camera or a stream, each with its time."""
 
 import math
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -12,13 +13,14 @@ import cv2
 import numpy as np
 
 from trackertraincode.errors import UserError
-from trackertraincode.files import is_stream
+from trackertraincode.files import is_stream, utf8_name
 from trackertraincode.sample.images import ALSO_DECODED, IMAGE_EXTENSIONS, OTHER_IMAGES, ImageDecodeError, decode
 from trackertraincode.signatures import kind_of
 
 IMAGES = (*IMAGE_EXTENSIONS, *ALSO_DECODED)
 NOT_READ = tuple(sorted(set(OTHER_IMAGES) - set(ALSO_DECODED)))
 OF_PHONES = ("heif", "avif")  # FFmpeg would give the first of the tiles that phones' images are made of
+_CAMERA = re.compile(r"[0-9]{1,4}")  # OpenCV's numbers, which have its drivers' in their hundreds
 USUAL_FPS = 30.0  # where a source doesn't say, or says nonsense
 
 
@@ -29,6 +31,7 @@ class Frame(NamedTuple):
     image: np.ndarray  # (H, W, 3) RGB uint8
     fps: float = USUAL_FPS  # of the video
     time: float | None = None  # seconds since the first frame; None: of an image, which has no time
+    live: bool = False  # of a camera or a stream that doesn't wait
 
 
 class CameraMode(NamedTuple):
@@ -44,21 +47,25 @@ AS_IT_LIKES = CameraMode()
 def is_camera(source: str) -> bool:
     """Whether a source isn't a file: the number of a camera, its device, or the address of a stream."""
     path = Path(source)
-    return "://" in source or path.is_char_device() or (source.isdigit() and not path.exists())
+    return "://" in source or path.is_char_device() or (_is_number(source) and not path.exists())
+
+
+def _is_number(source: str) -> bool:
+    return _CAMERA.fullmatch(source) is not None
 
 
 def images_in(folder: Path) -> list[Path]:
-    """Images of a folder by name, but for hidden ones, devices and pipes. Raises UserError when there are none."""
-    named = (p for p in folder.iterdir() if p.suffix.lower() in IMAGES and not p.name.startswith("."))
-    found = sorted(p for p in named if not is_stream(p))
+    """Images of a folder by name, but for hidden ones, folders, devices and pipes. Raises UserError when there are none."""
+    found = sorted(p for p in _named(folder, IMAGES) if not is_stream(p))
     if not found:
         raise UserError(f"{folder}: no images ({', '.join(IMAGES)}) in this folder.")
     return found
 
 
-def _count_not_read(folder: Path) -> int:
-    """Images of a folder that are of a kind that isn't read here."""
-    return sum(p.suffix.lower() in NOT_READ and not p.name.startswith(".") for p in folder.iterdir())
+def _named(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
+    """What isn't hidden and no folder; links to nowhere, too."""
+    named = (p for p in folder.iterdir() if p.suffix.lower() in suffixes and not p.name.startswith("."))
+    return [p for p in named if not p.is_dir()]
 
 
 def _print_note(note: str) -> None:
@@ -70,13 +77,14 @@ def iter_frames(
 ) -> Iterator[Frame]:
     """Frames of an image, a folder of images (by name), a video file, a camera (number or device) or a stream's address.
 
-    Images are turned upright as their orientation tags say. tell: gets a line for each image of a folder that can't be
+    Images are turned upright as their orientation tags say. What has an address is a recorded video where it tells how
+    many frames it has, else live. tell: gets a line for each image of a folder that can't be
     read, for a video that ends early, and for a camera that doesn't do as asked. Raises UserError when there is nothing
     to read.
     """
     path = Path(source)
     if is_camera(source):
-        yield from _video_frames(int(source) if source.isdigit() else source, source, tell, mode)
+        yield from _video_frames(int(source) if _is_number(source) else source, source, tell, mode)
     elif path.is_dir():
         yield from _folder_frames(path, tell)
     elif not path.is_file():
@@ -95,7 +103,7 @@ def _begins_of_phones(path: Path) -> bool:
 
 
 def _folder_frames(folder: Path, tell: Callable[[str], None]) -> Iterator[Frame]:
-    if count := _count_not_read(folder):
+    if count := len(_named(folder, NOT_READ)):
         tell(
             f"{folder}: {count} left out, of kinds that aren't read here ({', '.join(NOT_READ)}); convert to JPEG or PNG."
         )
@@ -117,13 +125,15 @@ def _read_image(path: Path) -> Frame:
         return Frame(path.name, decode(path.read_bytes(), color=True, upright=True))
     except ImageDecodeError as error:
         raise UserError(f"{path}: {error}.") from error
+    except OSError as error:
+        raise UserError(f"{path}: can't be read ({error.strerror or error}).") from error
 
 
 def _video_frames(video: str | int, name: str, tell: Callable[[str], None], mode: CameraMode) -> Iterator[Frame]:
     with quiet_opencv():
-        capture = cv2.VideoCapture(video)
+        capture = cv2.VideoCapture(video if isinstance(video, int) else utf8_name(video))
     if not capture.isOpened():
-        if name.isdigit():
+        if isinstance(video, int):
             raise UserError(
                 f"{name}: there is no camera of this number, or another program has it; close that, or give another one."
             )
@@ -136,10 +146,11 @@ def _video_frames(video: str | int, name: str, tell: Callable[[str], None], mode
         _set_mode(capture, name, mode, tell)
         fps = capture.get(cv2.CAP_PROP_FPS)
         fps = fps if fps > 0 and math.isfinite(fps) else USUAL_FPS
-        clock = _clock(capture, fps, live=is_camera(name))
+        recorded = not is_camera(name) or ("://" in name and 0 < capture.get(cv2.CAP_PROP_FRAME_COUNT) < math.inf)
+        clock = _clock(capture, fps, live=not recorded)
         index = 0
         while (image := capture.read()[1]) is not None:
-            yield Frame(f"{index:06d}", cv2.cvtColor(image, cv2.COLOR_BGR2RGB), fps, next(clock))
+            yield Frame(f"{index:06d}", cv2.cvtColor(image, cv2.COLOR_BGR2RGB), fps, next(clock), not recorded)
             index += 1
         announced = capture.get(cv2.CAP_PROP_FRAME_COUNT)
     finally:

@@ -14,7 +14,7 @@ import numpy as np
 
 from trackertraincode.drawing import SMALLEST_SIZE, draw_labels, draw_text, put, readable_size
 from trackertraincode.errors import UserError
-from trackertraincode.files import resolved, whole_file
+from trackertraincode.files import resolved, utf8_name, whole_file
 from trackertraincode.sample.images import encode_for
 from trackertraincode.tracking.pose import HeadPose
 from trackertraincode.tracking.sources import IMAGES, USUAL_FPS, Frame, images_in, quiet_opencv
@@ -70,12 +70,15 @@ class AnnotatedOutput:
     """
 
     def __init__(self, path: Path) -> None:
-        """Raises UserError for a suffix that no writer knows."""
+        """Raises UserError for a suffix that no writer knows, and for a video's name that isn't UTF-8."""
         suffix = path.suffix.lower()
         if suffix and suffix not in IMAGES and suffix not in VIDEOS:
             known = ", ".join([*VIDEOS, *IMAGES])
             raise UserError(f"{path}: can't be written; name it {known}, or without a suffix for a folder of images.")
         writer = _image_writer if suffix in IMAGES else _video_writer if suffix else _folder_writer
+        if writer is _video_writer:
+            utf8_name(path)
+            utf8_name(resolved(path) if path.is_symlink() else path)  # which `whole_file` writes to
         self._writing = writer(path)
 
     def __enter__(self) -> "AnnotatedOutput":
@@ -154,7 +157,7 @@ def repetitions(time: float | None, written: int, rate: float) -> int:
 
 def _open_video(path: Path, temporary: Path, size: tuple[int, int], rate: float) -> cv2.VideoWriter:
     codec = cv2.VideoWriter.fourcc(*VIDEOS[path.suffix.lower()])
-    video = cv2.VideoWriter(str(temporary), codec, rate, size)
+    video = cv2.VideoWriter(utf8_name(temporary), codec, rate, size)
     if not video.isOpened():
         raise UserError(
             f"{path}: OpenCV can't write a {path.suffix} video of {size[0]} × {size[1]} pixels at {rate:g} frames per "
@@ -173,7 +176,7 @@ def writable_rate(fps: float) -> float:
 def _readable_frames(path: Path) -> int:
     if not path.is_file():
         return 0
-    capture, count = cv2.VideoCapture(str(path)), 0
+    capture, count = cv2.VideoCapture(utf8_name(path)), 0
     while capture.grab():
         count += 1
     capture.release()
