@@ -361,7 +361,9 @@ def test_files_beside_the_source_must_be_as_they_were(name: str, tmp_path: Path)
     ],
 )
 def test_labels_that_can_not_be_are_named(labels: dict[str, Any], reason: str) -> None:
-    values = {name: np.array(value, np.float64) if name != "individual" else value for name, value in labels.items()}
+    values: dict[str, Any] = {
+        name: np.array(value, np.float64) if name != "individual" else value for name, value in labels.items()
+    }
     with pytest.raises(ArchiveError, match=reason):
         check_labels(Sample(image=b"", name="x", **values))
 
