@@ -14,6 +14,7 @@ from trackertraincode.localizer.data import (
     LocalizerBatches,
     augmented,
     open_images,
+    photographs,
     split,
     whole_image,
     with_bars,
@@ -129,10 +130,41 @@ def test_a_photograph_is_on_one_side_of_the_split(tmp_path: Path, write: Callabl
     assert all(row + 1 in held_out for row in held_out if row < 20 and row % 2 == 0)
 
 
+@pytest.mark.parametrize("faces_first", [True, False])
+def test_both_parts_of_a_split_hold_both_kinds(faces_first: bool, tmp_path: Path, write: Callable[..., Path]) -> None:
+    """Backgrounds that were joined to faces aren't all of the photograph of the last face."""
+    flags = [faces_first] * 50 + [not faces_first] * 50
+    dataset = open_images(write(tmp_path / "x.h5", flags))
+    shares = []
+    for seed in range(30):
+        training, held_out = split(dataset, 0.1, seed)
+        assert 8 <= len(held_out) <= 12
+        shares.append(dataset.labels["has_face"][held_out].mean())
+        assert 0 < shares[-1] < 1
+        assert 0.4 < dataset.labels["has_face"][training].mean() < 0.6
+    assert np.mean(shares) == pytest.approx(0.5, abs=0.05)
+
+
+def test_a_kind_that_is_rare_is_held_out_too(tmp_path: Path, write: Callable[..., Path]) -> None:
+    dataset = open_images(write(tmp_path / "x.h5", [True, False] + [True] * 30 + [False]))
+    for seed in range(10):
+        for rows in split(dataset, 0.1, seed):
+            assert (~dataset.labels["has_face"][rows]).sum() == 1
+
+
+def test_images_without_a_face_stay_with_the_face_before_them_in_random_order() -> None:
+    """So that scenes are split as they always were."""
+    flags = np.random.default_rng(0).random(6000) < 2 / 3
+    assert flags[0]
+    assert (photographs(flags) == np.cumsum(flags) - 1).all()
+
+
 def test_unsuited_files_are_refused_by_name(tmp_path: Path, write: Callable[..., Path]) -> None:
     with pytest.raises(SampleFormatError, match=r"a\.h5: has no field 'hasface'.*ttc convert widerface"):
         open_images(write(tmp_path / "a.h5", [True], has_face=None))
     with pytest.raises(SampleFormatError, match=r"b\.h5: field 'hasface' is True in all 2 rows"):
         open_images(write(tmp_path / "b.h5", [True, True]))
-    with pytest.raises(SampleFormatError, match=r"c\.h5: 2 rows are too few"):
+    with pytest.raises(SampleFormatError, match=r"c\.h5: 2 rows are too few.*different photographs"):
         split(open_images(write(tmp_path / "c.h5", [True, False])), 0.5, seed=0)
+    with pytest.raises(SampleFormatError, match=r"d\.h5: 3 rows are too few.*different photographs"):
+        split(open_images(write(tmp_path / "d.h5", [True, False, True])), 0.5, seed=0)

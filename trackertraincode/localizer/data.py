@@ -63,17 +63,40 @@ def open_images(path: Path) -> Hdf5PoseDataset:
 
 
 def split(dataset: Hdf5PoseDataset, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """(n,) and (m,) rows to train and to validate on.
+    """(n,) and (m,) rows to train and to validate on; both parts hold images with and without a face.
 
-    An image without a face stays with the one with a face before it: the converter cuts both out of one photograph.
-    Raises SampleFormatError when the file is too small for both parts.
+    Raises SampleFormatError when the file is too small for that.
     """
-    photograph = np.cumsum(dataset.labels["has_face"])
-    order = np.random.default_rng([seed, SPLIT]).permutation(np.unique(photograph))
-    held_out = np.isin(photograph, order[: max(1, round(fraction * len(order)))])
-    if held_out.all() or not dataset.labels["has_face"][held_out].any():
-        raise SampleFormatError(f"{dataset.path}: {len(dataset)} rows are too few to hold a part of them out.")
+    flags = dataset.labels["has_face"]
+    photograph = photographs(flags)
+    count = photograph[-1] + 1
+    place = np.random.default_rng([seed, SPLIT]).permutation(count).argsort()[photograph]
+    held_out = place < max(1, round(fraction * count))
+    for kind in (flags, ~flags):
+        if not held_out[kind].any():
+            held_out |= place == place[kind].min()
+        elif held_out[kind].all():
+            held_out &= place != place[kind].max()
+    if not all(kind[part].any() for kind in (flags, ~flags) for part in (held_out, ~held_out)):
+        raise SampleFormatError(
+            f"{dataset.path}: {len(dataset)} rows are too few to hold a part of them out: that part and the rest need images "
+            "with and without a face, of different photographs."
+        )
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+
+
+def photographs(has_face: np.ndarray) -> np.ndarray:
+    """(N,) flags -> (N,) numbers 0, 1, … that rows share which may be cut out of one photograph.
+
+    An image without a face stays with the one with a face before it, as `ttc convert widerface` writes them. Where more
+    follow than do in rows in random order, but for one of N such files, they are backgrounds, each a photograph of its own.
+    """
+    count = len(has_face)
+    longest = 2 * np.log(count) / np.log(count / np.count_nonzero(~has_face))
+    group = np.cumsum(has_face)
+    long = (np.bincount(group) - 1 > longest)[group]
+    first = has_face | (long & ~np.r_[False, has_face[:-1]])
+    return np.cumsum(first) - first[0]
 
 
 class LocalizerBatches(Dataset):
