@@ -19,7 +19,7 @@ from trackertraincode.augmentation.crop import (
 from trackertraincode.augmentation.warp import cut_and_resize, plan_warps, warp_planned
 from trackertraincode.geometry import affine2d
 from trackertraincode.geometry.boxes import square_crop_box
-from trackertraincode.sample.images import encode_jpeg, encode_png
+from trackertraincode.sample.images import CropError, encode_jpeg, encode_png
 
 SIZE = 129
 
@@ -76,6 +76,8 @@ def test_outside_of_the_image_is_black() -> None:
     white = np.full((50, 50), 255, np.uint8)
     crop = cut_and_resize(white, np.array([-25, -25, 25, 25]), 10)
     assert (crop[:5].max(), crop[5:, 5:].min()) == (0, 255)
+    with pytest.raises(CropError, match="its crop would have 90000 × 90000 pixels, and the image has 50 × 50"):
+        cut_and_resize(white, np.array([0, 0, 90_000, 90_000]), 10)
     far = warp_planned(encode_png(white), plan_warps(affine2d.translation(torch.tensor([[500.0, 0.0]])))[0], 10)
     assert far.max() == 0
 

@@ -27,6 +27,14 @@ GOOD = "a.jpg,1,1,9,9,1,2,3,5,5,4,0,s"
         ("a.jpg,1,1,1e300,9,1,2,3,5,5,4,0,s", r"face_box holds 1e\+300; no image has so many pixels"),
         ("a.jpg,9,1,1,9,1,2,3,5,5,4,0,s", r"my\.csv: line 3, column 'x1': box .* is empty"),
         ("a.jpg,99,1,199,9,1,2,3,5,5,4,0,s", r"line 3, columns 'x0' to 'y1': box .* outside of a\.jpg, .* 80 × 60"),
+        (
+            "a.jpg,1,1,9e5,9e5,1,2,3,5,5,4,0,s",
+            r"a\.jpg \(line 3\): face box .* more than 4 times as large as the .* 80 × 60",
+        ),
+        (
+            "a.jpg,70,1,270,9,1,2,3,5,5,4,0,s",
+            r"a\.jpg \(line 3\): face box .* middle far outside of the image of 80 × 60",
+        ),
         ("a.jpg,1,1,9,9,1,2,3,5,5,-4,0,s", r"my\.csv: line 3, column 'head_size' has '-4', expected a radius above"),
         ("a.jpg,1,1,9,9,1,2,3,5,5,4,0.5,s", r"my\.csv: line 3, column 'individual' has '0\.5'"),
         (

@@ -33,7 +33,7 @@ from trackertraincode.sample.sample import Sample
 def make(number: int, fail_at: int | None = None, error: type[BaseException] = ArchiveError) -> list[Sample]:
     if number == fail_at:
         raise error(f"item {number}: broken")
-    image = encode_png(np.full((8, 8), number % 256, np.uint8))
+    image = encode_png(np.full((8, 300), number % 256, np.uint8))  # as wide as the boxes
     return [
         Sample(
             image=image, name=f"item {number}", face_box=np.array([0, 0, number + 1, 5.0]), sequence=str(number // 10)

@@ -45,7 +45,7 @@ def test_shards_of_small_groups_are_even_and_in_order() -> None:
 
 
 def make(number: int) -> list[Sample]:
-    image = encode_png(np.full((8, 8), number % 256, np.uint8))
+    image = encode_png(np.full((8, 100), number % 256, np.uint8))  # as wide as the boxes
     box = np.array([0, 0, number + 1, 5.0])
     return [
         Sample(image=image, name=f"item {number}", face_box=box, sequence=str(number // 10), individual=number // 20)

@@ -86,6 +86,7 @@ BYTES = np.frombuffer(b"GIF89a of old", np.uint8)
         (put("rois", 4, [0, 0, np.inf, 40]), 4, "rois", "1 of 4 numbers are NaN or infinite"),
         (put("rois", 1, [200, 20, 230, 40]), 1, "rois", "far outside of the image of 64 × 64 pixels"),
         (put("rois", 1, [20, -90, 30, -60]), 1, "rois", "far outside"),
+        (put("rois", 1, [-200, -200, 264, 264]), 1, "rois", "is more than 4 times as large as the image of 64 × 64"),
         (times("pt2d_68", 3, 1, 500), 3, "pt2d_68", "far outside"),
         (put("shapeparams", 2, [0] * 49 + [NAN]), 2, "shapeparams", "1 of 50 numbers"),
         (put("pt3d_68", 0, np.full((68, 3), [5, NAN, 1])), 0, "pt3d_68", "68 of 204 numbers"),

@@ -43,6 +43,20 @@ def test_a_row_without_a_box(tmp_path: Path, make_sample: Make) -> None:
         evaluate(GREY, "pointing04", EvaluationOptions(file=path, progress=False))
 
 
+def test_a_row_whose_box_has_nothing_to_do_with_its_image(tmp_path: Path, make_sample: Make) -> None:
+    """Within memory: its crop would take 3 GB."""
+    huge = np.array([-9e3, 10, 9e3, 9e3], np.float32)
+    samples = [make_sample(0), make_sample(1, face_box=huge, landmarks=None)]
+    path = write_samples(tmp_path / "a.h5", samples, optional=("landmarks",))
+    with pytest.raises(
+        SampleFormatError, match=r"a\.h5: row 1: its crop would have 19800 × 19800 pixels, .*`ttc check`"
+    ):
+        evaluate(COLOUR, "pointing04", EvaluationOptions(file=path, workers=0, progress=False))
+    path = write_samples(tmp_path / "b.h5", [make_sample(1, face_box=huge, landmarks=None)])
+    with pytest.raises(EvaluationError, match=r"b\.h5: row 0: its box .* is more than 4 times as large as the image"):
+        faces_of_file(path, 1)
+
+
 def test_the_plugins_grey_levels_are_of_grey_crops(tmp_path: Path, make_sample: Make) -> None:
     path = write_samples(tmp_path / "a.h5", [make_sample(0)])
     options = EvaluationOptions(file=path, preprocess="opentrack", progress=False)

@@ -7,11 +7,13 @@ import numpy as np
 import torch
 
 from trackertraincode.geometry import affine2d
-from trackertraincode.sample.images import decode
+from trackertraincode.sample.images import CropError, decode
 
 # Scale (crop pixels per image pixel) up to which decoding at 1/2, 1/4, 1/8 of the size loses nothing visible: the
 # remaining scale is still 0.5 to 0.7 of what the crop needs, twice supersampled.
 _REDUCTIONS: tuple[tuple[float, Literal[1, 2, 4, 8]], ...] = ((0.09, 8), (0.18, 4), (0.36, 2))
+LARGEST_CROP = 8  # longer sides of the image: of boxes that `ttc check` accepts, widened to their double
+SMALL_CROP = 1024  # pixels; smaller ones are cut of any image
 
 
 class Warp(NamedTuple):
@@ -50,9 +52,17 @@ def warp_planned(
 
 
 def cut_rectangle(image: np.ndarray, box: np.ndarray) -> np.ndarray:
-    """Integral rectangle (4,) x0, y0, x1, y1 of an image -> (y1 - y0, x1 - x0[, 3]), black outside of the image."""
+    """Integral rectangle (4,) x0, y0, x1, y1 of an image -> (y1 - y0, x1 - x0[, 3]), black outside of the image.
+
+    Raises CropError for one that is much larger than the image.
+    """
     x0, y0, x1, y1 = (int(v) for v in box)
     height, width = image.shape[:2]
+    if max(x1 - x0, y1 - y0) > max(LARGEST_CROP * max(height, width), SMALL_CROP):
+        raise CropError(
+            f"its crop would have {x1 - x0} × {y1 - y0} pixels, and the image has {width} × {height}: its box or the "
+            "factor by which boxes are widened is too large"
+        )
     inside = image[max(y0, 0) : max(min(y1, height), 0), max(x0, 0) : max(min(x1, width), 0)]
     crop = np.zeros((y1 - y0, x1 - x0, *image.shape[2:]), image.dtype)
     top, left = max(-y0, 0), max(-x0, 0)
@@ -64,7 +74,7 @@ def cut_rectangle(image: np.ndarray, box: np.ndarray) -> np.ndarray:
 def cut_and_resize(image: np.ndarray, box: np.ndarray, size: int) -> np.ndarray:
     """Integral square (4,) of an image, black outside -> (size, size[, 3]); areas are averaged exactly.
 
-    The reference for evaluation: no interpolation when scaling down.
+    The reference for evaluation: no interpolation when scaling down. Raises CropError, as `cut_rectangle`.
     """
     crop = cut_rectangle(image, box)
     if crop.shape[0] == size:

@@ -14,7 +14,8 @@ from trackertraincode.conversion.journal import Outcome, Skip, load_part, save_p
 from trackertraincode.datasets.sample_file import LARGEST_INDEX
 from trackertraincode.errors import ArchiveError, SampleFormatError
 from trackertraincode.sample.fields import Kind
-from trackertraincode.sample.images import ImageDecodeError, orientation
+from trackertraincode.sample.images import ImageDecodeError, Size, image_size, orientation
+from trackertraincode.sample.places import misplaced
 from trackertraincode.sample.sample import BATCH_LABELS, LABELS, Sample
 
 LARGEST = 1e6  # of a label: pixels of an edge, and more than enough for what isn't counted in pixels
@@ -69,7 +70,7 @@ class Task:
 def check_labels(sample: Sample) -> None:
     """Raise ArchiveError for labels that can't be: not finite, far too large, no size, a box whose edges are swapped.
 
-    So are numbers of persons that the file can't hold.
+    So are numbers of persons that the file can't hold, and face boxes that `ttc check` would find in no place.
 
     A negative head size stays: AFLW2000-3D has one, and rows are counted; evaluation leaves it out.
     """
@@ -88,3 +89,7 @@ def check_labels(sample: Sample) -> None:
         x0, y0, x1, y1 = sample.face_box
         if not (x1 > x0 and y1 > y0):
             raise ArchiveError(f"{sample.name}: face box {[float(v) for v in sample.face_box]} is empty.")
+        image = sample.image
+        size = image_size(image) if isinstance(image, bytes) else Size(image.shape[1], image.shape[0])
+        if wrong := misplaced(Kind.BOX, sample.face_box, size):
+            raise ArchiveError(f"{sample.name}: face box {[round(float(v), 1) for v in sample.face_box]} {wrong}.")

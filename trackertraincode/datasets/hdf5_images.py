@@ -17,7 +17,7 @@ from trackertraincode.datasets import heap
 from trackertraincode.datasets.dshdf5 import ARRAY_BUFFER, damage_named, name_of, read_rows, text_attribute
 from trackertraincode.datasets.mapped import MappedRows
 from trackertraincode.errors import SampleFormatError
-from trackertraincode.sample.images import ImageDecodeError, encode_png, sniff
+from trackertraincode.sample.images import CropError, ImageDecodeError, encode_png, sniff
 
 IMAGE_BUFFER = "varsize_image_buffer"
 IMAGE_FILENAME = "image_filename"
@@ -35,12 +35,16 @@ def image_storage(dataset: h5py.Dataset) -> str:
 
 @contextlib.contextmanager
 def decoding(path: Path, row: int) -> Iterator[None]:
-    """Turn the ImageDecodeError of what is done inside into a SampleFormatError that names the file and the row."""
+    """Turn what images raise inside, when they are decoded or cut, into a SampleFormatError that names file and row."""
     try:
         yield
     except ImageDecodeError as error:
         raise SampleFormatError(
             f"{path}: field 'images', row {row} doesn't decode ({error}); convert the archive again."
+        ) from error
+    except CropError as error:
+        raise SampleFormatError(
+            f"{path}: row {row}: {error}; `ttc check` names all rows whose labels are wrong."
         ) from error
 
 

@@ -22,11 +22,11 @@ from trackertraincode.geometry.euler import matrix_to_aflw
 from trackertraincode.geometry.rotation import quat_to_matrix
 from trackertraincode.sample.fields import Kind
 from trackertraincode.sample.images import ImageDecodeError, Size, check_image, decode_labels
+from trackertraincode.sample.places import misplaced
 from trackertraincode.sample.sample import BY_ATTRIBUTE, LABELS
 
 LANDMARK_TOLERANCE = 0.2  # head radii, mean over the 68 points; 1,599 real samples stay below 0.05
 COMPARED = ("rotation", "head", "landmarks", "shape")  # labels that must agree with each other
-NEAR = 0.5  # image sizes by which the middle of a label may lie outside, as in images cut at the forehead
 
 
 @dataclass(frozen=True)
@@ -108,26 +108,8 @@ def check_values(attribute: str, values: np.ndarray) -> Iterator[tuple[int, str]
 def check_places(attribute: str, values: np.ndarray, sizes: Sequence[Size | None]) -> Iterator[tuple[int, str]]:
     """(n, ...) rows of one label and the sizes of their images, None for what doesn't decode -> index and fault."""
     for i, size in enumerate(sizes):
-        if size is not None and not _is_near_image(attribute, values[i], size):
-            yield i, f"its middle lies far outside of the image of {size.width} × {size.height} pixels"
-
-
-def _is_near_image(attribute: str, value: np.ndarray, size: Size) -> bool:
-    """Whether the middle of a head (3,), a box (4,) or of points (n, 2 or 3) is in the image or near it.
-
-    At most NEAR of its size outside is near.
-    """
-    kind = LABELS[attribute].kind
-    if kind is Kind.BOX:
-        middle = (value[:2] + value[2:]) / 2
-    elif kind is Kind.HEAD:
-        middle = value[:2]
-    elif kind is Kind.POINTS:
-        middle = value[:, :2].mean(0)
-    else:
-        return True
-    extent = np.array(size, np.float64)
-    return not np.isfinite(middle).all() or bool((np.abs(middle - extent / 2) <= extent * (0.5 + NEAR)).all())
+        if size is not None and (wrong := misplaced(LABELS[attribute].kind, values[i], size)):
+            yield i, wrong
 
 
 def check_landmarks(labels: dict[str, np.ndarray], model: HeadModel) -> Iterator[tuple[int, str]]:

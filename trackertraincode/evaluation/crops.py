@@ -54,8 +54,7 @@ class Cutting:
         crops = []
         for row, data, rectangle in zip(rows, images, rectangles):
             with decoding(self.path, row):
-                image = decode(data, color=self.color)
-            crops.append(self.cut(image, rectangle, self.size))
+                crops.append(self.cut(decode(data, color=self.color), rectangle, self.size))
         return channels_first(np.stack(crops))
 
     def of_file(self, part: tuple[np.ndarray, np.ndarray]) -> Tensor:

@@ -13,12 +13,15 @@ from torch import Tensor
 
 from trackertraincode.augmentation.warp import cut_and_resize
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
+from trackertraincode.datasets.hdf5_images import decoding
 from trackertraincode.datasets.spread import evenly_spread
 from trackertraincode.errors import EvaluationError, SampleFormatError
 from trackertraincode.evaluation.protocols import Context, aflw_rows, landmark_box, stored_box
 from trackertraincode.geometry.boxes import square_crop_box
 from trackertraincode.rendering.scene import FaceScene, render_scene
-from trackertraincode.sample.images import ImageDecodeError, decode
+from trackertraincode.sample.fields import Kind
+from trackertraincode.sample.images import ImageDecodeError, decode, image_size
+from trackertraincode.sample.places import misplaced
 from trackertraincode.sample.sample import Sample
 
 EDGE = 256  # of rendered images, pixels
@@ -72,7 +75,13 @@ def faces_of_file(path: Path, count: int) -> Faces:
         chosen = evenly_spread(len(rows), count)
         rows, boxes = rows[chosen], boxes[torch.from_numpy(chosen)]
         rotations = torch.from_numpy(dataset.labels["rotation"][rows].copy())
-        return Faces(f"{path.name}, box: {what}", tuple(dataset.images(rows)), boxes, rotations)
+        images = dataset.images(rows)
+        for row, image, place in zip(rows, images, boxes.numpy()):
+            with decoding(path, row):
+                wrong = misplaced(Kind.BOX, place, image_size(image))
+            if wrong:
+                raise EvaluationError(f"{path}: row {row}: its box {np.round(place, 1).tolist()} {wrong}.")
+        return Faces(f"{path.name}, box: {what}", tuple(images), boxes, rotations)
 
 
 def rendered_faces(count: int) -> Faces:

@@ -72,5 +72,4 @@ def _boxes(dataset: Hdf5PoseDataset) -> Tensor:
 def _crop(dataset: Hdf5PoseDataset, row: int, square: np.ndarray, size: int, color: bool) -> np.ndarray:
     """(S, S[, 3]) uint8. square: (4,) pixels."""
     with decoding(dataset.path, row):
-        image = decode(dataset.images([row])[0], color=color)
-    return cut_and_resize(image, square, size)
+        return cut_and_resize(decode(dataset.images([row])[0], color=color), square, size)

@@ -10,11 +10,12 @@ import numpy as np
 
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.errors import ArchiveError, SampleFormatError
+from trackertraincode.sample.fields import Kind
 from trackertraincode.sample.images import ImageDecodeError, check_image, image_size
+from trackertraincode.sample.places import misplaced
 from trackertraincode.sample.sample import Sample
 
 ITEMS_PER_TASK = 64
-LARGEST_BOX = 4  # longer sides of the image
 
 
 def read_rows(path: Path, rows: Sequence[int]) -> list[Sample | ArchiveError]:
@@ -46,12 +47,9 @@ def why_not_there(box: np.ndarray, sample: Sample) -> str:
     """What is wrong with the place of a box (4,) in the sample's image; empty where nothing is."""
     assert isinstance(sample.image, bytes)  # as all stored ones
     size = image_size(sample.image)
-    image = f"the image of {size.width} × {size.height} pixels"
     if (box[:2] >= size).any() or (box[2:] <= 0).any():
-        return f"lies outside of {image}"
-    if (box[2:] - box[:2]).max() > LARGEST_BOX * max(size):
-        return f"is more than {LARGEST_BOX} times as large as {image}"
-    return ""
+        return f"lies outside of the image of {size.width} × {size.height} pixels"
+    return misplaced(Kind.BOX, box, size)
 
 
 def _read_one(dataset: Hdf5PoseDataset, row: int) -> Sample | ArchiveError:

@@ -55,6 +55,10 @@ class ImageEncodeError(UserError):
     """An image is too large for a file of its kind."""
 
 
+class CropError(UserError):
+    """What should be cut out has nothing to do with the image."""
+
+
 def sniff(data: bytes | np.ndarray) -> Literal["jpeg", "png"] | None:
     """What kind of image file these bytes begin, None when neither."""
     head = bytes(data[:8])

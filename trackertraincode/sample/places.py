@@ -1,0 +1,31 @@
+"""Where labels may lie in their images: one rule for converters, checks, and all that looks at faces."""
+
+import numpy as np
+
+from trackertraincode.sample.fields import Kind
+from trackertraincode.sample.images import Size
+
+NEAR = 0.5  # image sizes by which the middle of a label may lie outside, as in images cut at the forehead
+LARGEST_BOX = 4  # longer sides of the image
+
+
+def misplaced(kind: Kind, value: np.ndarray, size: Size) -> str:
+    """What is wrong with the place of a box (4,), a head (3,) or points (n, 2 or 3); empty where nothing is.
+
+    value: pixels from the corner of the image. What isn't finite has no place, so nothing is wrong with it.
+    """
+    image = f"the image of {size.width} × {size.height} pixels"
+    if kind is Kind.BOX and (value[2:] - value[:2]).max() > LARGEST_BOX * max(size):
+        return f"is more than {LARGEST_BOX} times as large as {image}"
+    if kind is Kind.BOX:
+        middle = (value[:2] + value[2:]) / 2
+    elif kind is Kind.HEAD:
+        middle = value[:2]
+    elif kind is Kind.POINTS:
+        middle = value[:, :2].mean(0)
+    else:
+        return ""
+    extent = np.array(size, np.float64)
+    if np.isfinite(middle).all() and (np.abs(middle - extent / 2) > extent * (0.5 + NEAR)).any():
+        return f"has its middle far outside of {image}"
+    return ""
