@@ -20,10 +20,11 @@ from trackertraincode.errors import CatalogError, ModelFileError, SampleFormatEr
 from trackertraincode.evaluation.crops import EvaluationCrops, iter_crops
 from trackertraincode.evaluation.framing import SQUARE
 from trackertraincode.evaluation.protocols import Context, landmark_box
+from trackertraincode.export import parity
 from trackertraincode.export.calibration import MIN_CROPS, calibration_crops
 from trackertraincode.export.contract import full_faults, opentrack_faults
 from trackertraincode.export.onnx import TINY, export_full, export_opentrack, pose_model, sample_images
-from trackertraincode.export.parity import LIMITS, Limit, Parity, predict
+from trackertraincode.export.parity import LIMITS, Limit, Parity, measure_parity, predict
 from trackertraincode.export.quantize import Quantised, export_fp16, export_int8, quantise
 from trackertraincode.facemodel.embedded import embedded_head
 from trackertraincode.geometry.boxes import CROP_FACTOR
@@ -148,6 +149,19 @@ def test_answers_that_move_too_far_are_not_written(
 
 def test_not_a_number_is_never_within_limits() -> None:
     assert not Parity(0.0, float("nan"), 0.0, 0.0, 9).within(LIMITS["int8"])
+
+
+def test_each_number_is_that_of_the_worse_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which are worse in degrees needn't be worse in position."""
+    exact, fused = Parity(0.5, 1.0, 2.0, 0.01, 9), Parity(0.4, 0.99, 3.0, 0.5, 9)
+    answers = iter([exact, fused, fused, exact])
+    monkeypatch.setattr(parity, "compare", lambda *_: next(answers))
+    monkeypatch.setattr(parity, "predict", lambda *_: None)
+    monkeypatch.setattr(parity, "OnnxPoseModel", lambda *_, **__: None)
+    for _ in range(2):
+        found = measure_parity(onnx.ModelProto(), CROPS, None)  # type: ignore[arg-type]
+        assert found == Parity(0.5, 1.0, 3.0, 0.5, 9)
+        assert not found.within(LIMITS["int8"])
 
 
 def test_the_network_of_this_package_bears_int8(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
