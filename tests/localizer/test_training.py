@@ -16,6 +16,7 @@ from trackertraincode.localizer.data import LocalizerBatches, open_images
 from trackertraincode.localizer.loss import localizer_loss
 from trackertraincode.localizer.network import Localizer, LocalizerConfig
 from trackertraincode.localizer.training import (
+    UNFINISHED,
     LocalizerRun,
     evaluate_localizer,
     format_scores,
@@ -25,6 +26,7 @@ from trackertraincode.localizer.training import (
     train_localizer,
 )
 from trackertraincode.tracking.networks import LocalizerModel
+from trackertraincode.training.callbacks.guard import TrainingDiverged
 
 
 def test_recall_wants_score_and_overlap() -> None:
@@ -79,6 +81,27 @@ def test_a_tiny_run_learns_and_exports_what_opentrack_loads(tmp_path: Path, writ
     assert torch.allclose(one, two, atol=1e-4)
     with pytest.raises(ConfigError, match=r"run: is not empty; choose another --outdir"):
         train_localizer(LocalizerRun(outdir=outdir, data=data))
+
+
+@pytest.mark.parametrize(
+    ("batchsize", "where"),
+    [
+        (4, r"epoch 1, step [23]: the loss is not finite, by the terms .*nan_batch\.pt"),
+        (16, "epoch 1: the validation loss"),
+    ],
+)
+def test_a_run_that_diverges_stops_at_once_and_says_so(
+    batchsize: int, where: str, tmp_path: Path, write: Callable[..., Path]
+) -> None:
+    """Whether or not there is a step after the one that did it."""
+    data, outdir = write(tmp_path / "x.h5", [True, False] * 9), tmp_path / "run"
+    with pytest.raises(TrainingDiverged, match=rf"{where}.* Try a lower --lr, or check the data"):
+        train_localizer(
+            LocalizerRun(outdir=outdir, data=data, lr=1e30, batchsize=batchsize, epochs=3, workers=0, device="cpu")
+        )
+    left = {path.name for path in outdir.iterdir()} if outdir.exists() else set()
+    assert left == ({"nan_batch.pt"} if batchsize == 4 else set())
+    assert left <= set(UNFINISHED)
 
 
 @pytest.mark.slow

@@ -38,6 +38,10 @@ class LocalizerBatch(NamedTuple):
     has_face: Tensor  # (B,) 0 or 1
     face_box: Tensor  # (B, 4) x0, y0, x1, y1 in [-1, 1]; NaN where there is no face
 
+    def tensors(self) -> dict[str, Tensor]:
+        """By name."""
+        return self._asdict()
+
 
 def open_images(path: Path) -> Hdf5PoseDataset:
     """Raises SampleFormatError when the file lacks boxes, flags, or images of either kind."""

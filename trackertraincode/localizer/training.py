@@ -33,11 +33,12 @@ from trackertraincode.localizer.scenes import write_scenes
 from trackertraincode.models.about import About, without_folders
 from trackertraincode.models.checkpoint import save_network
 from trackertraincode.options import check, option
+from trackertraincode.training.callbacks.guard import NanGuard, TrainingDiverged
 from trackertraincode.training.callbacks.progress import Progress
 from trackertraincode.training.callbacks.records import Recorder
 from trackertraincode.training.distributed import ending_together
 from trackertraincode.training.module import seed_of
-from trackertraincode.training.outdir import METRICS_FILE, PLOT_FILE, claimed
+from trackertraincode.training.outdir import BATCH_FILE, METRICS_FILE, PLOT_FILE, claimed
 from trackertraincode.training.trainer import PRECISIONS, MachineOptions, make_trainer
 from trackertraincode.visualize import contact_sheet, draw_prediction, draw_text, write_image
 from trackertraincode.workers import choose_workers, default_workers
@@ -45,7 +46,10 @@ from trackertraincode.workers import choose_workers, default_workers
 SCENES_FILE, CHECKPOINT_FILE, EVALUATION_FILE, IMAGES_FILE = (
     "scenes.h5", "localizer.ckpt", "evaluation.json", "images.png",
 )  # fmt: skip
-UNFINISHED = (LOCK_FILE, METRICS_FILE, PLOT_FILE, SCENES_FILE, CHECKPOINT_FILE, EVALUATION_FILE, IMAGES_FILE)
+UNFINISHED = (
+    LOCK_FILE, METRICS_FILE, PLOT_FILE, SCENES_FILE, CHECKPOINT_FILE, EVALUATION_FILE, IMAGES_FILE, BATCH_FILE,
+)  # fmt: skip
+ADVICE = "Try a lower --lr, or check the data with `ttc check`."
 RECALL_IOU = 0.5  # a face is found when its score is above 1/2 and the boxes overlap this much
 WEIGHT_DECAY = 0.01
 WARM_UP_SHARE, LAST_LR = 0.05, 0.01  # of the steps, of the peak learning rate
@@ -112,11 +116,11 @@ class LocalizerTraining(L.LightningModule):
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = self.config.lr * factor
 
-    def training_step(self, batch: LocalizerBatch, batch_idx: int) -> dict[str, Tensor]:
+    def training_step(self, batch: LocalizerBatch, batch_idx: int) -> dict[str, Any]:
         parts = localizer_loss(self.network(batch.image), batch.has_face, batch.face_box)
         loss = torch.stack(list(parts.values())).sum()
         self._parts.append({name: value.detach() for name, value in {"loss": loss, **parts}.items()})
-        return {"loss": loss}
+        return {"loss": loss, "parts": {name: value.detach() for name, value in parts.items()}}
 
     def on_validation_epoch_start(self) -> None:
         self._answers = []
@@ -129,6 +133,8 @@ class LocalizerTraining(L.LightningModule):
         parts = {name: value.item() for name, value in localizer_loss(output, has_face, face_box).items()}
         found = {k: v for k, v in score(output, has_face, face_box).items() if v is not None}
         self.validation = {"loss": sum(parts.values()), **parts, **found}
+        if not math.isfinite(self.validation["loss"]):
+            raise TrainingDiverged(f"epoch {self.current_epoch + 1}: the validation loss is not finite. {ADVICE}")
         if self.validation["loss"] < self._best:
             self._best = self.validation["loss"]
             self._save(self.current_epoch + 1)
@@ -160,7 +166,7 @@ def train_localizer(run: LocalizerRun) -> list[dict[str, Any]]:
 
 
 def _train(run: LocalizerRun, others: dict[str, Predict]) -> list[dict[str, Any]]:
-    callbacks = [Recorder(run.outdir, plot=PLOT_FILE), Progress()]
+    callbacks = [Recorder(run.outdir, plot=PLOT_FILE), NanGuard(run.outdir, ADVICE), Progress()]
     machine = MachineOptions(device=run.device, precision=run.precision)
     trainer = make_trainer(machine, run.epochs, callbacks, gradient_clip=1.0)
     workers = default_workers() if run.workers is None else run.workers

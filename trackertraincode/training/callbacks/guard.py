@@ -2,7 +2,7 @@
 
 from collections import deque
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import lightning as L
 import torch
@@ -10,30 +10,37 @@ from torch import Tensor
 
 from trackertraincode.errors import UserError
 from trackertraincode.models.weights import save_plain
-from trackertraincode.sample.sample import Batch
 from trackertraincode.training.arriving import Arriving
 from trackertraincode.training.outdir import BATCH_FILE
 
 BEHIND = 8  # steps that a device may be behind the host before this waits for it
+RESUMABLE = "Try a lower --lr, check the data with `ttc check`, or resume with --resume."
 
 
 class TrainingDiverged(UserError):
     """The loss became NaN or infinite."""
 
 
+class WithTensors(Protocol):
+    """A batch of any kind."""
+
+    def tensors(self) -> dict[str, Tensor]: ...
+
+
 class _Step(NamedTuple):
     number: int
     loss: Tensor
     parts: dict[str, Tensor]
-    batch: Batch
+    batch: WithTensors
     finite: Arriving
 
 
 class NanGuard(L.Callback):
-    """Looks at each loss some steps later, when the device has long computed it, and at the rest when an epoch ends."""
+    """Looks at each loss some steps later, when the device has long computed it, and at the rest before it validates."""
 
-    def __init__(self, outdir: Path) -> None:
-        self.outdir = outdir
+    def __init__(self, outdir: Path, advice: str = RESUMABLE) -> None:
+        """advice: what the user may try."""
+        self.outdir, self.advice = outdir, advice
         self._pending: deque[_Step] = deque()
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -47,9 +54,12 @@ class NanGuard(L.Callback):
         if len(self._pending) > BEHIND:
             self._check(trainer, self._pending.popleft())
 
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+    def on_validation_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         while self._pending:
             self._check(trainer, self._pending.popleft())
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        self.on_validation_start(trainer, pl_module)  # where none came
 
     def _check(self, trainer: L.Trainer, step: _Step) -> None:
         """All processes stop together; those whose loss is not finite say so."""
@@ -63,5 +73,5 @@ class NanGuard(L.Callback):
         bad = [name for name, value in step.parts.items() if not bool(torch.isfinite(value))]
         raise TrainingDiverged(
             f"{where}: the loss is not finite, by the terms {', '.join(bad) or '(sum)'}; the batch is saved as {path}. "
-            "Try a lower --lr, check the data with `ttc check`, or resume with --resume."
+            f"{self.advice}"
         )
