@@ -180,6 +180,13 @@ def test_no_more_heads_are_followed_than_asked_for(world: World, faces: int) -> 
     assert set(found[-1]) == set(range(1, faces + 1))
 
 
+def test_who_shows_again_makes_nobody_too_many(world: World) -> None:
+    """While the first is out of sight, the second is followed; then again the first, who was seen first, alone."""
+    first, second = Head(480, 240), Head(150, 240)
+    found = follow(world, lambda i: [second] if 5 <= i < 8 else [first, second], 20, faces=1)
+    assert [set(frame) for frame in found] == [{1}] * 5 + [{2}] * 3 + [{1}] * 12
+
+
 @pytest.mark.parametrize("unsureness", [0.1, 10.0])
 def test_a_network_that_is_surer_or_less_sure_of_everything_finds_the_same(world: World, unsureness: float) -> None:
     heads = [Head(110, 240), Head(320, 200), Head(530, 260)]

@@ -105,7 +105,10 @@ class SeveralHeads:
         return {number: seen[number].pose for number in sorted(seen)}
 
     def _followed(self, view: View) -> dict[int, _Sight]:
-        """Heads that were in the frame before, and those that were hidden and show again where they are expected."""
+        """Heads that were in the frame before, and those that were hidden and show again where they are expected.
+
+        Where these are too many, those stay who were seen first, ever.
+        """
         sights: dict[int, _Sight] = {}
         for number, person in self._people.items():
             hidden = person.motion.hidden - 1
@@ -116,7 +119,11 @@ class SeveralHeads:
                 pose, box = pose_in(self._model, view, box)
                 if view.touches(box):
                     sights[number] = _Sight(pose, box)
-        return {n: s for n, s in _without_doubles(sights, self._people, view).items() if self._is_head(view, n, s)}
+        kept: dict[int, _Sight] = {}
+        for number, sight in sorted(_without_doubles(sights, self._people, view).items()):
+            if len(kept) < self._faces and self._is_head(view, number, sight):
+                kept[number] = sight
+        return kept
 
     def _is_head(self, view: View, number: int, sight: _Sight) -> bool:
         """Whether this is still the person's head.

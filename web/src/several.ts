@@ -61,7 +61,8 @@ export class SeveralHeads {
     return found;
   }
 
-  /** Heads that were in the frame before, and those that were hidden and show again where they are expected. */
+  /** Heads that were in the frame before, and those that were hidden and show again where they are expected. Where these
+   * are too many, those stay who were seen first, ever. */
   private async followed(view: View): Promise<Map<number, Sight>> {
     const sights = new Map<number, Sight>();
     for (const [number, { motion, last, box }] of this.people) {
@@ -73,8 +74,8 @@ export class SeveralHeads {
       if (isSeen(view, sight.box)) sights.set(number, sight);
     }
     const kept = new Map<number, Sight>();
-    for (const [number, sight] of this.withoutDoubles(sights)) {
-      if (await this.isHead(view, number, sight)) kept.set(number, sight);
+    for (const [number, sight] of [...this.withoutDoubles(sights)].sort(([a], [b]) => a - b)) {
+      if (kept.size < this.faces && await this.isHead(view, number, sight)) kept.set(number, sight);
     }
     return kept;
   }
