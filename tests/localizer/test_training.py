@@ -1,17 +1,21 @@
 """The localizer's scores, a tiny run and its exported file."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from conftest import run_command
-from trackertraincode.augmentation.loader import checked
+from trackertraincode.augmentation.loader import NICENESS, checked
 from trackertraincode.errors import ConfigError
 from trackertraincode.export.contract import opentrack_faults
+from trackertraincode.localizer import training
 from trackertraincode.localizer.data import LocalizerBatches, open_images
 from trackertraincode.localizer.loss import localizer_loss
 from trackertraincode.localizer.network import Localizer, LocalizerConfig
@@ -102,6 +106,30 @@ def test_a_run_that_diverges_stops_at_once_and_says_so(
     left = {path.name for path in outdir.iterdir()} if outdir.exists() else set()
     assert left == ({"nan_batch.pt"} if batchsize == 4 else set())
     assert left <= set(UNFINISHED)
+
+
+@pytest.mark.skipif(not hasattr(os, "nice"), reason="this system has no niceness")
+@pytest.mark.parametrize(("device", "added"), [("cpu", NICENESS), ("meta", 0)])
+def test_loaders_let_the_network_go_first_where_both_compute_on_the_cpu(
+    device: str, added: int, tmp_path: Path, write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def niceness(*_: object) -> int:
+        return os.getpriority(os.PRIO_PROCESS, 0)
+
+    class Trainer:
+        strategy = SimpleNamespace(root_device=torch.device(device), launcher=None)
+        current_epoch, world_size = 0, 1
+
+        def fit(self, _: object, batches: DataLoader, __: object) -> None:
+            raise ConfigError(f"loaded at {list(batches)}")  # ends the run
+
+    monkeypatch.setattr(training, "make_trainer", lambda *_, **__: Trainer())
+    monkeypatch.setattr(LocalizerBatches, "__getitem__", niceness)
+    run = LocalizerRun(
+        outdir=tmp_path / "run", data=write(tmp_path / "x.h5", [True, False] * 4), batchsize=8, workers=1
+    )
+    with pytest.raises(ConfigError, match=rf"loaded at \[{min(niceness() + added, 19)}\]"):  # no more is possible
+        train_localizer(run)
 
 
 @pytest.mark.slow
