@@ -77,7 +77,7 @@ def test_each_model_satisfies_the_plugin_and_is_small() -> None:
 def test_the_pose_network_gives_landmarks_and_uncertainty_and_says_what_it_is() -> None:
     model = OnnxPoseModel(pretrained.pose_network())
     assert {"rotation", "head", "face_box", "landmarks", "head_tril", "rotation_tril"} <= set(model.fields)
-    assert model.about["trained_on"] == ["rendered", "second", "third"]  # all rendered, says the model card
+    assert model.about["trained_on"] == ["rendered"]  # as the model card says
 
 
 def test_a_damaged_model_is_not_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_one_command_makes_them_from_nothing_and_goes_on(monkeypatch: pytest.Mon
     assert done == ["render"] + ["train"] * 3 + ["export", "train_localizer"]
     assert [getattr(options, "pretrained", None) for options in trained] == [
         None,
-        *[str(tmp_path / "pose" / "swa.ckpt")] * 2,
+        *[str(tmp_path / before / "swa.ckpt") for before in ("pose", "calm")],
     ]
     assert sums(tmp_path) == {f: hashlib.sha256(w.encode()).hexdigest() for f, w in
                               (("pose.onnx", "export"), ("localizer.onnx", "train_localizer"))}  # fmt: skip
