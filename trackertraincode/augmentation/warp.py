@@ -8,11 +8,12 @@ import torch
 
 from trackertraincode.geometry import affine2d
 from trackertraincode.sample.images import CropError, decode
+from trackertraincode.sample.places import LARGEST_BOX
 
 # Scale (crop pixels per image pixel) up to which decoding at 1/2, 1/4, 1/8 of the size loses nothing visible: the
 # remaining scale is still 0.5 to 0.7 of what the crop needs, twice supersampled.
 _REDUCTIONS: tuple[tuple[float, Literal[1, 2, 4, 8]], ...] = ((0.09, 8), (0.18, 4), (0.36, 2))
-LARGEST_CROP = 8  # longer sides of the image: of boxes that `ttc check` accepts, widened to their double
+LARGEST_CROP = 2 * LARGEST_BOX  # longer sides of the image: of boxes that `ttc check` accepts, widened to their double
 SMALL_CROP = 1024  # pixels; smaller ones are cut of any image
 
 

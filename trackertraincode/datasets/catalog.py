@@ -144,10 +144,10 @@ class Chosen:
         return _path(self.name, self.spec.file, self.spec.made_by)
 
     @property
-    def validation_path(self) -> Path | None:
-        """The other file to validate on, if there is one. Raises as `path`."""
-        file = self.spec.validation_file
-        return None if file is None else _path(self.name, file, self.spec.validation_made_by or self.spec.made_by)
+    def validation_path(self) -> Path:
+        """The file to validate on, its own where it names no other. Raises as `path`."""
+        file = self.spec.validation_file or self.spec.file
+        return _path(self.name, file, self.spec.validation_made_by or self.spec.made_by)
 
 
 def choose(name: str, catalog: dict[str, DatasetSpec]) -> Chosen:

@@ -45,8 +45,8 @@ def open_mixture(
         held_out: Hdf5PoseDataset = dataset
         if spec.validation_file is not None:
             rest, kept = rows, np.arange(0)
-            if fraction and (path := chosen.validation_path) is not None:
-                held_out = Hdf5PoseDataset(path)
+            if fraction:
+                held_out = Hdf5PoseDataset(chosen.validation_path)
                 kept = np.arange(len(held_out))
         elif spec.validation_rows is not None:
             kept = _slice(chosen.name, dataset, spec.validation_rows) if fraction else np.arange(0)

@@ -119,8 +119,9 @@ class LocalizerTraining(L.LightningModule):
     def training_step(self, batch: LocalizerBatch, batch_idx: int) -> dict[str, Any]:
         parts = localizer_loss(self.network(batch.image), batch.has_face, batch.face_box)
         loss = torch.stack(list(parts.values())).sum()
-        self._parts.append({name: value.detach() for name, value in {"loss": loss, **parts}.items()})
-        return {"loss": loss, "parts": {name: value.detach() for name, value in parts.items()}}
+        detached = {name: value.detach() for name, value in parts.items()}
+        self._parts.append({"loss": loss.detach(), **detached})
+        return {"loss": loss, "parts": detached}
 
     def on_validation_epoch_start(self) -> None:
         self._answers = []
