@@ -16,7 +16,7 @@ from trackertraincode.errors import ConfigError, ModelFileError
 from trackertraincode.facemodel.embedded import embedded_head
 from trackertraincode.models.backbones import BackboneOptions, build_backbone
 from trackertraincode.models.pose_network import NetworkConfig, PoseNetwork, build_network
-from trackertraincode.models.pretrained import weights_for
+from trackertraincode.models.pretrained import Start, weights_for
 
 Weights = dict[str, Tensor]
 
@@ -74,7 +74,7 @@ def run_repvgg(weights: Weights, x: Tensor) -> Tensor:
 def test_official_repvgg_weights_give_its_features(tmp_path: Path) -> None:
     torch.save(published_repvgg(), tmp_path / "RepVGG-A0-train.pth")
     net = network("repvgg_a0", channels=3)
-    net.load_state_dict(net.state_dict() | weights_for(net, tmp_path / "RepVGG-A0-train.pth"))
+    net.load_state_dict(net.state_dict() | weights_for(net, Start.read(tmp_path / "RepVGG-A0-train.pth")))
     image = torch.randn(2, 3, 65, 65)
     assert torch.allclose(net.backbone(image), run_repvgg(published_repvgg(), image), rtol=1e-4, atol=1e-5)
 
@@ -86,7 +86,7 @@ def test_a_trained_6drepnet_gives_the_same_backbone(tmp_path: Path) -> None:
     torch.save({"epoch": 79, "model_state_dict": renamed, "optimizer_state_dict": {"state": {}}}, tmp_path / "a.tar")
     torch.save(given, tmp_path / "a.pth")
     net = network("repvgg_a0")
-    trained, published = (weights_for(net, tmp_path / name) for name in ("a.tar", "a.pth"))
+    trained, published = (weights_for(net, Start.read(tmp_path / name)) for name in ("a.tar", "a.pth"))
     assert trained.keys() == published.keys()
     assert all(torch.equal(trained[name], published[name]) for name in trained)
 
@@ -94,7 +94,7 @@ def test_a_trained_6drepnet_gives_the_same_backbone(tmp_path: Path) -> None:
 def test_weights_for_colour_see_grey_images_as_colour_without_any(tmp_path: Path) -> None:
     torch.save({"state_dict": {f"module.{k}": v for k, v in published_repvgg().items()}}, tmp_path / "a.pth")
     net = network("repvgg_a0")
-    net.load_state_dict(net.state_dict() | weights_for(net, tmp_path / "a.pth"))
+    net.load_state_dict(net.state_dict() | weights_for(net, Start.read(tmp_path / "a.pth")))
     image = torch.randn(2, 1, 65, 65)
     expected = run_repvgg(published_repvgg(), image.expand(-1, 3, -1, -1))
     assert torch.allclose(net.backbone(image), expected, rtol=1e-4, atol=1e-5 * float(expected.max()))
@@ -142,7 +142,7 @@ def run_lite(w: Weights, x: Tensor) -> Tensor:
 def test_published_efficientnet_lite_weights_give_its_features(tmp_path: Path) -> None:
     torch.save(published_lite(), tmp_path / "efficientnet_lite0.pth")
     net = network("efficientnet_lite0", channels=3)
-    net.load_state_dict(net.state_dict() | weights_for(net, tmp_path / "efficientnet_lite0.pth"))
+    net.load_state_dict(net.state_dict() | weights_for(net, Start.read(tmp_path / "efficientnet_lite0.pth")))
     image = torch.randn(2, 3, 65, 65)
     assert torch.allclose(net.backbone(image), run_lite(published_lite(), image), rtol=1e-4, atol=1e-5)
 
@@ -176,14 +176,14 @@ def test_timms_weights_of_efficientnet_lite_give_its_features_at_odd_sizes(monke
 def test_weights_that_do_not_apply_are_refused(tmp_path: Path, content: Any, message: str) -> None:
     torch.save(content, tmp_path / "a.pth")
     with pytest.raises((ConfigError, ModelFileError), match=rf"a\.pth: .*{message}"):
-        weights_for(network("repvgg_a0", width=0.25), tmp_path / "a.pth")
+        weights_for(network("repvgg_a0", width=0.25), Start.read(tmp_path / "a.pth"))
 
 
 def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     net = network("repvgg_az", width=0.25)
     torch.save({name: value * torch.nan for name, value in net.backbone.state_dict().items()}, tmp_path / "a.pth")
     with pytest.raises(ModelFileError, match=r"a\.pth: has weights that are not finite"):
-        weights_for(net, tmp_path / "a.pth")
+        weights_for(net, Start.read(tmp_path / "a.pth"))
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,12 @@
-"""Weights to start from: checkpoints of this suite and OpNet's, and published ones of RepVGG, EfficientNet-Lite and timm.
+"""Weights to start from: networks of this suite and OpNet's, and published ones of RepVGG, EfficientNet-Lite and timm.
 
-.ckpt --load_network--> weights of the same names and shapes
+.ckpt --load_network----> weights of the same names and shapes
+.onnx --read_exported-->
 .pth  --read_plain--> tensors --_translated--> weights of the backbone
 """
 
 import re
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from timm.models import adapt_input_conv
@@ -13,6 +15,7 @@ from torch import Tensor, nn
 from trackertraincode.errors import ConfigError, ModelFileError
 from trackertraincode.models.backbones import with_lite_epsilon
 from trackertraincode.models.checkpoint import is_own, load_network
+from trackertraincode.models.exported import is_exported, read_exported
 from trackertraincode.models.opnet import is_opnet
 from trackertraincode.models.pose_network import PoseNetwork
 from trackertraincode.models.weights import in_order, read_plain, tensors_of
@@ -27,19 +30,44 @@ REPVGG_NAMES = (  # published -> timm's
 LITE_LAYER = "._depthwise_conv."  # of the published EfficientNet-Lite for PyTorch
 
 
-def weights_for(network: PoseNetwork, path: Path) -> dict[str, Tensor]:
-    """Those of a file that a network can start from, by the network's names.
+@dataclass(frozen=True, eq=False)
+class Start:
+    """What a file has to start from: a network of this suite or OpNet's, or published tensors by name."""
 
-    Raises ConfigError when none of the backbone fit, ModelFileError for what holds no weights.
+    path: Path
+    network: PoseNetwork | None
+    published: dict[str, Tensor] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, path: Path) -> "Start":
+        """Raises ModelFileError for what holds no weights."""
+        if is_exported(path):
+            return cls(path, read_exported(path))
+        content = read_plain(path)
+        if is_own(content) or is_opnet(content):
+            return cls(path, load_network(path)[0])
+        return cls(path, None, tensors_of(path, content))
+
+
+def weights_for(network: PoseNetwork, start: Start) -> dict[str, Tensor]:
+    """Those that a network can start from, by its names. The landmarks of another face model aren't taken.
+
+    Raises ConfigError when none of the backbone fit, ModelFileError for weights that aren't finite.
     """
-    content = read_plain(path)
+    path, given = start.path, start.network
     own = network.state_dict()
-    if is_own(content) or is_opnet(content):
-        given = load_network(path)[0].state_dict()
-        fitting = {name: value for name, value in given.items() if name in own and own[name].shape == value.shape}
-        fitting = {name: value for name, value in fitting.items() if not name.startswith("landmarks.")}
+    if given is not None:
+        kind, wanted = (f"--backbone {c.backbone} --width {c.width:g}" for c in (given.config, network.config))
+        if kind != wanted:
+            raise ConfigError(f"--pretrained {path}: is another network than {wanted}; add {kind}.")
+        same = given.config.face_model == network.config.face_model
+        fitting = {
+            name: value
+            for name, value in given.state_dict().items()
+            if name in own and own[name].shape == value.shape and (same or not name.startswith("landmarks."))
+        }
     else:
-        translated = _translated(path, tensors_of(path, content), network.backbone)
+        translated = _translated(path, start.published, network.backbone)
         fitting = {f"backbone.{name}": value for name, value in translated.items()}
     if not any(name.startswith("backbone.") for name in fitting):
         raise ConfigError(f"--pretrained {path}: no weights of its backbone fit this network.")

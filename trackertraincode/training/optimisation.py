@@ -29,8 +29,9 @@ class OptimisationOptions:
         least=2, short="-b", metavar="N|auto", words={"auto": 0},
     )  # fmt: skip
     pretrained: str | None = option(
-        None, "start from a checkpoint (ours, OpNet's), a .pth of RepVGG or EfficientNet-Lite, or timm's weights",
-        metavar="FILE|timm|none",
+        None,
+        "start from a checkpoint (ours, OpNet's), an exported .onnx, the model of this package, a .pth of RepVGG or "
+        "EfficientNet-Lite, or timm's weights", metavar="FILE|default|timm|none",
     )  # fmt: skip
     lr: float = option(1e-3, "peak learning rate", above=0.0)
     scale_lr: bool = option(

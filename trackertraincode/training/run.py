@@ -34,7 +34,7 @@ from trackertraincode.training.distributed import ending_after_a_step, ending_to
 from trackertraincode.training.environment import check_data, write_environment
 from trackertraincode.training.finish import finish
 from trackertraincode.training.module import PoseTraining
-from trackertraincode.training.network import make_network
+from trackertraincode.training.network import complete, make_network
 from trackertraincode.training.objective import make_objective
 from trackertraincode.training.optimisation import AUTO_BATCH
 from trackertraincode.training.options import TrainRequest, write_toml
@@ -76,6 +76,8 @@ def train(request: TrainRequest) -> Path:
         if resume is not None:
             check_data(outdir / ENVIRONMENT_FILE, members.files)
             check_resumable(resume, module)
+        else:
+            complete(network, config.optimisation.pretrained, data.train_batches(whole=True), module.augment)
         if trainer.is_global_zero:
             write_toml(config, outdir / CONFIG_FILE)
             write_environment(outdir / ENVIRONMENT_FILE, members.files, intensity=config.augmentation.intensity)
