@@ -6,7 +6,7 @@ import platform
 import signal
 import subprocess
 import sys
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
@@ -83,6 +83,20 @@ def _die(number: int) -> int:
 @pytest.mark.parametrize("workers", [0, 2])
 def test_results_come_in_the_order_of_the_items(workers: int) -> None:
     assert list(map_in_order(abs, range(0, -50, -1), workers)) == list(range(50))
+
+
+def test_windows_has_at_most_61_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    class Pool(ThreadPoolExecutor):
+        def __init__(self, count: int, **_: object) -> None:
+            asked.append(count)
+            super().__init__(1)
+
+    monkeypatch.setattr(workers, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(workers.sys, "platform", "win32")
+    assert list(map_in_order(abs, [-1, -2], 100)) == [1, 2]
+    assert asked == [61]
 
 
 def test_a_worker_that_dies_is_named() -> None:

@@ -42,7 +42,7 @@ def files_of(path: Path) -> list[Path]:
     Raises SampleFormatError where a pattern matches nothing, where a shard is missing, and where two sets of shards have
     such names.
     """
-    files = _matching(path)
+    files = matching(path)
     if files == [path]:
         return files
     if not files:
@@ -67,10 +67,11 @@ def files_of(path: Path) -> list[Path]:
     return files
 
 
-def _matching(path: Path) -> list[Path]:
+def matching(path: Path) -> list[Path]:
+    """All files of a name with * or ?; another name itself, whether there is such a file or not."""
     if not {"*", "?"} & set(path.name) or path.is_file():
         return [path]
-    return sorted(file for file in path.parent.glob(path.name) if file.is_file())
+    return sorted(file for file in path.parent.glob(path.name.replace("[", "[[]")) if file.is_file())
 
 
 def cache_dir() -> Path | None:
@@ -102,7 +103,7 @@ def check_outputs(
     files that aren't what their names say. An output must be neither an input (links resolved) nor another output, and
     its folder, or the nearest that exists, must be one in which this process may write.
     """
-    sources = [file for path in inputs if path is not None for file in _matching(path)]
+    sources = [file for path in inputs if path is not None for file in matching(path)]
     written: list[Path] = []
     for path, is_folder in [*((p, False) for p in outputs), *((p, True) for p in folders)]:
         if path is None or is_stream(path):

@@ -30,6 +30,7 @@ PARENT = "TRACKERTRAINCODE_PARENT"  # the process with which a program ends that
 PATIENCE = 10.0  # seconds for which a program that is to end may clean up
 # Seconds that a worker whom others told to end leaves to its parent. SLURM kills all 30 seconds after SIGTERM (KillWait).
 FOR_THE_PARENT = 60.0
+MOST_ON_WINDOWS = 61  # processes that a pool can wait for there
 MORE_THAN_CORES = ".*suggested max number of worker.*"  # what torch warns of; it is the user's choice
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # glibc's malloc.h
 
@@ -182,6 +183,7 @@ def map_in_order(function: Callable[[Item], Result], items: Iterable[Item], work
     if workers == 0:
         yield from map(function, items)
         return
+    workers = min(workers, MOST_ON_WINDOWS) if sys.platform == "win32" else workers
     with ProcessPoolExecutor(workers, initializer=start_worker) as pool:
         try:
             yield from in_order(lambda item: pool.submit(function, item), items, lambda: AHEAD * workers)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from archive_damage import Members, check_damage, convert, tagged_jpeg, write_folder, write_zip
 
+from conftest import run_script
 from trackertraincode.conversion import unlabeled
 from trackertraincode.conversion.unlabeled import make_source
 from trackertraincode.conversion.videos import open_video
@@ -139,9 +140,19 @@ def test_videos_and_images_in_one_folder(tmp_path: Path) -> None:
 def test_a_video_whose_name_is_not_utf8_is_named(tmp_path: Path) -> None:
     source = write_folder(tmp_path / "source", MEMBERS)
     write_video(source / "b" / "film.avi", 3).rename(source / "b" / "f\udcff.avi")
+    assert "has a name that isn't UTF-8" in run_script(DOOR, source, tmp_path / "a.h5", "--workers", 0)
     with pytest.raises(ArchiveError, match=r"f\udcff\.avi: has a name that isn't UTF-8, .*; rename it"):
-        convert(DOOR, source, tmp_path / "a.h5")
-    assert not list(tmp_path.glob("a.h5*"))
+        convert(DOOR, source / "b" / "f\udcff.avi", tmp_path / "b.h5")
+    assert not list(tmp_path.glob("b.h5*"))
+
+
+@pytest.mark.usefixtures("spots")
+def test_a_damaged_video_among_other_files_is_skipped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = write_folder(tmp_path / "source", MEMBERS | {"b/film.mp4": b"", "b/other.mov": b"no video"})
+    convert(DOOR, source, tmp_path / "a.h5")
+    said = capsys.readouterr().out
+    assert "2 samples written, 4 skipped" in said
+    assert "film.mp4" in said or "other.mov" in said
 
 
 @pytest.mark.usefixtures("spots")

@@ -85,6 +85,13 @@ def test_sets_are_read_in_order_and_copies_left_out(tmp_path: Path, capsys: pyte
     assert "1 files of landmarks have no image" in said
 
 
+def test_other_faces_under_the_same_names_are_no_copies(tmp_path: Path) -> None:
+    members = face(1, "anna/images/0001") | face(2, "ben/images/0001") | face(2, "again/ben/images/0001")
+    source = make_source(write_folder(tmp_path / "people", members), mtcnn=False)
+    assert {str(item) for item in source.items} == {"anna/images/0001.png", "ben/images/0001.png"}
+    assert "1 images are there again" in source.notes[0]
+
+
 def test_other_archives_are_named(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "300w.zip", {"a/x.png": b"", "b/x.pts": b""})
     with pytest.raises(UserError, match=r"300w\.zip: no NAME\.pts beside"):

@@ -147,6 +147,7 @@ def test_own_catalog_adds_and_changes(
         ('[x]\nfile = "a.h5"\n', r"\[x\] lacks labels"),
         ('[x]\nfile = "a.h5"\nlabels = ["poes"]\n', r"labels has 'poes'; choose among pose"),
         ('[x]\nfiel = "a.h5"\n', "unknown key 'fiel'"),
+        ('[x]\nfile = "a.h5"\nlabels = [["pose", "box"]]\n', r"labels has \['pose', 'box'\]; choose among pose"),
         ("[x]\nfile = 3\nlabels = []\n", "file = 3 has the wrong type"),
         ('[x]\nfile = "a"\nlabels = []\nrows = [4, 2]\n', r"rows = \[4, 2\], expected \[first\]"),
         ('[x]\nfile = "a"\nlabels = []\nweight = -1\n', "weight = -1, expected a number above 0"),

@@ -27,6 +27,7 @@ VALUES = {
         ("size > 45 and (yaw > 0 or pitch == 5)", [0, 3]),
         ("row != 2 and row <= 3", [0, 1, 3]),
         ("yaw > -1000", [0, 1, 2, 3]),
+        ("yaw != 0", [0, 1, 3]),
         ("size / 0 > 1", [0, 1, 2, 3, 4]),
         ("1 < 2", [0, 1, 2, 3, 4]),
         ("  yaw>0  ", [3]),
@@ -82,6 +83,10 @@ def test_rows_come_from_words_or_files(tmp_path: Path) -> None:
     assert parse_rows("5, 1-3 ,2", 6).tolist() == [1, 2, 3, 5]
     (tmp_path / "rows.txt").write_text("# bad ones\n4 2-3, 0 # and more\n\n9\n")
     assert parse_rows(str(tmp_path / "rows.txt"), 10).tolist() == [0, 2, 3, 4, 9]
+    (tmp_path / "marked.txt").write_text("4, 2\n", encoding="utf-8-sig")
+    assert parse_rows(str(tmp_path / "marked.txt"), 10).tolist() == [2, 4]
+    with pytest.raises(ConfigError, match=r"--rows: '9{40}' isn't a row"):
+        parse_rows("1," + "9" * 5000, 10)
     (tmp_path / "empty.txt").write_text("# none\n")
     assert parse_rows(str(tmp_path / "empty.txt"), 10).tolist() == []
     (tmp_path / "wrong.txt").write_text("3\nfour\n")

@@ -105,6 +105,29 @@ def test_files_of_two_sets_are_not_one(pattern: Path) -> None:
         Hdf5PoseDataset(pattern)
 
 
+def test_shards_of_two_runs_are_not_one(
+    tmp_path: Path, write_file: Callable, make_sample: Callable[..., Sample]
+) -> None:
+    for number, sha256 in enumerate("ab"):
+        source = {"converter": "x", "sha256": sha256, "shard": [number, 2]}
+        write_file([make_sample(number)], shard_path(Path("faces.h5"), number, 2).name, source=source)
+    with pytest.raises(
+        SampleFormatError, match=r"faces-00001-of-00002\.h5 and faces-00000-of-00002\.h5 are shards of diff"
+    ):
+        Hdf5PoseDataset(tmp_path / "faces-*.h5")
+    source = {"converter": "x", "sha256": "a", "shard": [1, 2]}
+    write_file([make_sample(1)], shard_path(Path("faces.h5"), 1, 2).name, source=source)
+    assert len(Hdf5PoseDataset(tmp_path / "faces-*.h5")) == 2
+
+
+def test_brackets_in_names_of_shards_are_letters(tmp_path: Path, write_file: Callable, make_sample: Callable) -> None:
+    for number in range(2):
+        write_file([make_sample(number)], shard_path(Path("faces [v1].h5"), number, 2).name)
+    assert len(Hdf5PoseDataset(tmp_path / "faces [v1]-*.h5")) == 2
+    spec = DatasetSpec(file=str(tmp_path / "faces [v1]-*.h5"), weight=1, labels=("pose",), made_by="ttc x")
+    assert choose("x", {"x": spec}).path == tmp_path / "faces [v1]-*.h5"
+
+
 def test_files_with_other_fields_or_common_persons_are_named(
     tmp_path: Path, write_file: Callable, make_sample: Callable[..., Sample]
 ) -> None:

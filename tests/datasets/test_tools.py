@@ -183,6 +183,12 @@ def test_filter_refuses_and_leaves_nothing(
     assert not list(tmp_path.glob("out*"))
 
 
+def test_filter_takes_more_rows_than_a_name_of_a_file_has_letters(tool: Tool, file: Path, tmp_path: Path) -> None:
+    rows = ",".join(["0", "1"] * 200)
+    for _ in range(2):
+        assert "2 of" in tool("dsfilter.py", file, tmp_path / "out.h5", "--rows", rows)
+
+
 def test_filter_stops_at_a_broken_row_and_leaves_nothing(tool: Tool, file: Path, tmp_path: Path) -> None:
     with h5py.File(file, "a") as stored:
         stored["quats"][4] = 0

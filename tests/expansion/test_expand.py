@@ -12,6 +12,7 @@ from scipy.spatial.transform import Rotation
 from close import assert_samples_equal, known
 from conftest import run_command, run_script
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset, PoseWriter
+from trackertraincode.expansion.archive import _numbered
 from trackertraincode.expansion.expand import Settings, expand_row, make_source
 from trackertraincode.expansion.eyelids import with_closed_eyes
 from trackertraincode.expansion.heads import fitted_coefficients
@@ -117,6 +118,16 @@ def test_the_layout_of_300wlp_holds_the_same_labels(
             assert (Rotation.from_quat(a.rotation) * Rotation.from_quat(b.rotation).inv()).magnitude() < 1e-4
 
 
+def test_names_of_files_tell_no_copies(rendered: Callable[..., Sample]) -> None:
+    """As macOS calls a copied file."""
+    face = rendered(0, 60.0)
+    faces = [
+        replace(face, name=f"faces copy 2.h5 row {row}{copy}") for row in (0, 1) for copy in ("", " copy 1", " copy 2")
+    ]
+    numbered = [(face.person, face.number) for face in _numbered(iter(faces), "embedded-v1")]
+    assert numbered == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)]
+
+
 @pytest.mark.parametrize(("label", "field"), [("face_box", "rois"), ("shape", "shapeparams"), ("landmarks", "pt3d_68")])
 def test_what_the_layout_of_300wlp_needs_is_named(
     rendered: Callable[..., Sample], file_of: Callable[..., Path], label: str, field: str
@@ -131,7 +142,7 @@ def test_what_the_layout_of_300wlp_needs_is_named(
 def test_closed_eyes_are_in_image_and_labels(rendered: Callable[..., Sample]) -> None:
     sample = rendered(3)
     image = decode(sample.image, color=True)
-    closed = with_closed_eyes(sample, image, MODEL.deform(known(sample.shape)), MODEL)
+    closed = with_closed_eyes(sample, image, MODEL.deform(known(sample.shape)), MODEL, MODEL.name)
     assert closed is not None
     after, shut = closed
     assert after.shape is not None
@@ -152,7 +163,19 @@ def test_closed_eyes_are_in_image_and_labels(rendered: Callable[..., Sample]) ->
 
 def test_profiles_have_no_eye_to_close(rendered: Callable[..., Sample]) -> None:
     sample = replace(rendered(0), rotation=Rotation.from_rotvec([0.0, np.pi, 0.0]).as_quat())
-    assert with_closed_eyes(sample, decode(sample.image, color=True), MODEL.deform(known(sample.shape)), MODEL) is None
+    image, local = decode(sample.image, color=True), MODEL.deform(known(sample.shape))
+    assert with_closed_eyes(sample, image, local, MODEL, MODEL.name) is None
+
+
+def test_coefficients_of_another_model_have_no_lids(rendered: Callable[..., Sample]) -> None:
+    """Of BFM, the same two numbers are other expressions: landmarks alone tell that eyes are closed."""
+    sample = rendered(3)
+    image = decode(sample.image, color=True)
+    closed = with_closed_eyes(sample, image, MODEL.deform(known(sample.shape)), MODEL, "bfm_noneck_v3")
+    assert closed is not None
+    assert np.array_equal(known(closed[0].shape), known(sample.shape))
+    before, now = (np.asarray(s.landmarks) for s in (sample, closed[0]))
+    assert abs(now[41, 1] - now[37, 1]) < 0.4 * abs(before[41, 1] - before[37, 1])
 
 
 def test_heads_without_coefficients_follow_their_landmarks(rendered: Callable[..., Sample]) -> None:

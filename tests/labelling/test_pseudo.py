@@ -156,6 +156,18 @@ def test_coefficients_of_another_face_model_are_left_out(
     assert all(sample.shape is None for sample in rows_of(tmp_path / "c.h5"))
 
 
+def test_replacing_keeps_coefficients_where_models_give_none(
+    rendered: list[Sample], experts: Callable, tmp_path: Path
+) -> None:
+    path = write_samples(tmp_path / "a.h5", rendered, face_model="embedded-v1")
+    experts(0, about={})
+    run_script(SCRIPT, path, "-c", "a.ckpt", "--replace", "--output", tmp_path / "b.h5", "--workers", 0)
+    for sample, before in zip(rows_of(tmp_path / "b.h5"), rendered):
+        assert np.array_equal(known(sample.shape), known(before.shape))
+        assert not np.array_equal(known(sample.rotation), known(before.rotation))
+    assert Hdf5PoseDataset(tmp_path / "b.h5").face_model == "embedded-v1"
+
+
 def test_rows_are_chosen_by_spread(unlabelled: Path, experts: Callable, tmp_path: Path) -> None:
     experts(0, 1)
     words = (SCRIPT, unlabelled, "-c", "a.ckpt", "b.ckpt", "--workers", 0, "--output")
@@ -198,6 +210,20 @@ def test_reasons_name_file_and_row(kind: str, reason: str, rendered: list[Sample
 )
 def test_the_file_itself_loses_no_rows(words: tuple[str, ...], message: str, unlabelled: Path) -> None:
     assert message in run_script(SCRIPT, unlabelled, *words, expect=2)
+
+
+@pytest.mark.parametrize("kind", ["no box", "no image"])
+def test_the_file_itself_loses_no_row_that_cannot_be_labelled(
+    kind: str, rendered: list[Sample], networks: list[Path], tmp_path: Path
+) -> None:
+    samples = [ODD["usual"][0](rendered[0]), ODD[kind][0](rendered[1])]
+    path = write_samples(tmp_path / "a.h5", samples, optional=("face_box",))
+    before = path.read_bytes()
+    text = run_script(SCRIPT, path, "-c", networks[0], "--workers", 0, expect=1)
+    assert "row 1: " in text
+    assert "The file itself would lose this row; name an --output, which leaves it out." in text
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["a.h5"]
 
 
 def test_the_file_itself_loses_no_data_sets(unlabelled: Path) -> None:

@@ -6,7 +6,7 @@ ttc filter 300wlp.h5 clean.h5 --rows bad.txt --exclude
 
 Expressions know row, pitch, yaw, roll (degrees), size, box_width and box_height (pixels), and how good labels are:
 fit_residual of `ttc fit`, rotation_spread, rotation_uncertainty (degrees) and those of head and landmarks of
-`ttc pseudolabels` (mm, of which a head radius has 100).
+`ttc pseudolabels` (mm, of which a head radius has 100). A comparison with what a row lacks is false.
 """
 
 import argparse
@@ -30,12 +30,20 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     source: Path = options.source
-    inputs = [source] if options.rows is None else [source, Path(options.rows)]
-    check_outputs([options.destination], inputs, overwrite=options.overwrite)
     import numpy as np
 
-    from trackertraincode.datasets.selection import count_rows, filter_file, parse_rows, select_where, unknown_data_sets
+    from trackertraincode.datasets.selection import (
+        count_rows,
+        filter_file,
+        parse_rows,
+        rows_file,
+        select_where,
+        unknown_data_sets,
+    )
     from trackertraincode.datasets.statistics import row_quantities
+
+    listed = None if options.rows is None else rows_file(options.rows)
+    check_outputs([options.destination], [source, listed], overwrite=options.overwrite)
 
     count = count_rows(source)
     if options.rows is not None:

@@ -65,6 +65,7 @@ def run(options: argparse.Namespace) -> int:
         factor=options.roi_expansion,
         replace=options.replace,
         limit=options.filter,
+        all_rows=in_place,
     )
     options.source, options.destination = options.file, options.output or options.file
     if settings.device != "cpu":

@@ -61,11 +61,21 @@ def make_source(source: Path, min_confidence: float, min_face: int, all_faces: b
             items.append(Item(name, None))
         else:
             videos += 1
-            items += [Item(name, frame) for frame in range(0, Video(source, name).told(), every)]
+            items += [Item(name, frame) for frame in _frames(source, name, every)]
     if not items:
         raise ArchiveError(f"{source}: no images (.jpg, .jpeg, .png) or videos ({', '.join(VIDEO_EXTENSIONS)}) in it.")
     settings = Settings(source, detector, min_confidence, all_faces, sequences=videos > 0 and not all_faces)
     return Source(items=items, convert=partial(convert_item, settings), notes=notes)
+
+
+def _frames(source: Path, name: str, every: int) -> range:
+    """Those of a video that are taken; of a damaged one among other files the first, which then can't be read."""
+    try:
+        return range(0, Video(source, name).told(), every)
+    except ArchiveError:
+        if source.is_file() and source.suffix.lower() in VIDEO_EXTENSIONS:
+            raise
+        return range(1)
 
 
 def _list(source: Path) -> tuple[list[str], tuple[str, ...]]:

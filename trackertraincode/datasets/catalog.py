@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from trackertraincode.errors import CatalogError, closest_first
-from trackertraincode.files import data_dir, files_of
+from trackertraincode.files import data_dir, files_of, matching
 from trackertraincode.options import read_toml_file
 from trackertraincode.sample.sample import BATCH_LABELS, LABELS
 
@@ -206,7 +206,7 @@ def _path(name: str, file: str, made_by: str) -> Path:
 
 def _is_there(path: Path) -> bool:
     """Raises SampleFormatError where a shard of several is missing."""
-    return path.is_file() or (any(path.parent.glob(path.name)) and bool(files_of(path)))
+    return any(file.is_file() for file in matching(path)) and bool(files_of(path))
 
 
 def _weight_of(text: str, name: str, number: str) -> float:
@@ -235,7 +235,7 @@ def _read_entry(path: Path, name: str, entry: Any) -> DatasetSpec:
         if not isinstance(value, _TYPES[key]) or isinstance(value, bool):
             raise CatalogError(f"{path}: [{name}] {key} = {value!r} has the wrong type.")
     for word in entry.get("labels", ()):
-        if word not in LABEL_SETS:
+        if not isinstance(word, str) or word not in LABEL_SETS:
             known = ", ".join(closest_first(str(word), list(LABEL_SETS)))
             raise CatalogError(f"{path}: [{name}] labels has {word!r}; choose among {known}.")
     if "weight" in entry and not 0 < entry["weight"] < math.inf:

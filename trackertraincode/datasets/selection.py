@@ -29,7 +29,12 @@ from trackertraincode.sample.sample import LABELS, Sample
 
 SampleProgress = Callable[[Iterable[Sample], int], Iterable[Sample]]  # wraps a stream whose length is known
 
-_RANGE = re.compile(r"(\d+)(?:-(\d+))?")
+_RANGE = re.compile(r"(\d{1,18})(?:-(\d{1,18}))?")
+
+
+def rows_file(text: str) -> Path | None:
+    """The file that a text for `parse_rows` names; None where it is a list of rows itself."""
+    return Path(text) if _RANGE.fullmatch(text.split(",")[0].strip()) is None else None
 
 
 def parse_rows(text: str, count: int) -> np.ndarray:
@@ -39,13 +44,13 @@ def parse_rows(text: str, count: int) -> np.ndarray:
     and for rows that a file of `count` rows doesn't have.
     """
     source = "--rows"
-    path = Path(text)
-    if _RANGE.fullmatch(text.split(",")[0].strip()) is None:
+    path = rows_file(text)
+    if path is not None:
         if not path.is_file():
             raise ConfigError(f"--rows {text!r}: neither rows such as 3,7,10-19 nor an existing file of them.")
         source = str(path)
         try:
-            content = path.read_text(encoding="utf-8")
+            content = path.read_text(encoding="utf-8-sig")  # Windows' editors mark it so
         except UnicodeDecodeError:
             raise ConfigError(f"--rows {path}: isn't text; give a file of rows such as 3,7,10-19.") from None
         text = "\n".join(line.partition("#")[0] for line in content.splitlines())
@@ -64,7 +69,7 @@ def parse_rows(text: str, count: int) -> np.ndarray:
 _OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: np.divide, ast.USub: operator.neg,
     ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge, ast.Eq: operator.eq,
-    ast.NotEq: operator.ne, ast.And: np.logical_and, ast.Or: np.logical_or, ast.Not: np.logical_not,
+    ast.NotEq: lambda a, b: (a < b) | (a > b), ast.And: np.logical_and, ast.Or: np.logical_or, ast.Not: np.logical_not,
 }  # fmt: skip
 _LONGEST = 1000  # characters of an expression, so that its depth stays within Python's own
 _NAMES = ("row", *QUANTITIES)

@@ -73,6 +73,16 @@ class ShardedFile:
                 f"{self.path}: {has.name} has {sorted(different)[0]}, which {lacks.name} lacks; files of one data set have "
                 "the same fields: convert them again, or join them with `ttc join`."
             )
+        sources = [
+            {k: v for k, v in file.source.items() if k != "shard"}
+            for file in (shard, self._shard(0))
+            if "shard" in file.source
+        ]
+        if len(sources) == 2 and sources[0] != sources[1]:
+            raise SampleFormatError(
+                f"{self.path}: {shard.path.name} and {self._files[0].name} are shards of different runs, by what they say of "
+                "themselves; write all of them again, or copy all of one run here."
+            )
         if "shape" in self.fields and shard.face_model != self.face_model:
             raise SampleFormatError(
                 f"{self.path}: {shard.path.name} has coefficients of {shard.face_model}, {self._files[0].name} of "

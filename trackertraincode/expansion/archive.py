@@ -1,5 +1,6 @@
 """Expanded faces as an archive in the layout of 300W-LP, for the tools that read that."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,9 @@ from trackertraincode.errors import UserError
 from trackertraincode.rendering.archives import RenderedFace, members_300wlp
 from trackertraincode.sample.sample import Sample
 
+COPY = re.compile(
+    r" copy \d+$"
+)  # at the end of the names that `expand.copies` gives; a file's own name may have it, too
 NEEDED = {"face_box": "rois", "shape": "shapeparams", "landmarks": "pt3d_68"}
 
 
@@ -26,7 +30,7 @@ def _numbered(samples: Iterator[Sample], face_model: str) -> Iterator[RenderedFa
         missing = [NEEDED[a] for a in NEEDED if getattr(sample, a) is None]
         if missing:
             raise UserError(f"{sample.name}: has no {missing[0]}, which the layout 300wlp needs; use --format hdf5.")
-        is_copy = " copy " in sample.name
+        is_copy = COPY.search(sample.name) is not None
         person, number = (person, number + 1) if is_copy else (person + 1, 0)
         assert sample.landmarks is not None
         yield RenderedFace(replace(sample, landmarks_2d=sample.landmarks[:, :2]), person, number, face_model)

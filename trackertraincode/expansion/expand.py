@@ -64,6 +64,7 @@ class Face:
     keypoints: np.ndarray  # (68,) vertices that are landmarks
     sheet: Sheet
     classes: np.ndarray | None  # (H, W)
+    coefficients_of: str  # name of the face model of the sample's shape
 
     def turn_to(self, angles: np.ndarray) -> Turn:
         """To (3,) pitch, yaw, roll of AFLW."""
@@ -144,7 +145,7 @@ def load_face(sample: Sample, model: HeadModel, coefficients_of: str) -> Face:
         sample, image, classes = _surroundings(sample, image, classes, local)
     assert sample.head is not None
     sheet = build_sheet(local, model, rotation_of(sample), sample.head.astype(np.float64))
-    return Face(image, sample, local, model.keypoints, sheet, classes)
+    return Face(image, sample, local, model.keypoints, sheet, classes, coefficients_of)
 
 
 def _image(sample: Sample) -> np.ndarray:
@@ -179,7 +180,9 @@ def _surroundings(
 def copies(face: Face, model: HeadModel, settings: Settings, rng: np.random.Generator) -> Iterator[Sample]:
     """The face at the poses that are drawn for it."""
     shut: Face | None = None
-    closed = with_closed_eyes(face.sample, face.image, face.local, model) if settings.closed_eyes else None
+    closed = None
+    if settings.closed_eyes:
+        closed = with_closed_eyes(face.sample, face.image, face.local, model, face.coefficients_of)
     if closed is not None:
         shut = replace(face, sample=closed[0], image=closed[1])
     poses = draw_poses(angles_of(rotation_of(face.sample)), settings.yaw_step, rng)

@@ -16,11 +16,12 @@ LIDS = slice(SHAPE_COUNT, SHAPE_COUNT + 2)  # coefficients of our own heads that
 
 
 def with_closed_eyes(
-    sample: Sample, image: np.ndarray, local: np.ndarray, model: HeadModel
+    sample: Sample, image: np.ndarray, local: np.ndarray, model: HeadModel, coefficients_of: str
 ) -> tuple[Sample, np.ndarray] | None:
     """Labels and (H, W, 3) image with shut eyes, None where no eye can be seen.
 
-    local: (V, 3) the head. BFM has no coefficients of lids: there landmarks alone tell that eyes are closed.
+    local: (V, 3) the head. coefficients_of: name of the face model of the sample's shape. Only our own heads have
+    coefficients of lids: landmarks alone tell that eyes are closed where shapes are of BFM, or of another head than `model`.
     """
     assert sample.head is not None
     R = rotation_of(sample)
@@ -33,7 +34,7 @@ def with_closed_eyes(
     changes: dict[str, Any] = {}
     if sample.landmarks_2d is not None:
         changes["landmarks_2d"] = _lids_met(sample.landmarks_2d)
-    if sample.shape is not None and model.name in OWN_MODELS:
+    if sample.shape is not None and coefficients_of == model.name and model.name in OWN_MODELS:
         changes["shape"] = sample.shape.copy()
         changes["shape"][LIDS] = 1.0
         if sample.landmarks is not None:

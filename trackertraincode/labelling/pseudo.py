@@ -15,7 +15,7 @@ import torch
 from trackertraincode.conversion.run import Source
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.datasets.selection import optional_labels
-from trackertraincode.errors import ArchiveError
+from trackertraincode.errors import ArchiveError, UserError
 from trackertraincode.evaluation.predictor import load_predictor
 from trackertraincode.geometry.boxes import CROP_FACTOR
 from trackertraincode.labelling.answers import answers, models_of
@@ -35,6 +35,7 @@ class PseudoOptions:
     factor: float = CROP_FACTOR
     replace: bool = False  # labels that are there
     limit: float | None = None  # degrees that models may differ by
+    all_rows: bool = False  # none may be left out
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,8 @@ def make_source(path: Path, options: PseudoOptions) -> Source:
     trial, own = try_models([load_predictor(model, options.device) for model in options.models])
     given = [name for name in GIVEN if getattr(trial.mean, name) is not None]
     with Hdf5PoseDataset(path, labels=()) as dataset:
-        there = dataset.face_model if "shape" in dataset.fields and not options.replace else own
+        kept = "shape" in dataset.fields and (own is None or not options.replace)
+        there = dataset.face_model if kept else own
         if there != own and "shape" in given:
             given.remove("shape")
         optional = dict.fromkeys((*optional_labels(dataset), *given, *trial.measures))
@@ -93,8 +95,15 @@ def label_rows(
 
 
 def finish(options: PseudoOptions, item: Labelled | ArchiveError) -> list[Sample]:
-    """The sample with its new labels. Raises ArchiveError where it can't have them, or models differ too much."""
+    """The sample with its new labels. Raises ArchiveError where it can't have them, or models differ too much.
+
+    Raises UserError instead, which ends the run, where no row may be left out.
+    """
     if isinstance(item, ArchiveError):
+        if options.all_rows:
+            raise UserError(
+                f"{item} The file itself would lose this row; name an --output, which leaves it out."
+            ) from None
         raise item
     spread = item.measures.get("rotation_spread", 0.0)
     if options.limit is not None and spread > options.limit:

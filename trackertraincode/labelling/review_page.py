@@ -3,6 +3,7 @@
 Review --tables, pairs of images--> sections --write_report--> page
 """
 
+import shlex
 from collections.abc import Sequence
 
 import numpy as np
@@ -23,7 +24,7 @@ def review_sections(review: Review) -> list[Section]:
     rows = ",".join(str(c.row) for c in review.ranked)
     listed = Section(
         title="Row numbers",
-        code=f"ttc filter {review.path.name} rest.h5 --exclude --rows {rows}",
+        code=f"ttc filter {shlex.quote(review.path.name)} rest.h5 --exclude --rows {rows}",
         notes=["Where labels and models disagree, either may be wrong: look before you leave a row out."],
     )
     sheets = [
