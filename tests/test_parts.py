@@ -40,11 +40,11 @@ def test_a_module_that_is_missing_is_one_line_with_the_command_that_installs_it(
 @pytest.mark.parametrize(
     ("place", "written", "command"),
     [
-        ("a clone", {"editable": True}, "pip install -e '{}[train,export]'"),
-        ("a clone", {}, "pip install '{}[train,export]'"),
-        ("trackertraincode-1.0.0-py3-none-any.whl", None, "pip install '{}[train,export]'"),
-        ("gone", {"editable": True}, "pip install -e '.[train,export]' in the repository's folder"),
-        (None, None, "pip install -e '.[train,export]' in the repository's folder"),
+        ("a clone", {"editable": True}, 'pip install -e "{}[train,export]"'),
+        ("a clone", {}, 'pip install "{}[train,export]"'),
+        ("trackertraincode-1.0.0-py3-none-any.whl", None, 'pip install "{}[train,export]"'),
+        ("gone", {"editable": True}, 'pip install -e ".[train,export]" in the repository\'s folder'),
+        (None, None, 'pip install -e ".[train,export]" in the repository\'s folder'),
     ],
 )
 def test_the_command_takes_what_this_was_installed_from(

@@ -103,6 +103,20 @@ def test_cut_out_without_a_box_takes_the_head_or_everything() -> None:
     assert cut_out(BLACK, {}, 50)[0].shape == (50, 50, 3)
 
 
+@pytest.mark.parametrize(
+    "labels",
+    [
+        {"face_box": [-1e30, 0, 1e30, 1]},
+        {"face_box": [3e38, 0, 3.1e38, 3e38]},
+        {"head": [5, 5, 1e30]},
+        {"head": [1e20, 5, 2]},
+    ],
+)
+def test_where_a_face_cannot_be_everything_is_shown(labels: dict[str, list[float]]) -> None:
+    image = np.random.default_rng(0).integers(0, 255, BLACK.shape, dtype=np.uint8)
+    assert np.array_equal(cut_out(image, labels, 50)[0], cut_out(image, {}, 50)[0])
+
+
 def test_arguments_are_not_drawn_into(make_sample: Callable[..., Sample]) -> None:
     sample = make_sample()
     image = decode(bytes(sample.image), color=True)

@@ -54,7 +54,7 @@ whole_number = whole_numbers(-LARGEST)
 worker_count = whole_numbers(0, 1024)
 shard_count = whole_numbers(1, 99_999)
 face_count = whole_numbers(1, 20)  # heads at a time
-rendered_edge = whole_numbers(1, 4096, "PIXELS")  # of a face, which takes some hundred bytes for each pixel
+rendered_edge = whole_numbers(16, 4096, "PIXELS")  # of a face, which takes some hundred bytes for each pixel
 edge_length = whole_numbers(1, 16384, "PIXELS")  # of an image that is drawn
 port_number = whole_numbers(1, 65535)
 

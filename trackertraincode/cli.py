@@ -201,11 +201,11 @@ def describe(error: BaseException) -> tuple[int, str]:
     """Exit code and line for what ended a program."""
     match error:
         case UserError():
-            return 1, f"error: {error}"
+            return 1, " ".join([f"error: {error}", *_kept(error)])
         case KeyboardInterrupt():
-            return 130, f"interrupted: {UNCHANGED}"
+            return 130, " ".join(["interrupted:", *(_kept(error) or [UNCHANGED])])
         case Ended():
-            return error.code, f"ended by {error}: {UNCHANGED}"
+            return error.code, " ".join([f"ended by {error}:", *(_kept(error) or [UNCHANGED])])
         case BrokenPipeError():  # the reader of stdout left
             lose_output(sys.stdout)
             return 128 + 13, ""  # SIGPIPE, as other programs in a pipe end
@@ -224,6 +224,11 @@ def describe(error: BaseException) -> tuple[int, str]:
         f"error: {type(error).__name__}: {text[:300]} - a fault of this program; please report it with this command: "
         f"{command} ({DEBUG} shows more)"
     )
+
+
+def _kept(error: BaseException) -> list[str]:
+    """What commands note of results that are there in spite of an error."""
+    return getattr(error, "__notes__", [])
 
 
 def describe_os_error(error: OSError) -> str:

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from trackertraincode.errors import SampleFormatError, UserError
+from trackertraincode.errors import SampleFormatError, UsageError, UserError
 from trackertraincode.signatures import begins
 
 LOCK_FILE = "trackertraincode.lock"  # in a folder that one process writes to
@@ -122,6 +122,13 @@ def check_outputs(
             raise UserError(
                 f"{path}: exists and isn't a {path.suffix} file; choose another name, or replace it with --overwrite."
             )
+
+
+def check_format(destination: Path, chosen: str) -> None:
+    """Raise UsageError where the name of an output says another kind of file than --format does."""
+    if (destination.suffix.lower() == ".zip") != (chosen != "hdf5"):
+        right = "one that ends with .zip" if chosen != "hdf5" else "one that ends with .h5, or a --format of archives"
+        raise UsageError(f"{destination}: isn't a file of --format {chosen}; give {right}")
 
 
 def resolved(path: Path) -> Path:

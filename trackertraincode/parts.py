@@ -46,8 +46,8 @@ def how_to_install(*parts: str) -> str:
     names = ",".join(parts)
     origin = _origin()
     if origin is None:
-        return f"pip install -e '.[{names}]' in the repository's folder"
-    return f"pip install {'-e ' * origin.editable}'{origin.path}[{names}]'"
+        return f'pip install -e ".[{names}]" in the repository\'s folder'
+    return f'pip install {"-e " * origin.editable}"{origin.path}[{names}]"'  # cmd.exe knows no single quotes
 
 
 class _Origin(NamedTuple):

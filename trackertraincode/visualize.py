@@ -37,6 +37,7 @@ from trackertraincode.sample.sample import LABELS, Batch, Prediction, Sample
 
 Labels = Mapping[str, Any]
 
+FARTHEST = 1e6  # times the longer edge of an image: a face that is larger, or farther away, can't be cut out
 TRUE_COLOR: Color = (60, 230, 60)
 PREDICTED_COLOR: Color = (255, 150, 30)
 
@@ -115,7 +116,8 @@ def cut_out(
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """(edge, edge[, 3]): the square around the face, scaled, and its labels; black outside of the image.
 
-    factor: of the longer box side. Without a box, the square is around the head, else it is the whole image.
+    factor: of the longer box side. Without a box, the square is around the head; else, and where these are absurd, it is the
+    whole image.
     """
     known = _known(labels)
     height, width = image.shape[:2]
@@ -125,6 +127,8 @@ def cut_out(
         x, y, radius = known["head"]
         box = torch.tensor([x - radius, y - radius, x + radius, y + radius])
     else:
+        box, factor = torch.tensor([0.0, 0.0, width, height]), 1.0
+    if float(box.abs().max()) > FARTHEST * max(width, height):  # nothing of the face would be seen
         box, factor = torch.tensor([0.0, 0.0, width, height]), 1.0
     affine = affine2d.box_to_square(square_crop_box(box.float(), factor), edge)
     return _warp(image, affine, edge, edge), _move(known, affine)

@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from conftest import run_script, write_samples
 from trackertraincode.datasets.catalog import DATASETS
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.errors import EvaluationError, WorkerError
+from trackertraincode.evaluation import metrics
 from trackertraincode.evaluation.crops import Cutting
 from trackertraincode.evaluation.evaluate import EvaluationOptions, evaluate
 from trackertraincode.evaluation.html_report import result_sections
@@ -122,7 +124,9 @@ def test_checkpoint_file_and_ensemble_of_one_agree(faces: Path, checkpoint: Path
             assert other[key] == pytest.approx(rows[0][key], abs=1e-3), key
 
 
-def test_rows_of_models_that_saw_the_images_are_marked(faces: Path, checkpoint: Path, tmp_path: Path) -> None:
+def test_rows_of_models_that_saw_the_images_are_marked(
+    faces: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     save_network(tmp_path / "seen.ckpt", load_network(checkpoint)[0], About(training_files=["aflw2k.h5"]))
     options = EvaluationOptions(file=faces, progress=False, factor=1.3)
     result = evaluate(load_predictor(tmp_path / "seen.ckpt"), "aflw2k3d", options)
@@ -131,7 +135,10 @@ def test_rows_of_models_that_saw_the_images_are_marked(faces: Path, checkpoint: 
     assert "seen.ckpt***" in text
     assert "* trained on these images" in text
     write_csv([result.row()], tmp_path / "rows.csv")
+    asked = Mock(wraps=metrics.geodesic_errors)
+    monkeypatch.setattr(metrics, "geodesic_errors", asked)
     write_predictions([result], tmp_path / "images.csv")
+    assert asked.call_count == 1  # not once a row: that of 122,450 rows would take an hour
     assert len((tmp_path / "images.csv").read_text().splitlines()) == 1 + len(result.rows)
 
 

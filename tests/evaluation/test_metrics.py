@@ -90,3 +90,6 @@ def test_bootstrap_interval_holds_the_mean() -> None:
     low, high = metrics.bootstrap_interval(values)
     assert low < values.mean() < high
     assert high - low == pytest.approx(2 * 1.96 / 20, rel=0.2)
+    picks = torch.randint(400, (1000, 400), generator=torch.Generator().manual_seed(0))  # all at once
+    means = values[picks].mean(-1)
+    assert (low, high) == pytest.approx(means.quantile(torch.tensor([0.025, 0.975])).tolist(), abs=1e-6)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -168,3 +169,24 @@ def test_unsuited_files_are_refused_by_name(tmp_path: Path, write: Callable[...,
         split(open_images(write(tmp_path / "c.h5", [True, False])), 0.5, seed=0)
     with pytest.raises(SampleFormatError, match=r"d\.h5: 3 rows are too few.*different photographs"):
         split(open_images(write(tmp_path / "d.h5", [True, False, True])), 0.5, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("box", "message"),
+    [
+        ([5, 5, 5, 9], "row 1 .* is empty, or its edges are swapped,"),
+        ([9, 5, 5, 9], "row 1 .* is empty, or its edges are swapped,"),
+        ([np.nan, 5, 5, 9], "row 1 .* isn't finite"),
+        ([0, 0, 1e6, 1e6], "row 1 is more than 4 times as large as the image"),
+        ([5000, 0, 5100, 100], "row 1 has its middle far outside of the image"),
+    ],
+)
+@pytest.mark.parametrize("seed", [None, 1])
+def test_boxes_where_no_face_can_be_are_named(
+    box: list[float], message: str, seed: int | None, tmp_path: Path, write: Callable[..., Path]
+) -> None:
+    path = write(tmp_path / "a.h5", [False, True, True, False])
+    with h5py.File(path, "a") as file:
+        file["rois"][1] = box
+    with pytest.raises(SampleFormatError, match=rf"a\.h5: field 'rois', {message}"):
+        checked(LocalizerBatches(open_images(path), np.arange(4), 4, seed)[(0, 0) if seed else 0])

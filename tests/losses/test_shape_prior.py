@@ -2,13 +2,15 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from conftest import run_command, write_samples
-from trackertraincode.losses.shape_prior import ShapePrior
+from trackertraincode.errors import ModelFileError
+from trackertraincode.losses.shape_prior import PACKAGED, ShapePrior, prior_path
 from trackertraincode.sample.sample import Sample
 
 COUNT = 24
@@ -29,6 +31,33 @@ def test_a_fitted_prior_knows_both_kinds_of_faces(faces: Path) -> None:
     prior = ShapePrior.load(faces.with_name("shape_prior_embedded-v1.npz"))
     likely, unlikely = torch.ones(2, 50) * torch.tensor([[1.0], [-1.0]]), torch.zeros(1, 50)
     assert prior(likely).max() < prior(unlikely)
+
+
+def test_damaged_priors_are_named(faces: Path) -> None:
+    path = faces.with_name("shape_prior_embedded-v1.npz")
+    good: dict[str, Any] = {"weights": np.ones(2) / 2, "means": np.zeros((2, 50)), "stds": np.ones((2, 50))}
+    np.savez(path, **good)
+    ShapePrior.load(path)
+    whole = path.read_bytes()
+    for damaged in (b"", whole[: len(whole) // 2], b"text"):
+        path.write_bytes(damaged)
+        with pytest.raises(ModelFileError, match=r"npz: no shape prior \(.*make it with `ttc fit-shape-prior`"):
+            ShapePrior.load(path)
+    np.save(path.open("wb"), np.zeros(3))
+    with pytest.raises(ModelFileError, match="no shape prior"):
+        ShapePrior.load(path)
+    for name, value in (("stds", np.full((2, 50), np.nan)), ("weights", np.zeros(2)), ("means", np.zeros(2))):
+        np.savez(path, **good | {name: value})
+        with pytest.raises(ModelFileError, match="of finite numbers, weights and deviations above 0"):
+            ShapePrior.load(path)
+
+
+def test_the_prior_of_a_user_goes_before_the_packaged_one(faces: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATADIR", str(faces.parent))
+    assert prior_path("embedded-v1") == PACKAGED / "shape_prior_embedded-v1.npz"
+    run_command("fit-shape-prior", faces, "--components", 2, DATADIR=str(faces.parent))
+    assert prior_path("embedded-v1") == faces.with_name("shape_prior_embedded-v1.npz")
+    assert prior_path("somebodys-v1") is None
 
 
 def test_too_few_faces_and_no_place_to_write_are_named(faces: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from conftest import PROJECT
 from trackertraincode import commands
 from trackertraincode.commands import COMMANDS, parse, run
 from trackertraincode.conversion.converters import CONVERTERS
-from trackertraincode.errors import UserError
+from trackertraincode.errors import UsageError, UserError
 from trackertraincode.light import groups_in
 from trackertraincode.options import is_option, key_of
 from trackertraincode.pretrained import pose_network
@@ -134,6 +134,34 @@ def test_a_name_like_that_of_another_kind_of_file_is_refused(
         run(["export", "last.ckpt", "--output", str(tmp_path / "faces.h5")])
     assert stopped.value.code == 2
     assert "isn't a .h5 file when it is written here; end its name with .onnx" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["render", "a.zip", "-n", "1"], "a.zip: isn't a file of --format hdf5; give one that ends with .h5"),
+        (
+            ["render", "a.h5", "--format", "300wlp"],
+            "a.h5: isn't a file of --format 300wlp; give one that ends with .zip",
+        ),
+        (["expand", "b.h5", "a.zip"], "a.zip: isn't a file of --format hdf5; give one that ends with .h5"),
+        (["render", "a.h5", "--size", "15"], "--size: '15': expected a whole number from 16 to 4096"),
+    ],
+)
+def test_wrong_kinds_and_sizes_of_outputs_are_wrong_usage(
+    words: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises((SystemExit, UsageError)) as stopped:
+        run(words)
+    assert message in capsys.readouterr().err + str(stopped.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_is_no_checkpoint(tmp_path: Path) -> None:
+    for words in (["export", str(tmp_path)], ["export", ""]):
+        with pytest.raises(UserError, match=r"is a folder; give one checkpoint, such as .*swa\.ckpt"):
+            run(words)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a folder in use can't be removed there")

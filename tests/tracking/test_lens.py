@@ -198,6 +198,15 @@ def test_frames_of_another_size_have_the_lens_scaled(tmp_path: Path) -> None:
     assert large._ray(2 * pixel + 0.5) == pytest.approx(own._ray(pixel))
 
 
+def test_names_of_opencvs_examples_in_python_are_known(tmp_path: Path) -> None:
+    matrix, distortion = [[600, 0, 320], [0, 600, 240], [0, 0, 1]], [[0.3, -0.2, 0, 0, 0.1]]
+    values = {"camera_matrix": matrix, "dist_coeff": distortion, "image_size": [640, 480]}
+    (tmp_path / "a.json").write_text(json.dumps(values))
+    found = read_calibration(tmp_path / "a.json")
+    assert found.lens.distortion == (0.3, -0.2, 0.0, 0.0, 0.1)
+    assert found.size == (640, 480)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -210,6 +219,15 @@ def test_frames_of_another_size_have_the_lens_scaled(tmp_path: Path) -> None:
         ('{"K": [1, 2, 3]}', r"field 'K' is 3 values, .*expected 9 finite numbers"),
         ('{"fx": 9, "fy": 9, "cx": 1, "cy": 1, "D": [1, 2]}', r"field 'D' is 2 values, .*expected 0 or 4 or 5 or 8"),
         ('{"fx": 9, "fy": 9, "cx": 1, "cy": 1, "width": 0, "height": 4}', r"images have 0 × 4 pixels"),
+        (
+            '{"fx": 9, "fy": 9, "cx": 1, "cy": 1, "k1": 0.1}',
+            r"field 'k1' isn't known; give distortion as 'distortion': ",
+        ),
+        ('{"K": [9, 0, 1, 0, 9, 1, 0, 0, 1], "dist": [1, 2, 3, 4]}', r"field 'dist' isn't known; give distortion as"),
+        (
+            '{"fx": 9, "fy": 9, "cx": 1, "cy": 1, "image_size": [640]}',
+            r"field 'image_size' is 1 values, .*expected 2 fin",
+        ),
         ('{"fx": 9, "fy": 9, "cx": 1, "cy": 1, "distortion_model": "equidistant"}', "is of a fisheye lens"),
     ],
 )
@@ -226,7 +244,8 @@ def test_a_calibration_of_another_camera_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"is of images of 640 × 480 pixels, and the frames have 1280 × 720"):
         read_calibration(tmp_path / "a.yml").for_frames(1280, 720)
     (tmp_path / "b.json").write_text('{"fx": 900, "fy": 900, "cx": 960, "cy": 540}')
-    with pytest.raises(UserError, match=r"its centre 960, 540 lies outside of frames of 640 × 480"):
-        read_calibration(tmp_path / "b.json").for_frames(WIDTH, HEIGHT)
+    for size in ((WIDTH, HEIGHT), (3840, 2160)):
+        with pytest.raises(UserError, match=r"its centre 960, 540 isn't near the middle of frames of \d+ × \d+"):
+            read_calibration(tmp_path / "b.json").for_frames(*size)
     with pytest.raises(UserError, match=r"nowhere\.yml: no such file"):
         read_calibration(tmp_path / "nowhere.yml")

@@ -168,7 +168,10 @@ def test_a_camera_is_asked_for_size_and_rate_and_what_it_does_instead_is_told(mo
     frames = list(iter_frames("0", notes.append, CameraMode((640, 480), 60.0)))
     wanted = {cv2.CAP_PROP_FRAME_WIDTH: 640, cv2.CAP_PROP_FRAME_HEIGHT: 480, cv2.CAP_PROP_FPS: 60.0}
     assert FakeCamera.last.asked == wanted
-    assert notes == ["0: the camera gives 1280 × 720 pixels at 30 frames per second instead."]
+    assert notes == [
+        "0: the camera gives 1280 × 720 pixels at 30 frames per second instead.",
+        "0: gives no more frames after 3; is it still connected?",
+    ]
     assert len(frames) == 3
     assert (np.diff([frame.time or 0.0 for frame in frames]) > 0).all()
 
@@ -178,5 +181,5 @@ def test_a_camera_that_does_as_asked_is_no_news(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(cv2, "VideoCapture", FakeCamera)
     notes: list[str] = []
     list(iter_frames("0", notes.append, mode))
-    assert notes == []
+    assert notes == ["0: gives no more frames after 3; is it still connected?"]
     assert len(FakeCamera.last.asked) == (3 if mode.size else 0)

@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
+from trackertraincode.cli import describe
 from trackertraincode.commands import run
 from trackertraincode.errors import UserError
 from trackertraincode.sample.images import encode_jpeg, encode_png
@@ -81,6 +83,33 @@ def test_names_of_other_kinds_of_files_are_wrong_usage(
     assert contents(sources) == before
 
 
+@pytest.mark.parametrize("source", ["images", "v.avi", "0"])
+def test_one_image_cannot_hold_all_frames(track: Track, sources: Path, source: str) -> None:
+    with pytest.raises(
+        UserError, match=r"x\.png: one image can't hold all frames of .*; name a video \(\.mp4\), or a fol"
+    ):
+        track(source if source == "0" else sources / source, "--output", sources / "x.png")
+    assert not (sources / "x.png").exists()
+
+
+def test_shown_images_wait_for_a_key_and_videos_go_on(
+    track: Track, sources: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[int] = []
+    monkeypatch.setattr(video, "check_display", lambda: None)
+    monkeypatch.setattr(cv2, "imshow", lambda *_: None)
+
+    def wait(milliseconds: int) -> int:
+        waits.append(milliseconds)
+        return -1
+
+    monkeypatch.setattr(cv2, "waitKey", wait)
+    track(sources / "images", "--show")
+    assert waits == [0, 0]
+    track(sources / "v.avi", "--show")
+    assert waits[2:] == [1] * 10
+
+
 def test_a_model_is_not_replaced(track: Track, sources: Path, pose_model: Path) -> None:
     (sources / "link.json").symlink_to(pose_model)
     with pytest.raises(UserError, match="is also an input"):
@@ -119,8 +148,9 @@ def test_rows_done_so_far_are_written_at_ctrl_c(
     track: Track, sources: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     monkeypatch.setattr(reading, "iter_frames", interrupted_frames)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt) as ended:
         track(sources / "v.avi", "--csv", sources / "x.csv", "--output", sources / "x.avi")
+    assert describe(ended.value) == (130, f"interrupted: {sources / 'x.csv'}: what was tracked before is there.")
     with (sources / "x.csv").open(newline="", encoding="utf-8") as file:
         assert [row["frame"] for row in csv.DictReader(file)] == ["000000", "000001"]
     assert not (sources / "x.avi").exists()

@@ -154,15 +154,15 @@ def test_an_address_is_opened(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("announced", "written"),
-    [(891.236, 891.2), (120.003, 120.0), (29.97, 29.97), (23.976, 23.976), (59.9401, 59.94), (90_000, 30.0),
-     (0.0, 30.0), (float("nan"), 30.0), (float("inf"), 30.0)],
+    [(891.236, 30.0), (1000.0, 30.0), (239.7612, 239.76), (120.003, 120.0), (29.97, 29.97), (23.976, 23.976),
+     (59.9401, 59.94), (90_000, 30.0), (0.0, 30.0), (float("nan"), 30.0), (float("inf"), 30.0)],
 )  # fmt: skip
 def test_frame_rates_are_rounded_to_what_files_can_keep(announced: float, written: float) -> None:
     assert writable_rate(announced) == pytest.approx(written)
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".avi", ".mkv", ".mov"])
-@pytest.mark.parametrize("fps", [891.236, 120.003])
+@pytest.mark.parametrize("fps", [239.7612, 120.003])
 def test_videos_of_odd_rates_are_written(tmp_path: Path, suffix: str, fps: float) -> None:
     write_video(tmp_path / f"a{suffix}", 4, fps)
     assert len(list(iter_frames(str(tmp_path / f"a{suffix}")))) == 4

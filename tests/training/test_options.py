@@ -1,5 +1,6 @@
 """The command line, recipes and resuming agree on one table of options."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 from trackertraincode.augmentation.presets import CROPS
 from trackertraincode.commands import parse
-from trackertraincode.errors import ConfigError
+from trackertraincode.errors import ConfigError, UserError
 from trackertraincode.losses.objective import make_terms
 from trackertraincode.losses.shape_prior import ShapePrior
 from trackertraincode.training.config import TrainConfig
@@ -138,12 +139,27 @@ def test_mistakes_in_recipes_are_named(text: str, message: str, tmp_path: Path) 
         parse_options(["--recipe", str(tmp_path / "mine.toml")])
 
 
+def test_seeds_that_numpy_cannot_take_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text("seed = 4294967296\n")
+    with pytest.raises(ConfigError, match="seed=4294967296: expected a number at most 4294967295"):
+        parse_options(["--recipe", str(tmp_path / "a.toml")])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of other systems are text")
+@pytest.mark.parametrize("option", ["--outdir", "--catalog", "--pretrained", "--face-model"])
+def test_paths_that_are_not_utf8_are_named_before_anything_begins(option: str) -> None:
+    with pytest.raises(UserError, match="caf\udce9: has a name that isn't UTF-8"):
+        parse_options([option, "caf\udce9"])
+
+
 def test_resume_takes_the_options_of_the_run(tmp_path: Path) -> None:
     write_toml(TrainConfig.of(epochs=7, outdir=tmp_path), tmp_path / "config.toml")
     request = parse_options(["--resume", "--outdir", str(tmp_path), "--workers", "3"])
     assert (request.resume, request.config.optimisation.epochs, request.config.data.workers) == (True, 7, 3)
     with pytest.raises(ConfigError, match="epochs was 7 there, not 8"):
         parse_options(["--resume", "--outdir", str(tmp_path), "--epochs", "8"])
+    with pytest.raises(ConfigError, match="--recipe sixd: --resume goes on with a run as it was started"):
+        parse_options(["--resume", "--outdir", str(tmp_path), "--recipe", "sixd"])
     with pytest.raises(ConfigError, match="devices was 1 there, not 2"):  # whose batches would be others
         parse_options(["--resume", "--outdir", str(tmp_path), "--devices", "2"])
 

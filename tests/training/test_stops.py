@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -16,7 +17,10 @@ from torch.utils.data import get_worker_info
 from trackertraincode.augmentation import loader
 from trackertraincode.cli import Ended, describe, run_main
 from trackertraincode.errors import ConfigError, ModelFileError, UserError, WorkerError
-from trackertraincode.models.checkpoint import load_network
+from trackertraincode.losses.shape_prior import PACKAGED
+from trackertraincode.models.about import About
+from trackertraincode.models.checkpoint import load_network, save_network
+from trackertraincode.models.pose_network import NetworkConfig, PoseNetwork
 from trackertraincode.training.distributed import ending_after_a_step
 from trackertraincode.training.module import PoseTraining
 from trackertraincode.training.options import read_options
@@ -171,6 +175,36 @@ def test_other_data_is_not_trained_on_by_resuming(run: Run, faces: Path, tmp_pat
     Path(shutil.copy(faces / "aflw2k.h5", tmp_path / "other.h5")).replace(data)
     with pytest.raises(ConfigError, match=r"mine\.h5: has other contents than when this run was started"):
         run(**options, resume=True)
+
+
+def test_a_run_is_resumed_without_the_file_that_it_started_from(run: Run, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    given = PoseNetwork(NetworkConfig(backbone="repvgg_az", width=0.5, input_size=33, face_model="somebodys-v1"))
+    given.landmarks.mean.normal_()
+    save_network(tmp_path / "a.ckpt", given, About())
+    options = {"pretrained": str(tmp_path / "a.ckpt"), "ds": "poses", "catalog": tmp_path / "poses.toml", "epochs": 1}
+    (tmp_path / "poses.toml").write_text('[poses]\nfile = "300wlp.h5"\nlabels = ["pose"]\n')
+    before = load_network(run(**options) / "last.ckpt")[0]
+    (tmp_path / "a.ckpt").unlink()
+    after = load_network(run(**options, resume=True) / "last.ckpt")[0]
+    assert after.config.face_model == before.config.face_model
+    assert torch.equal(after.landmarks.mean, before.landmarks.mean)
+
+
+def test_another_shape_prior_is_not_trained_with_by_resuming(
+    run: Run, faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATADIR", str(tmp_path))
+    shutil.copy(faces / "300wlp.h5", tmp_path)
+    run(epochs=1)
+    with np.load(PACKAGED / "shape_prior_embedded-v1.npz") as file:
+        np.savez(tmp_path / "shape_prior_embedded-v1.npz", **{name: 2 * file[name] for name in file.files})
+    with pytest.raises(
+        ConfigError, match=r"the shape prior of embedded-v1 is another, .*npz, unlike when this run was"
+    ):
+        run(epochs=1, resume=True)
+    (tmp_path / "shape_prior_embedded-v1.npz").unlink()
+    run(epochs=1, resume=True)
 
 
 def test_a_run_that_was_killed_after_its_last_epoch_gets_what_is_missing(

@@ -20,7 +20,7 @@ from trackertraincode.arguments import (
     output_folder,
     probability,
 )
-from trackertraincode.files import check_outputs
+from trackertraincode.files import check_format, check_outputs
 from trackertraincode.light import names_in
 
 FORMATS = ("hdf5", "300wlp")
@@ -44,6 +44,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    check_format(options.destination, options.format)
     check_outputs(
         [options.destination, options.skipped],
         [options.source, options.face_model],

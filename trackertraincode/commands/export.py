@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 
 from trackertraincode.arguments import OutputFile, add_overwrite_option
-from trackertraincode.errors import UsageError
+from trackertraincode.errors import UsageError, UserError
 from trackertraincode.files import check_outputs
 
 RANDOM_CROPS = 64  # that float16 is compared on without --calibration
@@ -41,6 +41,8 @@ def run(options: argparse.Namespace) -> int:
     if (options.checkpoint is None) == (options.posenet is None):
         raise UsageError("give one checkpoint, a .ckpt file")
     checkpoint = options.checkpoint or options.posenet
+    if checkpoint.is_dir():
+        raise UserError(f"{checkpoint}: is a folder; give one checkpoint, such as {checkpoint / 'swa.ckpt'}.")
     if options.quantize and options.calibration is None:
         raise UsageError("--quantize needs --calibration NAME, the faces that show which values the network meets")
     if options.output is not None and options.quantize and options.fp16:

@@ -16,7 +16,7 @@ from trackertraincode.arguments import (
     positive_int,
     rendered_edge,
 )
-from trackertraincode.files import check_outputs
+from trackertraincode.files import check_format, check_outputs
 from trackertraincode.light import names_in
 
 
@@ -39,6 +39,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    check_format(options.destination, options.format)
     check_outputs([options.destination], [], overwrite=options.overwrite)
     from trackertraincode.conversion.synthetic import write_faces
     from trackertraincode.facemodel.load import head_for_rendering

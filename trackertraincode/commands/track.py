@@ -75,7 +75,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--udp", type=udp_address, metavar="HOST:PORT", help="send poses to OpenTrack, which listens at port 4242"
     )
-    parser.add_argument("--show", action="store_true", help="open a window; q closes it (Ctrl-C ends a camera)")
+    parser.add_argument("--show", action="store_true", help="open a window; q closes it, any key shows the next image")
     optics = parser.add_mutually_exclusive_group()
     optics.add_argument(
         "--fov",
@@ -124,6 +124,11 @@ def run(options: argparse.Namespace) -> int:
         raise UserError(
             f"{options.source}: --camera-size and --fps are of cameras, and this isn't one; leave them out."
         )
+    one_image = source.suffix.lower() in sources.IMAGES and not source.is_dir()
+    if options.output is not None and options.output.suffix.lower() in IMAGES and not one_image:
+        raise UserError(
+            f"{options.output}: one image can't hold all frames of {options.source}; name a video (.mp4), or a folder."
+        )
     if to_folder:
         video.check_image_folder(source, options.output)
     if options.show:
@@ -135,7 +140,7 @@ def run(options: argparse.Namespace) -> int:
         diagonal_fov_deg=options.fov,
         lens=options.lens,
         localize_every=LOOK_EVERY,
-        whole_frames=source.is_dir() or source.suffix.lower() in sources.IMAGES,
+        whole_frames=source.is_dir() or one_image,
         **several,
     )
     with contextlib.ExitStack() as stack:
@@ -180,7 +185,7 @@ def _track(options: argparse.Namespace, tracker: "HeadPoseTracker | SeveralHeads
                 output.write(frame)
             if options.show:
                 cv2.imshow("head pose", frame.image[..., ::-1])
-                if cv2.waitKey(1) & 0xFF == ord("q"):
+                if cv2.waitKey(0 if frame.time is None else 1) & 0xFF == ord("q"):
                     break
     finally:
         print(f"{faces} of {count} frames show a face")

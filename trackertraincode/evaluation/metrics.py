@@ -91,7 +91,7 @@ def coverage(scaled: Tensor, levels: Sequence[float] = LEVELS, radii: Sequence[f
 def bootstrap_interval(values: Tensor) -> tuple[float, float]:
     """95 % confidence interval of the mean of (B,) values, by drawing as many of them a thousand times."""
     generator = torch.Generator().manual_seed(0)
-    picks = torch.randint(len(values), (1000, len(values)), generator=generator)
-    means = values[picks].mean(-1)
+    draws = (torch.randint(len(values), (len(values),), generator=generator) for _ in range(1000))
+    means = torch.stack([values[picks].mean() for picks in draws])  # one by one, in the memory of one
     low, high = means.quantile(torch.tensor([0.025, 0.975], dtype=means.dtype)).tolist()
     return low, high

@@ -88,8 +88,9 @@ def write_predictions(results: Sequence[Result], path: Path) -> None:
         writer.writerow(names)
         for result in results:
             columns = [_pose_columns(p.rotation, p.head) for p in (result.prediction, result.truth)]
+            errors = result.geodesic.tolist()  # computed anew each time it is asked for
             for i, row in enumerate(result.rows):
-                numbers = [*columns[0][i], result.geodesic[i].item(), *columns[1][i]]
+                numbers = [*columns[0][i], errors[i], *columns[1][i]]
                 writer.writerow(
                     [result.model, result.protocol, row, *("" if math.isnan(v) else f"{v:.4f}" for v in numbers)]
                 )

@@ -20,7 +20,9 @@ from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.errors import SampleFormatError
 from trackertraincode.localizer import SIZE
 from trackertraincode.localizer.framing import framed, part_filled
-from trackertraincode.sample.images import decode
+from trackertraincode.sample.fields import Kind
+from trackertraincode.sample.images import Size, decode
+from trackertraincode.sample.places import misplaced
 
 EDGES = np.array(SIZE)
 SCALES = (0.7, 1.8)  # of the image, drawn evenly on a logarithmic scale
@@ -58,11 +60,16 @@ def open_images(path: Path) -> Hdf5PoseDataset:
             f"{path}: field 'hasface' is {bool(len(flags) and flags[0])} in all {len(flags)} rows; the localizer learns "
             "from images of both kinds."
         )
-    bad = np.flatnonzero(flags & ~np.isfinite(dataset.labels["face_box"]).all(-1))
-    if len(bad):
-        raise SampleFormatError(
-            f"{path}: field 'rois', row {bad[0]} (of {len(bad)} bad rows) isn't finite though 'hasface' says there is a face."
-        )
+    boxes = dataset.labels["face_box"]
+    for wrong, what in (
+        (~np.isfinite(boxes).all(-1), "isn't finite"),
+        ((boxes[:, 2:] <= boxes[:, :2]).any(-1), "is empty, or its edges are swapped,"),
+    ):
+        bad = np.flatnonzero(flags & wrong)
+        if len(bad):
+            raise SampleFormatError(
+                f"{path}: field 'rois', row {bad[0]} (of {len(bad)} bad rows) {what} though 'hasface' says there is a face."
+            )
     return dataset
 
 
@@ -126,6 +133,10 @@ class LocalizerBatches(Dataset):
         images, moved = [], []
         for row, source, flag, box in zip(rows, sources, flags, boxes):
             known = box if flag else None
+            if flag and (wrong := misplaced(Kind.BOX, box, Size(*source.shape[1::-1]))):
+                raise SampleFormatError(
+                    f"{self.dataset.path}: field 'rois', row {row} {wrong}; leave it out (`ttc check` names all such rows)."
+                )
             if self.seed is None:
                 image, found = whole_image(source, known)
             else:

@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -16,9 +17,9 @@ SCALE = 1e-3  # of the negative log density, per component
 
 
 def prior_path(face_model: str) -> Path | None:
-    """The parameters of a face model: packaged, or fitted by the user into $DATADIR; None where neither exists."""
+    """The parameters of a face model: fitted by the user into $DATADIR, or packaged; None where neither exists."""
     name = f"shape_prior_{face_model}.npz"
-    folders = [PACKAGED] + ([folder] if (folder := data_dir()) else [])
+    folders = ([folder] if (folder := data_dir()) else []) + [PACKAGED]
     return next((folder / name for folder in folders if (folder / name).is_file()), None)
 
 
@@ -42,12 +43,23 @@ class ShapePrior(nn.Module):
         try:
             with np.load(path, allow_pickle=False) as file:
                 weights, means, stds = (file[name] for name in ("weights", "means", "stds"))
-        except (OSError, KeyError, ValueError) as error:
+            count = len(weights)
+            finite = all(np.isfinite(values).all() for values in (weights, means, stds))
+        except (
+            OSError,
+            KeyError,
+            ValueError,
+            TypeError,
+            EOFError,
+            BadZipFile,
+        ) as error:  # other files, or parts of one
             raise ModelFileError(f"{path}: no shape prior ({error}); make it with `ttc fit-shape-prior`.") from error
-        if means.shape != (len(weights), COEFFICIENT_COUNT) or stds.shape != means.shape or (stds <= 0).any():
+        shapes = (weights.shape, means.shape, stds.shape)
+        expected = ((count,), (count, COEFFICIENT_COUNT), (count, COEFFICIENT_COUNT))
+        if shapes != expected or not finite or (weights <= 0).any() or (stds <= 0).any():
             raise ModelFileError(
-                f"{path}: means {means.shape}, deviations {stds.shape}, expected ({len(weights)}, {COEFFICIENT_COUNT}) "
-                "and above 0; make it with `ttc fit-shape-prior`."
+                f"{path}: weights, means and deviations are {shapes}, expected {expected} of finite numbers, weights and "
+                "deviations above 0; make it with `ttc fit-shape-prior`."
             )
         return cls(weights, means, stds)
 

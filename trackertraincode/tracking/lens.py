@@ -4,6 +4,7 @@ lens.yml --read_calibration--> Calibration --for_frames--> Lens of frames of tha
 """
 
 import math
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,11 +19,15 @@ from trackertraincode.tracking.sources import quiet_opencv
 FOCAL = ("fx", "fy", "cx", "cy")
 MATRICES = ("camera_matrix", "cameraMatrix", "Camera_Matrix", "K")  # the nine numbers of a 3 × 3 matrix
 DISTORTIONS = (
-    "distortion", "distortion_coefficients", "Distortion_Coefficients", "distCoeffs", "dist_coeffs", "D"
+    "distortion", "distortion_coefficients", "Distortion_Coefficients", "distCoeffs", "dist_coeffs", "dist_coeff", "D"
 )  # fmt: skip
+LIKE_DISTORTION = re.compile(r"dist\w*|k[1-6]|p[12]", re.IGNORECASE)  # names that may mean it, and aren't known
+NOT_DISTORTION = ("distortion_model",)
+SIZES = ("image_size",)  # width and height
 WIDTHS, HEIGHTS = ("image_width", "image_Width", "width"), ("image_height", "image_Height", "height")
 FISHEYES = ("equidistant", "fisheye")  # of ROS' names of models
 COUNTS = (0, 4, 5, 8, 12, 14)  # of distortion coefficients that OpenCV's model has
+OFF_CENTRE = 0.2  # of the edge: farther from the middle of its images no camera has its centre
 SAME_ASPECT = 0.01  # of width over height: as near as two sizes of one sensor are
 EXAMPLE = (
     '{"fx": 600, "fy": 600, "cx": 320, "cy": 240, "distortion": [k1, k2, p1, p2, k3], "width": 640, "height": 480}'
@@ -46,10 +51,10 @@ class Calibration:
         """The lens of frames of this size. Raises UserError when they can't be of this camera."""
         fx, fy, cx, cy = self.lens.matrix
         if self.size is None:
-            if not (0 < cx < width and 0 < cy < height):
+            if max(abs(cx / width - 0.5), abs(cy / height - 0.5)) > OFF_CENTRE:
                 raise UserError(
-                    f"{self.path}: its centre {cx:g}, {cy:g} lies outside of frames of {width} × {height} pixels; give a "
-                    "calibration of this size, or one that tells the width and height of its images."
+                    f"{self.path}: its centre {cx:g}, {cy:g} isn't near the middle of frames of {width} × {height} pixels; "
+                    "give a calibration of this size, or one that tells the width and height of its images."
                 )
             return self.lens
         x, y = width / self.size[0], height / self.size[1]
@@ -72,6 +77,11 @@ def read_calibration(path: Path) -> Calibration:
     values = _read(path)
     if values.get("distortion_model") in FISHEYES:
         raise UserError(f"{path}: is of a fisheye lens; only OpenCV's usual model is known, so calibrate with that.")
+    known = (*DISTORTIONS, *NOT_DISTORTION)
+    if strange := [name for name in values if LIKE_DISTORTION.fullmatch(name) and name not in known]:
+        raise UserError(
+            f"{path}: field '{strange[0]}' isn't known; give distortion as '{DISTORTIONS[0]}': [k1, k2, p1, p2, k3]."
+        )
     matrix = _numbers(path, values, MATRICES, (9,))
     if matrix is not None:
         focal = (matrix[0], matrix[4], matrix[2], matrix[5])
@@ -88,9 +98,12 @@ def read_calibration(path: Path) -> Calibration:
         raise UserError(f"{path}: its focal lengths are {focal[0]:g} and {focal[1]:g} pixels, expected more than 0.")
     distortion = _numbers(path, values, DISTORTIONS, COUNTS) or ()
     sides = [_numbers(path, values, names, (1,)) for names in (WIDTHS, HEIGHTS)]
+    whole = _numbers(path, values, SIZES, (2,)) or ()
     size = None
-    if sides[0] and sides[1]:
-        size = round(sides[0][0]), round(sides[1][0])
+    whole = whole or tuple(side[0] for side in sides if side)
+    if len(whole) == 2:
+        width, height = whole
+        size = round(width), round(height)
         if min(size) < 1:
             raise UserError(f"{path}: its images have {size[0]} × {size[1]} pixels, expected at least 1 × 1.")
     return Calibration(path, Lens(focal, distortion), size)

@@ -96,6 +96,9 @@ def row_writer(*, json_file: Path | None, csv_file: Path | None) -> Iterator[Cal
                 raise
             failed = error
     if failed is not None:
+        if sinks:
+            kept = " and ".join(str(path) for path in (json_file, csv_file) if path is not None)
+            failed.add_note(f"{kept}: what was tracked before is there.")
         raise failed
 
 

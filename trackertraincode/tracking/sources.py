@@ -160,7 +160,9 @@ def _video_frames(video: str | int, name: str, tell: Callable[[str], None], mode
             f"{name}: no frame can be read: it is empty, damaged, or of a codec that OpenCV lacks here, such as AV1; "
             "convert it to H.264, or an image to JPEG or PNG."
         )
-    if index < announced < math.inf:
+    if not recorded:
+        tell(f"{name}: gives no more frames after {index}; is it still connected?")
+    elif index < announced < math.inf:
         tell(f"{name}: ends after {index} of the {announced:.0f} frames that it announces; it is cut off or damaged.")
 
 

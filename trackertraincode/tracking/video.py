@@ -21,6 +21,7 @@ from trackertraincode.tracking.sources import IMAGES, USUAL_FPS, Frame, images_i
 
 VIDEOS = {".mp4": "mp4v", ".avi": "MJPG", ".mkv": "MJPG", ".mov": "mp4v"}  # suffix of an output -> its codec
 LONGEST_GAP = 10.0  # seconds for which one frame may stand in a video
+LARGEST_RATE = 240.0  # frames per second that a video can be meant to be seen with
 LARGEST_TIMEBASE = 65_535  # of MPEG-4: a frame rate is a fraction with whole numbers up to this
 
 
@@ -167,8 +168,11 @@ def _open_video(path: Path, temporary: Path, size: tuple[int, int], rate: float)
 
 
 def writable_rate(fps: float) -> float:
-    """The frame rate with as many decimals as a video file can keep; the usual one for nonsense."""
-    if not 0.1 <= fps <= LARGEST_TIMEBASE:
+    """The frame rate with as many decimals as a video file can keep; the usual one for nonsense.
+
+    Films of browsers tell the rate of their clock, 1,000: each of their frames would be written some 33 times.
+    """
+    if not 0.1 <= fps <= LARGEST_RATE:
         return USUAL_FPS
     return round(fps, min(3, int(math.log10(LARGEST_TIMEBASE / fps))))
 

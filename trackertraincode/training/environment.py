@@ -5,6 +5,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -48,27 +49,52 @@ def fingerprints(paths: Iterable[Path]) -> list[dict[str, Any]]:
     return [fingerprint(path) for path in dict.fromkeys(paths)]
 
 
-def write_environment(path: Path, files: Iterable[Path], **more: Any) -> None:
-    """As JSON: the environment, fingerprints of the data files, and more."""
-    content = describe_environment() | {"data": fingerprints(files)} | more
+@dataclass(frozen=True)
+class Inputs:
+    """What a run reads, as far as its options don't tell it. A run that is resumed has the same."""
+
+    data: set[tuple[int, str]]  # bytes and sampled SHA-256 of each file
+    face_model: str  # of the network
+    prior: tuple[int, str] | None  # of how plausible shapes are, likewise; None where there is none
+
+    @classmethod
+    def read(cls, path: Path) -> "Inputs":
+        """What `write_environment` wrote. Raises ConfigError."""
+        try:
+            content = json.loads(path.read_bytes())
+            data, prior = (content[name] for name in ("data", "shape_prior"))
+            return cls({_contents(entry) for entry in data}, str(content["face_model"]), prior and _contents(prior))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ConfigError(
+                f"{path}: doesn't tell the data of this run ({type(error).__name__}), so it can't be resumed; start another."
+            ) from error
+
+    def check(self, files: Iterable[Path], prior: Path | None) -> None:
+        """Raises ConfigError when a data file, which may have moved, or the shape prior has other contents now."""
+        for now in fingerprints(files):
+            if _contents(now) not in self.data:
+                raise ConfigError(
+                    f"{now['file']}: has other contents than when this run was started (now {now['bytes']} bytes), so it "
+                    "can't be resumed; put the old file back, or start another run."
+                )
+        if (_contents(fingerprint(prior)) if prior is not None else None) != self.prior:
+            found = f"is another, {prior}" if prior is not None and self.prior else f"is {prior or 'missing'}"
+            raise ConfigError(
+                f"the shape prior of {self.face_model} {found}, unlike when this run was started, so it can't be resumed; "
+                f"set DATADIR and shape_prior_{self.face_model}.npz in it as before, or start another run."
+            )
+
+
+def write_environment(path: Path, files: Iterable[Path], face_model: str, prior: Path | None, **more: Any) -> None:
+    """As JSON: the environment, what `Inputs` has with fingerprints of the files, and more."""
+    inputs = {"face_model": face_model, "shape_prior": fingerprint(prior) if prior is not None else None}
+    content = describe_environment() | {"data": fingerprints(files)} | inputs | more
     with whole_file(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
-def check_data(path: Path, files: Iterable[Path]) -> None:
-    """Raises ConfigError when a data file isn't the one that `write_environment` saw; files may have moved."""
-    try:
-        before = [(entry["bytes"], entry["sampled_sha256"]) for entry in json.loads(path.read_bytes())["data"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(
-            f"{path}: doesn't tell the data of this run ({type(error).__name__}), so it can't be resumed; start another."
-        ) from error
-    for now in fingerprints(files):
-        if (now["bytes"], now["sampled_sha256"]) not in before:
-            raise ConfigError(
-                f"{now['file']}: has other contents than when this run was started (now {now['bytes']} bytes), so it "
-                "can't be resumed; put the old file back, or start another run."
-            )
+def _contents(entry: dict[str, Any]) -> tuple[int, str]:
+    return entry["bytes"], entry["sampled_sha256"]
 
 
 def _git(folder: Path, *arguments: str) -> str:

@@ -11,7 +11,7 @@ from trackertraincode.facemodel.head_model import HeadModel
 from trackertraincode.facemodel.load import OWN_MODELS, load_head_model
 from trackertraincode.models.backbones import has_imagenet_weights
 from trackertraincode.models.exported import is_exported, remeasure
-from trackertraincode.models.pose_network import PoseNetwork, build_network
+from trackertraincode.models.pose_network import NetworkConfig, PoseNetwork, build_network
 from trackertraincode.models.pretrained import Start, weights_for
 from trackertraincode.pretrained import pose_network
 from trackertraincode.training.config import TrainConfig
@@ -36,8 +36,7 @@ def make_network(config: TrainConfig, members: Members) -> PoseNetwork:
         name = f"{config.network.backbone} of width {config.network.width:g}"
         say(f"timm has no ImageNet weights for {name}, which starts at random")
         from_timm = False
-    offsets_of = tuple(m.name for m in members.training) if config.data.ds_offsets else ()
-    wanted = replace(config.network, offsets_of=offsets_of)
+    wanted = _options(config, members)
     if (kept := _kept_face_model(config, members, start)) is not None:
         network = PoseNetwork(replace(wanted, face_model=kept))
     else:
@@ -45,6 +44,21 @@ def make_network(config: TrainConfig, members: Members) -> PoseNetwork:
         network = build_network(replace(wanted, face_model=face_model.name), face_model, pretrained=from_timm)
     if start is not None:
         _take_weights(network, start)
+    return _laid_out(network, config)
+
+
+def empty_network(config: TrainConfig, members: Members, face_model: str) -> PoseNetwork:
+    """For a run that is resumed, whose checkpoint has all weights and landmarks: it needs no other file."""
+    return _laid_out(PoseNetwork(replace(_options(config, members), face_model=face_model)), config)
+
+
+def _options(config: TrainConfig, members: Members) -> NetworkConfig:
+    """All but the face model."""
+    offsets_of = tuple(m.name for m in members.training) if config.data.ds_offsets else ()
+    return replace(config.network, offsets_of=offsets_of)
+
+
+def _laid_out(network: PoseNetwork, config: TrainConfig) -> PoseNetwork:
     if wants_channels_last(config.machine, network):
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from trackertraincode.errors import ConfigError, closest_first
-from trackertraincode.files import whole_file
+from trackertraincode.files import utf8_name, whole_file
 from trackertraincode.options import is_option, read_toml_file
 from trackertraincode.training.config import TrainConfig, find, items
 from trackertraincode.training.outdir import CONFIG_FILE
@@ -38,10 +38,14 @@ class TrainRequest:
 def read_options(options: argparse.Namespace) -> TrainRequest:
     """Options of the command line -> what to train. Raises ConfigError for wrong values."""
     given = dict(vars(options))
-    recipe, resume = given.pop("recipe", DEFAULT_RECIPE), given.pop("resume", False)
-    if resume:
-        return TrainRequest(_resumed(given), resume=True)
-    return TrainRequest(TrainConfig.of(**(read_recipe(recipe) | given)), resume=False)
+    recipe, resume = given.pop("recipe", None), given.pop("resume", False)
+    if resume and recipe is not None:
+        raise ConfigError(f"--recipe {recipe}: --resume goes on with a run as it was started; leave it out.")
+    config = _resumed(given) if resume else TrainConfig.of(**(read_recipe(recipe or DEFAULT_RECIPE) | given))
+    for value in config.flat().values():
+        if isinstance(value, (str, Path)):
+            utf8_name(value)  # as the files that tell of a run have it
+    return TrainRequest(config, resume)
 
 
 def read_recipe(name: str) -> dict[str, Any]:

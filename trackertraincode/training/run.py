@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from trackertraincode.augmentation.extras import PLUGIN_BRIGHTNESS
-from trackertraincode.losses.shape_prior import prior_path
+from trackertraincode.losses.shape_prior import PACKAGED, prior_path
 from trackertraincode.models.pose_network import PoseNetwork
 from trackertraincode.training.batchsize import choose_batchsize
 from trackertraincode.training.callbacks.averaging import (
@@ -31,10 +31,10 @@ from trackertraincode.training.config import TrainConfig
 from trackertraincode.training.data import Members, PoseData, open_members
 from trackertraincode.training.device_augmentation import DeviceAugmentation
 from trackertraincode.training.distributed import ending_after_a_step, ending_together, global_rank, say
-from trackertraincode.training.environment import check_data, write_environment
+from trackertraincode.training.environment import Inputs, write_environment
 from trackertraincode.training.finish import finish
 from trackertraincode.training.module import PoseTraining
-from trackertraincode.training.network import complete, make_network
+from trackertraincode.training.network import complete, empty_network, make_network
 from trackertraincode.training.objective import make_objective
 from trackertraincode.training.optimisation import AUTO_BATCH
 from trackertraincode.training.options import TrainRequest, write_toml
@@ -59,7 +59,12 @@ def train(request: TrainRequest) -> Path:
         config = replace(config, machine=replace(config.machine, precision=config.machine.arithmetic))
         L.seed_everything(config.machine.seed, verbose=False)
         members = open_members(config.data)
-        network = make_network(config, members)
+        resume = outdir / RESUME_FILE if request.resume and (outdir / RESUME_FILE).is_file() else None
+        before = Inputs.read(outdir / ENVIRONMENT_FILE) if resume is not None else None
+        network = make_network(config, members) if before is None else empty_network(config, members, before.face_model)
+        prior = prior_path(network.config.face_model) if network.config.landmarks else None
+        if before is not None:
+            before.check(members.files, prior)
         if config.optimisation.batchsize == AUTO_BATCH:
             config = choose_batchsize(config, make_module(config, network), members)
         data = make_data(config, members, network)
@@ -72,16 +77,17 @@ def train(request: TrainRequest) -> Path:
             config.machine, config.optimisation.epochs, callbacks, gradient_clip=config.optimisation.gradient_clip,
             logger=TensorBoardLogger(outdir, name="", version=TENSORBOARD) if config.output.tensorboard else False,
         )  # fmt: skip
-        resume = outdir / RESUME_FILE if request.resume and (outdir / RESUME_FILE).is_file() else None
         if resume is not None:
-            check_data(outdir / ENVIRONMENT_FILE, members.files)
             check_resumable(resume, module)
         else:
             complete(network, config.optimisation.pretrained, data.train_batches(whole=True), module.augment)
         if trainer.is_global_zero:
             write_toml(config, outdir / CONFIG_FILE)
-            write_environment(outdir / ENVIRONMENT_FILE, members.files, intensity=config.augmentation.intensity)
-            describe(config, outdir, members, network)
+            write_environment(
+                outdir / ENVIRONMENT_FILE, members.files, network.config.face_model, prior,
+                intensity=config.augmentation.intensity,
+            )  # fmt: skip
+            describe(config, outdir, members, network, prior)
             if request.resume and resume is None:
                 print(f"{outdir / RESUME_FILE}: isn't there, so this run begins with its first epoch again")
         with ending_together(trainer):
@@ -154,11 +160,13 @@ def make_callbacks(
     ]
 
 
-def describe(config: TrainConfig, outdir: Path, members: Members, network: PoseNetwork) -> None:
+def describe(config: TrainConfig, outdir: Path, members: Members, network: PoseNetwork, prior: Path | None) -> None:
     """Say what is trained on what."""
     count = sum(parameter.numel() for parameter in network.parameters())
     say(f"{outdir}: {config.network.backbone}, {count:,} parameters, on {config.machine.world_size} × "
         f"{config.machine.device_type}, face model {network.config.face_model}")  # fmt: skip
     say("\n".join(members.describe()))
-    if network.config.landmarks and prior_path(network.config.face_model) is None:
+    if prior is not None and prior.parent != PACKAGED:
+        say(f"  shape prior: {prior}")
+    if network.config.landmarks and prior is None:
         say(f"  no shape prior for {network.config.face_model}; `ttc fit-shape-prior` makes one")

@@ -51,7 +51,7 @@ class MachineOptions:
         "transformers",
         choices=("auto", "yes", "no"), metavar="auto|yes|no", switch={True: "yes", False: "no"},
     )  # fmt: skip
-    seed: int = option(0, "of every random number", least=0)
+    seed: int = option(0, "of every random number", least=0, most=2**32 - 1)  # numpy's
 
     def __post_init__(self) -> None:
         check(self)
