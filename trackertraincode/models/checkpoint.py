@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -51,7 +52,8 @@ def load_network(path: Path) -> tuple[PoseNetwork, About]:
 
 
 def average(shares: dict[Path, float]) -> tuple[PoseNetwork, About]:
-    """The network whose weights are the weighted mean of those of networks that began alike, and what the first is.
+    """The network whose weights are the weighted mean of those of networks that began alike, and what the first says of
+    itself but for the size of its errors, which was measured on that one alone.
 
     shares: checkpoint -> its share; they add up to 1. Such means can be as calm as one and as exact as the other
     (Wortsman et al., "Model soups", arXiv 2203.05482). Raises ModelFileError, also when the networks differ.
@@ -66,7 +68,7 @@ def average(shares: dict[Path, float]) -> tuple[PoseNetwork, About]:
         name: sum(share * state[name] for share, state in states) if values.is_floating_point() else values
         for name, values in mean.state_dict().items()
     })  # fmt: skip
-    return mean, about
+    return mean, replace(about, regions={})
 
 
 def load_checkpoint(path: Path, kind: str, build: Callable[[dict[str, Any]], N]) -> tuple[N, About]:

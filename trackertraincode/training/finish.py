@@ -6,8 +6,12 @@ from pathlib import Path
 
 import torch
 
-from trackertraincode.augmentation.loader import checked, make_loader
+from trackertraincode.augmentation.loader import ValidationBatches, checked, make_loader
+from trackertraincode.augmentation.presets import AugmentationOptions
+from trackertraincode.datasets.catalog import DatasetSpec, choose
+from trackertraincode.datasets.mixing import open_whole
 from trackertraincode.export.onnx import export_full, export_opentrack
+from trackertraincode.models.about import About
 from trackertraincode.models.checkpoint import load_network, save_network
 from trackertraincode.models.pose_network import PoseNetwork
 from trackertraincode.sample.sample import Batch
@@ -18,6 +22,7 @@ from trackertraincode.training.config import TrainConfig
 from trackertraincode.training.data import PoseData
 from trackertraincode.training.device_augmentation import DeviceAugmentation
 from trackertraincode.training.distributed import say
+from trackertraincode.training.optimisation import REFERENCE_BATCH
 from trackertraincode.training.outdir import BEST, LAST
 
 BATCH_NORM_SAMPLES = 2560  # that statistics of averaged weights are measured on
@@ -64,6 +69,25 @@ def finish(
             export = export_opentrack if final.config.channels == 1 else export_full
             export(final, path.with_suffix(".onnx"), about)
     say(f"{outdir}: done")
+
+
+def calibrated_on(network: PoseNetwork, about: About, path: Path, options: AugmentationOptions) -> About:
+    """Scale a network's uncertainties by its errors on all faces of a file; `about` with the regions that follow.
+
+    Raises SampleFormatError, ImageDecodeError.
+    """
+    spec = DatasetSpec(
+        file=str(path.absolute()), weight=1, labels=("pose", "landmarks", "shape", "box"), made_by="ttc render"
+    )
+    config = network.config
+    batches = ValidationBatches(
+        open_whole([choose(path.stem, {path.stem: spec})]),
+        options.validation_preset(size=config.input_size, color=config.channels == 3),
+        batchsize=REFERENCE_BATCH, face_model=config.face_model,
+    )  # fmt: skip
+    augment = DeviceAugmentation(kornia=False, plugin=False)
+    made = (augment(checked(batches[i]).unpack(), False) for i in range(len(batches)))
+    return replace(about, regions=calibrate(network, made).regions)
 
 
 def _batches(data: PoseData, augment: DeviceAugmentation, device: torch.device, epoch: int) -> Iterator[Batch]:
