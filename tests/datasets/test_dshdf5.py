@@ -170,6 +170,16 @@ def test_what_is_no_hdf5_file_is_refused(tmp_path: Path, content: bytes) -> None
         dshdf5.open_file(tmp_path / "a.h5")
 
 
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [("x.onnx", "a model: `ttc check-model`"), ("x.CKPT", "a checkpoint"), ("x.zip", "an archive: `ttc convert`")],
+)
+def test_files_of_other_kinds_are_told_what_they_are(name: str, what: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"PK")
+    with pytest.raises(SampleFormatError, match=rf"{name}: isn't a sample file \(\.h5\), but by its name {what}"):
+        dshdf5.open_file(tmp_path / name)
+
+
 def test_a_missing_file_says_what_makes_it(tmp_path: Path) -> None:
     with pytest.raises(SampleFormatError, match=r"b\.h5: no such file.*ttc convert"):
         dshdf5.open_file(tmp_path / "b.h5")

@@ -21,6 +21,12 @@ ARRAY_BUFFER = "varsize_array_buffer"
 BLOCK_ROWS = 1 << 18  # of a table that isn't in chunks, read at once
 DEFLATE_LIMIT = 1100  # by how much bytes can shrink at best
 SHOWN = 200  # letters of a wrong name
+OTHER_KINDS = {  # suffix -> what to do with such a file where samples are expected
+    ".onnx": "by its name a model: `ttc check-model` and `ttc evaluate` tell of it",
+    ".ckpt": "by its name a checkpoint: `ttc evaluate` tells how good it is",
+    ".zip": "by its name an archive: `ttc convert` makes samples of one",
+    ".csv": "by its name a table: `ttc convert csv` makes samples of one",
+}
 UNWRITTEN = 1 << 16  # bytes of rows that may be claimed without having been written
 
 
@@ -33,6 +39,8 @@ def open_file(path: Path) -> h5py.File:
     try:
         return h5py.File(path, "r")
     except OSError as error:
+        if hint := OTHER_KINDS.get(path.suffix.lower()):
+            raise SampleFormatError(f"{path}: isn't a sample file (.h5), but {hint}.") from error
         raise SampleFormatError(
             f"{path}: not a complete HDF5 file ({error}); convert the archive again or copy the file anew."
         ) from error
