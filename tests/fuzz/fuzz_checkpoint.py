@@ -31,7 +31,7 @@ def saved(content: Any, *, old: bool = False) -> bytes:
 
 LARGE: dict[str, list[Any]] = {  # options of networks that are much larger than the file
     "backbone": ["timm:vit_giant_patch14_224", "timm:regnety_2560", "hybrid_vit", "efficientnet_b4", "repvgg_b1"],
-    "width": [4.0], "input_size": [1024], "offsets_of": [["a"] * 2**20], "channels": [[2048] * 8, [10**6]],
+    "width": [4.0], "input_size": [1024], "offsets_of": [["a"] * 2**17], "channels": [[2048] * 8, [10**6]],
     "depths": [[64] * 8, [10**9]],
 }  # fmt: skip
 SEEDS = [saved(GOOD), saved(GOOD, old=True), saved(OPNET)]
