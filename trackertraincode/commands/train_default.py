@@ -23,6 +23,7 @@ SCENE_SEED = 1
 SIZE = 192  # edge of the faces' images, pixels
 NEW_FACES = 800
 HELD_PART = 150  # the last 4 of so many faces validate the stages that turned faces are trained in
+FIRST_FILE = "first.onnx"  # the mean that the later stages begin with
 VALIDATE_EVERY = 16  # epochs; not by the time they take, so that runs are the same on machines of any speed
 TURNED = ("--ds", "faces:70+turned:30", "--val", "held", "--seed", 11)
 CATALOG = """# Parts of rendered.h5: most rows, those of them whose heads turn by more than 40 degrees, and the other rows.
@@ -54,10 +55,10 @@ STAGES = {
     "pose": Stage(None, 64, ("--seed", 1)),
     "calm": Stage("pose/swa.ckpt", 60, ("--seed", 7, "--lr", 7e-4, "--consistency", 3.5)),
     "exact": Stage("calm/swa.ckpt", 6, ("--seed", 7, "--lr", 5e-4, "--consistency", 1)),
-    "steady": Stage("first.onnx", 20, (*TURNED, "--lr", 7e-4, "--consistency", 3.5)),
+    "steady": Stage(FIRST_FILE, 20, (*TURNED, "--lr", 7e-4, "--consistency", 3.5)),
     "final": Stage("steady/swa.ckpt", 4, (*TURNED, "--lr", 5e-4, "--consistency", 1)),
 }
-FIRST = {"calm": 0.3, "exact": 0.7}  # shares of weights in first.onnx
+FIRST = {"calm": 0.3, "exact": 0.7}  # shares of weights in FIRST_FILE
 SHARES = {"steady": 0.7, "final": 0.3}  # in pose.onnx: nearly as calm as one, a little more exact
 
 
@@ -89,8 +90,8 @@ def _make(out: Path, options: argparse.Namespace) -> None:
     commands = Commands(data)
     _make_faces(commands, data, options.faces)
     for name, stage in STAGES.items():
-        if stage.begins == "first.onnx":
-            _make_mean(commands, out / "first.ckpt", FIRST, None)
+        if stage.begins == FIRST_FILE:
+            _make_mean(commands, (out / FIRST_FILE).with_suffix(".ckpt"), FIRST, None)
         if _is_missing(out / name / "swa.onnx"):  # which is written last
             start = [] if stage.begins is None else ["--pretrained", out / stage.begins]
             _train(commands, out / name, ["--epochs", options.epochs or stage.epochs, *stage.options, *start])
@@ -136,9 +137,7 @@ def _make_mean(commands: Commands, path: Path, shares: dict[str, float], measure
         network, about = average({path.parent / name / "swa.ckpt": share for name, share in shares.items()})
         stages = {name: [stage.begins, stage.epochs, *map(str, stage.options)] for name, stage in STAGES.items()}
         recipe = {"command": "ttc train-default", "stages": stages, "shares": shares}
-        about = replace(
-            about, recipe=recipe, regions={}, trained_on=["rendered"], training_files=["rendered.h5"], selected_on=[]
-        )
+        about = replace(about, recipe=recipe, trained_on=["rendered"], training_files=["rendered.h5"], selected_on=[])
         if measured_by is not None:
             options = TrainConfig.of(**read_recipe("synthetic")).augmentation
             about = calibrated_on(network, about, measured_by, options)

@@ -12,9 +12,7 @@ from trackertraincode.errors import UserError
 from trackertraincode.rendering.archives import RenderedFace, members_300wlp
 from trackertraincode.sample.sample import Sample
 
-COPY = re.compile(
-    r" copy \d+$"
-)  # at the end of the names that `expand.copies` gives; a file's own name may have it, too
+COPY = re.compile(r" copy \d+$")  # as `expand.copies` ends names; a file's own name may have it, too
 NEEDED = {"face_box": "rois", "shape": "shapeparams", "landmarks": "pt3d_68"}
 
 

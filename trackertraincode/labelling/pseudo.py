@@ -101,9 +101,7 @@ def finish(options: PseudoOptions, item: Labelled | ArchiveError) -> list[Sample
     """
     if isinstance(item, ArchiveError):
         if options.all_rows:
-            raise UserError(
-                f"{item} The file itself would lose this row; name an --output, which leaves it out."
-            ) from None
+            raise UserError(f"{item} The file itself would lose this row; name an --output, which leaves it out.")
         raise item
     spread = item.measures.get("rotation_spread", 0.0)
     if options.limit is not None and spread > options.limit:

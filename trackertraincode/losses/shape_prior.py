@@ -13,6 +13,7 @@ from trackertraincode.facemodel.head_model import COEFFICIENT_COUNT
 from trackertraincode.files import data_dir
 
 PACKAGED = Path(__file__).parent
+NO_PRIOR = (OSError, KeyError, ValueError, TypeError, EOFError, BadZipFile)  # of other files, and of parts of one
 SCALE = 1e-3  # of the negative log density, per component
 
 
@@ -45,14 +46,7 @@ class ShapePrior(nn.Module):
                 weights, means, stds = (file[name] for name in ("weights", "means", "stds"))
             count = len(weights)
             finite = all(np.isfinite(values).all() for values in (weights, means, stds))
-        except (
-            OSError,
-            KeyError,
-            ValueError,
-            TypeError,
-            EOFError,
-            BadZipFile,
-        ) as error:  # other files, or parts of one
+        except NO_PRIOR as error:
             raise ModelFileError(f"{path}: no shape prior ({error}); make it with `ttc fit-shape-prior`.") from error
         shapes = (weights.shape, means.shape, stds.shape)
         expected = ((count,), (count, COEFFICIENT_COUNT), (count, COEFFICIENT_COUNT))

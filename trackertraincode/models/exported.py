@@ -26,9 +26,9 @@ MAX_DIFFERENCE = 1e-3  # of any output between a file and the network that is ma
 SAMPLES = 2  # that are compared
 
 
-def is_exported(path: str | Path | None) -> bool:
+def is_exported(path: Path) -> bool:
     """Whether a name is that of an ONNX file."""
-    return path is not None and Path(path).suffix.lower() == SUFFIX
+    return path.suffix.lower() == SUFFIX
 
 
 def read_exported(path: Path) -> PoseNetwork:
