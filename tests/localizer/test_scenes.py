@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
-from trackertraincode.localizer import SIZE
-from trackertraincode.localizer.scenes import make_scene, write_scenes
+from trackertraincode.localizer.scenes import SCENE_SIZE, make_scene, write_scenes
 from trackertraincode.sample.images import decode
 
 
@@ -21,7 +20,7 @@ def test_faces_are_inside_and_both_kinds_occur() -> None:
         height, width = decode(scene.image).shape
         assert scene.face_box is not None
         x0, y0, x1, y1 = scene.face_box
-        assert (width, height) == SIZE
+        assert (width, height) == SCENE_SIZE
         assert 0 <= x0 < x1 <= width
         assert 0 <= y0 < y1 <= height
 

@@ -18,7 +18,7 @@ from trackertraincode.export.contract import opentrack_faults
 from trackertraincode.localizer import training
 from trackertraincode.localizer.data import LocalizerBatches, open_images
 from trackertraincode.localizer.loss import localizer_loss
-from trackertraincode.localizer.network import Localizer, LocalizerConfig
+from trackertraincode.localizer.network import Localizer, LocalizerConfig, load_localizer
 from trackertraincode.localizer.training import (
     UNFINISHED,
     LocalizerRun,
@@ -85,6 +85,12 @@ def test_a_tiny_run_learns_and_exports_what_opentrack_loads(tmp_path: Path, writ
     assert torch.allclose(one, two, atol=1e-4)
     with pytest.raises(ConfigError, match=r"run: is not empty; choose another --outdir"):
         train_localizer(LocalizerRun(outdir=outdir, data=data))
+    words[-1] = tmp_path / "again"
+    run_command("train-localizer", *words, "--pretrained", other, "--lr", 1e-9)
+    first, second = (load_localizer(path).state_dict() for path in (other, tmp_path / "again" / "localizer.ckpt"))
+    alike = {name: torch.allclose(first[name], second[name], rtol=1e-3, atol=1e-5) for name in first}
+    assert all(alike[name] for name in alike if name.endswith(("weight", "bias"))), "it begins with these weights"
+    assert not any(alike[name] for name in alike if name.endswith("running_mean")), "and trains"
 
 
 @pytest.mark.parametrize(

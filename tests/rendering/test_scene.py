@@ -115,6 +115,22 @@ def test_the_drawn_face_is_where_the_box_is() -> None:
     assert rows.max() == pytest.approx(y1, abs=6)
 
 
+def test_things_beside_are_behind_the_person() -> None:
+    """So they are where no face is, and the labels don't know of them."""
+    alone = replace(scene(4), occluders=0, camera=CameraEffects())
+    alone = replace(alone, person=bare(alone.person))
+    crowded = replace(alone, beside=40)
+    first, second = (render_scene(each, 200, segmentation=True) for each in (alone, crowded))
+    assert isinstance(first.segmentation, bytes)
+    assert first.segmentation == second.segmentation
+    assert known(first.face_box) == pytest.approx(known(second.face_box))
+    changed = np.abs(decode(first.image).astype(int) - decode(second.image)) > 20
+    face = cv2.erode((decode_labels(first.segmentation) == CLASSES["skin"]).astype(np.uint8), np.ones((5, 5))) > 0
+    assert face.sum() > 1000
+    assert not changed[face].any()
+    assert changed.sum() > 1000
+
+
 def test_irises_are_drawn_at_the_eyes() -> None:
     """The mean of the pixels labelled as eyes lies at the mean of the eye landmarks."""
     wide = replace(scene(5), occluders=0, pitch_yaw_roll=(0.0, 0.0, 0.0), expression=np.zeros(10))

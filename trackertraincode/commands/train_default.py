@@ -67,8 +67,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--outdir", type=output_folder, default=Path("default"), help="where everything is written")
     parser.add_argument("--faces", type=positive_int, default=30_000, help="faces to render for the pose network")
     parser.add_argument("--epochs", type=positive_int, help=f"of each stage of the pose network (default: {epochs})")
-    parser.add_argument("--scenes", type=positive_int, default=6000, help="scenes to render for the localizer")
-    parser.add_argument("--localizer-epochs", type=positive_int, default=40, help="of the localizer")
+    parser.add_argument("--scenes", type=positive_int, default=24_000, help="scenes to render for the localizer")
+    parser.add_argument("--localizer-epochs", type=positive_int, default=18, help="of the localizer")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -100,7 +100,7 @@ def _make(out: Path, options: argparse.Namespace) -> None:
         _remove_unfinished(localizer, localizer_training.UNFINISHED)
         commands.run(
             "train-localizer", "--scenes", options.scenes, "--epochs", options.localizer_epochs, "--lr", 4e-3,
-            "--precision", "bf16", "--seed", SCENE_SEED, "--outdir", localizer, "--export", out / LOCALIZER_FILE,
+            "--seed", SCENE_SEED, "--outdir", localizer, "--export", out / LOCALIZER_FILE,
         )  # fmt: skip
     sums = [(hashlib.sha256((out / name).read_bytes()).hexdigest(), name) for name in (POSE_FILE, LOCALIZER_FILE)]
     with whole_file(out / SUMS_FILE) as file:

@@ -41,6 +41,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default=default["precision"],
         help="arithmetic: 32, or mixed with bf16 or fp16",
     )
+    parser.add_argument("--pretrained", type=Path, metavar="CKPT", help="begin with the weights of this localizer.ckpt")
     add_device_option(parser)
     add_workers_option(parser)
     parser.add_argument("--outdir", type=output_folder, help="new folder of the run (default: runs/DATE-localizer)")
@@ -58,9 +59,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     values = vars(options) | {"compare": tuple(options.compare)}
-    check_outputs(
-        [options.export], [options.data, *options.compare], folders=[options.outdir], overwrite=values.pop("overwrite")
-    )
+    inputs, overwrite = [options.data, options.pretrained, *options.compare], values.pop("overwrite")
+    check_outputs([options.export], inputs, folders=[options.outdir], overwrite=overwrite)
     from trackertraincode.localizer.training import LocalizerRun, format_scores, train_localizer
     from trackertraincode.training.outdir import new_outdir
 

@@ -28,7 +28,7 @@ EDGES = np.array(SIZE)
 SCALES = (0.7, 1.8)  # of the image, drawn evenly on a logarithmic scale
 MAX_FACE_SHARE = 0.75  # of the image's sides: faces aren't enlarged beyond
 STRETCH = 0.1  # largest change of the aspect ratio, natural logarithm
-BARS_SHARE = 0.25  # of the images get a bar of one grey level at two opposite sides, as images of other shapes have
+BARS_SHARES = (0.2, 0.15)  # of the images get bars of one grey level left and right, above and below, as others' have
 MAX_BAR = 0.3  # width of a bar, of the image's edge
 GEOMETRY, ORDER, SPLIT = range(3)  # what a seed is used for
 
@@ -152,14 +152,9 @@ class LocalizerBatches(Dataset):
 def whole_image(source: np.ndarray, box: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
     """(H, W) uint8 -> (224, 288) uint8, with the margins that the tracker gives it, and the box (4,) in its pixels."""
     height, width = source.shape
-    inner = part_of_input(width, height)
+    inner = part_filled(width, height)
     whole, corner = framed(source, inner)
     return whole, None if box is None else box * np.tile(np.array(inner) / [width, height], 2) + np.tile(corner, 2)
-
-
-def part_of_input(width: int, height: int) -> tuple[int, int]:
-    """Width and height of what an image fills of a localizer's input; scenes are rendered as all of it."""
-    return SIZE if (width, height) == SIZE else part_filled(width, height)
 
 
 def augmented(
@@ -172,7 +167,7 @@ def augmented(
     size = np.array(source.shape[::-1])
     low, high = np.log(SCALES)
     factors = np.exp(rng.uniform(low, high) + rng.uniform(-STRETCH / 2, STRETCH / 2) * np.array([1, -1]))
-    factors *= np.array(part_of_input(*size)) / EDGES
+    factors *= np.array(part_filled(*size)) / EDGES
     if box is not None:
         share = float(((box[2:] - box[:2]) / size * factors).max())
         factors *= min(1.0, MAX_FACE_SHARE / max(share, 1e-6))
@@ -195,14 +190,14 @@ def augmented(
         image = np.ascontiguousarray(image[:, ::-1])
         if found is not None:
             found = np.array([EDGES[0] - found[2], found[1], EDGES[0] - found[0], found[3]])
-    if rng.random() < BARS_SHARE:
-        image = with_bars(image, found, rng)
+    for axis, share in enumerate(BARS_SHARES):
+        if rng.random() < share:
+            image = with_bars(image, found, axis, rng)
     return augment_image(image, rng), found
 
 
-def with_bars(image: np.ndarray, box: np.ndarray | None, rng: np.random.Generator) -> np.ndarray:
-    """A copy of (224, 288) uint8 with equal bars left and right, or above and below, that leave the box (4,) free."""
-    axis = int(rng.random() < 0.3)  # 0: left and right
+def with_bars(image: np.ndarray, box: np.ndarray | None, axis: int, rng: np.random.Generator) -> np.ndarray:
+    """A copy of (224, 288) uint8 with equal bars that leave the box (4,) free. axis: 0 left and right, 1 above and below."""
     edge = EDGES[axis]
     room = MAX_BAR * edge if box is None else min(MAX_BAR * edge, box[axis], edge - box[2 + axis])
     width = round(float(rng.uniform(0, max(0.0, room))))

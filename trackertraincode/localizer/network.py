@@ -29,7 +29,7 @@ MOST_STAGES = 8
 class LocalizerConfig:
     """What it takes to build a localizer again: RepVGG's blocks, since dense convolutions train and run fast on CPUs."""
 
-    channels: tuple[int, ...] = (16, 32, 72)  # of the stages, each of half the resolution of the one before
+    channels: tuple[int, ...] = (16, 32, 80)  # of the stages, each of half the resolution of the one before
     depths: tuple[int, ...] = (1, 2, 4)  # blocks of the stages
 
     def __post_init__(self) -> None:

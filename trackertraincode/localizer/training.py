@@ -75,6 +75,7 @@ class LocalizerRun:
     workers: int | None = None  # None: NUM_WORKERS, else the cores
     scheduler: str | None = None  # whose workers render the scenes
     seed: int = 0
+    pretrained: Path | None = None  # checkpoint with the weights to begin with
     export: Path | None = None  # .onnx to write
     compare: tuple[Path, ...] = ()  # other localizers, evaluated on the same held-out rows
 
@@ -161,12 +162,13 @@ def train_localizer(run: LocalizerRun) -> list[dict[str, Any]]:
 
     Raises ConfigError for a folder that isn't empty, SampleFormatError for unsuited files, before anything long begins.
     """
+    start = None if run.pretrained is None else load_localizer(run.pretrained)
     others = {str(path): load_predict(path) for path in run.compare}
     with claimed(run.outdir, resume=None, first=True):
-        return _train(run, others)
+        return _train(run, start, others)
 
 
-def _train(run: LocalizerRun, others: dict[str, Predict]) -> list[dict[str, Any]]:
+def _train(run: LocalizerRun, start: Localizer | None, others: dict[str, Predict]) -> list[dict[str, Any]]:
     callbacks = [Recorder(run.outdir, plot=PLOT_FILE), NanGuard(run.outdir, ADVICE), Progress()]
     machine = MachineOptions(device=run.device, precision=run.precision)
     trainer = make_trainer(machine, run.epochs, callbacks, gradient_clip=1.0)
@@ -177,7 +179,8 @@ def _train(run: LocalizerRun, others: dict[str, Predict]) -> list[dict[str, Any]
     dataset = open_images(path)
     training, held_out = split(dataset, run.val_fraction, run.seed)
     torch.manual_seed(seed_of(run.seed))
-    network = Localizer(LocalizerConfig()).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = Localizer(LocalizerConfig()) if start is None else start.train()
+    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     recipe = {key: without_folders(key, value) for key, value in vars(run).items() if key not in NOT_OF_NETWORK}
 
     def save(epoch: int) -> None:

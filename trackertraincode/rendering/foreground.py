@@ -73,6 +73,22 @@ def draw_occluders(
     return hidden
 
 
+def draw_beside(
+    rng: np.random.Generator,
+    count: int,
+    edge: float,
+    image: np.ndarray,
+    lamp: tuple[float, float, float] = LAMP,
+    skin: np.ndarray = SKIN,
+) -> None:
+    """Paint `count` such things anywhere into (H, W, 3), as large as beside a face with this edge in pixels, about."""
+    height, width = image.shape[:2]
+    for _ in range(count):
+        center = rng.uniform([0.0, 0.0], [width, height])
+        half = 0.5 * edge * rng.uniform(0.7, 1.4)
+        draw_occluders(rng, 1, np.concatenate([center - half, center + half]), image, lamp, skin)
+
+
 def _shadow(mask: np.ndarray, lamp: tuple[float, float, float], edge: float) -> np.ndarray:
     """(H, W, 1) light beside a thing: little where it touches, less again where it is between face and lamp."""
     shift = -0.06 * edge * np.array(lamp[:2]) / max(-lamp[2], 0.6)

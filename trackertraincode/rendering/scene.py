@@ -14,7 +14,7 @@ from trackertraincode.geometry.euler import aflw_to_matrix
 from trackertraincode.rendering.background import draw_background
 from trackertraincode.rendering.camera_effects import CameraEffects, apply_camera
 from trackertraincode.rendering.expressions import draw_expression
-from trackertraincode.rendering.foreground import draw_occluders, draw_reflections
+from trackertraincode.rendering.foreground import draw_beside, draw_occluders, draw_reflections
 from trackertraincode.rendering.labels import classes_of, segmentation_of
 from trackertraincode.rendering.lighting import Lighting, Lit, develop, exposure, lamp_visibility, shade
 from trackertraincode.rendering.parts import Part, parts_of
@@ -46,6 +46,7 @@ class FaceScene:
     background_seed: int
     occluders: int
     camera: CameraEffects
+    beside: int = 0  # hands, cups and the like that are behind the person, anywhere
 
     @staticmethod
     def draw(
@@ -118,13 +119,15 @@ def render_scene(scene: FaceScene, width: int, height: int | None = None, *, seg
     color, alpha, depth = _draw(solid, width, height)
     hair = _hair_layer(hairs, [part for part in parts if part.tangents is not None], depth)
     shadow = shadow_of(hair, scene.lighting.lamps[0].direction, radius)
+    lamp, skin = scene.lighting.lamps[0].direction, np.array(person.looks.skin) * 2.2 * scene.lighting.level
     background = draw_background(np.random.default_rng(scene.background_seed), width, height)
+    beside_rng = np.random.default_rng([scene.background_seed, 3])
+    draw_beside(beside_rng, scene.beside, float((box[2:] - box[:2]).max()), background, lamp, skin)
     image = cv2.multiply(color, cv2.merge([shadow] * 3)) + cv2.multiply(background, cv2.merge([1.0 - alpha] * 3))
     draw_strands(image, hair, radius, person.hair.frizz, np.random.default_rng([scene.background_seed, 2]))
     if person.glasses and person.reflection:
         draw_reflections(parts, person, center, radius, image)
     occluder_rng = np.random.default_rng([scene.background_seed, 1])
-    lamp, skin = scene.lighting.lamps[0].direction, np.array(person.looks.skin) * 2.2 * scene.lighting.level
     hidden = draw_occluders(occluder_rng, scene.occluders, box, image, lamp, skin) if scene.occluders else None
     landmarks = local[model.keypoints] @ R.T * radius
     landmarks[:, :2] += center
