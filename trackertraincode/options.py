@@ -63,7 +63,7 @@ def read_toml_file(path: Path, refusal: type[UserError]) -> dict[str, Any]:
     if path.exists() and not path.is_file():
         raise refusal(f"{path}: isn't a file, but a folder, a device or a pipe; give a TOML file.")
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
         _check_values(content)
     except (ValueError, RecursionError) as error:  # TOMLDecodeError and UnicodeDecodeError are such, too
         raise refusal(f"{path}: not a TOML file ({error}).") from None

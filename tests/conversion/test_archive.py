@@ -2,13 +2,15 @@
 
 import gzip
 import io
+import os
 import re
 import struct
 import tarfile
 import unicodedata
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import IO, Any, Literal
 
 import pytest
 from archive_damage import Members, convert, write_folder, write_zip
@@ -60,6 +62,45 @@ def test_a_browser_and_a_camera_may_have_renamed_members(tmp_path: Path) -> None
     archive = Archive(write_zip(tmp_path / "a.zip", {"a%2B15.JPG": b"x", ".//b//c.jpg": b"y"}))
     assert archive.names == ["a+15.JPG", "b/c.jpg"]
     assert archive.read("a+15.jpg") == b"x"
+
+
+def test_names_are_what_they_are_and_percent_signs_only_a_second_way_to_find_one(tmp_path: Path) -> None:
+    members = {"a%20b.jpg": b"encoded", "a b.jpg": b"plain", "%2Fphotos%2Fc.jpg": b"c", "100%.jpg": b"all"}
+    for archive in (Archive(write_zip(tmp_path / "a.zip", members)), Archive(write_folder(tmp_path / "a", members))):
+        assert {name: archive.read(name) for name in archive.names} == members
+    assert Archive(write_zip(tmp_path / "b.zip", {"a%20b.jpg": b"x"})).read("a b.jpg") == b"x"
+
+
+def test_links_in_a_tar_are_the_files_that_they_lead_to(tmp_path: Path) -> None:
+    """As tar writes files with several names, and as folders show them."""
+    folder = write_folder(tmp_path / "data", {"a/one.jpg": b"1", "b/other.jpg": b"2"})
+    os.link(folder / "a/one.jpg", folder / "b/linked.jpg")
+    (folder / "b/soft.jpg").symlink_to("../a/one.jpg")
+    (folder / "b/softer.jpg").symlink_to("soft.jpg")
+    (folder / "b/nowhere.jpg").symlink_to("gone.jpg")
+    (folder / "b/round.jpg").symlink_to("round.jpg")
+    with tarfile.open(tmp_path / "data.tar", "w") as tar:
+        tar.add(folder, ".")
+    shown = {"a/one.jpg": b"1", "b/other.jpg": b"2", "b/linked.jpg": b"1", "b/soft.jpg": b"1", "b/softer.jpg": b"1"}
+    for archive in (Archive(folder), Archive(tmp_path / "data.tar")):
+        assert {name: archive.read(name) for name in archive.names} == shown
+
+
+def test_a_tar_is_not_kept_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows lets nobody remove a file that is open, as the one that a compressed archive is unpacked to."""
+    path = write_tar(tmp_path / "a.tar", {"a.jpg": b"x"})
+    opened: list[IO[Any]] = []
+    really_open: Callable[..., IO[Any]] = Path.open
+
+    def noted(self: Path, *words: Any) -> IO[Any]:
+        opened.append(really_open(self, *words))
+        return opened[-1]
+
+    monkeypatch.setattr(Path, "open", noted)
+    archive = Archive(path)
+    assert archive.read("a.jpg") == b"x"
+    assert opened
+    assert all(file.closed for file in opened)
 
 
 def test_what_systems_add_is_left_out(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from trackertraincode.conversion.written_numbers import decimal_marks, read_number, read_whole
+from trackertraincode.conversion.written_numbers import decimal_marks, is_number, read_number, read_whole
 from trackertraincode.errors import ArchiveError
 
 
@@ -25,7 +25,6 @@ from trackertraincode.errors import ArchiveError
         ("1,1000", 1.1),
         ("0,125", 0.125),
         ("1.100", 1.1),
-        ("1,100", 1.1),
         ("1.5", 1.5),
     ],
 )
@@ -63,13 +62,20 @@ def test_what_is_no_number_is_no_whole_number(cell: str) -> None:
 
 @pytest.mark.parametrize(
     ("cell", "separator", "marks"),
-    [("1.100", ";", ","), ("1,100", "\t", "."), ("1,100", ",", ""), ("1,100", ";", ".,")],
+    [("1.100", ";", ","), ("1,100", "\t", "."), ("1,100", ",", ""), ("1,100", ";", ".,"), ("1,100", "\t", "")],
 )
 def test_what_could_be_thousands_is_not_guessed(cell: str, separator: str, marks: str) -> None:
     with pytest.raises(
         ArchiveError, match=r"^x has '1.100' where .*: it could be 1\.100 or 1100; write numbers without"
     ):
         read_number(cell, "x", separator, marks)
+
+
+def test_what_other_cells_write_decides() -> None:
+    assert read_number("1,100", "x", ";", ",") == 1.1
+    assert read_number("1.100", "x", ";", ".") == 1.1
+    assert all(is_number(cell, ";") for cell in ("1,100", ' "1.5"', "-3"))
+    assert not is_number("x0", ";")
 
 
 @pytest.mark.parametrize(

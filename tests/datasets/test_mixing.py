@@ -61,6 +61,21 @@ def test_a_person_or_sequence_is_never_on_both_sides(tmp_path: Path, write_file:
     assert not set(train // 5) & set(held_out // 5)
 
 
+def test_what_persons_and_sequences_have_in_common_stays_together(
+    tmp_path: Path, make_sample: Callable[..., Sample]
+) -> None:
+    """Several persons in a sequence, a person in several, and rows whose person nobody named."""
+    persons = [0, 1, 2, 3, 3, 4, None, 5, 5, None]
+    sequences = ["a", "a", "b", "b", "c", "d", "d", "e", "e", "f"]
+    rows = (make_sample(i, individual=p, sequence=s) for i, (p, s) in enumerate(zip(persons, sequences)))
+    dataset = Hdf5PoseDataset(write_samples(tmp_path / "a.h5", rows, optional=("individual",)))
+    together = [{0, 1}, {2, 3, 4}, {5, 6}, {7, 8}, {9}]
+    for fraction in (0.2, 0.4, 0.6):
+        train, held_out = split_rows(dataset, np.arange(10), fraction)
+        assert len(held_out)
+        assert all(group <= set(train.tolist()) or group <= set(held_out.tolist()) for group in together)
+
+
 def test_a_single_sequence_is_not_split(tmp_path: Path, write_file: Callable[..., Path]) -> None:
     dataset = Hdf5PoseDataset(write_file(tmp_path / "a.h5", 5, sequence=lambda i: "one"))
     assert [len(part) for part in split_rows(dataset, np.arange(5), 0.02)] == [5, 0]

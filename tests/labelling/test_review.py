@@ -52,6 +52,15 @@ def test_wrong_labels_come_first(order: str, labelled: Path, own_models: None) -
     assert found.skipped == []
 
 
+def test_wrong_labels_come_first_also_among_those_that_the_model_made() -> None:
+    """With which it agrees to the digit, so that the median is 0."""
+    angles = [0.0, 0.0, 60.0, 0.0, 2.0, np.nan]
+    unknown = dict.fromkeys(review.DISAGREEMENTS, np.nan)
+    rows = [review.Compared(i, unknown | {"rotation": angle}, {}) for i, angle in enumerate(angles)]
+    assert review.rank(rows, "worst") == [2, 4, 0, 1, 3]
+    assert review.rank([rows[0], rows[1]], "worst") == [0, 1]
+
+
 def test_disagreement_is_measured_in_degrees_and_millimetres(labelled: Path, own_models: None) -> None:
     rows = {c.row: c.values for c in review.review(labelled, options(), 0).compared}
     assert rows[3]["rotation"] == pytest.approx(np.degrees(0.9), abs=4)

@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,8 +12,9 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from trackertraincode.augmentation.loader import NICENESS, TrainBatches
 from trackertraincode.augmentation.presets import AugmentationOptions
+from trackertraincode.errors import ConfigError
 from trackertraincode.training import trainer as trainer_module
-from trackertraincode.training.data import DataOptions, PoseData, open_members
+from trackertraincode.training.data import DataOptions, Members, PoseData, open_members
 from trackertraincode.training.trainer import MachineOptions, make_trainer, share_cores
 from trackertraincode.workers import usable_cores
 
@@ -37,6 +39,19 @@ def test_each_device_keeps_its_share_of_the_rows(faces: Path, tmp_path: Path, mo
         shares.append({row for batch in batches for row in batch.row.tolist()})
     assert not shares[0] & shares[1]
     assert shares[0] | shares[1] <= set(members.training[0].rows.tolist())
+
+
+def test_what_is_best_in_poses_needs_poses_to_validate_on(faces: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATADIR", str(faces))
+    members = open_members(DataOptions(ds="300wlp"))
+    members.check_poses_validate()
+    Members(members.training, []).check_poses_validate()  # nothing is best where nothing validates
+    without = [replace(member, labels=("landmarks",)) for member in members.validation]
+    Members(members.training, [*without, *members.validation]).check_poses_validate()
+    with pytest.raises(
+        ConfigError, match="--best mae: 300wlp, which is what validates, has no poses; give --best loss"
+    ):
+        Members(members.training, without).check_poses_validate()
 
 
 def test_more_workers_than_cores_are_the_users_choice() -> None:

@@ -152,6 +152,18 @@ def test_paths_that_are_not_utf8_are_named_before_anything_begins(option: str) -
         parse_options([option, "caf\udce9"])
 
 
+def test_a_file_may_begin_with_the_mark_that_windows_writes(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text("epochs = 3\n", encoding="utf-8-sig")
+    assert read_recipe(str(tmp_path / "mine.toml")) == {"epochs": 3}
+
+
+def test_a_resumed_run_may_ask_another_scheduler(tmp_path: Path) -> None:
+    """Each job has its own."""
+    write_toml(TrainConfig.of(outdir=tmp_path, scheduler="tcp://gone:8786", cache="disk"), tmp_path / "config.toml")
+    request = parse_options(["--resume", "--outdir", str(tmp_path), "--scheduler", "tcp://here:8786"])
+    assert request.config.data.scheduler == "tcp://here:8786"
+
+
 def test_resume_takes_the_options_of_the_run(tmp_path: Path) -> None:
     write_toml(TrainConfig.of(epochs=7, outdir=tmp_path), tmp_path / "config.toml")
     request = parse_options(["--resume", "--outdir", str(tmp_path), "--workers", "3"])

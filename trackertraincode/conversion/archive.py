@@ -4,6 +4,7 @@ folder, .zip or .tar --Archive--> names, bytes     .tgz, .tar.bz2, .tar.xz --unp
 """
 
 import os
+import posixpath
 import tarfile
 import unicodedata
 import zipfile
@@ -13,7 +14,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache, cached_property
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import unquote
 
 from trackertraincode.conversion.archive_kinds import (
@@ -28,6 +29,7 @@ from trackertraincode.files import is_stream
 from trackertraincode.sample.images import IMAGE_EXTENSIONS, ImageDecodeError, ImageEncodeError
 
 MAX_MEMBER_BYTES = 512 * 2**20
+MOST_LINKS = 40  # one leading to the next, as systems have it
 SMALL_BYTES = 64 * 2**10  # whose ratio doesn't matter
 VIDEO_EXTENSIONS = (".avi", ".mp4", ".mov", ".mkv", ".webm")
 ARCHIVE_EXTENSIONS = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".rar", ".7z")
@@ -52,7 +54,6 @@ class Archive:
         """Raises ArchiveError when there is nothing at the path, or it is damaged or dangerous."""
         self.path = path
         self._zip: zipfile.ZipFile | None = None
-        self._tar: IO[bytes] | None = None
         found: Iterable[tuple[str, Any]]
         if path.is_dir():
             found = ((p.relative_to(path).as_posix(), p) for p in sorted(files_below(path)) if p.is_file())
@@ -77,14 +78,14 @@ class Archive:
         try:
             if is_tar:
                 with tarfile.open(self.path, "r:") as tar:
-                    files = [member for member in tar if member.isreg()]
-                if any(member.size < 0 for member in files):
+                    files = regular_members(tar.getmembers())
+                if any(member.size < 0 for member in files.values()):
                     raise EOFError("a negative size")
-                self._tar = self.path.open("rb")
-                self._tar.seek(-512, os.SEEK_END)
-                if self._tar.read().strip(b"\0"):
-                    raise EOFError("no end mark")
-                return ((member.name, member) for member in files)
+                with self.path.open("rb") as file:
+                    file.seek(-512, os.SEEK_END)
+                    if file.read().strip(b"\0"):
+                        raise EOFError("no end mark")
+                return files.items()
             self._zip = zipfile.ZipFile(self.path)
         except (tarfile.TarError, *_DAMAGE) as error:
             raise ArchiveError(f"{self.path}: {why_unreadable(self.path, start, error)}.") from error
@@ -100,11 +101,11 @@ class Archive:
         return self._find(name) is not None
 
     def _find(self, name: str) -> zipfile.ZipInfo | tarfile.TarInfo | Path | None:
-        return self._members.get(name) or self._any_case.get(normal_name(name).casefold())
+        return self._members.get(name) or self._any_case.get(any_spelling(name))
 
     @cached_property
     def _any_case(self) -> dict[str, Any]:
-        return {name.casefold(): member for name, member in reversed(self._members.items())}
+        return {any_spelling(name): member for name, member in reversed(self._members.items())}
 
     def file(self, name: str) -> Path | None:
         """Where a member lies on the disk, None in a packed archive."""
@@ -137,10 +138,10 @@ class Archive:
             raise ArchiveError(f"{self.path}: member '{name}' is damaged ({error}); download it again.") from error
 
     def _read_tar(self, name: str, member: tarfile.TarInfo) -> bytes:
-        assert self._tar is not None
         self._check_size(name, member.size, None)
-        self._tar.seek(member.offset_data)
-        data = self._tar.read(member.size)
+        with self.path.open("rb") as file:  # not kept open: Windows wouldn't let it be removed
+            file.seek(member.offset_data)
+            data = file.read(member.size)
         if len(data) < member.size:
             raise ArchiveError(f"{self.path}: member '{name}' is damaged (the file ends in it); download it again.")
         return data
@@ -180,7 +181,7 @@ def normal_name(name: str) -> str:
     """The one spelling of a member: forward slashes, no "./" or "//", composed letters, no %2B that a browser made."""
     name = name.replace("\\", "/")
     if "%" in name:
-        name = unquote(name)
+        name = name.replace("%2B", "+").replace("%2b", "+")
     if not name.isascii():
         name = unicodedata.normalize("NFC", name)
     if name.startswith("./") or "//" in name or "/./" in name:
@@ -189,9 +190,31 @@ def normal_name(name: str) -> str:
     return name
 
 
+def any_spelling(name: str) -> str:
+    """What is the same for members whose names differ in capitals, or in what browsers write as %20."""
+    decoded = unquote(name) if "%" in name else name
+    return normal_name(decoded).casefold()
+
+
+def regular_members(members: Iterable[tarfile.TarInfo]) -> dict[str, tarfile.TarInfo]:
+    """Name -> file with its bytes. Links stand for the files that they lead to, as tar writes those of several names."""
+    known = {posixpath.normpath(member.name): member for member in members}
+    found = {}
+    for first in known.values():
+        member: tarfile.TarInfo | None = first
+        for _ in range(MOST_LINKS):
+            if member is None or not (member.islnk() or member.issym()):
+                break
+            folder = posixpath.dirname(member.name) if member.issym() else ""
+            member = known.get(posixpath.normpath(posixpath.join(folder, member.linkname)))
+        if member is not None and member.isreg():
+            found[first.name] = member
+    return found
+
+
 def check_name(path: Path, name: str) -> None:
     """Raise ArchiveError for a member that points outside the archive."""
-    if name.startswith("/") or ".." in name.split("/") or name[1:2] == ":":
+    if name.startswith("/") or ".." in unquote(name).split("/") or name[1:2] == ":":
         raise ArchiveError(f"{path}: member '{name}' points outside the archive; refused.")
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from trackertraincode.conversion.archive import MAX_MEMBER_BYTES, normal_name, open_archive
+from trackertraincode.conversion.archive import MAX_MEMBER_BYTES, any_spelling, open_archive
 from trackertraincode.errors import ArchiveError
 from trackertraincode.files import resolved
 
@@ -83,10 +83,10 @@ class CsvImages:
 
 def _as_spelled(path: Path) -> Path:
     """The file that is meant."""
-    return path if path.exists() else _other_spelling(path.parent).get(normal_name(path.name).casefold(), path)
+    return path if path.exists() else _other_spelling(path.parent).get(any_spelling(path.name), path)
 
 
 @cache
 def _other_spelling(folder: Path) -> dict[str, Path]:
     """Files of a folder by their names without capitals, in composed letters."""
-    return {normal_name(path.name).casefold(): path for path in folder.iterdir()} if folder.is_dir() else {}
+    return {any_spelling(path.name): path for path in folder.iterdir()} if folder.is_dir() else {}

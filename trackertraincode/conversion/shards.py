@@ -11,11 +11,10 @@ from typing import Any
 from uuid import uuid4
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from trackertraincode.conversion.journal import need_part
 from trackertraincode.datasets.dshdf5pose import PoseWriter
+from trackertraincode.datasets.groups import connected
 from trackertraincode.datasets.sample_file import SampleFile
 from trackertraincode.errors import ConfigError, SampleFormatError
 from trackertraincode.files import shard_path
@@ -44,14 +43,7 @@ class Groups:
 
     def connected(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Sizes (G,) and first rows (G,) of the groups that must stay together, and the group of each sample (N,)."""
-        sequence, person = np.frombuffer(self._pairs, np.int64).reshape(-1, 2).T
-        persons_at, rows_at = len(self._sequences), len(self._sequences) + len(self._persons)
-        alone = rows_at + np.arange(len(self))
-        one = np.where(sequence >= 0, sequence, np.where(person >= 0, persons_at + person, alone))
-        other = np.where(person >= 0, persons_at + person, one)
-        nodes = rows_at + len(self)
-        edges = coo_array((np.ones(len(one), np.int8), (one, other)), shape=(nodes, nodes))
-        group = connected_components(edges, directed=False)[1][one]
+        group = connected(*np.frombuffer(self._pairs, np.int64).reshape(-1, 2).T)
         _, first, group, sizes = np.unique(group, return_index=True, return_inverse=True, return_counts=True)
         return sizes, first, group
 

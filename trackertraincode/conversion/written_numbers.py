@@ -66,7 +66,8 @@ def _as_python(cell: str, where: str, separator: str, marks: str) -> str:
             break
     else:
         other = "," if "." in written else "."
-        if _EITHER.fullmatch(written) and (other in marks or ("," in written and separator == ",")):
+        unsure = other in marks or ("," in written and (separator == "," or "," not in marks))
+        if _EITHER.fullmatch(written) and unsure:
             raise ArchiveError(
                 f"{where} has '{cell}' where a number should be: it could be {written.replace(',', '.')} or "
                 f"{re.sub('[.,]', '', written)}; write numbers without separators of thousands."
@@ -76,8 +77,9 @@ def _as_python(cell: str, where: str, separator: str, marks: str) -> str:
 
 def is_number(cell: str, separator: str) -> bool:
     """Whether a cell holds one."""
+    written = cell.strip(' "')
     try:
-        read_number(cell.strip(' "'), "", separator, "")
+        read_number(written, "", separator, "")
     except ArchiveError:
-        return False
+        return _EITHER.fullmatch(written) is not None
     return True

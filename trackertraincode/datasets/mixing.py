@@ -10,6 +10,7 @@ import numpy as np
 
 from trackertraincode.datasets.catalog import Chosen, Rows
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
+from trackertraincode.datasets.groups import connected
 from trackertraincode.datasets.permutation import permuted
 from trackertraincode.errors import CatalogError
 
@@ -98,11 +99,11 @@ def split_rows(dataset: Hdf5PoseDataset, rows: np.ndarray, fraction: float) -> t
 
 
 def _groups(dataset: Hdf5PoseDataset) -> np.ndarray:
-    """(N,) number of the person, else of the sequence, else of the row; no number means two of these."""
-    rows = np.arange(len(dataset))
+    """(N,) number of what must stay together."""
+    rows, none = np.arange(len(dataset)), np.full(len(dataset), -1)
     starts, persons = dataset.sequence_starts, dataset.labels.get("individual")
-    groups = rows if starts is None else np.searchsorted(starts, rows, side="right")
-    return groups if persons is None else np.where(persons >= 0, persons, persons.max(initial=0) + 1 + groups)
+    sequences = none if starts is None else np.searchsorted(starts, rows, side="right")
+    return connected(sequences, none if persons is None else persons)
 
 
 def _slice(name: str, dataset: Hdf5PoseDataset, rows: Rows) -> np.ndarray:

@@ -155,11 +155,17 @@ def compare_rows(path: Path, options: ReviewOptions, rows: Sequence[int]) -> lis
     return found
 
 
+def _usual(values: np.ndarray) -> float:
+    """Above 0, to divide by: the median of (n,); where most labels are those of the model, the smallest that isn't 0."""
+    positive = values[values > 0]
+    return float(np.median(values)) or float(positive.min(initial=np.inf) if len(positive) else 1.0)
+
+
 def rank(compared: Sequence[Compared], order: str) -> list[int]:
     """Indices of rows that can be compared, those that disagree most first."""
     values = {name: np.array([c.values[name] for c in compared]) for name in DISAGREEMENTS}
     if order == "worst":
-        known = [v / np.median(v[np.isfinite(v)]) for v in values.values() if np.isfinite(v).any()]
+        known = [v / _usual(v[np.isfinite(v)]) for v in values.values() if np.isfinite(v).any()]
         score = np.fmax.reduce(known) if known else np.full(len(compared), np.nan)
     else:
         score = values[order]

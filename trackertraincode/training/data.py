@@ -89,6 +89,13 @@ class Members:
         paths = dict.fromkeys(m.dataset.path for m in [*self.training, *self.validation])
         return list(dict.fromkeys(file for path in paths for file in files_of(path)))
 
+    def check_poses_validate(self) -> None:
+        """Raises ConfigError where rows validate, but none of a set with poses."""
+        known = ["rotation" in m.labels and "rotation" in m.dataset.labels for m in self.validation]
+        if known and not any(known):
+            names = ", ".join(m.name for m in self.validation)
+            raise ConfigError(f"--best mae: {names}, which is what validates, has no poses; give --best loss.")
+
     def describe(self) -> list[str]:
         """One line per set: rows to train and to validate on, and what its labels are."""
         total = sum(m.weight for m in self.training)

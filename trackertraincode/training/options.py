@@ -23,7 +23,9 @@ from trackertraincode.training.outdir import CONFIG_FILE
 RECIPES = Path(__file__).parent / "recipes"
 DEFAULT_RECIPE = "opnet"
 
-MAY_CHANGE = ("workers", "device", "cache_dir", "onnx", "save_plot", "draw_every", "tensorboard", "outdir")
+MAY_CHANGE = (
+    "workers", "scheduler", "device", "cache_dir", "onnx", "save_plot", "draw_every", "tensorboard", "outdir",
+)  # fmt: skip
 """Options that don't influence the weights, so that `--resume` takes new values of them."""
 
 

@@ -59,6 +59,8 @@ def train(request: TrainRequest) -> Path:
         config = replace(config, machine=replace(config.machine, precision=config.machine.arithmetic))
         L.seed_everything(config.machine.seed, verbose=False)
         members = open_members(config.data)
+        if config.output.best == "mae":
+            members.check_poses_validate()
         resume = outdir / RESUME_FILE if request.resume and (outdir / RESUME_FILE).is_file() else None
         before = Inputs.read(outdir / ENVIRONMENT_FILE) if resume is not None else None
         network = make_network(config, members) if before is None else empty_network(config, members, before.face_model)
