@@ -13,7 +13,7 @@ from trackertraincode.evaluation.evaluate import EvaluationOptions, evaluate
 from trackertraincode.evaluation.html_report import result_sections, write_report
 from trackertraincode.evaluation.plots import plot_label
 from trackertraincode.evaluation.predictor import load_predictor
-from trackertraincode.evaluation.report import write_csv, write_json
+from trackertraincode.evaluation.report import format_table, write_csv, write_json
 from trackertraincode.models.checkpoint import load_network, save_network
 
 
@@ -35,6 +35,27 @@ def test_outputs_that_are_not_finite_are_refused(faces: Path, checkpoint: Path, 
     save_network(tmp_path / "huge.ckpt", network, about)
     with pytest.raises(ModelFileError, match=r"huge\.ckpt: output \w+ has values that are not finite"):
         evaluate(load_predictor(tmp_path / "huge.ckpt"), "aflw2k3d", EvaluationOptions(file=faces, progress=False))
+
+
+def test_rows_of_one_table_can_be_told_apart(faces: Path, checkpoint: Path, tmp_path: Path) -> None:
+    """Models of one name in different folders, and crop factors; which row is best is asked among the same crops."""
+    for folder in ("x", "y"):
+        (tmp_path / folder / "out").mkdir(parents=True)
+        (tmp_path / folder / "out" / "m.ckpt").write_bytes(checkpoint.read_bytes())
+    models = [tmp_path / folder / "out" / "m.ckpt" for folder in ("x", "y")]
+    table = run_script("evaluate_pose_network.py", "--ds", "aflw2k3d", "--data", faces, "--comprehensive-roi", *models)
+    lines = [line for line in table.splitlines() if "m.ckpt" in line and "aflw2k3d ×" in line]
+    assert len(lines) == 10
+    assert len({line.split()[0] + line.split("×")[1].split()[0] for line in lines}) == 10
+    assert all(any(str(model) in line for line in lines) for model in models)
+
+
+def test_angles_that_nobody_labelled_do_not_count(faces: Path, checkpoint: Path) -> None:
+    result = evaluate(load_predictor(checkpoint), "pointing04", EvaluationOptions(file=faces, progress=False))
+    row = result.row()
+    assert row["roll"] is None
+    assert row["mae"] == pytest.approx((row["pitch"] + row["yaw"]) / 2)
+    assert "–" in format_table([row])
 
 
 def test_report_is_one_file(faces: Path, checkpoint: Path, tmp_path: Path) -> None:

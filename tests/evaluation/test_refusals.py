@@ -7,13 +7,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from conftest import write_samples
-from trackertraincode.errors import EvaluationError, SampleFormatError
+from trackertraincode.commands import run
+from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
+from trackertraincode.errors import EvaluationError, SampleFormatError, UserError
+from trackertraincode.evaluation.alignment import align
 from trackertraincode.evaluation.evaluate import EvaluationOptions, evaluate
 from trackertraincode.evaluation.predictor import Ensemble
 from trackertraincode.evaluation.stability_faces import Faces, faces_of_file
-from trackertraincode.sample.sample import Sample
+from trackertraincode.sample.images import encode_jpeg
+from trackertraincode.sample.sample import Prediction, Sample
 
 GREY: Any = SimpleNamespace(path="grey.ckpt", name="grey", input_size=65, channels=1)
 COLOUR: Any = SimpleNamespace(path="colour.ckpt", name="colour", input_size=129, channels=3)
@@ -25,6 +30,33 @@ Make = Callable[..., Sample]
 def test_an_ensemble_sees_one_kind_of_crops() -> None:
     with pytest.raises(EvaluationError, match=r"colour\.ckpt takes 3 × 129² crops, grey\.ckpt 1 × 65²"):
         Ensemble([GREY, COLOUR])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--ds", "aflw2k3d-landmarks+biwi"], r"a\.h5: one file can't be aflw2k and biwi; give --ds names of one"),
+        (
+            ["--ds", "aflw2k3d", "--comprehensive-roi", "--roi-expansion", "1.4"],
+            "has crop factors of its own; leave out --roi-expansion",
+        ),
+    ],
+)
+def test_options_that_exclude_each_other(words: list[str], message: str, tmp_path: Path, make_sample: Make) -> None:
+    path = write_samples(tmp_path / "a.h5", [make_sample(0)])
+    with pytest.raises(UserError, match=message):
+        run(["evaluate", "--data", str(path), *words])
+
+
+def test_crops_are_no_frames_of_a_camera(tmp_path: Path, make_sample: Make) -> None:
+    image = encode_jpeg(np.zeros((64, 64), np.uint8))
+    path = write_samples(tmp_path / "a.h5", [make_sample(0, image=image)])
+    with Hdf5PoseDataset(path) as dataset:
+        truth = Prediction(head=torch.zeros(1, 3), rotation=torch.eye(4)[3:])
+        with pytest.raises(
+            EvaluationError, match=r"a\.h5: images of 64 × 64 are no whole frames of this protocol's camera"
+        ):
+            align(truth, truth, dataset, np.arange(1), "perspective", 57.0)
 
 
 def test_a_protocol_that_keeps_no_row(tmp_path: Path, make_sample: Make) -> None:

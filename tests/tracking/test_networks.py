@@ -7,12 +7,14 @@ from typing import Any
 
 import cv2
 import numpy as np
+import onnx
 import pytest
-from onnx import TensorProto
+from onnx import TensorProto, helper
 
 from trackertraincode.errors import ConfigError, ModelFileError, UserError
 from trackertraincode.localizer import SIZE
 from trackertraincode.localizer.framing import part_filled
+from trackertraincode.models.onnx_model import OnnxPoseModel
 from trackertraincode.pretrained import localizer
 from trackertraincode.tracking.camera import FieldOfView
 from trackertraincode.tracking.networks import LocalizerModel, PoseModel
@@ -60,13 +62,48 @@ def test_answers_far_from_the_crop_are_refused(write_model: Write, name: str, va
     [({"quat": [[0, 0, 1]]}, r"output quat is float32 \(1, 3\).*doesn't fit rotation"),
      ({"box": [[0, 0, 1, 1, 1]]}, r"output box"),
      ({"pos_size": 0.0}, r"output pos_size is float32 \(\)"), ({"quat": np.array([[0, 0, 0, 1]])}, r"output quat is int64"),
-     ({"quat": [[0, 0, 0, 0]]}, r"isn't a unit quaternion"),
+     ({"quat": [[0, 0, 0, 0]]}, r"isn't a unit quaternion"), ({"quat": [[0, 0, 0, 1.22]]}, r"isn't a unit quaternion"),
      ({"pt3d_68": np.zeros((1, 5, 3), np.float32)}, r"doesn't fit landmarks")],
 )  # fmt: skip
 def test_answers_of_other_shapes_and_types_are_refused(write_model: Write, outputs: dict, message: str) -> None:
     model = PoseModel(write_model(GOOD | outputs))
     with pytest.raises(ModelFileError, match=message):
         estimate_pose(model, FRAME, PixelBox(100, 100, 90, 90))
+
+
+def test_a_model_without_inputs_or_of_lists_is_refused(write_model: Write, tmp_path: Path) -> None:
+    model = onnx.load(write_model(GOOD))
+    del model.graph.node[-1], model.graph.input[:]
+    onnx.save(model, tmp_path / "none.onnx")
+    with pytest.raises(ModelFileError, match=r"none\.onnx: inputs are \[\], expected one of"):
+        PoseModel(tmp_path / "none.onnx")
+    model = onnx.load(write_model(GOOD))
+    for value in model.graph.output:
+        if value.name == "quat":
+            value.CopyFrom(helper.make_tensor_sequence_value_info("quat", TensorProto.FLOAT, None))
+    next(node for node in model.graph.node if "quat" in node.output).output[0] = "inner"
+    model.graph.node.append(helper.make_node("SequenceConstruct", ["inner"], ["quat"]))
+    onnx.save(model, tmp_path / "list.onnx")
+    with pytest.raises(ModelFileError, match=r"list\.onnx: output quat is no tensor"):
+        estimate_pose(PoseModel(tmp_path / "list.onnx"), FRAME, PixelBox(100, 100, 90, 90))
+
+
+def test_rotations_are_divided_by_their_length(write_model: Write) -> None:
+    """As rounding, such as that of int8, leaves it a little off 1."""
+    path = write_model(GOOD | {"quat": [[0, 0, 0.03, 1.04]]})
+    crops = np.zeros((3, 1, OnnxPoseModel(path).input_size, OnnxPoseModel(path).input_size), np.float32)
+    assert np.linalg.norm(OnnxPoseModel(path).run(crops)["rotation"], axis=-1) == pytest.approx(1.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("box", [(5000, 5000, 200, 240), (10, 200, 100, 120), (600, -300, 100, 120)])
+def test_boxes_in_whose_middle_nothing_is_seen_are_refused(write_model: Write, box: tuple[float, ...]) -> None:
+    model, frame = PoseModel(write_model(GOOD)), np.zeros((720, 1280), np.uint8)
+    with pytest.raises(
+        ConfigError, match=r"outside of what is seen, which is x from 160 to 1120, y from 0 to 720, the 4:3"
+    ):
+        estimate_pose(model, frame, PixelBox(*box))
+    if box[0] < 1280 and box[1] > 0:
+        estimate_pose(model, frame, PixelBox(*box), whole=True)
 
 
 def test_a_head_of_no_size_is_far_away(write_model: Write) -> None:

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from trackertraincode.errors import ConfigError
 from trackertraincode.rendering.camera_effects import CameraEffects
 from trackertraincode.rendering.scene import FaceScene, render_scene
 from trackertraincode.sample.images import decode
@@ -102,6 +103,12 @@ class World:
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     return World(monkeypatch)
+
+
+def test_counts_below_one_are_named() -> None:
+    for given in ({"faces": 0}, {"faces": 2, "localize_every": 0}):
+        with pytest.raises(ConfigError, match=r"=0: expected at least 1"):
+            SeveralHeads("m.onnx", "l.onnx", **given)
 
 
 def follow(

@@ -199,6 +199,12 @@ def test_videos_whose_names_are_not_utf8_are_named_before_anything_is_made(
     assert contents(sources) == before
 
 
+def test_addresses_may_be_longer_than_names_of_files(track: Track, tmp_path: Path) -> None:
+    address = f"http://127.0.0.1:1/video.jpg?token={'x' * 400}"
+    with pytest.raises(UserError, match="no video comes from this address"):
+        track(address, "--csv", tmp_path / "x.csv")
+
+
 def test_a_short_video_is_tracked_and_said_so(track: Track, sources: Path, capsys: pytest.CaptureFixture) -> None:
     data = (sources / "v.avi").read_bytes()
     (sources / "half.avi").write_bytes(data[: len(data) // 2])

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -84,6 +85,33 @@ def test_letters_fit_into_the_image_and_can_be_read(width: int, height: int) -> 
 def test_an_image_too_small_for_letters_has_none() -> None:
     blank = np.full((40, 40, 3), 90, np.uint8)
     assert np.array_equal(draw_pose(blank, None), blank)
+
+
+def test_sound_that_goes_on_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Matroska has no number of frames, so OpenCV tells it by the time of the longest track."""
+    write_video(tmp_path / "a.avi", 30)
+    (tmp_path / "a.avi").rename(tmp_path / "a.mkv")
+    really_get = cv2.VideoCapture.get
+    announced = 33.0
+
+    class Capture:
+        def __init__(self, name: str) -> None:
+            self._video = cv2_capture(name)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._video, name)
+
+        def get(self, name: int) -> float:
+            return announced if name == cv2.CAP_PROP_FRAME_COUNT else really_get(self._video, name)
+
+    cv2_capture = cv2.VideoCapture
+    monkeypatch.setattr("cv2.VideoCapture", Capture)
+    notes: list[str] = []
+    assert len(list(iter_frames(str(tmp_path / "a.mkv"), notes.append))) == 30
+    assert notes == []
+    announced = 90.0
+    list(iter_frames(str(tmp_path / "a.mkv"), notes.append))
+    assert "ends after 30 of the 90 frames that it announces" in notes[0]
 
 
 def test_a_video_that_ends_early_is_said_so(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ ttc evaluate --ds aflw2k3d+biwi runs/a/swa.ckpt runs/b/swa.ckpt --json results.j
 """
 
 import argparse
+from collections import Counter
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ from trackertraincode.arguments import (
     add_workers_option,
     output_folder,
 )
+from trackertraincode.errors import UserError
 from trackertraincode.files import check_outputs
 from trackertraincode.light import names_in
 from trackertraincode.pretrained import DEFAULT, pose_network
@@ -95,11 +97,21 @@ def run(options: argparse.Namespace) -> int:
     from trackertraincode.datasets.catalog import find_file, load_catalog
     from trackertraincode.evaluation.evaluate import EvaluationOptions, evaluate
     from trackertraincode.evaluation.pages import page_through
+    from trackertraincode.evaluation.plots import pyplot
     from trackertraincode.evaluation.predictor import Ensemble, choose_device, load_predictor
     from trackertraincode.evaluation.protocols import find_protocol
 
     catalog = load_catalog(options.catalog)
-    files = [options.data or find_file(find_protocol(name, catalog).dataset, catalog) for name in names]
+    of = {name: find_protocol(name, catalog).dataset for name in names}
+    if options.data is not None and len(set(of.values())) > 1:
+        raise UserError(
+            f"--data {options.data}: one file can't be {' and '.join(dict.fromkeys(of.values()))}; give --ds names of one."
+        )
+    if options.comprehensive_roi and options.roi_expansion is not None:
+        raise UserError("--comprehensive-roi: has crop factors of its own; leave out --roi-expansion.")
+    if options.report is not None:
+        pyplot()  # which not everybody has: better missed now than after hours
+    files = [options.data or find_file(dataset, catalog) for dataset in of.values()]
     check_outputs(
         [options.json, options.csv, options.predictions, options.report],
         [*options.models, *files, options.catalog, options.face_model],
@@ -108,6 +120,10 @@ def run(options: argparse.Namespace) -> int:
     )
     device = choose_device(options.device)
     predictors = [load_predictor(path, device) for path in options.models]
+    names_of = Counter(predictor.name for predictor in predictors)
+    for predictor in predictors:
+        if names_of[predictor.name] > 1:
+            predictor.name = str(predictor.path)
     chosen = [Ensemble(predictors)] if options.ensemble else predictors
     factors = COMPREHENSIVE if options.comprehensive_roi else (options.roi_expansion,)
     results: list[Result] = []

@@ -107,29 +107,33 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     model, finder = pose_network(options.model), localizer(options.localizer)
-    source = Path(options.source)
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # silent: what it says of damaged videos, we say in one line
+    from trackertraincode.tracking import sources
+
+    source = None if sources.is_camera(options.source) else Path(options.source)
+    images = sorted(source.iterdir()) if source is not None and source.is_dir() else []
     to_folder = options.output is not None and not options.output.suffix
     check_outputs(
         [options.json, options.csv, None if to_folder else options.output],
-        [source, *(source.iterdir() if source.is_dir() else []), model, finder, options.lens],
+        [source, *images, model, finder, options.lens],
         folders=[options.output] if to_folder else [],
         overwrite=options.overwrite,
     )
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # silent: what it says of damaged videos, we say in one line
-    from trackertraincode.tracking import sources, video
+    from trackertraincode.tracking import video
     from trackertraincode.tracking.several import SeveralHeads
     from trackertraincode.tracking.tracker import HeadPoseTracker
 
-    if (options.camera_size or options.fps) and not sources.is_camera(options.source):
+    if (options.camera_size or options.fps) and source is not None:
         raise UserError(
             f"{options.source}: --camera-size and --fps are of cameras, and this isn't one; leave them out."
         )
-    one_image = source.suffix.lower() in sources.IMAGES and not source.is_dir()
+    is_folder = source is not None and source.is_dir()
+    one_image = source is not None and source.suffix.lower() in sources.IMAGES and not is_folder
     if options.output is not None and options.output.suffix.lower() in IMAGES and not one_image:
         raise UserError(
             f"{options.output}: one image can't hold all frames of {options.source}; name a video (.mp4), or a folder."
         )
-    if to_folder:
+    if to_folder and source is not None:
         video.check_image_folder(source, options.output)
     if options.show:
         video.check_display()
@@ -140,7 +144,7 @@ def run(options: argparse.Namespace) -> int:
         diagonal_fov_deg=options.fov,
         lens=options.lens,
         localize_every=LOOK_EVERY,
-        whole_frames=source.is_dir() or one_image,
+        whole_frames=is_folder or one_image,
         **several,
     )
     with contextlib.ExitStack() as stack:

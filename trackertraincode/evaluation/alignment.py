@@ -59,6 +59,12 @@ def align(
     if fov is None:
         raise EvaluationError(f"alignment {scheme}: this protocol's images have no known camera; use none.")
     size = image_size(dataset.images(rows[:1])[0])
+    if 3 * size.width != 4 * size.height:
+        raise EvaluationError(
+            f"{dataset.path}: images of {size.width} × {size.height} are no whole frames of this protocol's camera, which "
+            f"are 4:3, so alignment {scheme} can't tell where they look; convert whole frames, or use "
+            "--alignment-scheme none."
+        )
     ray = viewing_ray_rotation(prediction.head[:, :2].double(), size.width, size.height, np.radians(fov))
     predicted, true = ray @ quat_to_matrix(prediction.rotation.double()), quat_to_matrix(truth.rotation.double())
     turn = SCHEMES[scheme]

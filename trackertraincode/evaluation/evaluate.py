@@ -22,7 +22,15 @@ from trackertraincode.evaluation.alignment import align
 from trackertraincode.evaluation.crops import PREPROCESSING, EvaluationCrops, iter_crops, to_pixels
 from trackertraincode.evaluation.framing import Framing
 from trackertraincode.evaluation.predictor import Predictor
-from trackertraincode.evaluation.protocols import Context, Protocol, aflw_rows, find_protocol, lacks_angles
+from trackertraincode.evaluation.protocols import (
+    MEAN_SHAPE,
+    Context,
+    Protocol,
+    aflw_rows,
+    find_protocol,
+    lacks_angles,
+    mesh_box,
+)
 from trackertraincode.files import files_of
 from trackertraincode.geometry.boxes import box_size
 from trackertraincode.geometry.euler import matrix_to_aflw
@@ -30,6 +38,7 @@ from trackertraincode.geometry.rotation import quat_to_matrix
 from trackertraincode.sample.sample import Prediction, concatenate_predictions
 from trackertraincode.workers import Workers, dead_loader
 
+ANGLES = ("pitch", "yaw", "roll")
 TRUE_LABELS = ("rotation", "head", "landmarks")
 
 
@@ -64,11 +73,17 @@ class Result:
     marks: tuple[str, ...]  # why this row isn't an honest test, or deviates from the protocol
     dataset: Hdf5PoseDataset
     euler: Tensor  # (n, 3) absolute errors of pitch, yaw, roll; degrees
+    angles: tuple[int, ...] = (0, 1, 2)  # which of these are labelled
 
     @property
     def geodesic(self) -> Tensor:
         """(n,) degrees."""
         return metrics.geodesic_errors(self.prediction.rotation, self.truth.rotation)
+
+    @property
+    def mean_angles(self) -> Tensor:
+        """(n,) mean absolute error of the labelled angles, degrees."""
+        return self.euler[:, self.angles].mean(-1)
 
     @property
     def yaw(self) -> Tensor:
@@ -83,7 +98,7 @@ class Result:
 
     def row(self) -> dict[str, Any]:
         """Degrees; xy, size, nme in percent; None where a label or an output is missing."""
-        pitch, yaw, roll = self.euler.mean(0).tolist()
+        angles = {name: self.euler[:, i].mean().item() if i in self.angles else None for i, name in enumerate(ANGLES)}
         width = box_size(self.boxes)[:, 0]
         moved = (self.prediction.head - self.truth.head) / width[:, None] * 100
         moved = moved[moved.isfinite().all(-1)]
@@ -91,10 +106,8 @@ class Result:
             "model": self.model,
             "protocol": self.protocol,
             "n": len(self.rows),
-            "pitch": pitch,
-            "yaw": yaw,
-            "roll": roll,
-            "mae": (pitch + yaw + roll) / 3,
+            **angles,
+            "mae": self.mean_angles.mean().item(),
             "geodesic": self.geodesic.mean().item(),
             "maev": metrics.axis_errors(self.prediction.rotation, self.truth.rotation).mean().item(),
             "xy": _known(metrics.rmse(moved[:, :2].norm(dim=-1))),
@@ -139,7 +152,10 @@ def evaluate(predictor: Predictor, name: str, options: EvaluationOptions) -> Res
     rotation = align(prediction, truth, dataset, rows, scheme, protocol.horizontal_fov)
     prediction = replace(prediction, rotation=rotation)
     label = name if scheme == "none" else f"{name} ({scheme})"
-    marks = [*_seen(predictor, protocol, dataset, options, catalog), *_deviations(protocol, dataset, factor, options)]
+    marks = [
+        *_seen(predictor, protocol, dataset, options, catalog),
+        *_deviations(protocol, dataset, what, factor, options),
+    ]
     return Result(
         model=predictor.name,
         protocol=label,
@@ -154,6 +170,7 @@ def evaluate(predictor: Predictor, name: str, options: EvaluationOptions) -> Res
         marks=tuple(marks),
         dataset=dataset,
         euler=protocol.euler(prediction.rotation, truth.rotation),
+        angles=protocol.angles,
     )
 
 
@@ -216,10 +233,13 @@ def _same_images(names: set[str], files: set[str], catalog: dict[str, DatasetSpe
 
 
 def _deviations(
-    protocol: Protocol, dataset: Hdf5PoseDataset, factor: float, options: EvaluationOptions
+    protocol: Protocol, dataset: Hdf5PoseDataset, what_box: str, factor: float, options: EvaluationOptions
 ) -> Iterator[str]:
+    """what_box: in words, what the boxes are."""
     if protocol.keep is aflw_rows and lacks_angles(dataset).any():
         yield "rows chosen by the rotations' angles, since the file lacks those of the archive; convert it again"
+    if what_box.endswith(MEAN_SHAPE) and protocol.box is mesh_box:
+        yield "boxes of the mean face, since the face model of the file's shapes isn't here; give it as --face-model"
     if factor != protocol.factor:
         yield "other crop factor than the protocol's"
     if options.preprocess != "training":

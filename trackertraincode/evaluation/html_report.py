@@ -16,7 +16,7 @@ from trackertraincode.evaluation.evaluate import Result
 from trackertraincode.evaluation.metrics import bootstrap_interval
 from trackertraincode.evaluation.pages import LEGEND, sheet, spread, worst
 from trackertraincode.evaluation.plots import draw_epochs, figure_png, plot_label, pyplot
-from trackertraincode.evaluation.report import COLUMNS, describe_protocol
+from trackertraincode.evaluation.report import COLUMNS, describe_protocol, told_apart
 from trackertraincode.files import whole_file
 from trackertraincode.sample.images import encode_jpeg, sniff
 
@@ -77,7 +77,7 @@ def result_sections(results: Sequence[Result]) -> list[Section]:
 
 def error_section(results: Sequence[Result]) -> Section:
     """A table; of each protocol, the best value of a column is marked. 95 % intervals by bootstrap."""
-    rows = [result.row() for result in results]
+    rows = told_apart([result.row() for result in results])
     of_protocol = {name: [r for r in rows if r["protocol"] == name] for name in {r["protocol"] for r in rows}}
 
     def cell(row: dict[str, Any], result: Result, key: str, digits: int | None) -> Cell:
@@ -85,7 +85,7 @@ def error_section(results: Sequence[Result]) -> Section:
             return Cell("–" if row[key] is None else str(row[key]))
         interval = ""
         if key in ("mae", "geodesic"):
-            low, high = bootstrap_interval(result.geodesic if key == "geodesic" else result.euler.mean(-1))
+            low, high = bootstrap_interval(result.geodesic if key == "geodesic" else result.mean_angles)
             interval = f"[{low:.2f}, {high:.2f}]"
         others = of_protocol[row["protocol"]]
         best = len(others) > 1 and row[key] == min(r[key] for r in others if r[key] is not None)

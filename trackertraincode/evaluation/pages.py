@@ -91,9 +91,12 @@ class Pages:
 
 
 def has_display() -> bool:
-    """Whether matplotlib can open windows here."""
-    from matplotlib import pyplot as plt
-    from matplotlib.backends import BackendFilter, backend_registry
+    """Whether matplotlib can open windows here; not where it isn't installed."""
+    try:
+        from matplotlib import pyplot as plt
+        from matplotlib.backends import BackendFilter, backend_registry
+    except ModuleNotFoundError:
+        return False
 
     return plt.get_backend().lower() in backend_registry.list_builtin(BackendFilter.INTERACTIVE)
 

@@ -135,9 +135,9 @@ def load_predictor(path: Path, device: str = "cpu", threads: int | None = None) 
     Raises ModelFileError when it isn't a model.
     """
     path = pose_network(path)
-    if path.suffix == ".ckpt":
+    if path.suffix.lower() == ".ckpt":
         return CheckpointPredictor(path, device)
-    if path.suffix == ".onnx":
+    if path.suffix.lower() == ".onnx":
         return OnnxPredictor(path, threads)
     raise ModelFileError(f"{path}: a model is a .ckpt or an .onnx file.")
 

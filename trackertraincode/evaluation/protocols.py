@@ -31,6 +31,7 @@ GRIMACES = (
     153, 337, 29, 121, 266, 387, 122, 8, 59, 108, 380, 187, 192, 353, 257, 162, 363, 331, 14, 163,
 )  # fmt: skip
 ALL_AFLW = 2000  # rows of the whole archive, which the row numbers of GRIMACES count
+MEAN_SHAPE = "mean shape"
 CHUNK = 256  # rows whose meshes are in memory at a time
 
 
@@ -55,6 +56,7 @@ class Protocol:
     factor: float  # crop edge / longer box side, or what its framing makes of it
     framing: Framing = SQUARE
     euler: Callable[[Tensor, Tensor], Tensor] = euler_errors  # (n, 4) predicted, true -> (n, 3) degrees
+    angles: tuple[int, ...] = (0, 1, 2)  # of pitch, yaw, roll: which are labelled
     labels: str  # where the labels come from
     alignment: str = "none"  # default of --alignment-scheme
     horizontal_fov: float | None = None  # degrees, where labels are relative to the camera
@@ -126,7 +128,7 @@ def mean_mesh_box(context: Context, rows: np.ndarray) -> Boxes:
     """(n, 4) boxes of the posed mean face mesh: published code loses the shape by a typo."""
     model = _mesh(context)
     shapes = np.zeros((len(rows), COEFFICIENT_COUNT), np.float32)
-    return _posed_box(context, model, rows, shapes), f"{model.name} face mesh, mean shape"
+    return _posed_box(context, model, rows, shapes), f"{model.name} face mesh, {MEAN_SHAPE}"
 
 
 def landmark_box(context: Context, rows: np.ndarray) -> Boxes:
@@ -202,7 +204,7 @@ PROTOCOLS: dict[str, Protocol] = {  # adding a protocol is adding an entry
     "biwi": Protocol(factor=1.1, **_BIWI),
     "biwi-opal": Protocol(factor=0.8, alignment="opal", **_BIWI),
     "pointing04": Protocol(
-        dataset="pointing04", keep=all_rows, box=stored_box, factor=1.1, labels="image names, 15° grid"
+        dataset="pointing04", keep=all_rows, box=stored_box, factor=1.1, angles=(0, 1), labels="image names, 15° grid"
     ),
 }
 
@@ -214,7 +216,7 @@ def find_protocol(name: str, catalog: dict[str, DatasetSpec]) -> Protocol:
     """
     if name.replace("_", "-") in PROTOCOLS:
         return PROTOCOLS[name.replace("_", "-")]
-    if name in catalog or Path(name).suffix in HDF5:
+    if name in catalog or Path(name).suffix.lower() in HDF5:
         return Protocol(dataset=name, keep=boxed_rows, box=any_box, factor=1.1, labels="the file's")
     known = ", ".join(closest_first(name, [*PROTOCOLS, *(n for n in catalog if n not in PROTOCOLS)]))
     raise EvaluationError(f"protocol {name!r} is unknown; choose among {known}, or give a .h5 file.")

@@ -32,8 +32,18 @@ COLUMNS = {  # key of a row -> heading, digits
 }
 
 
+def told_apart(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same rows; protocols that come with several crop factors have them in their names."""
+    factors = {row["protocol"]: {r["factor"] for r in rows if r["protocol"] == row["protocol"]} for row in rows}
+    return [
+        row | {"protocol": f"{row['protocol']} × {row['factor']:g}"} if len(factors[row["protocol"]]) > 1 else row
+        for row in rows
+    ]
+
+
 def format_table(rows: Sequence[dict[str, Any]]) -> str:
     """For terminals: the numbers, then what each protocol's crops and labels are, and the marks."""
+    rows = told_apart(rows)
     marks = list(dict.fromkeys(mark for row in rows for mark in row["marks"]))
     cells = []
     for row in rows:

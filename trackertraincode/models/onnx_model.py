@@ -59,6 +59,7 @@ REQUIRED = ("rotation", "head")  # of files that can be read
 FARTHEST = 100.0  # half edges of an image from its middle; no answer of a sound network lies beyond
 LARGEST = 4096  # batch, and edge of crops
 MOST_VALUES = 2**28  # of a batch of crops
+FAR_FROM_UNIT = 0.1  # from length 1: less is rounding, such as that of int8
 WARM_UP = 20  # runs before latency is measured
 
 
@@ -110,8 +111,8 @@ class OnnxPoseModel:
                 known_names = " or ".join(OUTPUTS[key].names)
                 raise ModelFileError(f"{path}: output {known_names} is missing; found {', '.join(sorted(outputs))}.")
         inputs = self._session.get_inputs()
-        shape = inputs[0].shape
-        if len(inputs) != 1 or len(shape) != 4 or shape[1] not in (1, 3) or not isinstance(shape[2], int):
+        shape = inputs[0].shape if len(inputs) == 1 else []
+        if len(shape) != 4 or shape[1] not in (1, 3) or not isinstance(shape[2], int):
             raise ModelFileError(
                 f"{path}: inputs are {[i.shape for i in inputs]}, expected one of [1 or batch, 1 or 3, H, W] with fixed "
                 "H = W; export with `ttc export`."
@@ -158,10 +159,22 @@ class OnnxPoseModel:
                     f"{self.path}: output {self._names[key]} has values that are not finite; the model is damaged or was "
                     "exported wrongly."
                 )
+        result["rotation"] = self._unit(result["rotation"])
         for key in ("rotation_tril", "head_tril"):  # old files have three deviations instead of a factor
             if key in result and result[key].ndim == 2:
                 result[key] = result[key][..., None] * np.eye(3, dtype=np.float32)
         return result
+
+    def _unit(self, quats: np.ndarray) -> np.ndarray:
+        """(B, 4) of length 1. Raises ModelFileError when some are far from it."""
+        lengths = np.linalg.norm(quats, axis=-1, keepdims=True)
+        wrong = np.flatnonzero(np.abs(lengths - 1.0) > FAR_FROM_UNIT)
+        if len(wrong):
+            raise ModelFileError(
+                f"{self.path}: its rotation {quats[wrong[0]].tolist()} isn't a unit quaternion; export the model with "
+                "`ttc export`, or divide its quaternions by their length."
+            )
+        return quats / lengths
 
     def _answer(self, names: list[str], images: np.ndarray) -> list[np.ndarray]:
         """Outputs of these names for one batch (B, C, S, S), checked."""
@@ -170,6 +183,8 @@ class OnnxPoseModel:
         except Exception as error:  # onnxruntime's errors have no common base class
             raise ModelFileError(f"{self.path}: can't be computed ({str(error).splitlines()[0][:200]}).") from error
         for key, name, value in zip(self._names, names, values):
+            if not isinstance(value, np.ndarray):
+                raise ModelFileError(f"{self.path}: output {name} is no tensor; export the model with `ttc export`.")
             if value.dtype.kind != "f" or value.shape[:1] != (len(images),) or not OUTPUTS[key].fits(value.shape[1:]):
                 raise ModelFileError(
                     f"{self.path}: output {name} is {value.dtype} {value.shape} for {len(images)} crops, which doesn't fit "

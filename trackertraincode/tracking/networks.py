@@ -114,10 +114,6 @@ class PoseModel:
         answer = {field: values[0] for field, values in self._model.run(image).items()}
         for field in ("head", "face_box"):
             check_plausible(self._model.path, field, answer[field])
-        if not abs(np.linalg.norm(answer["rotation"]) - 1.0) < 0.1:
-            raise ModelFileError(
-                f"{self._model.path}: its rotation {answer['rotation'].tolist()} isn't a unit quaternion."
-            )
         return answer
 
     @cached_property

@@ -99,6 +99,12 @@ def has_usable_size(box: PixelBox, frame: np.ndarray) -> bool:
     )
 
 
+def has_middle_in(box: PixelBox, frame: np.ndarray) -> bool:
+    """Whether a box' middle lies inside a (H, W[, 3]) frame."""
+    height, width = frame.shape[:2]
+    return 0 <= box.x + box.width / 2 <= width and 0 <= box.y + box.height / 2 <= height
+
+
 def touches(box: PixelBox, frame: np.ndarray) -> bool:
     """Whether some of a box lies inside a (H, W[, 3]) frame."""
     height, width = frame.shape[:2]

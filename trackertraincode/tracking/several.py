@@ -69,8 +69,9 @@ class SeveralHeads:
         threads: int = 1,
     ) -> None:
         """faces: at most. localize_every: frames between looks for more of them. All else: see `HeadPoseTracker`."""
-        if faces < 1:
-            raise ConfigError(f"faces={faces}: expected at least 1.")
+        for name, value in (("faces", faces), ("localize_every", localize_every)):
+            if value < 1:
+                raise ConfigError(f"{name}={value}: expected at least 1.")
         self._optics = optics_of(diagonal_fov_deg, lens)
         self._model = PoseModel(pose_network(model), threads)
         self._localizer = make_localizer(localizer, threads)

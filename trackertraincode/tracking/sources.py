@@ -21,6 +21,7 @@ IMAGES = (*IMAGE_EXTENSIONS, *ALSO_DECODED)
 NOT_READ = tuple(sorted(set(OTHER_IMAGES) - set(ALSO_DECODED)))
 OF_PHONES = ("heif", "avif")  # FFmpeg would give the first of the tiles that phones' images are made of
 _CAMERA = re.compile(r"[0-9]{1,4}")  # OpenCV's numbers, which have its drivers' in their hundreds
+COUNTED = (".avi", ".mp4", ".mov")  # of others the number of frames is guessed by the time, in which sound may go on
 USUAL_FPS = 30.0  # where a source doesn't say, or says nonsense
 
 
@@ -162,7 +163,7 @@ def _video_frames(video: str | int, name: str, tell: Callable[[str], None], mode
         )
     if not recorded:
         tell(f"{name}: gives no more frames after {index}; is it still connected?")
-    elif index < announced < math.inf:
+    elif index + (0 if Path(name).suffix.lower() in COUNTED else fps) < announced < math.inf:
         tell(f"{name}: ends after {index} of the {announced:.0f} frames that it announces; it is cut off or damaged.")
 
 

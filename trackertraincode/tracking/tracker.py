@@ -36,7 +36,7 @@ def estimate_pose(
 ) -> HeadPose:
     """The pose of the head in a known box of a frame, (H, W[, 3]) as `as_frame` takes. whole: see `part_seen`.
 
-    Raises ConfigError for a box without a size, or far larger than the frame.
+    Raises ConfigError for a box without a size, far larger than the frame, or in whose middle nothing is seen.
     """
     view = look_at(frame, optics, whole=whole)
     (left, top), seen = view.corner, view.pyramid[0]
@@ -45,7 +45,14 @@ def estimate_pose(
             f"box x, y, width, height {[float(f'{v:g}') for v in box]}: expected a width and a height above 0, at most "
             f"{client.LARGEST_BOX:g} times the image's {seen.shape[1]} × {seen.shape[0]} pixels."
         )
-    return pose_in(model, view, box._replace(x=box.x - left, y=box.y - top))[0]
+    inside = box._replace(x=box.x - left, y=box.y - top)
+    if not client.has_middle_in(inside, seen):
+        raise ConfigError(
+            f"box x, y, width, height {[float(f'{v:g}') for v in box]}: its middle lies outside of what is seen, which is x "
+            f"from {left} to {left + seen.shape[1]}, y from {top} to {top + seen.shape[0]}"
+            f"{'' if whole else ', the 4:3 part that OpenTrack looks at'}."
+        )
+    return pose_in(model, view, inside)[0]
 
 
 class HeadPoseTracker:
