@@ -1,8 +1,10 @@
 """Protocols keep the rows that they say, and turn predictions as they say."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -66,6 +68,21 @@ def test_a_file_without_the_archives_angles_is_marked(angled: Callable[..., Hdf5
         options = EvaluationOptions(file=angled(lambda row, stored=stored: stored).path, progress=False)
         marks = evaluate(model, "aflw2k3d-landmarks", options).row()["marks"]
         assert [m.split(",")[0] for m in marks] == mark
+
+
+def test_boxes_of_the_mean_face_are_marked_where_the_protocol_wants_each_shape(
+    faces: Path, checkpoint: Path, tmp_path: Path
+) -> None:
+    shutil.copy(faces, tmp_path / "bare.h5")
+    with h5py.File(tmp_path / "bare.h5", "a") as file:
+        del file["shapeparams"]
+    model, marks = load_predictor(checkpoint), {}
+    for path in (faces, tmp_path / "bare.h5"):
+        for name in ("aflw2k3d", "aflw2k3d-published"):
+            row = evaluate(model, name, EvaluationOptions(file=path, progress=False)).row()
+            marks[path.stem, name] = [mark for mark in row["marks"] if "mean face" in mark]
+    assert marks.pop(("bare", "aflw2k3d")) != []
+    assert not any(marks.values())
 
 
 def test_alignment_takes_out_constant_turns() -> None:

@@ -239,7 +239,10 @@ def _deviations(
     if protocol.keep is aflw_rows and lacks_angles(dataset).any():
         yield "rows chosen by the rotations' angles, since the file lacks those of the archive; convert it again"
     if what_box.endswith(MEAN_SHAPE) and protocol.box is mesh_box:
-        yield "boxes of the mean face, since the face model of the file's shapes isn't here; give it as --face-model"
+        yield (
+            "boxes of the mean face: the file has no shapes, or their face model isn't here; convert and evaluate with "
+            "--face-model"
+        )
     if factor != protocol.factor:
         yield "other crop factor than the protocol's"
     if options.preprocess != "training":
