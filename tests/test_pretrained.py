@@ -128,7 +128,7 @@ def test_one_command_makes_them_from_nothing_and_goes_on(monkeypatch: pytest.Mon
     for _ in range(2):
         assert run(["train-default", "--outdir", str(tmp_path)]) == 0
     made = ["render", "render", "filter", "filter"]
-    assert done == made + ["train"] * 3 + ["export"] + ["train"] * 2 + ["export", "train_localizer"]
+    assert done == made + ["train"] * 3 + ["export"] + ["train"] * 2 + ["export"] + ["train_localizer"] * 2
     begins = ("pose/swa.ckpt", "calm/swa.ckpt", "first.onnx", "steady/swa.ckpt")
     assert [getattr(options, "pretrained", None) for options in trained] == [None, *[str(tmp_path / b) for b in begins]]
     assert (tmp_path / "data" / "turned.h5").read_text() == "row < 29200 and abs(yaw) > 40"
@@ -163,7 +163,7 @@ def test_it_begins_a_run_anew_that_cannot_be_resumed_and_removes_nothing_of_a_us
         run(["train-default", "--outdir", str(tmp_path)])
     assert not (tmp_path / "pose").exists()
     means = (tmp_path / f"{name}.{kind}" for name in ("first", "pose") for kind in ("ckpt", "onnx"))
-    for path in (*(tmp_path / name / "swa.onnx" for name in STAGES), *means):
+    for path in (*(tmp_path / name / "swa.onnx" for name in STAGES), *means, tmp_path / "localizer-first.onnx"):
         path.parent.mkdir(exist_ok=True)
         path.touch()
     with pytest.raises(UserError, match="stopped"):

@@ -19,7 +19,6 @@ from trackertraincode.parts import check_parts
 from trackertraincode.pretrained import LOCALIZER_FILE, POSE_FILE, SUMS_FILE
 
 FACE_SEED, NEW_SEED = 101, 102  # of the faces to learn from, and of others by which the uncertainties are scaled
-SCENE_SEED = 1
 SIZE = 192  # edge of the faces' images, pixels
 NEW_FACES = 800
 HELD_PART = 150  # the last 4 of so many faces validate the stages that turned faces are trained in
@@ -58,6 +57,23 @@ STAGES = {
     "steady": Stage(FIRST_FILE, 20, (*TURNED, "--lr", 7e-4, "--consistency", 3.5)),
     "final": Stage("steady/swa.ckpt", 4, (*TURNED, "--lr", 5e-4, "--consistency", 1)),
 }
+
+
+@dataclass(frozen=True)
+class LocalizerStage:
+    """A training of the localizer, on scenes of its own."""
+
+    begins: str | None  # below the folder: with which weights
+    scenes: int
+    epochs: int
+    lr: float
+    seed: int  # of scenes and training
+
+
+LOCALIZER_STAGES = {  # each writes NAME.onnx
+    "localizer-first": LocalizerStage(None, 24_000, 18, 4e-3, 1),
+    "localizer": LocalizerStage("localizer-first/localizer.ckpt", 20_000, 22, 2e-3, 2),
+}
 FIRST = {"calm": 0.3, "exact": 0.7}  # shares of weights in FIRST_FILE
 SHARES = {"steady": 0.7, "final": 0.3}  # in pose.onnx: nearly as calm as one, a little more exact
 
@@ -67,8 +83,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--outdir", type=output_folder, default=Path("default"), help="where everything is written")
     parser.add_argument("--faces", type=positive_int, default=30_000, help="faces to render for the pose network")
     parser.add_argument("--epochs", type=positive_int, help=f"of each stage of the pose network (default: {epochs})")
-    parser.add_argument("--scenes", type=positive_int, default=24_000, help="scenes to render for the localizer")
-    parser.add_argument("--localizer-epochs", type=positive_int, default=18, help="of the localizer")
+    scenes, epochs = (", ".join(str(getattr(s, n)) for s in LOCALIZER_STAGES.values()) for n in ("scenes", "epochs"))
+    parser.add_argument(
+        "--scenes", type=positive_int, help=f"to render for each stage of the localizer (default: {scenes})"
+    )
+    parser.add_argument("--localizer-epochs", type=positive_int, help=f"of each of its stages (default: {epochs})")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -85,7 +104,7 @@ def run(options: argparse.Namespace) -> int:
 def _make(out: Path, options: argparse.Namespace) -> None:
     from trackertraincode.localizer import training as localizer_training
 
-    data, localizer = out / "data", out / "localizer"
+    data = out / "data"
     data.mkdir(exist_ok=True)
     commands = Commands(data)
     _make_faces(commands, data, options.faces)
@@ -96,12 +115,15 @@ def _make(out: Path, options: argparse.Namespace) -> None:
             start = [] if stage.begins is None else ["--pretrained", out / stage.begins]
             _train(commands, out / name, ["--epochs", options.epochs or stage.epochs, *stage.options, *start])
     _make_mean(commands, out / "pose.ckpt", SHARES, data / "new.h5")
-    if _is_missing(out / LOCALIZER_FILE):
-        _remove_unfinished(localizer, localizer_training.UNFINISHED)
-        commands.run(
-            "train-localizer", "--scenes", options.scenes, "--epochs", options.localizer_epochs, "--lr", 4e-3,
-            "--seed", SCENE_SEED, "--outdir", localizer, "--export", out / LOCALIZER_FILE,
-        )  # fmt: skip
+    for name, part in LOCALIZER_STAGES.items():
+        if _is_missing(exported := out / f"{name}.onnx"):
+            _remove_unfinished(out / name, localizer_training.UNFINISHED)
+            start = [] if part.begins is None else ["--pretrained", out / part.begins]
+            commands.run(
+                "train-localizer", "--scenes", options.scenes or part.scenes, "--epochs",
+                options.localizer_epochs or part.epochs, "--lr", part.lr, "--seed", part.seed, *start,
+                "--outdir", out / name, "--export", exported,
+            )  # fmt: skip
     sums = [(hashlib.sha256((out / name).read_bytes()).hexdigest(), name) for name in (POSE_FILE, LOCALIZER_FILE)]
     with whole_file(out / SUMS_FILE) as file:
         file.write_text("".join(f"{digest}  {name}\n" for digest, name in sums), encoding="utf-8")
