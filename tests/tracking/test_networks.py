@@ -9,12 +9,13 @@ import cv2
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import TensorProto, helper
 
 from trackertraincode.errors import ConfigError, ModelFileError, UserError
+from trackertraincode.evaluation.predictor import load_predictor
 from trackertraincode.localizer import SIZE
 from trackertraincode.localizer.framing import part_filled
-from trackertraincode.models.onnx_model import OnnxPoseModel
 from trackertraincode.pretrained import localizer
 from trackertraincode.tracking.camera import FieldOfView
 from trackertraincode.tracking.networks import LocalizerModel, PoseModel
@@ -90,9 +91,19 @@ def test_a_model_without_inputs_or_of_lists_is_refused(write_model: Write, tmp_p
 
 def test_rotations_are_divided_by_their_length(write_model: Write) -> None:
     """As rounding, such as that of int8, leaves it a little off 1."""
-    path = write_model(GOOD | {"quat": [[0, 0, 0.03, 1.04]]})
-    crops = np.zeros((3, 1, OnnxPoseModel(path).input_size, OnnxPoseModel(path).input_size), np.float32)
-    assert np.linalg.norm(OnnxPoseModel(path).run(crops)["rotation"], axis=-1) == pytest.approx(1.0, abs=1e-6)
+    path, crops = write_model(GOOD | {"quat": [[0, 0, 0.03, 1.04]]}), np.zeros((1, 1, 33, 33), np.float32)
+    for rotation in (
+        PoseModel(path)(crops)["rotation"],
+        load_predictor(path).predict(torch.from_numpy(crops)).rotation[0],
+    ):
+        assert np.linalg.norm(rotation) == pytest.approx(1.0, abs=1e-6)
+
+
+def test_nothing_is_evaluated_whose_rotations_are_none(write_model: Write) -> None:
+    """A zero has no error at all, by its angle to others."""
+    model = load_predictor(write_model(GOOD | {"quat": [[0, 0, 0, 0]]}))
+    with pytest.raises(ModelFileError, match="isn't a unit quaternion"):
+        model.predict(torch.zeros(1, 1, 33, 33))
 
 
 @pytest.mark.parametrize("box", [(5000, 5000, 200, 240), (10, 200, 100, 120), (600, -300, 100, 120)])

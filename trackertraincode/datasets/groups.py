@@ -1,8 +1,6 @@
 """Which samples must stay together: those of one person, those of one sequence, and what these have in common."""
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 
 def connected(sequences: np.ndarray, persons: np.ndarray) -> np.ndarray:
@@ -10,6 +8,9 @@ def connected(sequences: np.ndarray, persons: np.ndarray) -> np.ndarray:
 
     Two samples are of one group where a chain of common persons and sequences leads from one to the other.
     """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     known_sequences, sequence = np.unique(sequences, return_inverse=True)
     known_persons, person = np.unique(persons, return_inverse=True)
     first_person = len(known_sequences)  # nodes of a graph: sequences, persons, samples

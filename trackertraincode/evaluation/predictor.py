@@ -15,7 +15,7 @@ from torch import Tensor
 
 from trackertraincode.errors import EvaluationError, ModelFileError
 from trackertraincode.geometry.rotation import quat_positive_real
-from trackertraincode.models.onnx_model import OnnxPoseModel
+from trackertraincode.models.onnx_model import OnnxPoseModel, unit_quaternions
 from trackertraincode.pretrained import pose_network
 from trackertraincode.sample.sample import Prediction
 from trackertraincode.workers import usable_cores
@@ -85,6 +85,8 @@ class OnnxPredictor:
         """(B, C, S, S) -> see Predictor."""
         parts = [part for part in np.array_split(images.numpy(), self._threads) if len(part)]
         answers = list(self._pool.map(self._model.run, parts))
+        for answer in answers:
+            answer["rotation"] = unit_quaternions(self.path, answer["rotation"])
         return Prediction(
             **{name: torch.from_numpy(np.concatenate([answer[name] for answer in answers])) for name in answers[0]}
         )

@@ -159,22 +159,10 @@ class OnnxPoseModel:
                     f"{self.path}: output {self._names[key]} has values that are not finite; the model is damaged or was "
                     "exported wrongly."
                 )
-        result["rotation"] = self._unit(result["rotation"])
         for key in ("rotation_tril", "head_tril"):  # old files have three deviations instead of a factor
             if key in result and result[key].ndim == 2:
                 result[key] = result[key][..., None] * np.eye(3, dtype=np.float32)
         return result
-
-    def _unit(self, quats: np.ndarray) -> np.ndarray:
-        """(B, 4) of length 1. Raises ModelFileError when some are far from it."""
-        lengths = np.linalg.norm(quats, axis=-1, keepdims=True)
-        wrong = np.flatnonzero(np.abs(lengths - 1.0) > FAR_FROM_UNIT)
-        if len(wrong):
-            raise ModelFileError(
-                f"{self.path}: its rotation {quats[wrong[0]].tolist()} isn't a unit quaternion; export the model with "
-                "`ttc export`, or divide its quaternions by their length."
-            )
-        return quats / lengths
 
     def _answer(self, names: list[str], images: np.ndarray) -> list[np.ndarray]:
         """Outputs of these names for one batch (B, C, S, S), checked."""
@@ -191,6 +179,18 @@ class OnnxPoseModel:
                     f"{key}; export the model with `ttc export`."
                 )
         return values
+
+
+def unit_quaternions(path: Path, quats: np.ndarray) -> np.ndarray:
+    """(..., 4) answers of a model, divided by their length. Raises ModelFileError when some are far from length 1."""
+    lengths = np.linalg.norm(quats, axis=-1, keepdims=True)
+    wrong = quats[np.abs(lengths[..., 0] - 1.0) > FAR_FROM_UNIT]
+    if len(wrong):
+        raise ModelFileError(
+            f"{path}: its rotation {wrong[0].tolist()} isn't a unit quaternion; export the model with `ttc export`, or "
+            "divide its quaternions by their length."
+        )
+    return quats / lengths
 
 
 def check_plausible(path: Path, name: str, values: np.ndarray) -> None:

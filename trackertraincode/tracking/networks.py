@@ -11,7 +11,7 @@ from trackertraincode.errors import ModelFileError
 from trackertraincode.localizer import SIZE
 from trackertraincode.localizer.framing import framed, part_filled
 from trackertraincode.localizer.model import OnnxLocalizer
-from trackertraincode.models.onnx_model import OnnxPoseModel, check_plausible
+from trackertraincode.models.onnx_model import OnnxPoseModel, check_plausible, unit_quaternions
 from trackertraincode.pretrained import localizer
 from trackertraincode.tracking.opentrack_client import PixelBox, plugin_arithmetic, scale_grey
 from trackertraincode.tracking.pose import std_deg
@@ -114,6 +114,7 @@ class PoseModel:
         answer = {field: values[0] for field, values in self._model.run(image).items()}
         for field in ("head", "face_box"):
             check_plausible(self._model.path, field, answer[field])
+        answer["rotation"] = unit_quaternions(self._model.path, answer["rotation"])
         return answer
 
     @cached_property
