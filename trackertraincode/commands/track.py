@@ -111,11 +111,11 @@ def run(options: argparse.Namespace) -> int:
     from trackertraincode.tracking import sources
 
     source = None if sources.is_camera(options.source) else Path(options.source)
-    images = sorted(source.iterdir()) if source is not None and source.is_dir() else []
+    is_folder = source is not None and source.is_dir()
     to_folder = options.output is not None and not options.output.suffix
     check_outputs(
         [options.json, options.csv, None if to_folder else options.output],
-        [source, *images, model, finder, options.lens],
+        [source, *(source.iterdir() if source is not None and is_folder else []), model, finder, options.lens],
         folders=[options.output] if to_folder else [],
         overwrite=options.overwrite,
     )
@@ -127,7 +127,6 @@ def run(options: argparse.Namespace) -> int:
         raise UserError(
             f"{options.source}: --camera-size and --fps are of cameras, and this isn't one; leave them out."
         )
-    is_folder = source is not None and source.is_dir()
     one_image = source is not None and source.suffix.lower() in sources.IMAGES and not is_folder
     if options.output is not None and options.output.suffix.lower() in IMAGES and not one_image:
         raise UserError(

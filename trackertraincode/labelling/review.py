@@ -158,7 +158,7 @@ def compare_rows(path: Path, options: ReviewOptions, rows: Sequence[int]) -> lis
 def _usual(values: np.ndarray) -> float:
     """Above 0, to divide by: the median of (n,); where most labels are those of the model, the smallest that isn't 0."""
     positive = values[values > 0]
-    return float(np.median(values)) or float(positive.min(initial=np.inf) if len(positive) else 1.0)
+    return float(np.median(values)) or float(positive.min() if len(positive) else 1.0)
 
 
 def rank(compared: Sequence[Compared], order: str) -> list[int]:
