@@ -15,7 +15,7 @@ from close import known
 from trackertraincode import pretrained
 from trackertraincode.commands import parse, run
 from trackertraincode.commands.demo import Commands, alone
-from trackertraincode.commands.train_default import SHARES, STAGES
+from trackertraincode.commands.train_default import SHARES
 from trackertraincode.datasets.catalog import load_catalog
 from trackertraincode.errors import ModelFileError, UserError
 from trackertraincode.export.contract import opentrack_faults
@@ -128,7 +128,8 @@ def test_one_command_makes_them_from_nothing_and_goes_on(monkeypatch: pytest.Mon
     for _ in range(2):
         assert run(["train-default", "--outdir", str(tmp_path)]) == 0
     made = ["render", "render", "filter", "filter"]
-    assert done == made + ["train"] * 3 + ["export"] + ["train"] * 2 + ["export"] + ["train_localizer"] * 2
+    pose = ["train"] * 3 + ["export"] + ["train"] * 2 + ["export"]
+    assert done == ["train_localizer"] * 2 + made + pose
     begins = ("pose/swa.ckpt", "calm/swa.ckpt", "first.onnx", "steady/swa.ckpt")
     assert [getattr(options, "pretrained", None) for options in trained] == [None, *[str(tmp_path / b) for b in begins]]
     assert (tmp_path / "data" / "turned.h5").read_text() == "row < 29200 and abs(yaw) > 40"
@@ -161,19 +162,20 @@ def test_it_begins_a_run_anew_that_cannot_be_resumed_and_removes_nothing_of_a_us
     monkeypatch.setattr(Commands, "run", stop)
     with pytest.raises(UserError, match="stopped"):
         run(["train-default", "--outdir", str(tmp_path)])
-    assert not (tmp_path / "pose").exists()
-    means = (tmp_path / f"{name}.{kind}" for name in ("first", "pose") for kind in ("ckpt", "onnx"))
-    for path in (*(tmp_path / name / "swa.onnx" for name in STAGES), *means, tmp_path / "localizer-first.onnx"):
-        path.parent.mkdir(exist_ok=True)
-        path.touch()
-    with pytest.raises(UserError, match="stopped"):
-        run(["train-default", "--outdir", str(tmp_path)])
+    (tmp_path / "localizer-first.onnx").touch()
     for name in ("mine", "images of mine"):
-        assert (tmp_path / "localizer" / name).exists()
-        (tmp_path / "localizer" / name).unlink()
         with pytest.raises(UserError, match="stopped"):
             run(["train-default", "--outdir", str(tmp_path)])
+        assert (tmp_path / "localizer" / name).exists()
+        (tmp_path / "localizer" / name).unlink()
+    with pytest.raises(UserError, match="stopped"):
+        run(["train-default", "--outdir", str(tmp_path)])
     assert not (tmp_path / "localizer").exists()
+    assert (tmp_path / "pose").exists()
+    (tmp_path / "localizer.onnx").touch()
+    with pytest.raises(UserError, match="stopped"):
+        run(["train-default", "--outdir", str(tmp_path)])
+    assert not (tmp_path / "pose").exists()
 
 
 @pytest.mark.parametrize("command", ["demo", "train-default"])

@@ -1,4 +1,4 @@
-"""Train the models of this package from nothing: faces -> pose network, scenes -> localizer, checksums.
+"""Train the models of this package from nothing: scenes -> localizer, faces -> pose network, checksums.
 
 ttc train-default --outdir default         needs the part "synthesis"; started again, it goes on
 
@@ -102,11 +102,31 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _make(out: Path, options: argparse.Namespace) -> None:
-    from trackertraincode.localizer import training as localizer_training
-
     data = out / "data"
     data.mkdir(exist_ok=True)
     commands = Commands(data)
+    _make_localizer(commands, out, options)
+    _make_pose_network(commands, out, data, options)
+    sums = [(hashlib.sha256((out / name).read_bytes()).hexdigest(), name) for name in (POSE_FILE, LOCALIZER_FILE)]
+    with whole_file(out / SUMS_FILE) as file:
+        file.write_text("".join(f"{digest}  {name}\n" for digest, name in sums), encoding="utf-8")
+
+
+def _make_localizer(commands: Commands, out: Path, options: argparse.Namespace) -> None:
+    from trackertraincode.localizer.training import UNFINISHED
+
+    for name, stage in LOCALIZER_STAGES.items():
+        if _is_missing(exported := out / f"{name}.onnx"):
+            _remove_unfinished(out / name, UNFINISHED)
+            start = [] if stage.begins is None else ["--pretrained", out / stage.begins]
+            commands.run(
+                "train-localizer", "--scenes", options.scenes or stage.scenes, "--epochs",
+                options.localizer_epochs or stage.epochs, "--lr", stage.lr, "--seed", stage.seed, *start,
+                "--outdir", out / name, "--export", exported,
+            )  # fmt: skip
+
+
+def _make_pose_network(commands: Commands, out: Path, data: Path, options: argparse.Namespace) -> None:
     _make_faces(commands, data, options.faces)
     for name, stage in STAGES.items():
         if stage.begins == FIRST_FILE:
@@ -114,19 +134,7 @@ def _make(out: Path, options: argparse.Namespace) -> None:
         if _is_missing(out / name / "swa.onnx"):  # which is written last
             start = [] if stage.begins is None else ["--pretrained", out / stage.begins]
             _train(commands, out / name, ["--epochs", options.epochs or stage.epochs, *stage.options, *start])
-    _make_mean(commands, out / "pose.ckpt", SHARES, data / "new.h5")
-    for name, part in LOCALIZER_STAGES.items():
-        if _is_missing(exported := out / f"{name}.onnx"):
-            _remove_unfinished(out / name, localizer_training.UNFINISHED)
-            start = [] if part.begins is None else ["--pretrained", out / part.begins]
-            commands.run(
-                "train-localizer", "--scenes", options.scenes or part.scenes, "--epochs",
-                options.localizer_epochs or part.epochs, "--lr", part.lr, "--seed", part.seed, *start,
-                "--outdir", out / name, "--export", exported,
-            )  # fmt: skip
-    sums = [(hashlib.sha256((out / name).read_bytes()).hexdigest(), name) for name in (POSE_FILE, LOCALIZER_FILE)]
-    with whole_file(out / SUMS_FILE) as file:
-        file.write_text("".join(f"{digest}  {name}\n" for digest, name in sums), encoding="utf-8")
+    _make_mean(commands, (out / POSE_FILE).with_suffix(".ckpt"), SHARES, data / "new.h5")
 
 
 def _make_faces(commands: Commands, data: Path, count: int) -> None:
