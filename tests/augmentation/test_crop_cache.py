@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -85,6 +86,25 @@ def test_it_is_made_once_and_anew_when_the_data_change(member: Member, monkeypat
         file.write(b"more")
     caches_of(member)
     assert made == [made[0], made[1], made[0]]
+
+
+def test_it_is_made_anew_when_images_beside_the_file_change(member: Member) -> None:
+    path, folder = member.dataset.path, member.dataset.path.parent
+    names = [f"{row}.png" for row in range(len(member.dataset))]
+    for name in names:
+        (folder / name).write_bytes(encode_png(smooth_image(0)))
+    with h5py.File(path, "a") as file:
+        attributes = {**file["images"].attrs, "storage": "image_filename"}
+        del file["images"]
+        file.create_dataset("images", data=names, dtype=h5py.string_dtype())
+        file["images"].attrs.update(attributes)
+    (before,) = caches_of(member)
+    (folder / names[2]).unlink()
+    (folder / names[3]).write_bytes(encode_png(smooth_image(1)))
+    (after,) = caches_of(member)
+    assert not np.array_equal(before.crop(3), after.crop(3))
+    assert np.array_equal(before.crop(4), after.crop(4))
+    assert after.has(np.arange(5)).tolist() == [True, True, False, True, True]
 
 
 def test_files_of_one_name_have_caches_of_their_own(tmp_path: Path, make_sample: Callable[..., Sample]) -> None:

@@ -56,10 +56,13 @@ def open_caches(
 def cache_file(path: Path, kept: Kept, folder: Path | None) -> tuple[Path, dict[str, Any]]:
     """Where the crops of a data set lie, and what they must have been made of."""
     files = [fingerprint(file) | {"file": file.name, "time": file.stat().st_mtime_ns} for file in files_of(path)]
+    with Hdf5PoseDataset(path, labels=()) as dataset:
+        images = [(str(image), image.stat().st_size, image.stat().st_mtime_ns) for image in dataset.image_files()]
     place = [] if folder is None else [str(resolved(path))]  # files of one name in several folders
     key = hashlib.sha256(json.dumps([asdict(kept), *place], sort_keys=True).encode()).hexdigest()[:8]
     name = path.stem.replace("*", "all").replace("?", "any")
-    return (folder or path.parent / "crops") / f"{name}-{key}.crops", asdict(kept) | {"files": files}
+    header = asdict(kept) | {"files": files, "images": hashlib.sha256(json.dumps(images).encode()).hexdigest()}
+    return (folder or path.parent / "crops") / f"{name}-{key}.crops", header
 
 
 def open_cache(file: Path, header: dict[str, Any], rows: int) -> CropCache | None:

@@ -134,6 +134,10 @@ class Hdf5PoseDataset(Dataset[Sample]):
         """Encoded images of the given rows, in their order."""
         return self._open().images(rows)
 
+    def image_files(self) -> list[Path]:
+        """The rows' images that are there, in their order; none where the images are in the HDF5 file."""
+        return self._open().image_files()
+
     def segmentations(self, rows: Sequence[int] | np.ndarray) -> list[bytes]:
         """Label images as PNG files."""
         return self._open().images(rows, "segmentation")

@@ -64,7 +64,7 @@ def read_images(path: Path, dataset: h5py.Dataset, rows: Sequence[int] | np.ndar
     images = []
     for row, element in zip(indices.tolist(), read_rows(path, dataset, indices)):
         if kind == IMAGE_FILENAME:
-            images.append(_read_image_file(path, name, row, element))
+            images.append(_find_image_file(path, name, row, element).read_bytes())
         elif kind == ARRAY_BUFFER:
             images.append(_image_of_record(path, name, row, element))
         else:
@@ -95,7 +95,17 @@ def _images_only(path: Path, name: str, rows: np.ndarray, images: list[bytes]) -
     return images
 
 
-def _read_image_file(path: Path, name: str, row: int, element: bytes | str) -> bytes:
+def image_files(path: Path, dataset: h5py.Dataset) -> list[Path]:
+    """Those of the rows that are there, in their order; none where the images are in the HDF5 file."""
+    files = []
+    if image_storage(dataset) == IMAGE_FILENAME:
+        for row, element in enumerate(dataset):
+            with contextlib.suppress(SampleFormatError):  # who reads this row says what is wrong
+                files.append(_find_image_file(path, name_of(dataset), row, element))
+    return files
+
+
+def _find_image_file(path: Path, name: str, row: int, element: bytes | str) -> Path:
     relative = element.decode(errors="surrogateescape") if isinstance(element, bytes) else element
     shown = relative[:SHOWN].encode(errors="backslashreplace").decode() + "…" * (len(relative) > SHOWN)
     parts = Path(relative.replace("\\", "/"))
@@ -110,7 +120,7 @@ def _read_image_file(path: Path, name: str, row: int, element: bytes | str) -> b
             with contextlib.suppress(ValueError, OSError):  # what can't be a name
                 found = candidate.is_file()
             if found:
-                return candidate.read_bytes()
+                return candidate
     raise SampleFormatError(
         f"{path}: field '{name}', row {row} names '{shown}', which is neither in {path.parent} nor in "
         f"{path.with_suffix('')}; put the images of this data set there."

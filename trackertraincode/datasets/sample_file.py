@@ -264,6 +264,10 @@ class SampleFile:
             self.path, self.name(attribute), self._raw, self._bytes, references, wanted
         )
 
+    def image_files(self) -> list[Path]:
+        """The rows' images that are there, in their order; none where the images are in this file."""
+        return hdf5_images.image_files(self.path, self._datasets["image"])
+
 
 def bad_quaternions(values: np.ndarray) -> np.ndarray:
     """(n, 4) -> (n,) bool: neither of unit length nor all NaN."""

@@ -151,6 +151,10 @@ class ShardedFile:
                 images[place] = image
         return images
 
+    def image_files(self) -> list[Path]:
+        """As SampleFile's."""
+        return [file for number in range(len(self._files)) for file in self._shard(number).image_files()]
+
     def _gathered(self, read: Callable[[SampleFile, Rows], np.ndarray], rows: Rows | None) -> np.ndarray:
         """What `read` gives of each file, in the order of the rows; copied once, so that memory is that of one file."""
         rows = range(len(self)) if rows is None else rows
