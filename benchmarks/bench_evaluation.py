@@ -41,7 +41,7 @@ def bare_loop(predictor: Predictor, path: Path, batch: int) -> Callable[[], int]
     """A function that runs decode, crop and network over all rows and returns their number; boxes are made before."""
     dataset, protocol = Hdf5PoseDataset(path), PROTOCOLS[PROTOCOL]
     rows = protocol.keep(dataset)
-    squares = protocol.framing.rectangles(protocol.box(Context(dataset), rows)[0], protocol.factor).numpy()
+    squares = protocol.framing.rectangles(protocol.box(Context(dataset), rows).corners, protocol.factor).numpy()
 
     def run() -> int:
         for start in range(0, len(rows), batch):

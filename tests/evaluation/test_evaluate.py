@@ -43,7 +43,7 @@ class Oracle:
 
     def __init__(self, dataset: Hdf5PoseDataset, protocol: str, turn: float = 0.0) -> None:
         rows = PROTOCOLS[protocol].keep(dataset)
-        boxes, _ = PROTOCOLS[protocol].box(Context(dataset), rows)
+        boxes = PROTOCOLS[protocol].box(Context(dataset), rows).corners
         squares = PROTOCOLS[protocol].framing.rectangles(boxes, PROTOCOLS[protocol].factor)
         half, corner = (squares[:, 2:3] - squares[:, :1]) / 2, squares[:, :2]
         labels = {name: torch.from_numpy(values[rows]) for name, values in dataset.labels.items()}

@@ -64,7 +64,7 @@ def test_6drepnet_crops_of_real_images_are_the_published_ones(
 ) -> None:
     path, raw = converted
     with Hdf5PoseDataset(path) as dataset:
-        boxes, _ = PROTOCOLS["aflw2k3d-6drepnet"].box(Context(dataset), np.arange(COUNT))
+        boxes = PROTOCOLS["aflw2k3d-6drepnet"].box(Context(dataset), np.arange(COUNT)).corners
     rectangles = SIXD.rectangles(boxes, 0.2)
     assert (boxes == -1).any(), "hidden points are part of the box"
     for (data, points), rectangle in zip(raw, rectangles.numpy(), strict=True):

@@ -1,5 +1,6 @@
 """What evaluation writes, and what it says of models and data that it can't use."""
 
+import csv
 import json
 import os
 from pathlib import Path
@@ -11,9 +12,10 @@ from conftest import run_script, without_images
 from trackertraincode.errors import CatalogError, ModelFileError
 from trackertraincode.evaluation.evaluate import EvaluationOptions, evaluate
 from trackertraincode.evaluation.html_report import result_sections, write_report
+from trackertraincode.evaluation.pages import worst
 from trackertraincode.evaluation.plots import plot_label
 from trackertraincode.evaluation.predictor import load_predictor
-from trackertraincode.evaluation.report import format_table, write_csv, write_json
+from trackertraincode.evaluation.report import format_table, write_csv, write_json, write_predictions
 from trackertraincode.models.checkpoint import load_network, save_network
 
 
@@ -50,10 +52,16 @@ def test_rows_of_one_table_can_be_told_apart(faces: Path, checkpoint: Path, tmp_
     assert all(any(str(model) in line for line in lines) for model in models)
 
 
-def test_angles_that_nobody_labelled_do_not_count(faces: Path, checkpoint: Path) -> None:
+def test_angles_that_nobody_labelled_do_not_count(faces: Path, checkpoint: Path, tmp_path: Path) -> None:
     result = evaluate(load_predictor(checkpoint), "pointing04", EvaluationOptions(file=faces, progress=False))
     row = result.row()
-    assert row["roll"] is None
+    assert (row["roll"], row["geodesic"], row["maev"]) == (None, None, None)
+    assert torch.equal(result.rotation_errors, result.mean_angles)
+    assert worst(result, 1) == [int(result.mean_angles.argmax())]
+    write_predictions([result], tmp_path / "p.csv")
+    (first, *_) = csv.DictReader((tmp_path / "p.csv").open())
+    assert (first["factor"], first["geodesic"]) == ("1.1", "")
+    assert len(result_sections([result])) == 4
     assert row["mae"] == pytest.approx((row["pitch"] + row["yaw"]) / 2)
     assert "–" in format_table([row])
 

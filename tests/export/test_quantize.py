@@ -246,7 +246,7 @@ def test_crops_are_those_that_evaluation_shows_the_network(tmp_path: Path, make_
     path = write_samples(tmp_path / "landmarks.h5", (make_sample(seed, face_box=None) for seed in range(MIN_CROPS)))
     rows = np.arange(MIN_CROPS)
     with Hdf5PoseDataset(path) as dataset:
-        boxes, _ = landmark_box(Context(dataset), rows)
+        boxes = landmark_box(Context(dataset), rows).corners
         shown = EvaluationCrops(dataset, rows, SQUARE.rectangles(boxes, CROP_FACTOR), SQUARE, SIZE, 1)
         expected = normalize(torch.cat(list(iter_crops(shown, 0))))
     assert torch.equal(calibration_crops(str(path), NetworkConfig(input_size=SIZE)), expected)

@@ -23,7 +23,7 @@ from trackertraincode.evaluation.crops import PREPROCESSING, EvaluationCrops, it
 from trackertraincode.evaluation.framing import Framing
 from trackertraincode.evaluation.predictor import Predictor
 from trackertraincode.evaluation.protocols import (
-    MEAN_SHAPE,
+    Boxes,
     Context,
     Protocol,
     aflw_rows,
@@ -77,13 +77,19 @@ class Result:
 
     @property
     def geodesic(self) -> Tensor:
-        """(n,) degrees."""
-        return metrics.geodesic_errors(self.prediction.rotation, self.truth.rotation)
+        """(n,) degrees; NaN where not all angles are labelled."""
+        errors = metrics.geodesic_errors(self.prediction.rotation, self.truth.rotation)
+        return errors if len(self.angles) == len(ANGLES) else torch.full_like(errors, math.nan)
 
     @property
     def mean_angles(self) -> Tensor:
         """(n,) mean absolute error of the labelled angles, degrees."""
         return self.euler[:, self.angles].mean(-1)
+
+    @property
+    def rotation_errors(self) -> Tensor:
+        """(n,) degrees, to compare and sort images by: geodesic, or `mean_angles` where not all angles are labelled."""
+        return self.geodesic if len(self.angles) == len(ANGLES) else self.mean_angles
 
     @property
     def yaw(self) -> Tensor:
@@ -99,6 +105,7 @@ class Result:
     def row(self) -> dict[str, Any]:
         """Degrees; xy, size, nme in percent; None where a label or an output is missing."""
         angles = {name: self.euler[:, i].mean().item() if i in self.angles else None for i, name in enumerate(ANGLES)}
+        maev = metrics.axis_errors(self.prediction.rotation, self.truth.rotation).mean().item()
         width = box_size(self.boxes)[:, 0]
         moved = (self.prediction.head - self.truth.head) / width[:, None] * 100
         moved = moved[moved.isfinite().all(-1)]
@@ -108,8 +115,8 @@ class Result:
             "n": len(self.rows),
             **angles,
             "mae": self.mean_angles.mean().item(),
-            "geodesic": self.geodesic.mean().item(),
-            "maev": metrics.axis_errors(self.prediction.rotation, self.truth.rotation).mean().item(),
+            "geodesic": _known(self.geodesic.mean().item()),
+            "maev": maev if len(self.angles) == len(ANGLES) else None,
             "xy": _known(metrics.rmse(moved[:, :2].norm(dim=-1))),
             "size": _known(metrics.rmse(moved[:, 2])),
             "nme3d": _known(100 * self.landmark_errors(3).nanmean().item()),
@@ -134,8 +141,8 @@ def evaluate(predictor: Predictor, name: str, options: EvaluationOptions) -> Res
     rows = protocol.keep(dataset)
     if not len(rows):
         raise EvaluationError(f"{dataset.path}: protocol {name} keeps none of its {len(dataset)} rows.")
-    boxes, what = protocol.box(Context(dataset, options.face_model), rows)
-    bad = torch.nonzero(~torch.isfinite(boxes).all(-1))
+    boxes = protocol.box(Context(dataset, options.face_model), rows)
+    bad = torch.nonzero(~torch.isfinite(boxes.corners).all(-1))
     if len(bad):
         raise EvaluationError(
             f"{dataset.path}: row {rows[int(bad[0])]} (of {len(bad)}) has no box for protocol {name}."
@@ -144,7 +151,7 @@ def evaluate(predictor: Predictor, name: str, options: EvaluationOptions) -> Res
     if options.factor is not None and framing.default_factor_only:
         raise EvaluationError(f"protocol {name} has a crop of its own; leave out --roi-expansion for it.")
     factor = protocol.factor if options.factor is None else options.factor
-    rectangles = framing.rectangles(boxes, factor)
+    rectangles = framing.rectangles(boxes.corners, factor)
     prediction = predict_rows(predictor, dataset, rows, rectangles, framing, options)
     prediction = to_pixels(prediction, framing.shown(rectangles))
     truth = _truth(dataset, rows)
@@ -154,19 +161,19 @@ def evaluate(predictor: Predictor, name: str, options: EvaluationOptions) -> Res
     label = name if scheme == "none" else f"{name} ({scheme})"
     marks = [
         *_seen(predictor, protocol, dataset, options, catalog),
-        *_deviations(protocol, dataset, what, factor, options),
+        *_deviations(protocol, dataset, boxes, factor, options),
     ]
     return Result(
         model=predictor.name,
         protocol=label,
-        box=what,
+        box=boxes.what,
         factor=factor,
         crop=framing.words.format(factor),
         labels=protocol.labels,
         rows=rows,
         truth=truth,
         prediction=prediction,
-        boxes=boxes,
+        boxes=boxes.corners,
         marks=tuple(marks),
         dataset=dataset,
         euler=protocol.euler(prediction.rotation, truth.rotation),
@@ -233,12 +240,11 @@ def _same_images(names: set[str], files: set[str], catalog: dict[str, DatasetSpe
 
 
 def _deviations(
-    protocol: Protocol, dataset: Hdf5PoseDataset, what_box: str, factor: float, options: EvaluationOptions
+    protocol: Protocol, dataset: Hdf5PoseDataset, boxes: Boxes, factor: float, options: EvaluationOptions
 ) -> Iterator[str]:
-    """what_box: in words, what the boxes are."""
     if protocol.keep is aflw_rows and lacks_angles(dataset).any():
         yield "rows chosen by the rotations' angles, since the file lacks those of the archive; convert it again"
-    if what_box.endswith(MEAN_SHAPE) and protocol.box is mesh_box:
+    if boxes.of_mean_face and protocol.box is mesh_box:
         yield (
             "boxes of the mean face: the file has no shapes, or their face model isn't here; convert and evaluate with "
             "--face-model"

@@ -21,7 +21,7 @@ from trackertraincode.visualize import contact_sheet, cut_out, draw_prediction, 
 
 COLUMNS, ROWS = 4, 3  # of a page
 EDGE, FACTOR = 256, 1.4  # of each image: pixels, and its edge / longer box side
-LEGEND = "Orange and coloured axes: predicted. Green: labels. Number: geodesic error in degrees."
+LEGEND = "Orange and coloured axes: predicted. Green: labels. Number: error of the rotation in degrees."
 KEYS = {"right": 1, "pagedown": 1, " ": 1, "left": -1, "pageup": -1, "home": -(10**9), "end": 10**9}
 
 
@@ -37,11 +37,11 @@ def draw_row(result: Result, index: int) -> np.ndarray:
         image, inside = cut_out(whole, values, EDGE, FACTOR)
         del inside["face_box"]
         moved.append(inside)
-    return draw_text(draw_prediction(image, *moved), [f"{result.geodesic[index]:.1f}, row {row}"], 0.5)
+    return draw_text(draw_prediction(image, *moved), [f"{result.rotation_errors[index]:.1f}, row {row}"], 0.5)
 
 
 ORDERS: dict[str, Callable[[Result], Tensor]] = {  # of --vis -> errors (n,)
-    "rot": lambda result: result.geodesic,
+    "rot": lambda result: result.rotation_errors,
     "kpts": lambda result: result.landmark_errors(3),
     "size": lambda result: (result.prediction.head - result.truth.head)[:, 2].abs() / box_size(result.boxes)[:, 0],
 }

@@ -6,7 +6,7 @@ labels --keep--> rows --box--> (n, 4) --framing--> crops --network, errors--> ta
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -31,7 +31,6 @@ GRIMACES = (
     153, 337, 29, 121, 266, 387, 122, 8, 59, 108, 380, 187, 192, 353, 257, 162, 363, 331, 14, 163,
 )  # fmt: skip
 ALL_AFLW = 2000  # rows of the whole archive, which the row numbers of GRIMACES count
-MEAN_SHAPE = "mean shape"
 CHUNK = 256  # rows whose meshes are in memory at a time
 
 
@@ -43,7 +42,12 @@ class Context:
     face_model: Path | None = None  # of --face-model
 
 
-Boxes = tuple[Tensor, str]  # (n, 4) pixels of n rows, and in words what they are
+class Boxes(NamedTuple):
+    """Of some rows."""
+
+    corners: Tensor  # (n, 4) pixels
+    what: str  # they are, in words
+    of_mean_face: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,8 +115,8 @@ def all_rows(dataset: Hdf5PoseDataset) -> np.ndarray:
 def boxed_rows(dataset: Hdf5PoseDataset) -> np.ndarray:
     """Every row with a pose and a box. Returns (n,) rows."""
     rows = all_rows(dataset)
-    boxes, _ = any_box(Context(dataset), np.arange(len(dataset)))
-    return rows[torch.isfinite(boxes).all(-1).numpy()[rows]]
+    boxes = any_box(Context(dataset), np.arange(len(dataset)))
+    return rows[torch.isfinite(boxes.corners).all(-1).numpy()[rows]]
 
 
 def mesh_box(context: Context, rows: np.ndarray) -> Boxes:
@@ -121,32 +125,33 @@ def mesh_box(context: Context, rows: np.ndarray) -> Boxes:
     if model.name != context.dataset.face_model or "shape" not in context.dataset.labels:
         return mean_mesh_box(context, rows)
     shapes = context.dataset.labels["shape"][rows]
-    return _posed_box(context, model, rows, shapes), f"{model.name} face mesh, sample's shape"
+    return Boxes(_posed_box(context, model, rows, shapes), f"{model.name} face mesh, sample's shape")
 
 
 def mean_mesh_box(context: Context, rows: np.ndarray) -> Boxes:
     """(n, 4) boxes of the posed mean face mesh: published code loses the shape by a typo."""
     model = _mesh(context)
     shapes = np.zeros((len(rows), COEFFICIENT_COUNT), np.float32)
-    return _posed_box(context, model, rows, shapes), f"{model.name} face mesh, {MEAN_SHAPE}"
+    return Boxes(_posed_box(context, model, rows, shapes), f"{model.name} face mesh, mean shape", of_mean_face=True)
 
 
 def landmark_box(context: Context, rows: np.ndarray) -> Boxes:
     """(n, 4) boxes of the 68 landmarks."""
     points = label(context.dataset, "landmarks", "there is nothing to take boxes from")
-    return bounding_box(torch.from_numpy(points[rows])), "of the 68 landmarks"
+    return Boxes(bounding_box(torch.from_numpy(points[rows])), "of the 68 landmarks")
 
 
 def stored_box(context: Context, rows: np.ndarray) -> Boxes:
     """(n, 4), the file's own boxes."""
-    return torch.from_numpy(label(context.dataset, "face_box", "nothing can be cut out")[rows]), "the file's"
+    boxes = label(context.dataset, "face_box", "nothing can be cut out")
+    return Boxes(torch.from_numpy(boxes[rows]), "the file's")
 
 
 def any_box(context: Context, rows: np.ndarray) -> Boxes:
     """(n, 4), the file's own boxes, else those of the 68 landmarks; faces without one are left out."""
-    boxes, what = (stored_box if "face_box" in context.dataset.labels else landmark_box)(context, rows)
+    boxes = (stored_box if "face_box" in context.dataset.labels else landmark_box)(context, rows)
     missing = len(all_rows(context.dataset)) - len(rows)
-    return boxes, what + (f", {missing} faces without one left out" if missing > 0 else "")
+    return boxes._replace(what=f"{boxes.what}, {missing} faces without one left out") if missing > 0 else boxes
 
 
 def points_box(context: Context, rows: np.ndarray) -> Boxes:
@@ -156,7 +161,7 @@ def points_box(context: Context, rows: np.ndarray) -> Boxes:
             f"{context.dataset.path}: has no 'rois_pt2d', the box of the .mat files' pt2d; convert the archive again "
             "with `ttc convert aflw2k`."
         )
-    return torch.from_numpy(context.dataset.labels["points_box"][rows]), "of pt2d with its −1 entries"
+    return Boxes(torch.from_numpy(context.dataset.labels["points_box"][rows]), "of pt2d with its −1 entries")
 
 
 def center_box(context: Context, rows: np.ndarray) -> Boxes:
@@ -164,7 +169,8 @@ def center_box(context: Context, rows: np.ndarray) -> Boxes:
     sizes = [image_size(context.dataset.images([row])[0]) for row in rows]
     whole = torch.tensor([[s.width, s.height] for s in sizes], dtype=torch.float32)
     edge = whole.amin(-1, keepdim=True) * CENTER_SHARE
-    return box_from_center(whole / 2, edge.expand(-1, 2)), f"image centre, {CENTER_SHARE:.0%} of its shorter side"
+    corners = box_from_center(whole / 2, edge.expand(-1, 2))
+    return Boxes(corners, f"image centre, {CENTER_SHARE:.0%} of its shorter side")
 
 
 def _mesh(context: Context) -> HeadModel:

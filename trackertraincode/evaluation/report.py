@@ -88,8 +88,8 @@ def write_csv(rows: Sequence[dict[str, Any]], path: Path) -> None:
 
 def write_predictions(results: Sequence[Result], path: Path) -> None:
     """One line per image: what was predicted, what is true, and the error."""
-    names = ["model", "protocol", "row", "pitch", "yaw", "roll", "x", "y", "size", "geodesic"]
-    names += [f"true_{name}" for name in names[3:9]]
+    measured = ["pitch", "yaw", "roll", "x", "y", "size"]
+    names = ["model", "protocol", "factor", "row", *measured, "geodesic", *(f"true_{name}" for name in measured)]
     with (
         whole_file(path) as temporary,
         temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
@@ -101,9 +101,8 @@ def write_predictions(results: Sequence[Result], path: Path) -> None:
             errors = result.geodesic.tolist()  # computed anew each time it is asked for
             for i, row in enumerate(result.rows):
                 numbers = [*columns[0][i], errors[i], *columns[1][i]]
-                writer.writerow(
-                    [result.model, result.protocol, row, *("" if math.isnan(v) else f"{v:.4f}" for v in numbers)]
-                )
+                about = [result.model, result.protocol, result.factor, row]
+                writer.writerow([*about, *("" if math.isnan(v) else f"{v:.4f}" for v in numbers)])
 
 
 def _pose_columns(rotation: Any, head: Any) -> np.ndarray:

@@ -67,7 +67,7 @@ def faces_of_file(path: Path, count: int) -> Faces:
     with Hdf5PoseDataset(path) as dataset:
         rows = aflw_rows(dataset)
         box = landmark_box if "landmarks" in dataset.labels else stored_box
-        boxes, what = box(Context(dataset), rows)
+        boxes, what, _ = box(Context(dataset), rows)
         known = torch.isfinite(boxes).all(-1).numpy()
         rows, boxes = rows[known], boxes[torch.from_numpy(known)]
         if not len(rows):
