@@ -10,7 +10,7 @@ import pytest
 from trackertraincode.cluster import client, worker
 from trackertraincode.cluster.client import Cluster
 from trackertraincode.errors import ConfigError
-from trackertraincode.localizer.training import LocalizerRun
+from trackertraincode.localizer.options import LocalizerRun
 from trackertraincode.parts import how_to_install
 from trackertraincode.training.data import DataOptions
 from trackertraincode.workers import map_in_order

@@ -44,6 +44,7 @@ RANK = {
     "web": 5,
     "labelling": 6,
     "training": 6,
+    "localizer.options": 6.5,
     "localizer.training": 7,
     "commands": 8,
 }

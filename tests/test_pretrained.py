@@ -147,7 +147,7 @@ def test_it_begins_a_run_anew_that_cannot_be_resumed_and_removes_nothing_of_a_us
 ) -> None:
     for name in (
         *(f"data/{name}.h5" for name in ("rendered", "new", "turned", "held")),
-        "pose/config.toml",
+        "pose/environment.json",
         "pose/last.ckpt.tmp/x",
         "localizer/scenes.h5.parts/x",
         "localizer/mine",

@@ -1,10 +1,12 @@
 """The localizer's scores, a tiny run and its exported file."""
 
+import csv
 import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,15 +15,17 @@ from torch.utils.data import DataLoader
 
 from conftest import run_command
 from trackertraincode.augmentation.loader import NICENESS, checked
-from trackertraincode.errors import ConfigError
+from trackertraincode.commands import parse
+from trackertraincode.errors import ConfigError, UserError
 from trackertraincode.export.contract import opentrack_faults
 from trackertraincode.localizer import training
 from trackertraincode.localizer.data import LocalizerBatches, open_images
 from trackertraincode.localizer.loss import localizer_loss
 from trackertraincode.localizer.network import Localizer, LocalizerConfig, load_localizer
+from trackertraincode.localizer.options import LocalizerRun, read_run
 from trackertraincode.localizer.training import (
     UNFINISHED,
-    LocalizerRun,
+    LocalizerTraining,
     evaluate_localizer,
     format_scores,
     load_predict,
@@ -69,7 +73,7 @@ def test_a_tiny_run_learns_and_exports_what_opentrack_loads(tmp_path: Path, writ
     (row,) = json.loads((outdir / "evaluation.json").read_text())
     assert row["n"] == 4
     assert {p.name for p in outdir.iterdir()} == {
-        "localizer.ckpt", "metrics.csv", "train.pdf", "evaluation.json", "images.png",
+        "config.toml", "localizer.ckpt", "resume.ckpt", "metrics.csv", "train.pdf", "evaluation.json", "images.png",
     }  # fmt: skip
     lines = (outdir / "metrics.csv").read_text().splitlines()
     assert len(lines) == 3
@@ -93,6 +97,75 @@ def test_a_tiny_run_learns_and_exports_what_opentrack_loads(tmp_path: Path, writ
     assert not any(alike[name] for name in alike if name.endswith("running_mean")), "and trains"
 
 
+def test_a_stopped_run_goes_on_as_if_nothing_had_been(
+    tmp_path: Path, write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, outdirs = write(tmp_path / "x.h5", [True, False] * 12), [tmp_path / "whole", tmp_path / "stopped"]
+    words = ["--data", data, "--epochs", 4, "--batchsize", 8, "--workers", 0, "--device", "cpu", "--seed", 3]
+    run_command("train-localizer", *words, "--outdir", outdirs[0])
+    validated = LocalizerTraining.on_validation_epoch_end
+
+    def stop(module: LocalizerTraining) -> None:
+        validated(module)
+        if module.current_epoch == 2:
+            raise UserError("stopped")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalizerTraining, "on_validation_epoch_end", stop)
+        with pytest.raises(UserError, match="stopped"):
+            train_localizer(read_run(parsed(*words, "--outdir", outdirs[1]), resume=False))
+    begun = []
+    monkeypatch.setattr(
+        LocalizerTraining, "on_train_start", lambda module: begun.append(module.current_epoch), raising=False
+    )
+    exported = tmp_path / "x.onnx"
+    run_command("train-localizer", "--resume", "--outdir", outdirs[1], "--workers", 1, "--export", exported)
+    assert begun == [2]
+    assert exported.is_file()
+    metrics = [list(csv.DictReader((outdir / "metrics.csv").open())) for outdir in outdirs]
+    for row in (*metrics[0], *metrics[1]):
+        del row["seconds"], row["samples_per_s"]
+    assert metrics[0] == metrics[1]
+    weights = [load_localizer(outdir / "localizer.ckpt").state_dict() for outdir in outdirs]
+    assert all(torch.equal(values, weights[1][name]) for name, values in weights[0].items())
+
+
+def test_a_run_that_cannot_go_on_says_why(tmp_path: Path, write: Callable[..., Path]) -> None:
+    def message(*words: object) -> str:
+        options = parsed(*words)
+        with pytest.raises(UserError) as caught:
+            train_localizer(read_run(options, resume=True), resume=True)
+        return str(caught.value)
+
+    outdir, data = tmp_path / "run", write(tmp_path / "x.h5", [True, False] * 12)
+    assert "--resume needs --outdir" in message()
+    assert "config.toml: no such file, so there is no run to resume here" in message("--outdir", outdir)
+    run = LocalizerRun(outdir=outdir, data=data, epochs=1, batchsize=8, workers=0, device="cpu")
+    train_localizer(run)
+    assert "epochs was 1 there, not 2. Leave the option out" in message("--outdir", outdir, "--epochs", 2)
+    config = outdir / "config.toml"
+    text = config.read_text(encoding="utf-8")
+    for changed, said in (
+        (text.replace("lr = 0.002\n", ""), "config.toml: lacks 'lr'"),
+        (text.replace("seed = 0", 'seed = "x"'), "option 'seed' is 'x', expected a whole number"),
+        (text + "ds = 1\n", "option 'ds' is none of a localizer's training"),
+        (text + "= 1\n", "config.toml: not a TOML file"),
+    ):
+        config.write_text(changed, encoding="utf-8")
+        assert said in message("--outdir", outdir)
+    config.write_text(text, encoding="utf-8")
+    torch.save({"state_dict": {}}, outdir / "resume.ckpt")
+    assert "resume.ckpt: isn't the checkpoint of this run (it lacks callbacks)" in message("--outdir", outdir)
+    (outdir / "resume.ckpt").write_bytes(b"x")
+    assert "resume.ckpt: not a readable checkpoint" in message("--outdir", outdir)
+
+
+def parsed(*words: object) -> dict[str, Any]:
+    """Options of the command line."""
+    _, options, _ = parse(["train-localizer", *map(str, words)])
+    return {name: value for name, value in vars(options).items() if name not in ("resume", "overwrite")}
+
+
 @pytest.mark.parametrize(
     ("batchsize", "where"),
     [
@@ -109,8 +182,8 @@ def test_a_run_that_diverges_stops_at_once_and_says_so(
         train_localizer(
             LocalizerRun(outdir=outdir, data=data, lr=1e30, batchsize=batchsize, epochs=3, workers=0, device="cpu")
         )
-    left = {path.name for path in outdir.iterdir()} if outdir.exists() else set()
-    assert left == ({"nan_batch.pt"} if batchsize == 4 else set())
+    left = {path.name for path in outdir.iterdir()}
+    assert left == {"config.toml"} | ({"nan_batch.pt"} if batchsize == 4 else set())
     assert left <= set(UNFINISHED)
 
 
@@ -124,9 +197,9 @@ def test_loaders_let_the_network_go_first_where_both_compute_on_the_cpu(
 
     class Trainer:
         strategy = SimpleNamespace(root_device=torch.device(device), launcher=None)
-        current_epoch, world_size = 0, 1
+        global_step, world_size = 0, 1
 
-        def fit(self, _: object, batches: DataLoader, __: object) -> None:
+        def fit(self, _: object, batches: DataLoader, *__: object, **___: object) -> None:
             raise ConfigError(f"loaded at {list(batches)}")  # ends the run
 
     monkeypatch.setattr(training, "make_trainer", lambda *_, **__: Trainer())

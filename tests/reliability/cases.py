@@ -81,7 +81,8 @@ CASES = {
         "train --resume --outdir {o}/run",
     ),
     "train-localizer": Case(
-        "train-localizer --scenes 48 -e 2 -b 8 --workers 2 --device cpu --outdir {o}/run --export {o}/x.onnx"
+        "train-localizer --scenes 48 -e 2 -b 8 --workers 2 --device cpu --outdir {o}/run --export {o}/x.onnx",
+        "train-localizer --resume --outdir {o}/run --export {o}/x.onnx",
     ),
     "compare-runs": Case("compare-runs {i}/run --output {o}/x.png --json {o}/x.json"),
     "fit-shape-prior": Case("fit-shape-prior {i}/faces.h5 --components 2 --output {o}/x.npz"),

@@ -117,24 +117,27 @@ def _make_localizer(commands: Commands, out: Path, options: argparse.Namespace) 
 
     for name, stage in LOCALIZER_STAGES.items():
         if _is_missing(exported := out / f"{name}.onnx"):
-            _remove_unfinished(out / name, UNFINISHED)
-            start = [] if stage.begins is None else ["--pretrained", out / stage.begins]
-            commands.run(
-                "train-localizer", "--scenes", options.scenes or stage.scenes, "--epochs",
-                options.localizer_epochs or stage.epochs, "--lr", stage.lr, "--seed", stage.seed, *start,
-                "--outdir", out / name, "--export", exported,
-            )  # fmt: skip
+            words = ["--scenes", options.scenes or stage.scenes, "--epochs", options.localizer_epochs or stage.epochs]
+            words += ["--lr", stage.lr, "--seed", stage.seed, *_beginning(out, stage.begins)]
+            _train(commands, "train-localizer", out / name, UNFINISHED, words, ["--export", exported])
 
 
 def _make_pose_network(commands: Commands, out: Path, data: Path, options: argparse.Namespace) -> None:
+    from trackertraincode.training.outdir import UNFINISHED
+
     _make_faces(commands, data, options.faces)
+    always = ("--recipe", "synthetic", "--cache", "disk", "--validate-every", VALIDATE_EVERY)
     for name, stage in STAGES.items():
         if stage.begins == FIRST_FILE:
             _make_mean(commands, (out / FIRST_FILE).with_suffix(".ckpt"), FIRST, None)
         if _is_missing(out / name / "swa.onnx"):  # which is written last
-            start = [] if stage.begins is None else ["--pretrained", out / stage.begins]
-            _train(commands, out / name, ["--epochs", options.epochs or stage.epochs, *stage.options, *start])
+            words = [*always, "--epochs", options.epochs or stage.epochs, *stage.options]
+            _train(commands, "train", out / name, UNFINISHED, [*words, *_beginning(out, stage.begins)])
     _make_mean(commands, (out / POSE_FILE).with_suffix(".ckpt"), SHARES, data / "new.h5")
+
+
+def _beginning(out: Path, weights: str | None) -> list[object]:
+    return [] if weights is None else ["--pretrained", out / weights]
 
 
 def _make_faces(commands: Commands, data: Path, count: int) -> None:
@@ -176,16 +179,18 @@ def _make_mean(commands: Commands, path: Path, shares: dict[str, float], measure
         commands.run("export", path, "--opentrack", "--output", exported)
 
 
-def _train(commands: Commands, pose: Path, stage: Sequence[object]) -> None:
-    """Into a folder, or on with what was begun there."""
-    from trackertraincode.training import outdir
+def _train(
+    commands: Commands, command: str, folder: Path, unfinished: Sequence[str], words: Sequence[object],
+    exported: Sequence[object] = (),
+) -> None:  # fmt: skip
+    """Into a folder, or on with what was begun there. unfinished: see below. exported: options of either."""
+    from trackertraincode.training.outdir import CONFIG_FILE
 
-    if (pose / outdir.RESUME_FILE).is_file():
-        commands.run("train", "--resume", "--outdir", pose)
-        return
-    _remove_unfinished(pose, outdir.UNFINISHED)
-    always = ("--recipe", "synthetic", "--cache", "disk", "--validate-every", VALIDATE_EVERY)
-    commands.run("train", *always, *stage, "--outdir", pose)
+    if (folder / CONFIG_FILE).is_file():
+        words = ["--resume"]
+    else:
+        _remove_unfinished(folder, unfinished)
+    commands.run(command, *words, "--outdir", folder, *exported)
 
 
 def _remove_unfinished(folder: Path, left: Sequence[str]) -> None:

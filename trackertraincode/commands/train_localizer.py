@@ -2,6 +2,7 @@
 
 ttc train-localizer --data $DATADIR/widerfacessingle.h5 --outdir runs/localizer --export localizer.onnx
 ttc train-localizer --outdir runs/synthetic       on rendered scenes
+ttc train-localizer --resume --outdir runs/synthetic
 """
 
 import argparse
@@ -17,12 +18,16 @@ from trackertraincode.arguments import (
     output_folder,
     positive_int,
 )
+from trackertraincode.commands import describe_default
 from trackertraincode.files import check_outputs
 from trackertraincode.light import defaults_in, names_in
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    default = defaults_in("localizer.training", "LocalizerRun")
+    """Only options that are given appear in the parsed result."""
+    parser.argument_default = argparse.SUPPRESS
+    default = defaults_in("localizer.options", "LocalizerRun")
+    parser.add_argument("--resume", action="store_true", help="continue the stopped run in --outdir")
     parser.add_argument("--data", type=Path, help="sample file with hasface and rois (default: synthetic scenes)")
     for flags, kind, text in (
         (["--scenes"], positive_int, "how many scenes to render without --data"),
@@ -34,12 +39,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     ):
         value = default[flags[-1].lstrip("-").replace("-", "_")]
         metavar = "X" if kind is finite_number else "N"
-        parser.add_argument(*flags, type=kind, default=value, metavar=metavar, help=text)
+        parser.add_argument(*flags, type=kind, metavar=metavar, help=f"{text} (default: {describe_default(value)})")
     parser.add_argument(
         "--precision",
         choices=names_in("training.trainer", "PRECISIONS"),
-        default=default["precision"],
-        help="arithmetic: 32, or mixed with bf16 or fp16",
+        help=f"arithmetic: 32, or mixed with bf16 or fp16 (default: {default['precision']})",
     )
     parser.add_argument("--pretrained", type=Path, metavar="CKPT", help="begin with the weights of this localizer.ckpt")
     add_device_option(parser)
@@ -50,7 +54,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--compare",
         type=Path,
         nargs="+",
-        default=(),
         metavar="MODEL",
         help="evaluate other localizers (.ckpt, .onnx) on the same held-out images",
     )
@@ -58,13 +61,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    values = vars(options) | {"compare": tuple(options.compare)}
-    inputs, overwrite = [options.data, options.pretrained, *options.compare], values.pop("overwrite")
-    check_outputs([options.export], inputs, folders=[options.outdir], overwrite=overwrite)
-    from trackertraincode.localizer.training import LocalizerRun, format_scores, train_localizer
-    from trackertraincode.training.outdir import new_outdir
+    given = dict(vars(options))
+    resume, overwrite = given.pop("resume", False), given.pop("overwrite", False)
+    inputs = [given.get("data"), given.get("pretrained"), *given.get("compare", ())]
+    check_outputs([given.get("export")], inputs, folders=[given.get("outdir")], overwrite=overwrite)
+    from trackertraincode.localizer.options import read_run
+    from trackertraincode.localizer.training import format_scores, train_localizer
 
-    run = LocalizerRun(**values | {"outdir": options.outdir or new_outdir("localizer")})
-    print(format_scores(train_localizer(run)))
+    run = read_run(given, resume=resume)
+    print(format_scores(train_localizer(run, resume=resume)))
     print(f"{run.outdir}: done")
     return 0

@@ -1,12 +1,11 @@
 """Training and evaluation of the face localizer.
 
---data FILE | synthetic --> train and held-out rows --train_localizer--> OUTDIR/ localizer.ckpt metrics.csv train.pdf
-                                                                          evaluation.json images.png (scenes.h5)
+--data FILE | synthetic --> train and held-out rows --train_localizer--> OUTDIR/ localizer.ckpt resume.ckpt config.toml
+                                                      metrics.csv train.pdf evaluation.json images.png (scenes.h5)
 """
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from trackertraincode.augmentation.loader import EpochSampler, checked, start_of_workers
-from trackertraincode.errors import ConfigError, UserError
+from trackertraincode.errors import UserError
 from trackertraincode.evaluation.report import write_json
 from trackertraincode.export.onnx import export_localizer
 from trackertraincode.facemodel.load import head_for_rendering
@@ -29,17 +28,18 @@ from trackertraincode.localizer.data import LocalizerBatch, LocalizerBatches, op
 from trackertraincode.localizer.loss import localizer_loss
 from trackertraincode.localizer.model import OnnxLocalizer
 from trackertraincode.localizer.network import Localizer, LocalizerConfig, load_localizer
+from trackertraincode.localizer.options import LocalizerRun, write_run
 from trackertraincode.localizer.scenes import write_scenes
 from trackertraincode.models.about import About, without_folders
 from trackertraincode.models.checkpoint import save_network
-from trackertraincode.options import check, option
+from trackertraincode.training.callbacks.checkpoints import Resumable, check_resumable, resuming
 from trackertraincode.training.callbacks.guard import NanGuard, TrainingDiverged
 from trackertraincode.training.callbacks.progress import Progress
 from trackertraincode.training.callbacks.records import Recorder
 from trackertraincode.training.distributed import ending_together
 from trackertraincode.training.module import seed_of
-from trackertraincode.training.outdir import BATCH_FILE, METRICS_FILE, PLOT_FILE, claimed
-from trackertraincode.training.trainer import PRECISIONS, MachineOptions, make_trainer
+from trackertraincode.training.outdir import BATCH_FILE, CONFIG_FILE, METRICS_FILE, PLOT_FILE, RESUME_FILE, claimed
+from trackertraincode.training.trainer import MachineOptions, make_trainer
 from trackertraincode.visualize import contact_sheet, draw_prediction, draw_text, write_image
 from trackertraincode.workers import choose_workers, default_workers
 
@@ -47,48 +47,23 @@ SCENES_FILE, CHECKPOINT_FILE, EVALUATION_FILE, IMAGES_FILE = (
     "scenes.h5", "localizer.ckpt", "evaluation.json", "images.png",
 )  # fmt: skip
 UNFINISHED = (
-    LOCK_FILE, METRICS_FILE, PLOT_FILE, SCENES_FILE, CHECKPOINT_FILE, EVALUATION_FILE, IMAGES_FILE, BATCH_FILE,
+    LOCK_FILE, CONFIG_FILE, METRICS_FILE, PLOT_FILE, SCENES_FILE, CHECKPOINT_FILE, RESUME_FILE, EVALUATION_FILE,
+    IMAGES_FILE, BATCH_FILE,
 )  # fmt: skip
 ADVICE = "Try a lower --lr, or check the data with `ttc check`."
 RECALL_IOU = 0.5  # a face is found when its score is above 1/2 and the boxes overlap this much
 WEIGHT_DECAY = 0.01
 WARM_UP_SHARE, LAST_LR = 0.05, 0.01  # of the steps, of the peak learning rate
 SHOWN, SHEET_COLUMNS = 24, 6
-NOT_OF_NETWORK = ("compare", "scheduler")  # options that say nothing of a network
 
 Predict = Callable[[Tensor], Tensor]  # (B, 1, 224, 288) -> (B, 5) face logit, box in [-1, 1]
 
 
-@dataclass(frozen=True, kw_only=True)
-class LocalizerRun:
-    """What a run is made of. Raises ConfigError where a value can't be."""
-
-    outdir: Path
-    data: Path | None = None  # sample file with `hasface` and `rois`; None: synthetic scenes
-    scenes: int = 4000  # synthetic ones, if there is no file
-    epochs: int = 15
-    batchsize: int = 32
-    lr: float = option(2e-3, "peak learning rate of AdamW", above=0.0)
-    val_fraction: float = option(0.1, "share of the photographs that is held out", above=0.0, most=0.5)
-    precision: str = option("32", "arithmetic: 32, or mixed with bf16 or fp16", choices=tuple(PRECISIONS))
-    device: str = "auto"
-    workers: int | None = None  # None: NUM_WORKERS, else the cores
-    scheduler: str | None = None  # whose workers render the scenes
-    seed: int = 0
-    pretrained: Path | None = None  # checkpoint with the weights to begin with
-    export: Path | None = None  # .onnx to write
-    compare: tuple[Path, ...] = ()  # other localizers, evaluated on the same held-out rows
-
-    def __post_init__(self) -> None:
-        check(self)
-        if self.scheduler is not None and self.data is not None:
-            raise ConfigError(
-                f"scheduler={self.scheduler}: its workers render scenes, which data={self.data} replaces."
-            )
-
-
 class LocalizerTraining(L.LightningModule):
-    """Steps of training and validation; the network with the lowest validation loss is kept in `save`'s file."""
+    """Steps of training and validation; the network with the lowest validation loss is kept in `save`'s file.
+
+    Learning rates and random numbers depend on seed and step alone.
+    """
 
     def __init__(self, network: Localizer, run: LocalizerRun, save: Callable[[int], None]) -> None:
         """save: called with the epoch, from 1, whenever the validation loss was never lower."""
@@ -141,6 +116,12 @@ class LocalizerTraining(L.LightningModule):
             self._best = self.validation["loss"]
             self._save(self.current_epoch + 1)
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["best"] = self._best
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._best = checkpoint["best"]
+
     def train_means(self) -> dict[str, float]:
         """Loss and its terms, mean over the steps of this epoch."""
         return {k: torch.stack([parts[k] for parts in self._parts]).mean().item() for k in self._parts[0]}
@@ -157,31 +138,41 @@ def lr_factor(progress: float) -> float:
     return LAST_LR + (1.0 - LAST_LR) * 0.5 * (1.0 + math.cos(math.pi * rest))
 
 
-def train_localizer(run: LocalizerRun) -> list[dict[str, Any]]:
-    """Train, evaluate on the held-out rows, export. Returns the rows of the table.
+def train_localizer(run: LocalizerRun, *, resume: bool = False) -> list[dict[str, Any]]:
+    """Train, or go on training, evaluate on the held-out rows, export. Returns the rows of the table.
 
     Raises ConfigError for a folder that isn't empty, SampleFormatError for unsuited files, before anything long begins.
     """
-    start = None if run.pretrained is None else load_localizer(run.pretrained)
-    others = {str(path): load_predict(path) for path in run.compare}
-    with claimed(run.outdir, resume=None, first=True):
-        return _train(run, start, others)
+    with claimed(run.outdir, resume=resume, first=True):
+        state = run.outdir / RESUME_FILE if resume and (run.outdir / RESUME_FILE).is_file() else None
+        start = None if run.pretrained is None or state is not None else load_localizer(run.pretrained)
+        others = {str(path): load_predict(path) for path in run.compare}
+        if resume and state is None:
+            print(f"{run.outdir / RESUME_FILE}: isn't there, so this run begins with its first epoch again")
+        return _train(run, start, others, state)
 
 
-def _train(run: LocalizerRun, start: Localizer | None, others: dict[str, Predict]) -> list[dict[str, Any]]:
-    callbacks = [Recorder(run.outdir, plot=PLOT_FILE), NanGuard(run.outdir, ADVICE), Progress()]
+def _train(
+    run: LocalizerRun, start: Localizer | None, others: dict[str, Predict], state: Path | None
+) -> list[dict[str, Any]]:
+    """start: weights to begin with. state: of a run that goes on, as `Resumable` wrote it."""
+    checkpoints = Resumable(run.outdir)
+    callbacks = [Recorder(run.outdir, plot=PLOT_FILE), NanGuard(run.outdir, ADVICE), Progress(), checkpoints]
     machine = MachineOptions(device=run.device, precision=run.precision)
     trainer = make_trainer(machine, run.epochs, callbacks, gradient_clip=1.0)
     workers = default_workers() if run.workers is None else run.workers
     path = run.data or run.outdir / SCENES_FILE
     if run.data is None:
-        write_scenes(path, run.scenes, run.seed, choose_workers(workers, run.scheduler), head_for_rendering())
+        write_run(run)
+        if not path.is_file():
+            write_scenes(path, run.scenes, run.seed, choose_workers(workers, run.scheduler), head_for_rendering())
     dataset = open_images(path)
     training, held_out = split(dataset, run.val_fraction, run.seed)
+    write_run(run)  # not for unsuited files
     torch.manual_seed(seed_of(run.seed))
     network = Localizer(LocalizerConfig()) if start is None else start.train()
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    recipe = {key: without_folders(key, value) for key, value in vars(run).items() if key not in NOT_OF_NETWORK}
+    recipe = {key: without_folders(key, value) for key, value in run.recipe.items()}
 
     def save(epoch: int) -> None:
         about = About(recipe=recipe, training_files=[path.name], epoch=epoch)
@@ -189,15 +180,17 @@ def _train(run: LocalizerRun, start: Localizer | None, others: dict[str, Predict
 
     module = LocalizerTraining(network, run, save)
     batches = LocalizerBatches(dataset, training, run.batchsize, run.seed)
-    sampler = EpochSampler(len(batches), lambda: trainer.current_epoch)
+    sampler = EpochSampler(len(batches), lambda: trainer.global_step // len(batches))
     device = trainer.strategy.root_device
     loader = DataLoader(
         batches, batch_size=None, sampler=sampler, num_workers=workers, worker_init_fn=start_of_workers(device.type)
     )
     validation = DataLoader(LocalizerBatches(dataset, held_out, run.batchsize), batch_size=None)
     print(f"{path}: {len(training)} rows to train on, {len(held_out)} held out; on {device}")
-    with ending_together(trainer):
-        trainer.fit(module, loader, validation)
+    if state is not None:
+        check_resumable(state, module)
+    with ending_together(trainer), resuming(state, checkpoints):
+        trainer.fit(module, loader, validation, ckpt_path=state, weights_only=True)
     best = load_localizer(run.outdir / CHECKPOINT_FILE)
     rows = []
     models: dict[str, Predict] = {"this run": best, **others}

@@ -9,7 +9,7 @@ messages, would take as much code as this.
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,7 +69,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     for key, value in content.items():
         if key in tables and isinstance(value, dict):
             if key in items() and "preset" in value:
-                values[key] = _convert(f"{path}: [{key}] option 'preset'", value.pop("preset"), items()[key].kind)
+                values[key] = convert(f"{path}: [{key}] option 'preset'", value.pop("preset"), items()[key].kind)
             values[tables[key]] = _convert_table(f"{path}: [{key}]", value, items()[tables[key]].kind)
         else:
             item = find(key, f"{path}: ")
@@ -78,7 +78,7 @@ def read_toml(path: Path) -> dict[str, Any]:
                     f"{path}: option {key!r} is {value!r}, expected a table [{item.field.metadata['table']}]."
                 )
             switched = item.inside(value) if item.field.metadata.keys() & {"switch", "words"} else value
-            values[key] = _convert(f"{path}: option {key!r}", switched, item.kind)
+            values[key] = convert(f"{path}: option {key!r}", switched, item.kind)
     return values
 
 
@@ -86,10 +86,10 @@ def _convert_table(where: str, table: dict[str, Any], kinds: Mapping[str, Any]) 
     for name in table:
         if name not in kinds:
             raise ConfigError(f"{where} unknown option {name!r}; did you mean {closest_first(name, list(kinds))[0]!r}?")
-    return {name: _convert(f"{where} option {name!r}", value, kinds[name]) for name, value in table.items()}
+    return {name: convert(f"{where} option {name!r}", value, kinds[name]) for name, value in table.items()}
 
 
-def _convert(where: str, value: Any, kind: Any) -> Any:
+def convert(where: str, value: Any, kind: Any) -> Any:
     """A TOML value as the option's type; where: begins the message."""
     if kind is float and type(value) is int:
         return float(value)
@@ -118,12 +118,13 @@ def write_toml(config: TrainConfig, path: Path) -> None:
         table, name = values.pop(key), item.field.metadata["table"]
         if table and name in values:
             table = {"preset": values.pop(name)} | table
-        tables += [f"\n[{name}]", *_lines(table)] if table else []
+        tables += [f"\n[{name}]", *toml_lines(table)] if table else []
     with whole_file(path) as temporary:
-        temporary.write_text("\n".join(lines + _lines(values) + tables) + "\n", encoding="utf-8")
+        temporary.write_text("\n".join(lines + toml_lines(values) + tables) + "\n", encoding="utf-8")
 
 
-def _lines(values: Mapping[str, Any]) -> list[str]:
+def toml_lines(values: Mapping[str, Any]) -> list[str]:
+    """One per option; what is None is left out."""
     known = {
         key: str(value) if isinstance(value, Path) else value for key, value in values.items() if value is not None
     }
@@ -143,10 +144,15 @@ def _resumed(given: dict[str, Any]) -> TrainConfig:
     if lost:
         raise ConfigError(f"{path}: lacks {lost[0]!r} (and {len(lost) - 1} more options), so it isn't the whole "
                           "configuration of a run; put them back, or start another run.")  # fmt: skip
+    check_resumed(given, before, MAY_CHANGE)
+    return TrainConfig.of(**(before | given))
+
+
+def check_resumed(given: Mapping[str, Any], before: Mapping[str, Any], may_change: Sequence[str]) -> None:
+    """Options of the command line, and those of the run that goes on. Raises ConfigError where they differ."""
     for name, value in given.items():
-        if name not in MAY_CHANGE and value != before.get(name):
+        if name not in may_change and value != before.get(name):
             raise ConfigError(
                 f"--resume continues a run as it was started: {name} was {before.get(name)!r} there, not {value!r}. "
                 "Leave the option out, or start another run."
             )
-    return TrainConfig.of(**(before | given))

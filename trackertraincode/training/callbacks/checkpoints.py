@@ -55,12 +55,32 @@ class Saver:
         save_network(self.outdir / f"{name}.ckpt", network, about)
 
 
-class RunCheckpoints(Checkpoint):
-    """Writes the files after epochs. Lightning runs it after all other callbacks."""
+class Resumable(Checkpoint):
+    """Writes resume.ckpt after each epoch. Lightning runs it after all other callbacks."""
+
+    def __init__(self, outdir: Path) -> None:
+        self.outdir = outdir
+        self.started = False  # training, after a checkpoint was read
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+        self.started = True
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        self.write(trainer)
+
+    def write(self, trainer: L.Trainer) -> None:
+        """All processes take part, the first one writes."""
+        path = self.outdir / RESUME_FILE
+        with whole_file(path) if trainer.is_global_zero else nullcontext(path) as temporary:
+            trainer.save_checkpoint(temporary)
+
+
+class RunCheckpoints(Resumable):
+    """Writes the files after epochs."""
 
     def __init__(self, outdir: Path, saver: Saver, criterion: str, every: str) -> None:
         """criterion: entry of `module.validation` whose lowest value is best. every: see `Pace`."""
-        self.outdir = outdir
+        super().__init__(outdir)
         self._pace = Pace(every, CHECKPOINT_SHARE)
         self._saver = saver
         self._criterion = criterion
@@ -68,7 +88,6 @@ class RunCheckpoints(Checkpoint):
         self.best_epoch = 0
         self._epoch = 0  # the one under way, or the last one
         self._saved_step = 0  # of the weights in `last`
-        self.started = False  # training, after a checkpoint was read
 
     @property
     def state_key(self) -> str:
@@ -81,8 +100,8 @@ class RunCheckpoints(Checkpoint):
         self.best_value, self.best_epoch = state_dict["value"], state_dict["epoch"]
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+        super().on_train_start(trainer, pl_module)
         self._saved_step = trainer.global_step  # not 0 where a run goes on
-        self.started = True
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         self._epoch = trainer.current_epoch + 1
@@ -102,9 +121,7 @@ class RunCheckpoints(Checkpoint):
         if trainer.is_global_zero:
             self._saver.save(LAST, network, self._epoch)
         self._saved_step = trainer.global_step
-        path = self.outdir / RESUME_FILE
-        with whole_file(path) if trainer.is_global_zero else nullcontext(path) as temporary:
-            trainer.save_checkpoint(temporary)  # all ranks take part, the first one writes
+        self.write(trainer)
         self._pace.done(time.monotonic() - start)
 
     def on_exception(self, trainer: L.Trainer, pl_module: Any, exception: BaseException) -> None:
@@ -130,7 +147,7 @@ def check_resumable(path: Path, module: L.LightningModule) -> None:
 
 
 @contextmanager
-def resuming(path: Path | None, checkpoints: RunCheckpoints) -> Iterator[None]:
+def resuming(path: Path | None, checkpoints: Resumable) -> Iterator[None]:
     """Round `trainer.fit` with this resume.ckpt: raises ModelFileError when Lightning finds no way to begin with it."""
     try:
         yield
