@@ -18,6 +18,7 @@ RANK = {
     "signatures": 0,
     "options": 0,
     "light": 0,
+    "spelling": 0,
     "pickles": 0,
     "parts": 0,
     "cli": 0,

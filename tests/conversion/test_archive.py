@@ -124,6 +124,12 @@ def test_copies_and_unknown_images_are_counted(tmp_path: Path) -> None:
     found, notes = one_of_each(archive.names, lambda n: n[-5] if n[-5].isdigit() else None)
     assert found == {"1": "1.jpg", "2": "copy/2.jpg"}
     assert notes == ("2 images are there again in other folders, such as copy/1.jpg: left out",)
+    labelled = {"copy/deep/1.jpg"}
+    assert one_of_each(names[:4], lambda n: n[-5], labelled.__contains__)[0] == {
+        "1": "copy/deep/1.jpg",
+        "2": "copy/2.jpg",
+    }
+    assert one_of_each(("a (1)/1", "a/1"), lambda name: name[-1])[0] == {"1": "a/1"}
     assert unknown_images(archive, lambda n: n[-5].isdigit()) == (
         "1 images have names that aren't of this set, such as odd name.png: left out",
     )
@@ -172,6 +178,42 @@ def test_the_first_part_of_a_split_file_and_other_bytes_are_told_apart(tmp_path:
     (tmp_path / "a.zip.001").write_bytes(data[:60])
     with pytest.raises(ArchiveError, match=r"a\.zip\.001: is a part of a split archive; join the parts first"):
         Archive(tmp_path / "a.zip.001")
+
+
+@pytest.mark.parametrize("name", ["a.zip.002", "a.zip.ab", "a.zip.part2"])
+def test_the_last_part_of_a_split_file_is_told(tmp_path: Path, name: str) -> None:
+    """It has the table of members, whose bytes are in others."""
+    data = write_zip(tmp_path / "a.zip", MEMBERS).read_bytes()
+    (tmp_path / name).write_bytes(data[60:])
+    with pytest.raises(ArchiveError, match=rf"{name}: is a part of a split archive; join the parts first: cat NAME"):
+        Archive(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["a.tgz.001", "a.tar.gz.aa", "a.tar.xz.part00"])
+def test_a_part_of_a_compressed_file_is_told(tmp_path: Path, name: str) -> None:
+    data = write_tar(tmp_path / "a", MEMBERS, "w:xz" if "xz" in name else "w:gz").read_bytes()
+    (tmp_path / name).write_bytes(data[: len(data) // 2])
+    with pytest.raises(ArchiveError, match=rf"{name}: is a part of a split archive; join the parts first"):
+        unpacked(tmp_path / name, tmp_path / "out.h5").__enter__()
+
+
+def test_a_compressed_text_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(b"path,x0,y0,x1,y1\na.jpg,1,2,3,4\n"))
+    with pytest.raises(
+        ArchiveError, match=r"a\.csv\.gz: holds no archive, but text \('path,x0.*; unpack it and give the file"
+    ):
+        unpacked(tmp_path / "a.csv.gz", tmp_path / "out.h5").__enter__()
+
+
+def test_names_of_macos_are_read(tmp_path: Path) -> None:
+    """UTF-8 without the flag that says so, which Python takes for cp437; and names that are of cp437."""
+    for code in ("utf-8", "cp437"):
+        path = write_zip(tmp_path / f"{code}.zip", {"xxxxxx.jpg": b"one"})
+        raw = "müller" if code == "cp437" else "mülle"
+        path.write_bytes(path.read_bytes().replace(b"xxxxxx", raw.encode(code)))
+        archive = Archive(path)
+        assert archive.names == [f"{raw}.jpg"]
+        assert archive.read(f"{raw}.jpg") == b"one"
 
 
 def test_the_oldest_tar_files_are_read_and_damage_of_packed_ones_is_said(tmp_path: Path) -> None:

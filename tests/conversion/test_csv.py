@@ -173,10 +173,13 @@ def test_devices_pipes_and_folders_are_refused(tmp_path: Path) -> None:
             convert(DOOR, source, tmp_path / "a.h5", "--allow-outside")
 
 
-@pytest.mark.parametrize("name", ["A.JPG", "ä.jpg"])
+@pytest.mark.parametrize("name", ["A.JPG", "ä.jpg", "Bilder/Über/A.JPG"])
 def test_other_spellings_of_names_are_found(tmp_path: Path, name: str) -> None:
+    """Of files and of folders."""
     source = small(tmp_path, ["path,x0,y0,x1,y1", f"{name},1,1,9,9"])
-    (tmp_path / "a.jpg").rename(tmp_path / unicodedata.normalize("NFD", name).lower())
+    spelled = tmp_path / unicodedata.normalize("NFD", name).lower()
+    spelled.parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / "a.jpg").rename(spelled)
     convert(DOOR, source, tmp_path / "a.h5", "--strict")
 
 
@@ -219,6 +222,17 @@ def test_landmarks_must_lie_in_the_box_of_their_line(tmp_path: Path) -> None:
         convert(DOOR, small(tmp_path, lines), tmp_path / "a.h5")
 
 
+def test_landmarks_must_be_as_large_as_the_box_of_their_line(tmp_path: Path) -> None:
+    """As fractions aren't, which touch the box of a whole image."""
+    columns = [f"lm{i}_{axis}" for i in range(68) for axis in "xy"]
+    fractions = np.linspace(0.2, 0.8, 136).round(3)
+    lines = [",".join(["path,x0,y0,x1,y1", *columns]), ",".join(["a.jpg,0,0,80,60", *map(str, fractions)])]
+    with pytest.raises(
+        UserError, match=r"line 2, columns 'lm0_x' to 'lm67_y': landmarks within .* aren't those of the face"
+    ):
+        convert(DOOR, small(tmp_path, lines), tmp_path / "a.h5", "--strict")
+
+
 def test_labels_may_lack_in_some_lines(tmp_path: Path) -> None:
     lines = ["path,x0,y0,x1,y1,pitch,yaw,roll,individual", "a.jpg,1,1,9,9,,,,", "b.jpg,1,1,9,9,1,2,3,7"]
     convert(DOOR, small(tmp_path, [*lines, "a.jpg,1,1,9,9,nan,#N/A,N/A,null"]), tmp_path / "a.h5", "--strict")
@@ -237,13 +251,13 @@ def test_persons_with_large_numbers_stay_apart(tmp_path: Path) -> None:
 
 def test_two_dimensional_landmarks_and_centred_depths(tmp_path: Path) -> None:
     flat = [f"lm{i}_{axis}" for i in range(68) for axis in "xy"]
-    lines = [",".join(["path,x0,y0,x1,y1", *flat]), ",".join(["a.jpg,1,1,9,9", *map(str, range(136))])]
+    lines = [",".join(["path,x0,y0,x1,y1", *flat]), ",".join(["a.jpg,1,1,79,59", *map(str, range(136))])]
     convert(DOOR, small(tmp_path, lines), tmp_path / "a.h5")
     data = Hdf5PoseDataset(tmp_path / "a.h5")
     assert set(data.fields) == {"image", "face_box", "landmarks_2d"}
     assert data.labels["landmarks_2d"][0].ravel().tolist() == [i + 0.5 for i in range(136)]
     deep = [f"lm{i}_{axis}" for i in range(68) for axis in "xyz"]
-    lines = [",".join(["path,x0,y0,x1,y1", *deep]), ",".join(["a.jpg,1,1,9,9", *map(str, range(204))])]
+    lines = [",".join(["path,x0,y0,x1,y1", *deep]), ",".join(["a.jpg,1,1,79,59", *map(str, range(204))])]
     convert(DOOR, small(tmp_path, lines), tmp_path / "b.h5")
     points = Hdf5PoseDataset(tmp_path / "b.h5").labels["landmarks"][0]
     assert points[[36, 39, 42, 45], 2].mean() == pytest.approx(0)

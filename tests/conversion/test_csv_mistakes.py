@@ -46,9 +46,22 @@ GOOD = "a.jpg,1,1,9,9,1,2,3,5,5,4,0,s"
             r"my\.csv: line 3, column 'individual' has '9223372036854775808', expec",
         ),
         ("a.jpg,1,1,9,9,1,2,3,5,5,4,0,", r"my\.csv: line 3, column 'sequence' is empty"),
+        ("a.jpg,1,1,9,9,1,2,3,5,5,4,0,NaN", r"my\.csv: line 3, column 'sequence' has 'NaN'; each line needs one"),
+        (
+            "a.jpg,1,1,41,51,1,2,3,0.5,0.4,0.2,0,s",
+            r"my\.csv: line 3, columns 'head_x' to 'head_size': \[0\.5, 0\.4, 0\.2\]",
+        ),
+        (
+            "a.jpg,1,1,9,9,1,2,3,25,5,4,0,s",
+            r"isn't the head of the face box \[1\.0, 1\.0, 9\.0, 9\.0\]; all are pixels",
+        ),
+        (
+            "a.jpg,1,1,9,9,1,2,3,5,5,17,0,s",
+            r"line 3, columns 'head_x' to 'head_size': \[5\.0, 5\.0, 17\.0\] isn't the head",
+        ),
         (",1,1,9,9,1,2,3,5,5,4,0,s", r"my\.csv: line 3, column 'path' is empty"),
         ("c.jpg,1,1,9,9,1,2,3,5,5,4,0,s", r"my\.csv: line 3, column 'path': .*c\.jpg: no such file"),
-        ("my.csv,1,1,9,9,1,2,3,5,5,4,0,s", r"my\.csv: line 3, column 'path': my\.csv: \d+ bytes, not a JPEG"),
+        ("my.csv,1,1,9,9,1,2,3,5,5,4,0,s", r"my\.csv: line 3, column 'path': 'my\.csv': \d+ bytes, not a JPEG"),
         ("a.jpg,1,1,9,9,1,2", r"my\.csv: line 3 has 7 cells, expected 13 as in the header"),
         ('"a.jpg,1,1,9,9,1,2,3,5,5,4,0,s', r"my\.csv: line 3 can't be split into cells"),
     ],

@@ -92,6 +92,21 @@ def test_other_faces_under_the_same_names_are_no_copies(tmp_path: Path) -> None:
     assert "1 images are there again" in source.notes[0]
 
 
+def test_copies_under_other_names_are_left_out_and_capitals_make_no_difference(tmp_path: Path) -> None:
+    members = face(1, "01_Indoor/indoor_001") | face(2, "01_Indoor/indoor_002")
+    members |= face(1, "01_Indoor copy/indoor_001") | face(2, "01_Indoor/indoor_002 (1)")
+    members["01_Indoor/INDOOR_001.pts"] = members.pop("01_Indoor/indoor_001.pts")
+    source = make_source(write_zip(tmp_path / "300w.zip", members), mtcnn=False)
+    assert [str(item) for item in source.items] == ["01_Indoor/indoor_001.png", "01_Indoor/indoor_002.png"]
+    assert "2 images are there again" in source.notes[0]
+
+
+def test_drawn_faces_may_have_the_same_landmarks(tmp_path: Path) -> None:
+    members = face(1, "a/x") | face(2, "a/y")
+    members["a/y.pts"] = members["a/x.pts"]
+    assert len(make_source(write_folder(tmp_path / "sets", members), mtcnn=False).items) == 2
+
+
 def test_other_archives_are_named(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "300w.zip", {"a/x.png": b"", "b/x.pts": b""})
     with pytest.raises(UserError, match=r"300w\.zip: no NAME\.pts beside"):

@@ -11,7 +11,7 @@ from conftest import write_samples
 from trackertraincode.commands import parse
 from trackertraincode.datasets.catalog import DATASETS, DatasetSpec, choose, load_catalog, parse_mixture
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
-from trackertraincode.datasets.mixing import Member, epoch_counts, epoch_plan, open_mixture, split_rows
+from trackertraincode.datasets.mixing import Member, epoch_counts, epoch_plan, open_mixture, open_whole, split_rows
 from trackertraincode.errors import CatalogError
 from trackertraincode.sample.sample import Sample
 
@@ -59,6 +59,25 @@ def test_a_person_or_sequence_is_never_on_both_sides(tmp_path: Path, write_file:
     train, held_out = split_rows(dataset, np.arange(50), 0.2)
     assert (len(train), len(held_out)) == (40, 10)
     assert not set(train // 5) & set(held_out // 5)
+
+
+def test_rows_without_a_face_are_left_out(
+    tmp_path: Path, write_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their box is a place without one."""
+    write_file(tmp_path / "a.h5", 40, has_face=lambda i: i % 4 != 1)
+    write_file(tmp_path / "none.h5", 4, has_face=lambda _: False)
+    monkeypatch.setenv("DATADIR", str(tmp_path))
+    about = {"weight": 1, "labels": ("box",), "made_by": "hand"}
+    catalog = {name: DatasetSpec(file=f"{name}.h5", **about) for name in ("a", "none")}
+    mixture = parse_mixture("a", catalog)
+    (training,), (validation,) = open_mixture(mixture, 0.2)
+    rows = np.concatenate([training.rows, validation.rows])
+    assert sorted(rows.tolist()) == [i for i in range(40) if i % 4 != 1]
+    assert np.array_equal(open_whole(mixture)[0].rows, np.sort(rows))
+    for opened in (lambda m: open_mixture(m, 0.2), open_whole):
+        with pytest.raises(CatalogError, match=r"data set none: .*none\.h5 has no rows with a face"):
+            opened(parse_mixture("none", catalog))
 
 
 def test_what_persons_and_sequences_have_in_common_stays_together(

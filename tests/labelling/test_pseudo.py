@@ -270,3 +270,20 @@ def test_an_interrupted_run_leaves_the_file_and_goes_on_where_it_stopped(
         assert np.array_equal(known(a.rotation), known(b.rotation))
         assert a.image == b.image
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.h5", "whole.h5"]
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_images_without_a_face_get_no_labels(
+    rendered: list[Sample], networks: list[Path], tmp_path: Path, in_place: bool
+) -> None:
+    """As `ttc convert widerface` writes them, with the middle half of the image for a box; they stay as they are."""
+    faceless = [2, 5]
+    samples = [bare(s, landmarks_2d=None) for s in rendered[:8]]
+    source = write_samples(tmp_path / "a.h5", [replace(s, has_face=i not in faceless) for i, s in enumerate(samples)])
+    output = source if in_place else tmp_path / "b.h5"
+    words = [] if in_place else ["--output", output]
+    assert "8 samples" in run_script(SCRIPT, source, "-c", networks[0], *words, "--workers", 0)
+    found = list(rows_of(output))
+    assert [sample.rotation is None for sample in found] == [i in faceless for i in range(8)]
+    assert [bool(sample.has_face) for sample in found] == [i not in faceless for i in range(8)]
+    assert np.array_equal(known(found[2].face_box), known(samples[2].face_box))

@@ -28,6 +28,17 @@ def test_png_round_trip_keeps_colours_and_labels() -> None:
     assert np.array_equal(images.decode_labels(images.encode_png(IMAGE[..., 0])), IMAGE[..., 0])
 
 
+def test_labels_are_numbers_of_a_palette_and_never_colours() -> None:
+    labels = RNG.integers(0, 19, (37, 53), dtype=np.uint8)
+    indexed = Image.fromarray(labels, "P")
+    indexed.putpalette([v for i in range(256) for v in (255 - i, i // 2, 0)])
+    buffer = io.BytesIO()
+    indexed.save(buffer, "PNG", bits=8, transparency=3)
+    assert np.array_equal(images.decode_labels(buffer.getvalue()), labels)
+    with pytest.raises(images.ImageDecodeError, match="a label image with colours instead of numbers of classes"):
+        images.decode_labels(images.encode_png(IMAGE))
+
+
 @pytest.mark.parametrize("reduce", [1, 2, 4])
 def test_reduced_decoding_divides_the_size_and_keeps_the_colour_order(reduce) -> None:
     red = np.zeros((64, 96, 3), np.uint8)
@@ -75,6 +86,16 @@ def whole_file(request: pytest.FixtureRequest) -> bytes:
 @pytest.mark.parametrize("tail", [b"", bytes(4096), b"\xff" * 100, b"\xff\xd8\xff\xe0 a film", b"x" * 500])
 def test_a_whole_file_may_have_bytes_behind_its_end(whole: bytes, tail: bytes) -> None:
     assert images.check_image(whole + tail) == (320, 240)
+
+
+@pytest.mark.parametrize("zeros", [1, 8, 400])
+def test_zeros_before_the_end_mark_and_bytes_between_segments_do_no_harm(zeros: int) -> None:
+    """As some cameras write them; a scan may end in FF 00, which are data."""
+    jpeg = images.encode_jpeg(SMOOTH)
+    table = jpeg.index(b"\xff\xdb")
+    for data in (jpeg[:-2] + bytes(zeros) + jpeg[-2:], jpeg[:table] + b"\x01\x02" * zeros + jpeg[table:]):
+        assert images.check_image(data) == images.image_size(data) == (320, 240)
+        assert np.array_equal(images.decode(data), images.decode(jpeg))
 
 
 @pytest.mark.parametrize(
@@ -172,6 +193,24 @@ def test_a_damaged_orientation_counts_as_upright(exif: bytes) -> None:
     content = b"Exif\0\0" + exif
     jpeg = images.encode_jpeg(IMAGE)
     assert images.orientation(jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(content) + 2) + content + jpeg[2:]) == 1
+
+
+@pytest.mark.parametrize("tag", [1, 3, 6])
+def test_the_first_note_of_an_orientation_counts_and_turns(tag: int) -> None:
+    """Whatever OpenCV makes of several, or of damaged ones."""
+    jpeg = images.encode_jpeg(SMOOTH)
+
+    def note(entries: bytes, count: int) -> bytes:
+        content = b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", count) + entries + bytes(4)
+        return b"\xff\xe1" + struct.pack(">H", len(content) + 2) + content
+
+    place = struct.pack("<HHII", 0x010E, 2, 2**20, 2**31)  # a text that isn't there
+    value = struct.pack("<HHIHH", 0x0112, 3, 1, tag, 0)
+    for notes in (note(b"", 0) + note(value, 1), note(place + value, 2)):
+        data = jpeg[:2] + notes + jpeg[2:]
+        assert images.orientation(data) == tag
+        expected = np.rot90(images.decode(jpeg), {1: 0, 3: 2, 6: -1}[tag])
+        assert np.array_equal(images.decode(data, upright=True), expected)
 
 
 @pytest.mark.parametrize("kind", ["WEBP", "GIF", "TIFF", "BMP", "JPEG2000", "AVIF"])

@@ -26,7 +26,11 @@ def make_source(archive: Path, face_model: Path | None, close_eyes: bool = False
     Raises ArchiveError when it is none, ModelFileError for a bad face model.
     """
     opened = open_archive(archive)
-    found, copies = one_of_each(opened.names, lambda n: n.rsplit("/", 1)[-1].lower() if _IMAGE.match(n) else None)
+    found, copies = one_of_each(
+        opened.names,
+        lambda name: name.rsplit("/", 1)[-1].lower() if _IMAGE.match(name) else None,
+        lambda name: f"{name[:-4]}.mat" in opened,
+    )
     stems = [name[:-4] for _, name in sorted(found.items())]
     if not stems:
         raise ArchiveError(f"{archive}: no AFLW2000/imageNNNNN.jpg in it; give AFLW2000-3D.zip or its folder.")

@@ -6,7 +6,6 @@ folder, .zip or .tar --Archive--> names, bytes     .tgz, .tar.bz2, .tar.xz --unp
 import os
 import posixpath
 import tarfile
-import unicodedata
 import zipfile
 import zlib
 from collections import Counter
@@ -27,6 +26,7 @@ from trackertraincode.conversion.archive_kinds import (
 from trackertraincode.errors import ArchiveError
 from trackertraincode.files import is_stream
 from trackertraincode.sample.images import IMAGE_EXTENSIONS, ImageDecodeError, ImageEncodeError
+from trackertraincode.spelling import any_spelling, normal_name
 
 MAX_MEMBER_BYTES = 512 * 2**20
 MOST_LINKS = 40  # one leading to the next, as systems have it
@@ -38,6 +38,7 @@ JUNK_FOLDERS = {  # copies and thumbnails, as are all folders whose names begin 
     "lost+found",
 }  # fmt: skip
 
+_UTF8 = 0x800  # flag of names in it (APPNOTE 4.4.4)
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError)
 
@@ -87,10 +88,12 @@ class Archive:
                         raise EOFError("no end mark")
                 return files.items()
             self._zip = zipfile.ZipFile(self.path)
+            if any(info.header_offset < 0 for info in self._zip.infolist()):
+                raise EOFError("its beginning is missing")
         except (tarfile.TarError, *_DAMAGE) as error:
             raise ArchiveError(f"{self.path}: {why_unreadable(self.path, start, error)}.") from error
         refuse_last_part(self.path)
-        return ((info.filename, info) for info in self._zip.infolist() if not info.filename.endswith("/"))
+        return ((_name_of(info), info) for info in self._zip.infolist() if not info.filename.endswith("/"))
 
     @property
     def names(self) -> list[str]:
@@ -158,6 +161,16 @@ class Archive:
             raise ArchiveError(f"{self.path}: member '{name}' unpacks to {times} times its size; refused.")
 
 
+def _name_of(info: zipfile.ZipInfo) -> str:
+    """macOS writes names in UTF-8 without the flag that says so, and Python reads such as cp437."""
+    if info.filename.isascii() or info.flag_bits & _UTF8:
+        return info.filename
+    try:
+        return info.filename.encode("cp437").decode("utf-8")
+    except UnicodeError:
+        return info.filename
+
+
 def files_below(folder: Path) -> Iterator[Path]:
     """All files, also in folders that are links, but each folder once and none that the given one lies in."""
     above = Path(os.path.realpath(folder)).parents
@@ -175,25 +188,6 @@ def files_below(folder: Path) -> Iterator[Path]:
                 links += [path for name in folders if (path := Path(place, name)).is_symlink()]
                 yield from (Path(place, name) for name in files)
         waiting = sorted(links)
-
-
-def normal_name(name: str) -> str:
-    """The one spelling of a member: forward slashes, no "./" or "//", composed letters, no %2B that a browser made."""
-    name = name.replace("\\", "/")
-    if "%" in name:
-        name = name.replace("%2B", "+").replace("%2b", "+")
-    if not name.isascii():
-        name = unicodedata.normalize("NFC", name)
-    if name.startswith("./") or "//" in name or "/./" in name:
-        root = "/" if name.startswith("/") else ""
-        name = root + "/".join(part for part in name.split("/") if part not in ("", "."))
-    return name
-
-
-def any_spelling(name: str) -> str:
-    """What is the same for members whose names differ in capitals, or in what browsers write as %20."""
-    decoded = unquote(name) if "%" in name else name
-    return normal_name(decoded).casefold()
 
 
 def regular_members(members: Iterable[tarfile.TarInfo]) -> dict[str, tarfile.TarInfo]:
@@ -229,19 +223,24 @@ def is_junk(name: str) -> bool:
     )
 
 
-def one_of_each(names: Iterable[str], key: Callable[[str], Key | None]) -> tuple[dict[Key, str], tuple[str, ...]]:
+def one_of_each(
+    names: Iterable[str],
+    key: Callable[[str], Key | None],
+    is_labelled: Callable[[str], bool] = lambda _: True,
+) -> tuple[dict[Key, str], tuple[str, ...]]:
     """Members by what they show, and a note on those that show it again.
 
-    The one in the fewest folders is kept, then the one whose folder has most. key: what a member shows, None when it
-    isn't of the set.
+    One with labels is kept, then the one in the fewest folders, then the one whose folder has most, then the one with the
+    shortest name. key: what a member
+    shows, None when it isn't of the set.
     """
     found: dict[Key, str] = {}
     copies = []
     shown_by = {name: shown for name in names if (shown := key(name)) is not None}
     size_of = Counter(name.rpartition("/")[0] for name in shown_by)
 
-    def rank(name: str) -> tuple[int, int, str]:
-        return name.count("/"), -size_of[name.rpartition("/")[0]], name
+    def rank(name: str) -> tuple[bool, int, int, int, str]:
+        return not is_labelled(name), name.count("/"), -size_of[name.rpartition("/")[0]], len(name), name
 
     for name in sorted(shown_by, key=rank):
         shown = shown_by[name]

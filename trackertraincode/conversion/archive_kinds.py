@@ -6,6 +6,7 @@
 import bz2
 import gzip
 import lzma
+import re
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -40,6 +41,15 @@ _FOREIGN = {  # kind -> what it is, and what to do
 }
 
 
+PART = "is a part of a split archive; join the parts first: cat NAME.* > NAME"
+_PART = re.compile(r"\.(zip|tar|tgz|tbz2?|txz|gz|bz2|xz)\.(\d{2,3}|(?!gz|bz|xz)[a-z]{2}|part-?\w{1,3})$", re.IGNORECASE)
+
+
+def is_part(path: Path) -> bool:
+    """Whether its name is one that programs give to parts of an archive."""
+    return _PART.search(path.name) is not None
+
+
 def refuse_foreign(path: Path, start: bytes) -> None:
     """Raise ArchiveError when the first bytes are those of something that isn't read, but has a name."""
     kind = kind_of(start)
@@ -68,8 +78,8 @@ def refuse_last_part(path: Path) -> None:
 
 def why_unreadable(path: Path, start: bytes, error: Exception) -> str:
     """In words, for a file that begins so and could be opened neither as a tar nor as a zip file."""
-    if path.suffix == ".001":
-        return "is a part of a split archive; join the parts first"
+    if is_part(path):
+        return PART
     if kind_of(start) in _COMPRESSED:
         return "is compressed twice; unpack it once and give what comes out"
     kind = "tar" if is_tar_header(start) else "zip"
@@ -119,7 +129,13 @@ def _unpack(source: Path, opener: Callable[[Path], Any], tar: Path) -> None:
     except (EOFError, zlib.error, lzma.LZMAError, OSError) as error:
         if getattr(error, "errno", None) is not None:  # of the disk
             raise
-        raise ArchiveError(f"{source}: not a complete file ({error}); download it again.") from error
+        why = PART if is_part(source) else f"not a complete file ({error}); download it again"
+        raise ArchiveError(f"{source}: {why}.") from error
+    with tar.open("rb") as file:
+        start = file.read(512)
+    if not is_tar_header(start) and start.isascii() and start.strip(b"\0"):
+        begins = start[:30].decode("ascii")
+        raise ArchiveError(f"{source}: holds no archive, but text ({begins!r}); unpack it and give the file in it.")
 
 
 def _next_block(packed: Any, done: int) -> bytes:

@@ -7,12 +7,12 @@ import posixpath
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
-from trackertraincode.conversion.archive import MAX_MEMBER_BYTES, any_spelling, open_archive
+from trackertraincode.conversion.archive import MAX_MEMBER_BYTES, open_archive
 from trackertraincode.errors import ArchiveError
 from trackertraincode.files import resolved
+from trackertraincode.spelling import as_spelled
 
 COLUMN = "path"
 
@@ -54,7 +54,7 @@ class CsvImages:
         folder = self.source.parent
         path = folder / image
         try:
-            path = _as_spelled(path)
+            path = as_spelled(path)
             if not self.allow_outside and not resolved(path).is_relative_to(resolved(folder)):
                 raise elsewhere  # by a link
             if path.exists() and not path.is_file():
@@ -78,15 +78,4 @@ class CsvImages:
         for image in map(forward, images):
             if image and "://" not in image and self._may_look_at(image):
                 with suppress(OSError):  # names that are too long, folders that can't be entered
-                    yield _as_spelled(self.source.parent / image)
-
-
-def _as_spelled(path: Path) -> Path:
-    """The file that is meant."""
-    return path if path.exists() else _other_spelling(path.parent).get(any_spelling(path.name), path)
-
-
-@cache
-def _other_spelling(folder: Path) -> dict[str, Path]:
-    """Files of a folder by their names without capitals, in composed letters."""
-    return {any_spelling(path.name): path for path in folder.iterdir()} if folder.is_dir() else {}
+                    yield as_spelled(self.source.parent / image)

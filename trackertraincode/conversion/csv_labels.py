@@ -5,7 +5,7 @@ FOLDER/labels.csv + images    --read header--> columns of each label --one line-
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ import torch
 from trackertraincode.conversion.archive import naming, open_archive
 from trackertraincode.conversion.archive_kinds import refuse_foreign
 from trackertraincode.conversion.csv_images import COLUMN, CsvImages, forward
-from trackertraincode.conversion.faces import check_on_face
+from trackertraincode.conversion.faces import box_around, check_on_face
 from trackertraincode.conversion.run import Source, gathered
 from trackertraincode.conversion.spreadsheet import UNKNOWN, Row, Table, read_table
 from trackertraincode.conversion.written_numbers import is_number
@@ -27,6 +27,7 @@ from trackertraincode.errors import ArchiveError, closest_first
 from trackertraincode.facemodel.landmarks68 import COUNT, centered_depth
 from trackertraincode.geometry.euler import aflw_to_matrix
 from trackertraincode.geometry.rotation import matrix_to_quat
+from trackertraincode.sample.fields import Kind
 from trackertraincode.sample.images import (
     ImageDecodeError,
     Size,
@@ -37,6 +38,7 @@ from trackertraincode.sample.images import (
     orientation,
 )
 from trackertraincode.sample.moving import from_centres
+from trackertraincode.sample.places import SIZES, misplaced, sizes_in_boxes
 from trackertraincode.sample.sample import Sample
 from trackertraincode.signatures import kind_of
 
@@ -193,7 +195,7 @@ def convert_item(settings: Settings, row: Row) -> list[Sample]:
     where, named = settings.table.where(row), settings.table.cells(row)
     labels = dict(_read_labels(settings, named, where))
     image, shown = settings.images.read(named[PATH], where), forward(named[PATH])
-    with naming(f"{where}, column 'path': {shown}"):
+    with naming(f"{where}, column 'path': '{shown}'"):
         size = check_image(image)
         if settings.upright and orientation(image) != 1:
             pixels = decode(image, color=True, upright=True)
@@ -204,13 +206,44 @@ def convert_item(settings: Settings, row: Row) -> list[Sample]:
             f"{where}, columns 'x0' to 'y1': box {labels['face_box'].tolist()} lies outside of {shown}, which has "
             f"{size.width} × {size.height} pixels."
         )
+    if not misplaced(Kind.BOX, labels["face_box"], size):  # which is told of every data set's
+        _check_sizes(labels, where)
+    sequence = named.get(SEQUENCE)
+    if sequence is not None and sequence.lower() in UNKNOWN:
+        found = f"has '{sequence}'" if sequence else "is empty"
+        raise ArchiveError(f"{where}, column '{SEQUENCE}' {found}; each line needs one where the column is there.")
+    return [Sample(image=image, name=f"{shown} (line {row.number})", sequence=sequence, **from_centres(labels))]
+
+
+def _check_sizes(labels: Mapping[str, np.ndarray], where: str) -> None:
+    """Raise ArchiveError where head or landmarks can't be of the face in the box: elsewhere, or in other units."""
+    box = labels["face_box"]
+    edge = (box[2:] - box[:2]).max()
+    if "head" in labels:
+        far = np.abs(labels["head"][:2] - (box[:2] + box[2:]) / 2) > 1.5 * edge
+        if far.any() or not _is_of_size("head", box, labels["head"]):
+            raise ArchiveError(
+                f"{where}, columns 'head_x' to 'head_size': {_rounded(labels['head'])} isn't the head of the face box "
+                f"{_rounded(box)}; all are pixels, head_size is about half of the box's height."
+            )
     for label in ("landmarks", "landmarks_2d"):
         if label in labels:
-            check_on_face(labels[label][:, :2], labels["face_box"], where)
-    sequence = named.get(SEQUENCE)
-    if sequence == "":
-        raise ArchiveError(f"{where}, column '{SEQUENCE}' is empty; each line needs one where the column is there.")
-    return [Sample(image=image, name=f"{shown} (line {row.number})", sequence=sequence, **from_centres(labels))]
+            points = labels[label][:, :2]
+            check_on_face(points, box, where)
+            if not _is_of_size("landmarks", box, points):
+                raise ArchiveError(
+                    f"{where}, columns 'lm0_x' to 'lm67_y': landmarks within {_rounded(box_around(points))} aren't those of "
+                    f"the face box {_rounded(box)}; both are pixels."
+                )
+
+
+def _is_of_size(name: str, box: np.ndarray, value: np.ndarray) -> bool:
+    low, high = SIZES[name]
+    return bool(low <= sizes_in_boxes(box[None], name, value[None])[0] <= high)
+
+
+def _rounded(values: np.ndarray) -> list[float]:
+    return [round(float(value), 2) for value in values]
 
 
 def _read_labels(settings: Settings, named: dict[str, str], where: str) -> Iterator[tuple[str, Any]]:

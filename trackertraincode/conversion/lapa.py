@@ -8,7 +8,7 @@
 import re
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import cv2
 import numpy as np
@@ -71,8 +71,12 @@ def make_source(archive: Path, split: str, only_megaface: bool, mtcnn: bool, seg
             return None
         return SPLITS.index(match["split"].lower()), match["name"]
 
-    found, copies = one_of_each(opened.names, key)
-    items = [Item(name[: -len("images/.jpg") - len(k[1])], k[1], name[-4:]) for k, name in sorted(found.items())]
+    def item_of(name: str) -> Item:
+        stem = PurePosixPath(name).stem
+        return Item(name[: -len("images/.jpg") - len(stem)], stem, name[-4:])
+
+    found, copies = one_of_each(opened.names, key, lambda name: item_of(name).landmarks in opened)
+    items = [item_of(name) for _, name in sorted(found.items())]
     if not items:
         wanted = "{train,val,test}" if split == "all" else split
         raise ArchiveError(f"{archive}: no {wanted}/images/NAME.jpg in it; give LaPa's zip file or its folder.")

@@ -7,7 +7,7 @@ from trackertraincode.conversion.journal import Skip
 
 SHOWN_SKIPS = 5
 # Quoted, paths, names, numbers.
-_VARYING = re.compile(r"'[^']*'|[^\s']*[\\/][^\s']*|\S+\.[a-z]\w{1,3}\b|[-+]?\d[\d.e+-]*")
+_VARYING = re.compile(r"'[^']*'|[^\s']*[\\/][^\s']*|\S+\.[a-zA-Z]\w{1,3}\b|[-+]?\d[\d.e+-]*")
 
 
 def print_summary(destination: Path, written: int, skips: list[Skip]) -> None:

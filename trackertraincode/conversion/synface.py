@@ -33,7 +33,11 @@ _IMAGE = re.compile(r"(?:^|/)\d+\.png$", re.IGNORECASE)
 def make_source(archive: Path, segmentation: bool) -> Source:
     """List the archive, in the order of the names. Raises ArchiveError when it is none."""
     opened = open_archive(archive)
-    found, copies = one_of_each(opened.names, lambda n: n.rsplit("/", 1)[-1].lower() if _IMAGE.search(n) else None)
+    found, copies = one_of_each(
+        opened.names,
+        lambda name: name.rsplit("/", 1)[-1].lower() if _IMAGE.search(name) else None,
+        lambda name: f"{name[:-4]}_ldmks.txt" in opened,
+    )
     stems = [name[:-4] for _, name in sorted(found.items())]
     if not stems:
         raise ArchiveError(f"{archive}: no NNNNNN.png in it; give dataset_100000.zip or the folder it was unpacked to.")

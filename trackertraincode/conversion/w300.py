@@ -22,6 +22,7 @@ from trackertraincode.errors import ArchiveError
 from trackertraincode.sample.images import IMAGE_EXTENSIONS
 from trackertraincode.sample.moving import from_centres
 from trackertraincode.sample.sample import Sample
+from trackertraincode.spelling import any_spelling
 
 MATLAB_ORIGIN = 1.0  # where .pts files have the middle of the first pixel
 
@@ -44,28 +45,34 @@ def make_source(archive: Path, mtcnn: bool) -> Source:
     """
     opened = open_archive(archive)
     names = opened.names
-    landmarks = {name[:-4]: name for name in names if name.lower().endswith(".pts")}
+    landmarks = [name for name in names if name.lower().endswith(".pts")]
     images = [name for name in names if name.lower().endswith(IMAGE_EXTENSIONS)]
-    pairs = {image: landmarks[stem] for image in images if (stem := image.rpartition(".")[0]) in landmarks}
+    pairs = {image: points for image in images if (points := f"{image.rpartition('.')[0]}.pts") in opened}
     if not pairs:
         raise ArchiveError(
             f"{archive}: no NAME.pts beside a NAME.png or NAME.jpg; give the zip file of 300W or its folder."
         )
-    places = Counter(PurePosixPath(image).parts[-2:] for image in pairs)
+    points_of = {image: digest(opened.read(points)) for image, points in pairs.items()}
+    several = Counter(points_of.values())
 
-    def shown(image: str) -> tuple[str, ...]:  # 01_Indoor/indoor_001.png lies in several folders, other names by chance
-        place = PurePosixPath(image).parts[-2:]
-        alike = opened.read(pairs[image]) if places[place] > 1 else b""
-        return (*place, hashlib.sha256(alike).hexdigest())
+    def shown(image: str) -> tuple[bytes, bytes]:  # faces that differ have other landmarks, but for drawn ones
+        same_points = several[points_of[image]] > 1
+        return points_of[image], digest(opened.read(image)) if same_points else b""
 
     found, notes = one_of_each(pairs, shown)
-    lonely = len(images) - len(pairs), len(landmarks) - len(set(pairs.values()))
+    lonely = len(images) - len(pairs), len(landmarks) - len({any_spelling(points) for points in pairs.values()})
     for count, what in zip(lonely, ("images have no .pts file", "files of landmarks have no image")):
         notes += (f"{count} {what} beside them: left out",) if count else ()
     if mtcnn:
         MtcnnDetector().check()
-    items = [Item(image, pairs[image]) for _, image in sorted(found.items())]
+    order = sorted(found.values(), key=lambda image: (PurePosixPath(image).parts[-2:], image))
+    items = [Item(image, pairs[image]) for image in order]
     return Source(items=items, convert=partial(convert_item, archive, mtcnn), notes=notes)
+
+
+def digest(data: bytes) -> bytes:
+    """Of a member."""
+    return hashlib.sha256(data).digest()
 
 
 def convert_item(path: Path, mtcnn: bool, item: Item) -> list[Sample]:

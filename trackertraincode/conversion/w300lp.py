@@ -77,7 +77,7 @@ def list_items(archive: Archive, subset: str) -> tuple[list[Item], tuple[str, ..
             return None
         return match["subset"].upper(), match["name"], match["pose"]
 
-    found, copies = one_of_each(archive.names, key)
+    found, copies = one_of_each(archive.names, key, lambda name: f"{name[:-4]}.mat" in archive)
     items = []
     for _, name in sorted(found.items()):
         match = _IMAGE.match(name)

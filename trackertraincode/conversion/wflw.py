@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from trackertraincode.conversion.archive import Archive, normal_name, open_archive
+from trackertraincode.conversion.archive import Archive, open_archive
 from trackertraincode.conversion.faces import check_on_face, store_crop
 from trackertraincode.conversion.landmark_schemes import WFLW_COUNT, wflw_to_68
 from trackertraincode.conversion.run import Source
@@ -22,6 +22,7 @@ from trackertraincode.errors import ArchiveError
 from trackertraincode.sample.images import IMAGE_EXTENSIONS
 from trackertraincode.sample.moving import from_centres
 from trackertraincode.sample.sample import Sample
+from trackertraincode.spelling import normal_name
 
 ATTRIBUTES = 6  # pose, expression, illumination, make-up, occlusion, blur
 NUMBERS = 2 * WFLW_COUNT + 4 + ATTRIBUTES
@@ -74,7 +75,9 @@ def make_source(archive: Path, split: str, min_box_width: int) -> Source:
 def _find_list(archive: Archive, split: str) -> str:
     """The annotation file; mirrors put it into other folders."""
     file_name = f"list_98pt_rect_attr_{split}.txt"
-    found = sorted((n for n in archive.names if PurePosixPath(n).name == file_name), key=lambda n: (n.count("/"), n))
+    found = sorted(
+        (n for n in archive.names if PurePosixPath(n).name.casefold() == file_name), key=lambda n: (n.count("/"), n)
+    )
     if not found:
         raise ArchiveError(
             f"{archive.path}: no {file_name}; give the folder or zip file that holds WFLW_annotations and WFLW_images."

@@ -18,12 +18,13 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from trackertraincode.conversion.archive import Archive, naming, normal_name, open_archive
+from trackertraincode.conversion.archive import Archive, naming, open_archive
 from trackertraincode.conversion.run import Source
 from trackertraincode.conversion.textfile import number_rows, read_lines
 from trackertraincode.errors import ArchiveError
 from trackertraincode.sample.images import Size, check_image, decode, encode_jpeg
 from trackertraincode.sample.sample import Sample
+from trackertraincode.spelling import normal_name
 
 SUBSETS = ("train", "val")
 FACE_SHARE = (0.10, 0.33)  # of the section's width; the localizer's faces

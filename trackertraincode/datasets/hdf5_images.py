@@ -18,11 +18,12 @@ from trackertraincode.datasets.dshdf5 import ARRAY_BUFFER, damage_named, name_of
 from trackertraincode.datasets.mapped import MappedRows
 from trackertraincode.errors import SampleFormatError
 from trackertraincode.sample.images import CropError, ImageDecodeError, encode_png, sniff
+from trackertraincode.spelling import as_spelled
 
 IMAGE_BUFFER = "varsize_image_buffer"
 IMAGE_FILENAME = "image_filename"
 SHOWN = 200  # letters of a wrong name
-EXTENSIONS = ("", ".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
+EXTENSIONS = ("", ".jpg", ".jpeg", ".png")
 
 
 def image_storage(dataset: h5py.Dataset) -> str:
@@ -113,14 +114,14 @@ def _find_image_file(path: Path, name: str, row: int, element: bytes | str) -> P
         raise SampleFormatError(
             f"{path}: field '{name}', row {row} names '{shown}', outside the file's folder; give paths relative to it."
         )
-    for folder in (path.parent, path.with_suffix("")):
-        for extension in EXTENSIONS:
-            candidate = folder / (str(parts) + extension)
-            found = False
+    candidates = [
+        folder / (str(parts) + extension) for folder in (path.parent, path.with_suffix("")) for extension in EXTENSIONS
+    ]
+    for spelled in (lambda candidate: candidate, as_spelled):
+        for candidate in candidates:
             with contextlib.suppress(ValueError, OSError):  # what can't be a name
-                found = candidate.is_file()
-            if found:
-                return candidate
+                if (file := spelled(candidate)).is_file():
+                    return file
     raise SampleFormatError(
         f"{path}: field '{name}', row {row} names '{shown}', which is neither in {path.parent} nor in "
         f"{path.with_suffix('')}; put the images of this data set there."

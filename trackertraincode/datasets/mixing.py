@@ -42,20 +42,21 @@ def open_mixture(
     mean_weight = sum(chosen.weight for chosen in mixture) / len(mixture)
     for chosen in mixture:
         dataset, spec = Hdf5PoseDataset(chosen.path), chosen.spec
-        rows = _slice(chosen.name, dataset, spec.rows)
+        rows = _with_faces(dataset, _slice(chosen.name, dataset, spec.rows))
         held_out: Hdf5PoseDataset = dataset
         if spec.validation_file is not None:
             rest, kept = rows, np.arange(0)
             if fraction:
                 held_out = Hdf5PoseDataset(chosen.validation_path)
-                kept = np.arange(len(held_out))
+                kept = _with_faces(held_out, np.arange(len(held_out)))
         elif spec.validation_rows is not None:
-            kept = _slice(chosen.name, dataset, spec.validation_rows) if fraction else np.arange(0)
-            rest = np.setdiff1d(rows, _slice(chosen.name, dataset, spec.validation_rows))
+            held = _slice(chosen.name, dataset, spec.validation_rows)
+            kept = _with_faces(dataset, held) if fraction else np.arange(0)
+            rest = np.setdiff1d(rows, held)
         else:
             rest, kept = split_rows(dataset, rows, fraction)
         if not len(rest):
-            raise CatalogError(f"data set {chosen.name}: {dataset.path} has no rows left to train on.")
+            raise CatalogError(f"data set {chosen.name}: {dataset.path} has no rows with a face left to train on.")
         sampling, factor = (1.0, chosen.weight / mean_weight) if ds_weighting else (chosen.weight, 1.0)
         training.append(_member(chosen, dataset, rest, sampling, factor))
         if len(kept):
@@ -64,14 +65,25 @@ def open_mixture(
 
 
 def open_whole(mixture: Sequence[Chosen]) -> list[Member]:
-    """All rows of some sets, to validate on."""
-    opened = [(chosen, Hdf5PoseDataset(chosen.path)) for chosen in mixture]
-    return [_member(chosen, dataset, np.arange(len(dataset)), chosen.weight, 1.0) for chosen, dataset in opened]
+    """All rows of some sets, to validate on. Raises CatalogError, SampleFormatError."""
+    members = []
+    for chosen in mixture:
+        dataset = Hdf5PoseDataset(chosen.path)
+        rows = _with_faces(dataset, np.arange(len(dataset)))
+        if not len(rows):
+            raise CatalogError(f"data set {chosen.name}: {dataset.path} has no rows with a face to validate on.")
+        members.append(_member(chosen, dataset, rows, chosen.weight, 1.0))
+    return members
 
 
 def _member(chosen: Chosen, dataset: Hdf5PoseDataset, rows: np.ndarray, weight: float, factor: float) -> Member:
     deep = "landmarks_xy" not in chosen.spec.labels
     return Member(chosen.name, dataset, rows, weight, chosen.spec.attributes, deep, factor)
+
+
+def _with_faces(dataset: Hdf5PoseDataset, rows: np.ndarray) -> np.ndarray:
+    """Rows (n,) without those that say that they show no face, whose box is just a place."""
+    return rows[dataset.label("has_face", rows)] if "has_face" in dataset.labels else rows
 
 
 def split_rows(dataset: Hdf5PoseDataset, rows: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from trackertraincode.sample.places import SIZES
+
 TINY = 3.0  # pixels; boxes whose longer side is below aren't of faces
 NEARLY_ALL, MOST = 0.9, 0.5  # shares of the rows
 FACE_ASPECT = 0.8  # width / height of usual face boxes
@@ -30,12 +32,13 @@ ORDERS: dict[str, tuple[float, list[list[float]]]] = {  # oddness that it takes,
 
 @dataclass
 class Whole:
-    """What is remembered of all rows, for what only shows in all together: 52 bytes of each."""
+    """What is remembered of all rows, for what only shows in all together: 60 bytes of each."""
 
     sizes: list[np.ndarray] = field(default_factory=list)  # (n, 2) each, infinite where not known
     digests: bytearray = field(default_factory=bytearray)  # of encoded images, DIGEST bytes each
     boxes: list[np.ndarray] = field(default_factory=list)  # (n, 4) each
     angles: list[np.ndarray] = field(default_factory=list)  # (n, 3) each, degrees
+    in_boxes: dict[str, list[np.ndarray]] = field(default_factory=lambda: {name: [] for name in SIZES})  # (n,) each
 
     def add(self, more: "Whole") -> None:
         """What is remembered of the rows that follow."""
@@ -43,6 +46,8 @@ class Whole:
         self.digests += more.digests
         self.boxes += more.boxes
         self.angles += more.angles
+        for name, values in more.in_boxes.items():
+            self.in_boxes[name] += values
 
     def suspicions(self) -> list[str]:
         """What looks wrong although each row is possible."""
@@ -51,6 +56,7 @@ class Whole:
         angles = np.concatenate(self.angles) if self.angles else None
         repeated = copies(np.frombuffer(self.digests, f"S{DIGEST}"))
         found = suspicions(boxes, sizes, angles)
+        found += [text for name, values in self.in_boxes.items() if values and (text := _about_sizes(name, values))]
         return [*found, describe_copies(repeated)] if repeated else found
 
 
@@ -88,6 +94,21 @@ def suspicions(
                 "convention? Quaternions are i, j, k, w; all angles 0 looks into the camera."
             )
     return found
+
+
+def _about_sizes(name: str, parts: Sequence[np.ndarray]) -> str:
+    """parts: of `sizes_in_boxes`. Empty where nothing seems wrong."""
+    known = np.concatenate(parts)
+    known = known[np.isfinite(known)]
+    low, high = SIZES[name]
+    wrong = (known < low) | (known > high)
+    if len(known) < MIN_ROWS or wrong.mean() < NEARLY_ALL:
+        return ""
+    what = "radii of heads" if name == "head" else "extents of landmarks"
+    return (
+        f"{what} of {wrong.sum()} of {len(known)} rows, such as {np.median(known[wrong]):.3g} of the face box's longer side, "
+        "aren't those of the faces in the boxes: are they in other units? All are pixels."
+    )
 
 
 def _about_boxes(boxes: np.ndarray, sizes: np.ndarray | None) -> str:

@@ -22,7 +22,7 @@ from trackertraincode.geometry.euler import matrix_to_aflw
 from trackertraincode.geometry.rotation import quat_to_matrix
 from trackertraincode.sample.fields import Kind
 from trackertraincode.sample.images import ImageDecodeError, Size, check_image, decode_labels
-from trackertraincode.sample.places import misplaced
+from trackertraincode.sample.places import SIZES, misplaced, sizes_in_boxes
 from trackertraincode.sample.sample import BY_ATTRIBUTE, LABELS
 
 LANDMARK_TOLERANCE = 0.2  # head radii, mean over the 68 points; 1,599 real samples stay below 0.05
@@ -72,6 +72,8 @@ def _remember(whole: Whole, labels: dict[str, np.ndarray], sizes: Sequence[Size 
     whole.sizes.append(np.array([size or (np.inf, np.inf) for size in sizes], np.float32))
     if "face_box" in labels:
         whole.boxes.append(labels["face_box"])
+        for name in SIZES.keys() & labels.keys():
+            whole.in_boxes[name].append(sizes_in_boxes(labels["face_box"], name, labels[name]))
     if "rotation" in labels:
         angles = np.degrees(matrix_to_aflw(quat_to_matrix(torch.from_numpy(labels["rotation"]))).numpy())
         stored = labels.get("stored_angles", angles)

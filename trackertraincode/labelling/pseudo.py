@@ -1,6 +1,6 @@
 """Labels that models give to faces which have none.
 
-rows --read_rows--> samples with boxes --answers, of every model--> consensus --> samples with labels and measures
+rows --read_rows--> samples with faces --answers, of every model--> consensus --> samples with labels and measures
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ from trackertraincode.evaluation.predictor import load_predictor
 from trackertraincode.geometry.boxes import CROP_FACTOR
 from trackertraincode.labelling.answers import answers, models_of
 from trackertraincode.labelling.consensus import consensus, try_models
-from trackertraincode.labelling.rows import ITEMS_PER_TASK, with_boxes
+from trackertraincode.labelling.rows import ITEMS_PER_TASK, is_faceless, read_rows, with_box
 from trackertraincode.sample.sample import Sample
 
 GIVEN = ("rotation", "head", "face_box", "landmarks", "shape")  # fields of Prediction that are labels
@@ -80,7 +80,12 @@ def label_rows(
     path: Path, options: PseudoOptions, face_model: str | None, rows: Sequence[int]
 ) -> list[Labelled | ArchiveError]:
     """What `finish` takes, per row."""
-    found: list[Any] = with_boxes(path, rows)
+    found: list[Any] = [
+        Labelled(item, {}, {})  # which is right as it is
+        if isinstance(item, Sample) and is_faceless(item)
+        else with_box(path, item)
+        for item in read_rows(path, rows)
+    ]
     places = [i for i, item in enumerate(found) if isinstance(item, Sample)]
     if places:
         samples = [found[i] for i in places]

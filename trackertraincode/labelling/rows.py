@@ -30,17 +30,25 @@ def read_rows(path: Path, rows: Sequence[int]) -> list[Sample | ArchiveError]:
 
 def with_boxes(path: Path, rows: Sequence[int]) -> list[Sample | ArchiveError]:
     """As `read_rows`, of faces that models can look at."""
+    return [with_box(path, item) for item in read_rows(path, rows)]
 
-    def checked(item: Sample | ArchiveError) -> Sample | ArchiveError:
-        if isinstance(item, ArchiveError):
-            return item
-        box = item.face_box
-        if box is None or not np.isfinite(box).all() or (box[2:] <= box[:2]).any():
-            return ArchiveError(f"{path}: {item.name}: no face box, in which models would look.")
-        wrong = why_not_there(box, item)
-        return ArchiveError(f"{path}: {item.name}: the face box {wrong}.") if wrong else item
 
-    return [checked(item) for item in read_rows(path, rows)]
+def with_box(path: Path, item: Sample | ArchiveError) -> Sample | ArchiveError:
+    """The same, or why models can't look at it."""
+    if isinstance(item, ArchiveError):
+        return item
+    box = item.face_box
+    if is_faceless(item):
+        return ArchiveError(f"{path}: {item.name}: shows no face, by its own label.")
+    if box is None or not np.isfinite(box).all() or (box[2:] <= box[:2]).any():
+        return ArchiveError(f"{path}: {item.name}: no face box, in which models would look.")
+    wrong = why_not_there(box, item)
+    return ArchiveError(f"{path}: {item.name}: the face box {wrong}.") if wrong else item
+
+
+def is_faceless(sample: Sample) -> bool:
+    """Whether its own label says that it shows no face."""
+    return sample.has_face is not None and not sample.has_face
 
 
 def why_not_there(box: np.ndarray, sample: Sample) -> str:

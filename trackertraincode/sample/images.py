@@ -1,6 +1,7 @@
 """JPEG and PNG bytes <-> arrays. Only the first bytes decide what a file is; `check_image` says whether it is whole."""
 
 import struct
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -90,7 +91,7 @@ def decode(
     kind = sniff(buffer)
     inside = reduce if kind == "jpeg" else 1  # other decoders would reduce to a rounded down size
     deep = cv2.IMREAD_ANYDEPTH if kind == "png" and buffer.size > 24 and buffer[24] == 16 else 0
-    as_stored = 0 if upright else cv2.IMREAD_IGNORE_ORIENTATION
+    as_stored = 0 if upright and kind is None else cv2.IMREAD_IGNORE_ORIENTATION
     image = _decode(buffer, kind, _REDUCED[inside][color] | deep | as_stored)
     if image is None:
         raise ImageDecodeError(f"{buffer.size} bytes, {_other_kind(buffer)}not a readable JPEG or PNG file")
@@ -98,7 +99,16 @@ def decode(
         image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
     if image.dtype == np.uint16:
         image = reduce_depth(image)
-    return image if inside == reduce else _shrink(image, reduce)
+    image = image if inside == reduce else _shrink(image, reduce)
+    return turned(image, orientation(buffer)) if upright and kind else image
+
+
+def turned(image: np.ndarray, tag: int) -> np.ndarray:
+    """(H, W, ...) as stored, and its orientation, 1 to 8 -> as it is to be seen (Exif 2.3, 4.6.4)."""
+    if tag >= 5:
+        image = image.swapaxes(0, 1)
+    down, across = (-1 if tag in (3, 4, 7, 8) else 1), (-1 if tag in (2, 3, 6, 7) else 1)
+    return np.ascontiguousarray(image[::down, ::across])
 
 
 def _decode(buffer: np.ndarray, kind: Literal["jpeg", "png"] | None, flags: int) -> np.ndarray | None:
@@ -127,12 +137,27 @@ def reduce_depth(image: np.ndarray) -> np.ndarray:
 
 
 def decode_labels(data: bytes | np.ndarray) -> np.ndarray:
-    """PNG file of a label image -> (H, W) uint8, values unchanged."""
-    buffer = np.frombuffer(data, dtype=np.uint8) if isinstance(data, bytes) else data
+    """PNG file of a label image -> (H, W) uint8, values unchanged, of images with a palette their numbers in it.
+
+    Raises ImageDecodeError for other files and for colours.
+    """
+    data = _without_palette(bytes(data))
+    buffer = np.frombuffer(data, dtype=np.uint8)
     image = _decode(buffer, sniff(buffer), cv2.IMREAD_UNCHANGED)
     if image is None or image.dtype != np.uint8:
         raise ImageDecodeError(f"{buffer.size} bytes, not a readable 8 bit label image")
+    if image.ndim == 3 and (image[..., :1] != image[..., :3]).any():
+        raise ImageDecodeError("a label image with colours instead of numbers of classes; save it in grey")
     return image if image.ndim == 2 else np.ascontiguousarray(image[..., 0])
+
+
+def _without_palette(png: bytes) -> bytes:
+    """A file of 8 bit numbers of colours as a grey one, whose values they are; others as they are (PNG 1.2, 4.1.1)."""
+    depth, kind = png[24:25], png[25:26]
+    if sniff(png) != "png" or (depth, kind) != (b"\x08", b"\x03"):
+        return png
+    header = png[12:25] + b"\0" + png[26:29]
+    return png[:12] + header + zlib.crc32(header).to_bytes(4, "big") + png[33:]
 
 
 def encode_for(path: Path, image: np.ndarray) -> bytes:
@@ -257,8 +282,9 @@ def orientation(data: bytes | np.ndarray) -> int:
         places = (start for name, start in _png_chunks(data) if name == b"eXIf")
         return _exif_orientation(data[place : place + 2**16]) if (place := next(places, None)) else 1
     for marker, start in jpeg.segments(data) if sniff(data) == "jpeg" else ():
-        if marker == 0xE1 and data[start : start + 6] == b"Exif\0\0":
-            return _exif_orientation(data[start + 6 : start + 2**16])
+        is_exif = marker == 0xE1 and data[start : start + 6] == b"Exif\0\0"
+        if is_exif and (found := _exif_orientation(data[start + 6 : start + 2**16])) != 1:
+            return found
     return 1
 
 

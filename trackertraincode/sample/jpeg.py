@@ -18,11 +18,14 @@ _DIMMED = 4  # how far beyond white and black means of blocks are seen
 
 
 def segments(data: bytes | memoryview) -> Iterator[tuple[int, int]]:
-    """Markers up to the first scan, and where the contents of their segments begin (B.1.1)."""
+    """Markers up to the first scan, and where the contents of their segments begin (B.1.1).
+
+    Bytes between segments are passed over, as decoders do.
+    """
     position = 2
-    while position + 4 <= len(data) and data[position] == 0xFF:
+    while position + 4 <= len(data):
         marker = data[position + 1]
-        if marker == 0xFF:  # fill byte
+        if data[position] != 0xFF or marker in (0x00, 0xFF):  # a stray byte, or a fill byte
             position += 1
         elif marker == 0x01 or 0xD0 <= marker <= 0xD7:  # markers without a length
             position += 2
@@ -48,6 +51,13 @@ def scan_fault(data: bytes) -> str:
     since each block's mean is stored as the difference from the one before it. Decoded at an eighth of the size, which
     reads all of the file but computes little. Raises ValueError where simplejpeg can't tell.
     """
+    fault = _scan_fault(data)
+    if "extraneous bytes" in fault:  # which are harmless at the end and between segments, but tell of holes elsewhere
+        return _scan_fault(_without_stray_bytes(data))
+    return fault
+
+
+def _scan_fault(data: bytes) -> str:
     try:
         space = simplejpeg.decode_jpeg_header(data)[2]
         seen, limit = _dimmed(data) if space in ("YCbCr", "Gray", "GRAY") else (data, np.inf)
@@ -64,6 +74,17 @@ def scan_fault(data: bytes) -> str:
     if np.abs(image.astype(np.int16) - 128).max() > limit:
         return "damaged (parts of it are brighter than white or darker than black)"
     return ""
+
+
+def _without_stray_bytes(data: bytes) -> bytes:
+    """The file without bytes between its first segments, and without zeros before its last end mark."""
+    header = b"\xff\xd8"
+    for marker, start in segments(data):
+        end = start - 2 + int.from_bytes(data[start - 2 : start], "big") if marker != 0xDA else len(data)
+        header += data[start - 4 : end]
+    end = header.rfind(b"\xff\xd9")
+    scan = header[:end].rstrip(b"\0")
+    return scan + b"\0" * scan.endswith(b"\xff") + header[end:]  # FF 00 is data
 
 
 def _dimmed(data: bytes) -> tuple[bytes, float]:

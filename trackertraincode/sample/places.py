@@ -7,6 +7,20 @@ from trackertraincode.sample.images import Size
 
 NEAR = 0.5  # image sizes by which the middle of a label may lie outside, as in images cut at the forehead
 LARGEST_BOX = 4  # longer sides of the image
+SIZES = {
+    "head": (0.1, 2.0),
+    "landmarks": (0.125, 8.0),
+}  # of heads' radii and landmarks' extents, in longer sides of the box
+
+
+def sizes_in_boxes(boxes: np.ndarray, name: str, values: np.ndarray) -> np.ndarray:
+    """(N, 4) boxes, (N, 3) heads or (N, 68, 2 or 3) landmarks -> (N,) sizes in longer sides of the box, NaN where unknown.
+
+    name: of SIZES, between which those of one face lie.
+    """
+    edge = (boxes[:, 2:] - boxes[:, :2]).max(1)
+    size = values[:, 2] if name == "head" else np.ptp(values[..., :2], axis=1).max(1)
+    return size / np.where(edge > 0, edge, np.nan)
 
 
 def misplaced(kind: Kind, value: np.ndarray, size: Size) -> str:
