@@ -79,6 +79,9 @@ def start_program() -> None:
         # times slower. This shorter spin costs a tenth on an idle machine. libgomp reads it when torch is imported.
         os.environ.setdefault("GOMP_SPINCOUNT", "3000")
     cv2.setNumThreads(0)
+    cv2.utils.logging.setLogLevel(
+        cv2.utils.logging.LOG_LEVEL_SILENT
+    )  # what it says of damaged images, we say in one line
     keep_freed_memory()
 
 
@@ -122,6 +125,7 @@ def _use_one_thread(_process: int) -> None:
 
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     threadpool_limits(1)
     keep_freed_memory()
 

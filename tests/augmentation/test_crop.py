@@ -78,6 +78,8 @@ def test_outside_of_the_image_is_black() -> None:
     assert (crop[:5].max(), crop[5:, 5:].min()) == (0, 255)
     with pytest.raises(CropError, match="its crop would have 90000 × 90000 pixels, and the image has 50 × 50"):
         cut_and_resize(white, np.array([0, 0, 90_000, 90_000]), 10)
+    with pytest.raises(CropError, match=r"its crop, \[900, 0, 950, 50\], shows nothing of the image, which has"):
+        cut_and_resize(white, np.array([900, 0, 950, 50]), 10)
     far = warp_planned(encode_png(white), plan_warps(affine2d.translation(torch.tensor([[500.0, 0.0]])))[0], 10)
     assert far.max() == 0
 

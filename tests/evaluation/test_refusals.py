@@ -17,6 +17,8 @@ from trackertraincode.evaluation.alignment import align
 from trackertraincode.evaluation.evaluate import EvaluationOptions, evaluate
 from trackertraincode.evaluation.predictor import Ensemble
 from trackertraincode.evaluation.stability_faces import Faces, faces_of_file
+from trackertraincode.export.calibration import calibration_crops
+from trackertraincode.models.pose_network import NetworkConfig
 from trackertraincode.sample.images import encode_jpeg
 from trackertraincode.sample.sample import Prediction, Sample
 
@@ -73,6 +75,34 @@ def test_a_row_without_a_box(tmp_path: Path, make_sample: Make) -> None:
     path = write_samples(tmp_path / "a.h5", samples, optional=("face_box",))
     with pytest.raises(EvaluationError, match=r"a\.h5: row 1 \(of 1\) has no box for protocol pointing04"):
         evaluate(GREY, "pointing04", EvaluationOptions(file=path, progress=False))
+
+
+@pytest.mark.parametrize("box", [[200, 200, 100, 100], [50, 50, 50, 90]], ids=["swapped", "empty"])
+def test_a_box_without_an_area(tmp_path: Path, make_sample: Make, box: list[float]) -> None:
+    samples = [make_sample(0), make_sample(1, face_box=np.array(box, np.float32), landmarks=None)]
+    path = write_samples(tmp_path / "a.h5", samples, optional=("landmarks",))
+    with pytest.raises(
+        EvaluationError, match=r"a\.h5: row 1 \(of 1\) has an empty box, or one with swapped corners, for"
+    ):
+        evaluate(GREY, "pointing04", EvaluationOptions(file=path, progress=False))
+    path = write_samples(tmp_path / "b.h5", [samples[1]])
+    with pytest.raises(EvaluationError, match=r"b\.h5: row 0: its box .* is empty, or has swapped corners"):
+        faces_of_file(path, 1)
+    with pytest.raises(SampleFormatError, match=r"b\.h5: has 0 faces with boxes to calibrate with"):
+        calibration_crops(str(path), NetworkConfig())
+
+
+def test_a_box_beside_the_image(tmp_path: Path, make_sample: Make) -> None:
+    beside = np.array([9e3, 10, 91e2, 90], np.float32)
+    path = write_samples(tmp_path / "a.h5", [make_sample(i, face_box=beside, landmarks=None) for i in range(16)])
+    with pytest.raises(
+        SampleFormatError, match=r"a\.h5: row 0: its crop, .*, shows nothing of the image, .*`ttc check`"
+    ):
+        evaluate(COLOUR, "pointing04", EvaluationOptions(file=path, workers=0, progress=False))
+    with pytest.raises(
+        SampleFormatError, match=r"a\.h5: row 0: its crop, .*, shows nothing of the image, .*`ttc check`"
+    ):
+        calibration_crops(str(path), NetworkConfig())
 
 
 def test_a_row_whose_box_has_nothing_to_do_with_its_image(tmp_path: Path, make_sample: Make) -> None:

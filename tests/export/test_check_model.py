@@ -59,6 +59,13 @@ def test_the_script_takes_one_line_for_what_is_no_model(
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
+@pytest.mark.parametrize("name", ["m.json", "m.textproto", "m.prototxt", "m.onnxtxt"])
+def test_texts_are_no_models(name: str, tmp_path: Path) -> None:
+    """Which onnx would read by readers of their own, chosen by the name."""
+    (tmp_path / name).write_text('{"a": 1}')
+    assert f"{name}: no ONNX file" in run_script("check_opentrack_model.py", tmp_path / name, expect=1)
+
+
 def test_the_script_prints_the_pose_in_pixels_of_the_image(
     saved: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,5 +1,7 @@
 """What callers give as frames is scaled to what the tracker sees, or refused by its type and shape."""
 
+import io
+
 import numpy as np
 import pytest
 import torch
@@ -56,14 +58,37 @@ def test_what_is_no_frame_is_refused_by_type_and_shape(frame: object, message: s
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("mode", ["P", "CMYK", "YCbCr", "HSV", "1", "L", "RGBA", "I;16"])
+@pytest.mark.parametrize("mode", ["P", "CMYK", "YCbCr", "HSV", "1", "L", "RGBA", "I;16", "I;16B"])
 def test_pillows_images_are_what_they_show(mode: str) -> None:
     """Numbers of a palette's entries, or of other colours, are no brightness."""
     shown = np.zeros((20, 30, 3), np.uint8)
     shown[:, 15:] = 255
-    image = Image.fromarray(shown[..., 0].astype(np.uint16) * 257) if mode == "I;16" else Image.fromarray(shown)
-    frame = as_frame(image if mode == "I;16" else image.convert(mode))  # type: ignore[arg-type]
+    deep = {"I;16": "<u2", "I;16B": ">u2"}
+    if mode in deep:
+        grey = (shown[..., 0].astype(np.uint16) * 257).astype(deep[mode])
+        frame = as_frame(Image.frombytes(mode, (30, 20), grey.tobytes()))
+    else:
+        frame = as_frame(Image.fromarray(shown).convert(mode))
     assert np.abs(frame.astype(int).reshape(20, 30, -1) - shown[..., :1]).max() <= 1
+
+
+@pytest.mark.parametrize("tag", [1, 3, 6, 8])
+def test_pillows_photographs_are_turned_upright(tag: int) -> None:
+    shown = np.zeros((20, 30, 3), np.uint8)
+    shown[:4] = 255
+    stored = np.rot90(shown, {1: 0, 3: 2, 6: 1, 8: -1}[tag])
+    exif, buffer = Image.Exif(), io.BytesIO()
+    exif[0x0112] = tag
+    Image.fromarray(stored).save(buffer, "PNG", exif=exif)
+    assert np.array_equal(as_frame(Image.open(buffer)), shown)
+
+
+def test_tensors_of_half_precision_and_what_resizing_leaves_beyond_the_range_are_frames(rgb: np.ndarray) -> None:
+    half = torch.from_numpy(rgb / 255.0).to(torch.bfloat16)
+    assert np.abs(as_frame(half).astype(int) - rgb).max() <= 1
+    assert as_frame(np.array([[-1e-9, 0.5, 1.0000001]])).tolist() == [[0, 128, 255]]
+    with pytest.raises(UserError, match=r"frame is tuple, and no array \(.*give \(H, W\) grey or"):
+        as_frame((True, rgb))
 
 
 def test_tensors_that_know_gradients_are_frames(rgb: np.ndarray) -> None:

@@ -1,5 +1,6 @@
 """Frames of a video come upright and with the times that the file gives them; drawn videos keep those."""
 
+import os
 import re
 import struct
 from pathlib import Path
@@ -131,6 +132,25 @@ def test_a_drawn_video_shows_each_frame_at_its_time(uneven: Path, tmp_path: Path
 )
 def test_how_often_a_frame_is_written(time: float | None, written: int, count: int) -> None:
     assert repetitions(time, written, rate=30.0) == count
+
+
+def test_a_long_gap_is_shown_for_ten_seconds_and_what_follows_at_its_pace(tmp_path: Path) -> None:
+    """As recordings by motion and joined clips have them."""
+    with AnnotatedOutput(tmp_path / "drawn.avi") as output:
+        for index, time in enumerate([0.0, 0.1, 3600.0, 3600.1, 3600.2]):
+            output.write(Frame(str(index), np.full((48, 64, 3), 50 * index, np.uint8), 10.0, time=time))
+    seen = [round(frame.image.mean() / 50) for frame in iter_frames(str(tmp_path / "drawn.avi"))]
+    assert seen[:2] == [0, 1]
+    assert len(seen) <= 2 + 100 + 3
+    assert seen[-3:] in ([2, 3, 4], [3, 3, 4], [3, 4, 4])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names have no colons here")
+def test_names_may_have_colons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """FFmpeg takes what stands before one for a protocol."""
+    monkeypatch.chdir(tmp_path)
+    write_video(Path("2024-05-01T12:30:00.mp4"), [LANDSCAPE] * 3)
+    assert len(list(iter_frames("2024-05-01T12:30:00.mp4"))) == 3
 
 
 class FakeCamera:

@@ -1,5 +1,6 @@
 """Sources are opened or named in one line; what is written is whole, readable, and never its own source."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -236,6 +237,11 @@ def test_drawn_images_replace_no_source(tmp_path: Path) -> None:
     output.symlink_to(source)
     with pytest.raises(UserError, match=r"a\.png: is also an input"):
         check_image_folder(source, output)
+    os.link(source / "a.png", source / "B.PNG")
+    os.link(source / "B.PNG", source / "B.png")  # as one file is found where capitals make no difference
+    (source / "a.png").unlink()
+    with pytest.raises(UserError, match=r"B\.(PNG|png)"):
+        check_image_folder(source / "B.PNG", source)
 
 
 def test_without_a_display_showing_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

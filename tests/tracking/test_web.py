@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import re
 import runpy
 import shutil
 import socket
@@ -151,6 +152,15 @@ def test_a_taken_port_is_said_in_one_line_and_another_is_found(page: Path, monke
         monkeypatch.setattr(module, "FIRST_PORT", taken)
         with open_server("127.0.0.1", None, files) as second:
             assert second.server_address[1] > taken
+
+
+def test_addresses_with_colons_are_served(page: Path) -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    with open_server("::1", None, page_files(page, [])) as server:
+        assert re.fullmatch(r"http://\[::1\]:\d+/", server.url)
 
 
 @pytest.mark.parametrize("host", ["no.such.host.invalid", "192.0.2.1", "\u2603" * 70])

@@ -55,7 +55,7 @@ def warp_planned(
 def cut_rectangle(image: np.ndarray, box: np.ndarray) -> np.ndarray:
     """Integral rectangle (4,) x0, y0, x1, y1 of an image -> (y1 - y0, x1 - x0[, 3]), black outside of the image.
 
-    Raises CropError for one that is much larger than the image.
+    Raises CropError for one that is much larger than the image, or outside of it.
     """
     x0, y0, x1, y1 = (int(v) for v in box)
     height, width = image.shape[:2]
@@ -65,10 +65,13 @@ def cut_rectangle(image: np.ndarray, box: np.ndarray) -> np.ndarray:
             "factor by which boxes are widened is too large"
         )
     inside = image[max(y0, 0) : max(min(y1, height), 0), max(x0, 0) : max(min(x1, width), 0)]
+    if not inside.size:
+        raise CropError(
+            f"its crop, {[x0, y0, x1, y1]}, shows nothing of the image, which has {width} × {height} pixels"
+        )
     crop = np.zeros((y1 - y0, x1 - x0, *image.shape[2:]), image.dtype)
     top, left = max(-y0, 0), max(-x0, 0)
-    if inside.size:
-        crop[top : top + inside.shape[0], left : left + inside.shape[1]] = inside
+    crop[top : top + inside.shape[0], left : left + inside.shape[1]] = inside
     return crop
 
 

@@ -34,12 +34,15 @@ def run(options: argparse.Namespace) -> int:
     options.models = [pose_network(path) for path in options.models]
     check_outputs([options.json, options.report], [*options.models, options.data], overwrite=options.overwrite)
     from trackertraincode.evaluation.html_report import write_report
+    from trackertraincode.evaluation.plots import pyplot
     from trackertraincode.evaluation.predictor import choose_device, load_predictor
     from trackertraincode.evaluation.report import write_json
     from trackertraincode.evaluation.stability import RenderedScenes, StabilityOptions, measure_stability
     from trackertraincode.evaluation.stability_faces import faces_of_file, rendered_faces
     from trackertraincode.evaluation.stability_report import score_sections, score_table
 
+    if options.report is not None:
+        pyplot()  # which not everybody has: better missed now than after minutes
     device = choose_device(options.device)
     predictors = [load_predictor(path, device) for path in options.models]
     faces = faces_of_file(options.data, options.count) if options.data else rendered_faces(options.count)

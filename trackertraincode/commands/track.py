@@ -30,7 +30,7 @@ from trackertraincode.arguments import (
     frame_rate,
 )
 from trackertraincode.errors import UserError
-from trackertraincode.files import check_outputs
+from trackertraincode.files import check_outputs, is_stream
 from trackertraincode.light import names_in
 from trackertraincode.pretrained import DEFAULT, localizer, pose_network
 
@@ -191,9 +191,10 @@ def _track(options: argparse.Namespace, tracker: "HeadPoseTracker | SeveralHeads
                 if cv2.waitKey(0 if frame.time is None else 1) & 0xFF == ord("q"):
                     break
     finally:
-        print(f"{faces} of {count} frames show a face")
+        told = sys.stderr if any(path and is_stream(path) for path in (options.json, options.csv)) else sys.stdout
+        print(f"{faces} of {count} frames show a face", file=told)
     if count == 1 and len(heads) == 1:
-        print(f"{_in_words(heads)} degrees")
+        print(f"{_in_words(heads)} degrees", file=told)
 
 
 def _poses(

@@ -61,7 +61,7 @@ class Video:
     def _open(self, path: Path) -> None:
         self._bytes = path.stat().st_size
         try:
-            self._capture = cv2.VideoCapture(utf8_name(path))
+            self._capture = cv2.VideoCapture(utf8_name(path.absolute()))  # before a colon would stand a protocol
         except UserError as error:
             raise ArchiveError(str(error)) from None
         if not self._capture.isOpened():

@@ -142,11 +142,13 @@ def evaluate(predictor: Predictor, name: str, options: EvaluationOptions) -> Res
     if not len(rows):
         raise EvaluationError(f"{dataset.path}: protocol {name} keeps none of its {len(dataset)} rows.")
     boxes = protocol.box(Context(dataset, options.face_model), rows)
-    bad = torch.nonzero(~torch.isfinite(boxes.corners).all(-1))
-    if len(bad):
-        raise EvaluationError(
-            f"{dataset.path}: row {rows[int(bad[0])]} (of {len(bad)}) has no box for protocol {name}."
-        )
+    for bad, wrong in (
+        (~torch.isfinite(boxes.corners).all(-1), "has no box"),
+        ((boxes.corners[:, 2:] <= boxes.corners[:, :2]).any(-1), "has an empty box, or one with swapped corners,"),
+    ):
+        if bad.any():
+            row = rows[int(torch.nonzero(bad)[0])]
+            raise EvaluationError(f"{dataset.path}: row {row} (of {int(bad.sum())}) {wrong} for protocol {name}.")
     framing = protocol.framing
     if options.factor is not None and framing.default_factor_only:
         raise EvaluationError(f"protocol {name} has a crop of its own; leave out --roi-expansion for it.")

@@ -19,9 +19,8 @@ from trackertraincode.errors import EvaluationError, SampleFormatError
 from trackertraincode.evaluation.protocols import Context, aflw_rows, landmark_box, stored_box
 from trackertraincode.geometry.boxes import square_crop_box
 from trackertraincode.rendering.scene import FaceScene, render_scene
-from trackertraincode.sample.fields import Kind
 from trackertraincode.sample.images import ImageDecodeError, decode, image_size
-from trackertraincode.sample.places import misplaced
+from trackertraincode.sample.places import unusable
 from trackertraincode.sample.sample import Sample
 
 EDGE = 256  # of rendered images, pixels
@@ -78,7 +77,7 @@ def faces_of_file(path: Path, count: int) -> Faces:
         images = dataset.images(rows)
         for row, image, place in zip(rows, images, boxes.numpy()):
             with decoding(path, row):
-                wrong = misplaced(Kind.BOX, place, image_size(image))
+                wrong = unusable(place, image_size(image))
             if wrong:
                 raise EvaluationError(f"{path}: row {row}: its box {np.round(place, 1).tolist()} {wrong}.")
         return Faces(f"{path.name}, box: {what}", tuple(images), boxes, rotations)

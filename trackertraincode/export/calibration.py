@@ -33,7 +33,8 @@ def calibration_crops(name: str, config: NetworkConfig, catalog: Path | None = N
     path, rows = _resolve(name, catalog)
     with Hdf5PoseDataset(path, labels=("face_box", "landmarks", "has_face")) as dataset:
         boxes = _boxes(dataset)
-        usable = torch.isfinite(boxes).all(-1).numpy() & np.asarray(dataset.labels.get("has_face", True))
+        usable = (torch.isfinite(boxes).all(-1) & (boxes[:, 2:] > boxes[:, :2]).all(-1)).numpy()
+        usable &= np.asarray(dataset.labels.get("has_face", True))
         candidates = np.flatnonzero(usable)
         first, end = rows
         candidates = candidates[(candidates >= first) & (candidates < (len(dataset) if end is None else end))]

@@ -94,7 +94,7 @@ def _load(path: Path) -> Any:
     if not path.is_file():
         raise ModelFileError(f"{path}: no such file; give the path of an .onnx model.")
     try:
-        model = onnx.load_model(path, load_external_data=False)
+        model = onnx.load_model(path, "protobuf", load_external_data=False)
     except (DecodeError, OSError) as error:
         raise ModelFileError(f"{path}: no ONNX file ({error}).") from error
     if not model.graph.node or not model.graph.output:

@@ -10,9 +10,8 @@ import numpy as np
 
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.errors import ArchiveError, SampleFormatError
-from trackertraincode.sample.fields import Kind
 from trackertraincode.sample.images import ImageDecodeError, check_image, image_size
-from trackertraincode.sample.places import misplaced
+from trackertraincode.sample.places import unusable
 from trackertraincode.sample.sample import Sample
 
 ITEMS_PER_TASK = 64
@@ -40,24 +39,16 @@ def with_box(path: Path, item: Sample | ArchiveError) -> Sample | ArchiveError:
     box = item.face_box
     if is_faceless(item):
         return ArchiveError(f"{path}: {item.name}: shows no face, by its own label.")
-    if box is None or not np.isfinite(box).all() or (box[2:] <= box[:2]).any():
+    if box is None or not np.isfinite(box).all():
         return ArchiveError(f"{path}: {item.name}: no face box, in which models would look.")
-    wrong = why_not_there(box, item)
+    assert isinstance(item.image, bytes)  # as all stored ones
+    wrong = unusable(box, image_size(item.image))
     return ArchiveError(f"{path}: {item.name}: the face box {wrong}.") if wrong else item
 
 
 def is_faceless(sample: Sample) -> bool:
     """Whether its own label says that it shows no face."""
     return sample.has_face is not None and not sample.has_face
-
-
-def why_not_there(box: np.ndarray, sample: Sample) -> str:
-    """What is wrong with the place of a box (4,) in the sample's image; empty where nothing is."""
-    assert isinstance(sample.image, bytes)  # as all stored ones
-    size = image_size(sample.image)
-    if (box[:2] >= size).any() or (box[2:] <= 0).any():
-        return f"lies outside of the image of {size.width} × {size.height} pixels"
-    return misplaced(Kind.BOX, box, size)
 
 
 def _read_one(dataset: Hdf5PoseDataset, row: int) -> Sample | ArchiveError:

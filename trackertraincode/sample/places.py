@@ -23,6 +23,17 @@ def sizes_in_boxes(boxes: np.ndarray, name: str, values: np.ndarray) -> np.ndarr
     return size / np.where(edge > 0, edge, np.nan)
 
 
+def unusable(box: np.ndarray, size: Size) -> str:
+    """Why nobody can look at a face in a box (4,) of an image; empty where nothing is wrong. box: pixels from the corner."""
+    if not np.isfinite(box).all():
+        return "isn't finite"
+    if (box[2:] <= box[:2]).any():
+        return "is empty, or has swapped corners"
+    if (box[:2] >= size).any() or (box[2:] <= 0).any():
+        return f"lies outside of the image of {size.width} × {size.height} pixels"
+    return misplaced(Kind.BOX, box, size)
+
+
 def misplaced(kind: Kind, value: np.ndarray, size: Size) -> str:
     """What is wrong with the place of a box (4,), a head (3,) or points (n, 2 or 3); empty where nothing is.
 

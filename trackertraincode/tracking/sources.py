@@ -95,7 +95,7 @@ def iter_frames(
     elif _begins_of_phones(path):
         raise UserError(f"{path}: an image of a kind that isn't read here (HEIF or AVIF); convert it to JPEG or PNG.")
     else:
-        yield from _video_frames(str(path), source, tell, AS_IT_LIKES)
+        yield from _video_frames(str(path.absolute()), source, tell, AS_IT_LIKES)  # else a colon would end a protocol
 
 
 def _begins_of_phones(path: Path) -> bool:

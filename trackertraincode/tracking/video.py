@@ -123,18 +123,22 @@ def _video_writer(path: Path) -> Iterator[Write]:
         opened: list[tuple[cv2.VideoWriter, tuple[int, int]]] = []
         last: list[np.ndarray] = []  # the image before this one
         count, rate = 0, writable_rate(USUAL_FPS)
+        left_out = 0.0  # seconds of long gaps
 
         def write(frame: Frame) -> None:
-            nonlocal count, rate
+            nonlocal count, rate, left_out
             if not opened:
                 height, width = frame.image.shape[:2]
                 rate = writable_rate(frame.fps)
                 opened.append((_open_video(path, temporary, (width, height), rate), (width, height)))
             video, size = opened[0]
             image = cv2.cvtColor(_fitted(frame.image, size), cv2.COLOR_RGB2BGR)
-            for left in reversed(range(repetitions(frame.time, count, rate))):
+            time = None if frame.time is None else frame.time - left_out
+            for left in reversed(range(repetitions(time, count, rate))):
                 video.write(last[0] if left and last else image)
                 count += 1
+            if time is not None:
+                left_out += max(0.0, time - count / rate)
             last[:] = [image]
 
         try:
@@ -151,14 +155,15 @@ def _video_writer(path: Path) -> Iterator[Write]:
 def repetitions(time: float | None, written: int, rate: float) -> int:
     """How often a frame of this time, in seconds, is written to a video of a steady rate so that it is seen in time.
 
-    Frames that come too fast are left out; in a gap, the frame before it is seen longer. written: frames so far.
+    Frames that come too fast are left out; in a gap, the frame before it is seen longer, LONGEST_GAP at most. written:
+    frames so far.
     """
     return 1 if time is None else max(0, min(round(time * rate) + 1 - written, round(LONGEST_GAP * rate)))
 
 
 def _open_video(path: Path, temporary: Path, size: tuple[int, int], rate: float) -> cv2.VideoWriter:
     codec = cv2.VideoWriter.fourcc(*VIDEOS[path.suffix.lower()])
-    video = cv2.VideoWriter(utf8_name(temporary), codec, rate, size)
+    video = cv2.VideoWriter(utf8_name(temporary.absolute()), codec, rate, size)
     if not video.isOpened():
         raise UserError(
             f"{path}: OpenCV can't write a {path.suffix} video of {size[0]} × {size[1]} pixels at {rate:g} frames per "
@@ -180,7 +185,7 @@ def writable_rate(fps: float) -> float:
 def _readable_frames(path: Path) -> int:
     if not path.is_file():
         return 0
-    capture, count = cv2.VideoCapture(utf8_name(path)), 0
+    capture, count = cv2.VideoCapture(utf8_name(path.absolute())), 0
     while capture.grab():
         count += 1
     capture.release()
@@ -200,7 +205,7 @@ def check_image_folder(source: Path, output: Path) -> None:
         raise UserError(
             f"{source}: {' and '.join(same[:2])} would both be drawn into one .png file; rename one of them."
         )
-    replaced = {resolved(path) for path in targets} & {resolved(target) for target in targets.values()}
+    replaced = [path for path, target in targets.items() if target.exists() and target.samefile(path)]
     if replaced:
         raise UserError(
             f"{min(replaced)}: is also an input, which would be destroyed; choose another folder for the output."

@@ -117,6 +117,7 @@ class PageServer(ThreadingHTTPServer):
 
     def __init__(self, host: str, port: int, files: Mapping[str, Path | bytes]) -> None:
         self.files = files
+        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         super().__init__((host, port), PageHandler)
 
     def server_bind(self) -> None:
@@ -129,7 +130,7 @@ class PageServer(ThreadingHTTPServer):
     @property
     def url(self) -> str:
         host, port = self.server_address[:2]
-        return f"http://{host!s}:{port}/"
+        return f"http://[{host!s}]:{port}/" if ":" in str(host) else f"http://{host!s}:{port}/"
 
 
 def open_server(host: str, port: int | None, files: Mapping[str, Path | bytes]) -> PageServer:
