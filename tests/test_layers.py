@@ -62,6 +62,7 @@ BELOW = {
     ("options", "errors"),
     ("light", "options"),
     ("arguments", "light"),
+    ("arguments", "files"),
     ("cli", "errors"),
     ("cli", "workers"),
     ("cli", "parts"),

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trackertraincode.files import SAMPLES
 from trackertraincode.light import names_in
 
 IMAGES, CHARTS = (".png", ".jpg", ".jpeg"), (".png", ".pdf", ".svg", ".jpg", ".jpeg")  # suffixes of what is drawn
-SAMPLES, LISTS = (".h5", ".hdf5"), (".txt", ".csv")
+LISTS = (".txt", ".csv")
 KINDS = {  # suffixes of files that are no other kind of file's
     *IMAGES, *CHARTS, *SAMPLES, *LISTS, ".zip", ".tar", ".tgz", ".npz", ".mat", ".pkl", ".ckpt", ".pth", ".onnx", ".toml",
     ".avi", ".mp4", ".mkv", ".mov", ".json", ".html",

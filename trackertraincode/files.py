@@ -14,6 +14,7 @@ from typing import IO, Any
 from trackertraincode.errors import SampleFormatError, UsageError, UserError
 from trackertraincode.signatures import begins
 
+SAMPLES = (".h5", ".hdf5")  # suffixes of files of samples
 LOCK_FILE = "trackertraincode.lock"  # in a folder that one process writes to
 _SHARD = re.compile(r"(.*)-(\d{5})-of-(\d{5})")  # stem of a shard: set, number, how many
 SAMPLED_BYTES = 1 << 20  # per place of a large file
@@ -145,6 +146,11 @@ def utf8_name(path: Path | str) -> str:
             f"{path}: has a name that isn't UTF-8, by which it can't be opened; rename it, or the folder that it is in."
         ) from None
     return str(path)
+
+
+def is_sample_file(name: str) -> bool:
+    """Whether what may be the name of a data set is a path of a file of samples."""
+    return name.lower().endswith(SAMPLES)
 
 
 def is_stream(path: Path) -> bool:

@@ -5,6 +5,7 @@ metadata of the installed package --> {part: packages} --part_of a module, check
 
 import json
 import re
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -71,15 +72,17 @@ def _origin() -> _Origin | None:
 
 def check_parts(*parts: str) -> None:
     """Raise ConfigError, before work begins, where packages of these parts aren't installed."""
-    lacking = [name for part in parts for name in packages_of_parts().get(part, ()) if not _is_installed(name)]
+    lacking = [name for part in parts for name in packages_of_parts().get(part, ()) if version_of(name) is None]
     if lacking:
         raise ConfigError(f"this needs {', '.join(lacking)}, not installed here: {how_to_install(*parts)}")
 
 
-def _is_installed(package: str) -> bool:
+@cache
+def version_of(name: str) -> str | None:
+    """Of an installed package."""
     from importlib.metadata import PackageNotFoundError, version
 
     try:
-        return bool(version(package))
+        return version(name)
     except PackageNotFoundError:
-        return False
+        return None

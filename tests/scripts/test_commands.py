@@ -20,7 +20,8 @@ from trackertraincode.training.config import TrainConfig, items
 OURS = {
     "trackertraincode", "trackertraincode.arguments", "trackertraincode.cli",
     "trackertraincode.cluster", "trackertraincode.cluster.client",
-    "trackertraincode.cluster.worker", "trackertraincode.commands", "trackertraincode.conversion",
+    "trackertraincode.cluster.worker", "trackertraincode.commands", "trackertraincode.commands.options",
+    "trackertraincode.conversion",
     "trackertraincode.conversion.converters", "trackertraincode.errors",
     "trackertraincode.files", "trackertraincode.light", "trackertraincode.options",
     "trackertraincode.parts", "trackertraincode.pretrained", "trackertraincode.signatures", "trackertraincode.training",

@@ -20,9 +20,9 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from trackertraincode import __version__
-from trackertraincode.cluster.worker import CheckedTask, Expected, Stamp, check_versions, version_of, versions
+from trackertraincode.cluster.worker import CheckedTask, Expected, Stamp, check_versions, versions
 from trackertraincode.errors import ConfigError, WorkerError
-from trackertraincode.parts import how_to_install
+from trackertraincode.parts import how_to_install, version_of
 
 if TYPE_CHECKING:
     from distributed import Client

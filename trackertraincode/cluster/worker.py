@@ -10,7 +10,6 @@ import socket
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from threading import Lock
 from time import monotonic, sleep, time
@@ -18,6 +17,7 @@ from typing import Generic, TypeVar
 
 from trackertraincode import __version__
 from trackertraincode.errors import WorkerError
+from trackertraincode.parts import version_of
 
 APPEARS = 5  # seconds until other machines see a file
 NEW_APPEARS = 40  # of a file that was just made: NFS remembers for 30 that it isn't there
@@ -151,14 +151,3 @@ def _source() -> str:
 
 
 _SOURCE: list[str] = []
-
-
-@cache
-def version_of(name: str) -> str | None:
-    """Of an installed package."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None

@@ -10,9 +10,9 @@ import argparse
 from importlib import import_module
 from pathlib import Path
 
-from trackertraincode.arguments import SAMPLES, OutputFile, add_engine_options
+from trackertraincode.arguments import OutputFile, add_engine_options
 from trackertraincode.conversion.converters import CONVERTERS
-from trackertraincode.files import check_outputs
+from trackertraincode.files import SAMPLES, check_outputs
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -11,7 +11,6 @@ import argparse
 from pathlib import Path
 
 from trackertraincode.arguments import (
-    SAMPLES,
     OutputFile,
     add_engine_options,
     add_face_model_option,
@@ -20,7 +19,7 @@ from trackertraincode.arguments import (
     output_folder,
     probability,
 )
-from trackertraincode.files import check_format, check_outputs
+from trackertraincode.files import SAMPLES, check_format, check_outputs
 from trackertraincode.light import names_in
 
 FORMATS = ("hdf5", "300wlp")

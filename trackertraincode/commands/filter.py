@@ -14,8 +14,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from trackertraincode.arguments import SAMPLES, OutputFile, add_overwrite_option
-from trackertraincode.files import check_outputs
+from trackertraincode.arguments import OutputFile, add_overwrite_option
+from trackertraincode.files import SAMPLES, check_outputs
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -10,8 +10,8 @@ fit_residual is the mean distance between landmarks and fitted head in millimetr
 import argparse
 from pathlib import Path
 
-from trackertraincode.arguments import SAMPLES, OutputFile, add_engine_options, add_face_model_option
-from trackertraincode.files import check_outputs
+from trackertraincode.arguments import OutputFile, add_engine_options, add_face_model_option
+from trackertraincode.files import SAMPLES, check_outputs
 from trackertraincode.light import defaults_in, names_in
 
 

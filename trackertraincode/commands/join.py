@@ -8,9 +8,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from trackertraincode.arguments import SAMPLES, OutputFile, add_overwrite_option
+from trackertraincode.arguments import OutputFile, add_overwrite_option
 from trackertraincode.errors import UserError
-from trackertraincode.files import check_outputs, files_of, resolved
+from trackertraincode.files import SAMPLES, check_outputs, files_of, resolved
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

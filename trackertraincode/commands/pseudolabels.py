@@ -13,7 +13,6 @@ from pathlib import Path
 
 from trackertraincode.arguments import (
     MODELS,
-    SAMPLES,
     OutputFile,
     add_crop_factor_option,
     add_device_option,
@@ -21,7 +20,7 @@ from trackertraincode.arguments import (
     degrees,
 )
 from trackertraincode.errors import UsageError, UserError
-from trackertraincode.files import check_outputs
+from trackertraincode.files import SAMPLES, check_outputs
 from trackertraincode.light import names_in
 
 

@@ -7,7 +7,6 @@ ttc render 300W-LP.zip -n 2000 --format 300wlp
 import argparse
 
 from trackertraincode.arguments import (
-    SAMPLES,
     OutputFile,
     add_overwrite_option,
     add_shards_options,
@@ -16,7 +15,7 @@ from trackertraincode.arguments import (
     positive_int,
     rendered_edge,
 )
-from trackertraincode.files import check_format, check_outputs
+from trackertraincode.files import SAMPLES, check_format, check_outputs
 from trackertraincode.light import names_in
 
 

@@ -13,38 +13,20 @@ from trackertraincode.arguments import (
     add_device_option,
     add_overwrite_option,
     add_workers_option,
-    finite_number,
-    non_negative_int,
     output_folder,
-    positive_int,
 )
-from trackertraincode.commands import describe_default
+from trackertraincode.commands.options import add_option
 from trackertraincode.files import check_outputs
-from trackertraincode.light import defaults_in, names_in
+from trackertraincode.light import options_in
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Only options that are given appear in the parsed result."""
     parser.argument_default = argparse.SUPPRESS
-    default = defaults_in("localizer.options", "LocalizerRun")
     parser.add_argument("--resume", action="store_true", help="continue the stopped run in --outdir")
     parser.add_argument("--data", type=Path, help="sample file with hasface and rois (default: synthetic scenes)")
-    for flags, kind, text in (
-        (["--scenes"], positive_int, "how many scenes to render without --data"),
-        (["-e", "--epochs"], positive_int, "how often all images are seen"),
-        (["-b", "--batchsize"], positive_int, "images per step"),
-        (["--lr"], finite_number, "peak learning rate"),
-        (["--val-fraction"], finite_number, "share that is held out for the evaluation"),
-        (["--seed"], non_negative_int, "of every random number"),
-    ):
-        value = default[flags[-1].lstrip("-").replace("-", "_")]
-        metavar = "X" if kind is finite_number else "N"
-        parser.add_argument(*flags, type=kind, metavar=metavar, help=f"{text} (default: {describe_default(value)})")
-    parser.add_argument(
-        "--precision",
-        choices=names_in("training.trainer", "PRECISIONS"),
-        help=f"arithmetic: 32, or mixed with bf16 or fp16 (default: {default['precision']})",
-    )
+    for option in options_in("localizer.options", "LocalizerRun"):
+        add_option(parser, option)
     parser.add_argument("--pretrained", type=Path, metavar="CKPT", help="begin with the weights of this localizer.ckpt")
     add_device_option(parser)
     add_workers_option(parser)

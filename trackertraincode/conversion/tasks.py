@@ -15,7 +15,7 @@ from trackertraincode.datasets.sample_file import LARGEST_INDEX
 from trackertraincode.errors import ArchiveError, SampleFormatError
 from trackertraincode.sample.fields import Kind
 from trackertraincode.sample.images import ImageDecodeError, Size, image_size, orientation
-from trackertraincode.sample.places import misplaced
+from trackertraincode.sample.places import unusable
 from trackertraincode.sample.sample import BATCH_LABELS, LABELS, Sample
 
 LARGEST = 1e6  # of a label: pixels of an edge, and more than enough for what isn't counted in pixels
@@ -91,5 +91,5 @@ def check_labels(sample: Sample) -> None:
             raise ArchiveError(f"{sample.name}: face box {[float(v) for v in sample.face_box]} is empty.")
         image = sample.image
         size = image_size(image) if isinstance(image, bytes) else Size(image.shape[1], image.shape[0])
-        if wrong := misplaced(Kind.BOX, sample.face_box, size):
+        if wrong := unusable(sample.face_box, size):
             raise ArchiveError(f"{sample.name}: face box {[round(float(v), 1) for v in sample.face_box]} {wrong}.")

@@ -20,8 +20,6 @@ from trackertraincode.errors import ArchiveError
 from trackertraincode.sample.images import IMAGE_EXTENSIONS, OTHER_IMAGES, check_image, decode, orientation
 from trackertraincode.sample.sample import Sample
 
-MIN_CONFIDENCE = 0.9
-
 
 @dataclass(frozen=True)
 class Item:

@@ -5,16 +5,16 @@
 
 import dataclasses
 import math
+import typing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from trackertraincode.errors import CatalogError, closest_first
-from trackertraincode.files import data_dir, files_of, matching
-from trackertraincode.options import read_toml_file
+from trackertraincode.files import data_dir, files_of, is_sample_file, matching
+from trackertraincode.options import besides_none, read_toml_file
 from trackertraincode.sample.sample import BATCH_LABELS, LABELS
 
-HDF5 = (".h5", ".hdf5")  # suffixes of paths of files where names of data sets are taken too
 USER_CATALOG = "datasets.toml"  # in $DATADIR
 
 LABEL_SETS = {  # word in catalogs -> attributes of a sample that are trained on
@@ -186,7 +186,7 @@ def find_dataset(name: str, catalog: dict[str, DatasetSpec]) -> DatasetSpec:
 
 def find_file(name: str, catalog: dict[str, DatasetSpec]) -> Path:
     """A data set's file, or the file whose path `name` is. Raises CatalogError when a set is unknown or its file missing."""
-    if Path(name).suffix in HDF5:
+    if is_sample_file(name):
         return Path(name)
     return choose(name, catalog).path
 
@@ -219,20 +219,16 @@ def _weight_of(text: str, name: str, number: str) -> float:
     return weight
 
 
-_TYPES: dict[str, Any] = {
-    "file": str, "weight": (int, float), "labels": list, "made_by": str, "rows": list, "validation_file": str,
-    "validation_made_by": str, "validation_rows": list, "variant_of": str,
-}  # fmt: skip
-
-
 def _read_entry(path: Path, name: str, entry: Any) -> DatasetSpec:
     """One TOML table; keys that are missing keep those of an entry with the same name."""
+    in_toml: dict[Any, Any] = {str: str, float: (int, float)}  # lists stand for tuples
+    types = {key: in_toml.get(besides_none(kind), list) for key, kind in typing.get_type_hints(DatasetSpec).items()}
     if not isinstance(entry, dict):
         raise CatalogError(f'{path}: {name} must be a table, such as [{name}] with file = "my.h5".')
     for key, value in entry.items():
-        if key not in _TYPES:
-            raise CatalogError(f"{path}: [{name}] has unknown key {key!r}; known are {', '.join(_TYPES)}.")
-        if not isinstance(value, _TYPES[key]) or isinstance(value, bool):
+        if key not in types:
+            raise CatalogError(f"{path}: [{name}] has unknown key {key!r}; known are {', '.join(types)}.")
+        if not isinstance(value, types[key]) or isinstance(value, bool):
             raise CatalogError(f"{path}: [{name}] {key} = {value!r} has the wrong type.")
     for word in entry.get("labels", ()):
         if not isinstance(word, str) or word not in LABEL_SETS:

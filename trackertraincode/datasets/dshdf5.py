@@ -20,7 +20,6 @@ from trackertraincode.errors import SampleFormatError
 ARRAY_BUFFER = "varsize_array_buffer"
 BLOCK_ROWS = 1 << 18  # of a table that isn't in chunks, read at once
 DEFLATE_LIMIT = 1100  # by how much bytes can shrink at best
-SHOWN = 200  # letters of a wrong name
 OTHER_KINDS = {  # suffix -> what to do with such a file where samples are expected
     ".onnx": "by its name a model: `ttc check-model` and `ttc evaluate` tell of it",
     ".ckpt": "by its name a checkpoint: `ttc evaluate` tells how good it is",

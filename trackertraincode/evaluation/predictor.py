@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trackertraincode.errors import EvaluationError, ModelFileError
+from trackertraincode.errors import ConfigError, EvaluationError, ModelFileError
 from trackertraincode.geometry.rotation import quat_positive_real
 from trackertraincode.models.onnx_model import OnnxPoseModel, unit_quaternions
 from trackertraincode.pretrained import pose_network
@@ -145,12 +145,12 @@ def load_predictor(path: Path, device: str = "cpu", threads: int | None = None) 
 
 
 def choose_device(wanted: str) -> str:
-    """auto -> cuda, mps or cpu. Raises EvaluationError when the wanted one isn't there."""
+    """auto -> cuda, mps or cpu. Raises ConfigError when the wanted one isn't there."""
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if wanted == "auto":
         return next(name for name, there in available.items() if there)
     if not available[wanted]:
-        raise EvaluationError(
+        raise ConfigError(
             f"device={wanted}: this machine ({platform.node()}) has none that torch {torch.__version__} can use."
         )
     return wanted

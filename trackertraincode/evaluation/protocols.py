@@ -12,12 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trackertraincode.datasets.catalog import HDF5, DatasetSpec
+from trackertraincode.datasets.catalog import DatasetSpec
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.errors import EvaluationError, closest_first
 from trackertraincode.evaluation.framing import SIXD, SIXD_K, SQUARE, Framing
 from trackertraincode.evaluation.metrics import euler_errors, folded_euler_errors
 from trackertraincode.facemodel.head_model import COEFFICIENT_COUNT, HeadModel
+from trackertraincode.files import is_sample_file
 from trackertraincode.geometry.boxes import bounding_box, box_from_center
 from trackertraincode.geometry.camera import project_weak_perspective
 from trackertraincode.geometry.euler import matrix_to_aflw
@@ -222,7 +223,7 @@ def find_protocol(name: str, catalog: dict[str, DatasetSpec]) -> Protocol:
     """
     if name.replace("_", "-") in PROTOCOLS:
         return PROTOCOLS[name.replace("_", "-")]
-    if name in catalog or Path(name).suffix.lower() in HDF5:
+    if name in catalog or is_sample_file(name):
         return Protocol(dataset=name, keep=boxed_rows, box=any_box, factor=1.1, labels="the file's")
     known = ", ".join(closest_first(name, [*PROTOCOLS, *(n for n in catalog if n not in PROTOCOLS)]))
     raise EvaluationError(f"protocol {name!r} is unknown; choose among {known}, or give a .h5 file.")

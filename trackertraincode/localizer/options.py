@@ -12,7 +12,7 @@ from typing import Any, get_type_hints
 from trackertraincode.errors import ConfigError
 from trackertraincode.files import utf8_name, whole_file
 from trackertraincode.options import besides_none, check, option, read_toml_file
-from trackertraincode.training.options import check_resumed, convert, toml_lines
+from trackertraincode.training.options import check_resumed, convert, resumed_file, toml_lines
 from trackertraincode.training.outdir import CONFIG_FILE, new_outdir
 from trackertraincode.training.trainer import PRECISIONS
 
@@ -26,16 +26,18 @@ class LocalizerRun:
 
     outdir: Path
     data: Path | None = None  # sample file with `hasface` and `rois`; None: synthetic scenes
-    scenes: int = 4000  # synthetic ones, if there is no file
-    epochs: int = 15
-    batchsize: int = 32
+    scenes: int = option(4000, "how many scenes to render without --data", least=1)
+    epochs: int = option(15, "how often all images are seen", least=1, short="-e")
+    batchsize: int = option(32, "images per step", least=1, short="-b")
     lr: float = option(2e-3, "peak learning rate of AdamW", above=0.0)
-    val_fraction: float = option(0.1, "share of the photographs that is held out", above=0.0, most=0.5)
+    val_fraction: float = option(
+        0.1, "share of the photographs that is held out for the evaluation", above=0.0, most=0.5
+    )
     precision: str = option("32", "arithmetic: 32, or mixed with bf16 or fp16", choices=tuple(PRECISIONS))
     device: str = "auto"
     workers: int | None = None  # None: NUM_WORKERS, else the cores
     scheduler: str | None = None  # whose workers render the scenes
-    seed: int = 0
+    seed: int = option(0, "of every random number", least=0)
     pretrained: Path | None = None  # checkpoint with the weights to begin with
     export: Path | None = None  # .onnx to write
     compare: tuple[Path, ...] = ()  # other localizers, evaluated on the same held-out rows
@@ -64,11 +66,7 @@ def read_run(given: Mapping[str, Any], *, resume: bool) -> LocalizerRun:
 
 def _resumed(given: Mapping[str, Any]) -> LocalizerRun:
     """The run in a folder, with the options that may change."""
-    if "outdir" not in given:
-        raise ConfigError("--resume needs --outdir, the folder of the run to continue.")
-    path = given["outdir"] / CONFIG_FILE
-    if not path.is_file():
-        raise ConfigError(f"{path}: no such file, so there is no run to resume here; start it without --resume.")
+    path = resumed_file(given)
     kinds = {name: besides_none(kind) for name, kind in get_type_hints(LocalizerRun).items()}
     before = {}
     for name, value in read_toml_file(path, ConfigError).items():

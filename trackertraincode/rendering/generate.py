@@ -5,14 +5,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from trackertraincode.facemodel.embedded import NAME as EMBEDDED
-from trackertraincode.rendering.archives import LAYOUTS, RenderedFace
+from trackertraincode.rendering.archives import RenderedFace
 from trackertraincode.rendering.person import Person
 from trackertraincode.rendering.scene import MAX_YAW, FaceScene, render_scene
 
 IMAGES_PER_PERSON = 4  # of one person with one expression, as 300W-LP has several poses of one image
 ORIGINAL_SPREAD = 0.4  # of the first image's angles: the others are the large poses
 FACES_PER_TASK = 8  # of a worker
-FORMATS = ("hdf5", *LAYOUTS)
 BEYOND_PROFILE = np.radians(105.0)  # yaw to learn from: networks shrink what is next to the end of their range
 
 
@@ -23,7 +22,7 @@ class Request:
     count: int
     size: int  # edge of the square images, pixels
     seed: int
-    format: str  # one of FORMATS
+    format: str  # "hdf5", or one of LAYOUTS
     head: str = EMBEDDED  # name of the head model: a key of OWN_MODELS
 
 

@@ -133,10 +133,6 @@ class Batch:
         """The rows of a (B,) bool mask or of a list of indices."""
         return self._map(lambda value: value[rows])
 
-    def pin_memory(self) -> "Batch":
-        """In page-locked memory, for copies to a GPU; DataLoader calls it."""
-        return self._map(Tensor.pin_memory)
-
     def tensors(self) -> dict[str, Tensor]:
         """Everything (B, ...) by name, labels as the rest."""
         known = {name: value for name, value in vars(self).items() if name != "labels" and value is not None}
@@ -207,10 +203,6 @@ class Prediction:
     def to(self, device: torch.device | str) -> "Prediction":
         """The same prediction on another device."""
         return self._map(lambda value: value.to(device))
-
-    def detach(self) -> "Prediction":
-        """Without gradients."""
-        return self._map(lambda value: value.detach())
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> "Prediction":
         known = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}

@@ -28,7 +28,7 @@ from trackertraincode.cli import Ended
 from trackertraincode.errors import ConfigError, UserError, WorkerError
 from trackertraincode.geometry.constants import constant
 from trackertraincode.models.pose_network import PoseNetwork
-from trackertraincode.sample.sample import BATCH_LABELS, Batch, Prediction, make_batch
+from trackertraincode.sample.sample import Batch, Prediction, blank_batch
 from trackertraincode.workers import dead_loader
 
 WAIT = timedelta(minutes=10)  # the longest that processes wait for each other
@@ -92,10 +92,8 @@ def freeze_unused(
     network.eval()  # batch norm would count the batch
     named = {name: value for name, value in network.named_parameters() if value.requires_grad}
     with FakeTensorMode(allow_non_fake_inputs=True):
-        zeros = torch.zeros(2, dtype=torch.long)
-        labels = {name: torch.zeros(2, *shape) for name, shape in BATCH_LABELS.items()}
         size = network.config.input_size
-        batch = make_batch(torch.zeros(2, network.config.channels, size, size), zeros, zeros, zeros.float(), **labels)
+        batch = blank_batch((2, network.config.channels, size, size), torch.device("cpu"))
         _, loss, _ = losses(batch, torch.ones(()))
         gradients = torch.autograd.grad(loss, list(named.values()), allow_unused=True)
     constant.cache_clear()  # those made here have no values

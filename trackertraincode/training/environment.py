@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import trackertraincode
-from trackertraincode.cluster.worker import version_of
 from trackertraincode.errors import ConfigError
 from trackertraincode.files import fingerprint, whole_file
+from trackertraincode.parts import version_of
 
 LIBRARIES = (
     "torch", "lightning", "timm", "kornia", "torchvision", "numpy", "opencv-python", "h5py", "onnx", "onnxruntime",

@@ -133,12 +133,7 @@ def toml_lines(values: Mapping[str, Any]) -> list[str]:
 
 def _resumed(given: dict[str, Any]) -> TrainConfig:
     """The configuration in the run's folder, with the options that may change."""
-    outdir = given.get("outdir")
-    if outdir is None:
-        raise ConfigError("--resume needs --outdir, the folder of the run to continue.")
-    path = outdir / CONFIG_FILE
-    if not path.is_file():
-        raise ConfigError(f"{path}: no such file, so there is no run to resume here; start it without --resume.")
+    path = resumed_file(given)
     before = read_toml(path)
     lost = [key for key, value in TrainConfig().flat().items() if value not in (None, {}) and key not in before]
     if lost:
@@ -146,6 +141,16 @@ def _resumed(given: dict[str, Any]) -> TrainConfig:
                           "configuration of a run; put them back, or start another run.")  # fmt: skip
     check_resumed(given, before, MAY_CHANGE)
     return TrainConfig.of(**(before | given))
+
+
+def resumed_file(given: Mapping[str, Any]) -> Path:
+    """The configuration of the run that goes on, by options of the command line. Raises ConfigError without one."""
+    if given.get("outdir") is None:
+        raise ConfigError("--resume needs --outdir, the folder of the run to continue.")
+    path: Path = given["outdir"] / CONFIG_FILE
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such file, so there is no run to resume here; start it without --resume.")
+    return path
 
 
 def check_resumed(given: Mapping[str, Any], before: Mapping[str, Any], may_change: Sequence[str]) -> None:

@@ -14,6 +14,7 @@ from timm.models.vision_transformer import Block
 from torch import nn
 
 from trackertraincode.errors import ConfigError
+from trackertraincode.evaluation.predictor import choose_device
 from trackertraincode.options import check, option
 from trackertraincode.training.distributed import SyncBatchNorm, make_strategy
 from trackertraincode.workers import MORE_THAN_CORES, usable_cores
@@ -64,11 +65,7 @@ class MachineOptions:
     @property
     def device_type(self) -> str:
         """cpu, cuda or mps. Raises ConfigError when this machine has no such device."""
-        there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-        chosen = next(name for name, here in there.items() if here) if self.device == "auto" else self.device
-        if not there[chosen]:
-            raise ConfigError(f"device={chosen}: this machine has none that torch {torch.__version__} can use.")
-        return chosen
+        return choose_device(self.device)
 
     @property
     def arithmetic(self) -> str:
