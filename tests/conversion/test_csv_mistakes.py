@@ -84,6 +84,8 @@ def test_a_wrong_line_is_named_with_its_column(tmp_path: Path, line: str, messag
             "line 1 names one column, 'path x0 y0 x1 y1'; the first line names the columns, separated by",
         ),
         (["path,x0,y0,x1", "a.jpg,1,2,3"], r"my\.csv: no column 'y1' in the header"),
+        (["path,x,y,w,h", GOOD], r"no column 'x0' .* Boxes have corners here: x1 = x \+ width, y1 = y \+ height"),
+        (["path,pitch,yaw,roll", GOOD], "no column 'x0' in the header. `ttc track FOLDER --csv boxes.csv` finds boxes"),
         (["path,x0,y0,x1,y1,pitch,yaw,rol", GOOD], r"no column 'roll' .* There is a column 'rol', .* misspelt"),
         (["path,x0,y0,x1,y1,lm0_x,lm0_y", GOOD], "no column 'lm1_x'"),
         (["path,x0,y0,x1,y1,x0", GOOD], "column 'x0' is there twice"),

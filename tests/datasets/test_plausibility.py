@@ -104,7 +104,7 @@ def test_dscheck_tells_suspicions_and_still_calls_the_rows_clean(
     text = run_script("dscheck.py", write_file(small), "--workers", 0)
     assert "suspicious: 5 of 5 boxes are smaller than 3 pixels" in text
     assert "suspicious: 1 rows repeat the image of an earlier row: 4 (as 1)" in text
-    assert ": clean" in text
+    assert ": clean, but for 3 suspicions" in text
     assert len(Hdf5PoseDataset(write_file(small))) == 5
 
 

@@ -59,6 +59,18 @@ def test_the_script_takes_one_line_for_what_is_no_model(
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
+def test_the_name_default_and_files_of_another_kind_are_understood(tmp_path: Path) -> None:
+    assert "pose.onnx: OpenTrack runs it" in run_script("check_opentrack_model.py", "default")
+    (tmp_path / "m.ckpt").write_bytes(b"PK")
+    said = run_script("check_opentrack_model.py", tmp_path / "m.ckpt", expect=1)
+    assert "m.ckpt: is a checkpoint; `ttc export` makes an .onnx file of it" in said
+    (tmp_path / "m.onnx").write_bytes(b"x")
+    said = run_script("export_model.py", tmp_path / "m.onnx", "--output", tmp_path / "n.onnx", expect=1)
+    assert "m.onnx: is an ONNX file already; `ttc check-model` tells whether OpenTrack runs it" in said
+    said = run_script("train_localizer.py", "--pretrained", tmp_path / "m.onnx", "--outdir", tmp_path / "r", expect=1)
+    assert "m.onnx: is an ONNX file, whose weights aren't read here; give the .ckpt that it was made of" in said
+
+
 @pytest.mark.parametrize("name", ["m.json", "m.textproto", "m.prototxt", "m.onnxtxt"])
 def test_texts_are_no_models(name: str, tmp_path: Path) -> None:
     """Which onnx would read by readers of their own, chosen by the name."""

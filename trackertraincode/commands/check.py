@@ -61,7 +61,9 @@ def _check(path: Path, options: argparse.Namespace) -> bool:
     if options.bad_rows is not None:
         with whole_file(options.bad_rows) as temporary:
             temporary.write_text("".join(f"{row}\n" for row in sorted(rows)), encoding="utf-8")
-    for text in whole.suspicions():
+    suspicions = whole.suspicions()
+    for text in suspicions:
         print(f"{path}: suspicious: {text}")
-    print(f"{path}: clean" if count == 0 else f"{path}: {count} faults in {len(rows)} rows")
+    clean = f"clean, but for {len(suspicions)} suspicions" if suspicions else "clean"
+    print(f"{path}: {clean}" if count == 0 else f"{path}: {count} faults in {len(rows)} rows")
     return count == 0

@@ -11,10 +11,18 @@ from pathlib import Path
 from trackertraincode.arguments import field_of_view
 from trackertraincode.errors import ConfigError, SampleFormatError, UsageError
 from trackertraincode.light import names_in
+from trackertraincode.pretrained import pose_network
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", type=Path, metavar="MODEL", help="any .onnx file: pose network or localizer")
+    parser.add_argument(
+        "model", type=Path, metavar="MODEL", help="any .onnx file: pose network or localizer; default: that of this package"
+    )
+        "model",
+        type=Path,
+        metavar="MODEL",
+        help="any .onnx file: pose network or localizer; default: the pose network of this package",
+    )
     parser.add_argument(
         "image", nargs="*", metavar="IMAGE x y w h", help="image and box of a face, in whole pixels of the image"
     )
@@ -30,16 +38,17 @@ def run(options: argparse.Namespace) -> int:
     if len(options.image) not in (0, 5):
         raise UsageError("an image needs its box: IMAGE x y w h")
     box = _read_box(options.image[1:]) if options.image else None
+    model = pose_network(options.model)
     from trackertraincode.export.contract import judge
 
-    verdict = judge(options.model)
+    verdict = judge(model)
     for line in (*verdict.faults, *(f"warning: {line}" for line in verdict.warnings)):
-        print(f"{options.model}: {line}")
+        print(f"{model}: {line}")
     if verdict.faults:
         return 1
-    print(f"{options.model}: OpenTrack runs it" + (" as its localizer" if verdict.is_localizer else ""))
+    print(f"{model}: OpenTrack runs it" + (" as its localizer" if verdict.is_localizer else ""))
     if box is not None:
-        print(_describe_pose(options.model, Path(options.image[0]), box, options.fov))
+        print(_describe_pose(model, Path(options.image[0]), box, options.fov))
     return 0
 
 

@@ -1,6 +1,6 @@
 """The whole suite on synthetic faces: archive -> HDF5 -> training -> ONNX -> evaluation -> demo/report.html.
 
-Runs the commands a user would type, one after the other, and shows each. Takes less than ten minutes on two cores.
+Runs the commands a user would type, one after the other, and shows each. Takes about ten minutes on two cores.
 """
 
 import argparse

@@ -43,6 +43,8 @@ def run(options: argparse.Namespace) -> int:
     checkpoint = options.checkpoint or options.posenet
     if checkpoint.is_dir():
         raise UserError(f"{checkpoint}: is a folder; give one checkpoint, such as {checkpoint / 'swa.ckpt'}.")
+    if checkpoint.suffix.lower() == ".onnx":
+        raise UserError(f"{checkpoint}: is an ONNX file already; `ttc check-model` tells whether OpenTrack runs it.")
     if options.quantize and options.calibration is None:
         raise UsageError("--quantize needs --calibration NAME, the faces that show which values the network meets")
     if options.output is not None and options.quantize and options.fp16:

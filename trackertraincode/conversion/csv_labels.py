@@ -66,6 +66,7 @@ thousand.
 PATH, SEQUENCE = COLUMN, "sequence"
 WORKBOOK = ("xl/workbook.xml", "xl/workbook.bin", "content.xml", "Index/Document.iwa")  # Excel, LibreOffice, Numbers
 BOX_COLUMNS = ("x0", "y0", "x1", "y1")
+SIZED_BOX = {"x", "y", "w", "h", "width", "height", "left", "top"}  # of programs that give sizes instead
 LABEL_COLUMNS: dict[str, tuple[str, ...]] = {  # attribute of Sample -> its columns
     "face_box": BOX_COLUMNS,
     "rotation": ("pitch", "yaw", "roll"),
@@ -161,6 +162,10 @@ def _labels_of(header: Sequence[str], name: str) -> tuple[tuple[str, ...], tuple
             unknown = _unknown(header)
             similar = closest_first(column, unknown)[0] if unknown else None
             hint = f" There is a column '{similar}', which isn't known: misspelt?" if similar else ""
+            if column in BOX_COLUMNS and len(SIZED_BOX & set(header)) >= 2:
+                hint = " Boxes have corners here: x1 = x + width, y1 = y + height."
+            elif column in BOX_COLUMNS and not set(BOX_COLUMNS) & set(header):
+                hint += " `ttc track FOLDER --csv boxes.csv` finds boxes."
             raise ArchiveError(f"{name}: no column '{column}' in the header.{hint} --help lists the columns.")
     unused = _unknown(header)
     notes = (f"columns that mean nothing here and aren't used: {', '.join(unused)}",) if unused else ()

@@ -93,6 +93,8 @@ def _load(path: Path) -> Any:
 
     if not path.is_file():
         raise ModelFileError(f"{path}: no such file; give the path of an .onnx model.")
+    if path.suffix.lower() == ".ckpt":
+        raise ModelFileError(f"{path}: is a checkpoint; `ttc export` makes an .onnx file of it.")
     try:
         model = onnx.load_model(path, "protobuf", load_external_data=False)
     except (DecodeError, OSError) as error:

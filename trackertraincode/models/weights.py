@@ -44,6 +44,10 @@ def read_plain(path: Path) -> Any:
     """What torch saved, on the CPU; plain values and tensors alone. Raises ModelFileError for anything else."""
     if not path.is_file():
         raise ModelFileError(f"{path}: no such file; give a .ckpt of this library.")
+    if path.suffix.lower() == ".onnx":
+        raise ModelFileError(
+            f"{path}: is an ONNX file, whose weights aren't read here; give the .ckpt that it was made of."
+        )
     try:
         _check_pickles(path)
         with warnings.catch_warnings(action="ignore"):  # about kinds of tensors that are refused, of several lines

@@ -22,8 +22,10 @@ class Columns(NamedTuple):
 
 
 COLUMNS = (  # of a face; a column more is an entry more
-    Columns(("pitch", "yaw", "roll"), "degrees, convention of AFLW2000-3D", lambda p: p.pitch_yaw_roll_deg),
-    Columns(("qi", "qj", "qk", "qw"), "the same as a quaternion, relative to the viewing ray", lambda p: p.rotation),
+    Columns(("pitch", "yaw", "roll"),
+            "degrees; all 0 looks into the camera from where the head is, pitch > 0 looks up, yaw > 0 turns the nose to the "
+            "image's left, roll > 0 tilts the head clockwise (AFLW2000-3D)", lambda p: p.pitch_yaw_roll_deg),
+    Columns(("qi", "qj", "qk", "qw"), "the same as a quaternion", lambda p: p.rotation),
     Columns(("x", "y", "radius"), "head between the eyes, pixels of the frame", lambda p: p.head),
     Columns(("x0", "y0", "x1", "y1"), "bounding box, pixels of the frame", lambda p: p.box),
     Columns(
