@@ -15,9 +15,6 @@ from trackertraincode.pretrained import pose_network
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "model", type=Path, metavar="MODEL", help="any .onnx file: pose network or localizer; default: that of this package"
-    )
         "model",
         type=Path,
         metavar="MODEL",
