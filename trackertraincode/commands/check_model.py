@@ -15,6 +15,7 @@ from trackertraincode.pretrained import pose_network
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
         "model",
         type=Path,
         metavar="MODEL",
