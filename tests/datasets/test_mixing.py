@@ -9,10 +9,11 @@ import pytest
 
 from conftest import write_samples
 from trackertraincode.commands import parse
-from trackertraincode.datasets.catalog import DATASETS, DatasetSpec, choose, load_catalog, parse_mixture
+from trackertraincode.datasets.catalog import DATASETS, DatasetSpec, choose, find_file, load_catalog, parse_mixture
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.datasets.mixing import Member, epoch_counts, epoch_plan, open_mixture, open_whole, split_rows
 from trackertraincode.errors import CatalogError
+from trackertraincode.evaluation.protocols import find_protocol
 from trackertraincode.sample.sample import Sample
 
 
@@ -236,3 +237,9 @@ def test_a_row_without_a_person_is_nobody_else(tmp_path: Path, make_sample: Call
     write_samples(tmp_path / "a.h5", faces, optional=("individual",))
     train, held_out = split_rows(Hdf5PoseDataset(tmp_path / "a.h5"), np.arange(3), 0.5)
     assert {tuple(train), tuple(held_out)} == {(0,), (1, 2)}
+
+
+@pytest.mark.parametrize("name", ["faces.h5", "FACES.H5", "a/faces.hdf5"])
+def test_paths_of_sample_files_are_told_from_names(name: str) -> None:
+    assert find_file(name, DATASETS) == Path(name)
+    assert find_protocol(name, DATASETS).dataset == name
