@@ -16,7 +16,8 @@ from trackertraincode.conversion.videos import open_video
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.detection.mtcnn import Detections
 from trackertraincode.errors import ArchiveError, UserError
-from trackertraincode.sample.images import decode, encode_jpeg, orientation
+from trackertraincode.sample.images import decode, encode_jpeg
+from trackertraincode.sample.orientation import orientation
 
 DOOR = "dsprocess_unlabeled_images.py"
 

@@ -11,6 +11,7 @@ import simplejpeg
 from PIL import Image, ImageOps
 
 from trackertraincode.sample import images
+from trackertraincode.sample.orientation import orientation
 
 RNG = np.random.default_rng(0)
 IMAGE = RNG.integers(0, 255, (37, 53, 3), dtype=np.uint8)
@@ -180,7 +181,7 @@ def test_upright_is_what_viewers_show(tag: int, kind: str) -> None:
     exif = Image.Exif()
     exif[0x010F], exif[0x0112] = "maker", tag
     Image.fromarray(SMOOTH).save(buffer, kind, quality=95, exif=exif)
-    assert images.orientation(buffer.getvalue()) == (1 if kind == "WEBP" else tag)  # which files of samples lack
+    assert orientation(buffer.getvalue()) == (1 if kind == "WEBP" else tag)  # which files of samples lack
     shown = np.asarray(ImageOps.exif_transpose(Image.open(buffer)))
     upright = images.decode(buffer.getvalue(), color=True, upright=True)
     assert upright.shape == shown.shape
@@ -192,7 +193,7 @@ def test_upright_is_what_viewers_show(tag: int, kind: str) -> None:
 def test_a_damaged_orientation_counts_as_upright(exif: bytes) -> None:
     content = b"Exif\0\0" + exif
     jpeg = images.encode_jpeg(IMAGE)
-    assert images.orientation(jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(content) + 2) + content + jpeg[2:]) == 1
+    assert orientation(jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(content) + 2) + content + jpeg[2:]) == 1
 
 
 @pytest.mark.parametrize("tag", [1, 3, 6])
@@ -208,7 +209,7 @@ def test_the_first_note_of_an_orientation_counts_and_turns(tag: int) -> None:
     value = struct.pack("<HHIHH", 0x0112, 3, 1, tag, 0)
     for notes in (note(b"", 0) + note(value, 1), note(place + value, 2)):
         data = jpeg[:2] + notes + jpeg[2:]
-        assert images.orientation(data) == tag
+        assert orientation(data) == tag
         expected = np.rot90(images.decode(jpeg), {1: 0, 3: 2, 6: -1}[tag])
         assert np.array_equal(images.decode(data, upright=True), expected)
 

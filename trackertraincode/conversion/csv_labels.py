@@ -35,9 +35,9 @@ from trackertraincode.sample.images import (
     decode,
     encode_jpeg,
     image_size,
-    orientation,
 )
 from trackertraincode.sample.moving import from_centres
+from trackertraincode.sample.orientation import orientation
 from trackertraincode.sample.places import SIZES, misplaced, sizes_in_boxes
 from trackertraincode.sample.sample import Sample
 from trackertraincode.signatures import kind_of

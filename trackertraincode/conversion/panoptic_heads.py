@@ -6,6 +6,7 @@ DomePerson (world, cm), DomeCamera --seen--> rotation relative to the viewing ra
 from dataclasses import dataclass
 from functools import cache
 
+import cv2
 import numpy as np
 
 from trackertraincode.conversion.faces import box_around
@@ -41,16 +42,8 @@ class DomeCamera:
 
     def project(self, points: np.ndarray) -> np.ndarray:
         """Camera points (N, 3) -> (N, 2) pixels from the image's corner (Brown's model of distortion)."""
-        x, y = (points[:, :2] / points[:, 2:]).T
-        k1, k2, p1, p2, k3 = self.distortion
-        r = x * x + y * y
-        radial = 1 + k1 * r + k2 * r**2 + k3 * r**3
-        bent = np.stack([
-            x * radial + 2 * p1 * x * y + p2 * (r + 2 * x * x),
-            y * radial + 2 * p2 * x * y + p1 * (r + 2 * y * y),
-            np.ones_like(x),
-        ])  # fmt: skip
-        return (self.intrinsics @ bent)[:2].T + HALF_PIXEL
+        zero = np.zeros(3)
+        return cv2.projectPoints(points, zero, zero, self.intrinsics, self.distortion)[0].reshape(-1, 2) + HALF_PIXEL
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from trackertraincode.conversion.journal import Outcome, Skip, load_part, save_p
 from trackertraincode.datasets.sample_file import LARGEST_INDEX
 from trackertraincode.errors import ArchiveError, SampleFormatError
 from trackertraincode.sample.fields import Kind
-from trackertraincode.sample.images import ImageDecodeError, Size, image_size, orientation
+from trackertraincode.sample.images import ImageDecodeError, Size, image_size
+from trackertraincode.sample.orientation import orientation
 from trackertraincode.sample.places import unusable
 from trackertraincode.sample.sample import BATCH_LABELS, LABELS, Sample
 

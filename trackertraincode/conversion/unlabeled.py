@@ -17,7 +17,8 @@ from trackertraincode.conversion.run import Source
 from trackertraincode.conversion.videos import Video, open_video
 from trackertraincode.detection.mtcnn import MtcnnDetector
 from trackertraincode.errors import ArchiveError
-from trackertraincode.sample.images import IMAGE_EXTENSIONS, OTHER_IMAGES, check_image, decode, orientation
+from trackertraincode.sample.images import IMAGE_EXTENSIONS, OTHER_IMAGES, check_image, decode
+from trackertraincode.sample.orientation import orientation
 from trackertraincode.sample.sample import Sample
 
 

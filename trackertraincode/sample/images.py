@@ -1,8 +1,6 @@
 """JPEG and PNG bytes <-> arrays. Only the first bytes decide what a file is; `check_image` says whether it is whole."""
 
 import struct
-import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -10,7 +8,8 @@ import cv2
 import numpy as np
 
 from trackertraincode.errors import UserError
-from trackertraincode.sample import jpeg
+from trackertraincode.sample import jpeg, png
+from trackertraincode.sample.orientation import orientation, turned
 from trackertraincode.signatures import begins, kind_of
 
 MAX_PIXELS = 2**30  # OpenCV's own limit; headers of a few bytes can claim more
@@ -103,17 +102,9 @@ def decode(
     return turned(image, orientation(buffer)) if upright and kind else image
 
 
-def turned(image: np.ndarray, tag: int) -> np.ndarray:
-    """(H, W, ...) as stored, and its orientation, 1 to 8 -> as it is to be seen (Exif 2.3, 4.6.4)."""
-    if tag >= 5:
-        image = image.swapaxes(0, 1)
-    down, across = (-1 if tag in (3, 4, 7, 8) else 1), (-1 if tag in (2, 3, 6, 7) else 1)
-    return np.ascontiguousarray(image[::down, ::across])
-
-
 def _decode(buffer: np.ndarray, kind: Literal["jpeg", "png"] | None, flags: int) -> np.ndarray | None:
     """OpenCV's decoder, None for what isn't readable. Raises ImageDecodeError for an image that is too large."""
-    if kind == "png" and not _chunks_fit(buffer):
+    if kind == "png" and not png.is_whole(buffer):
         return None
     _check_pixels(_size_in(buffer, kind) or Size(0, 0), buffer.size)
     try:
@@ -141,7 +132,7 @@ def decode_labels(data: bytes | np.ndarray) -> np.ndarray:
 
     Raises ImageDecodeError for other files and for colours.
     """
-    data = _without_palette(bytes(data))
+    data = png.without_palette(bytes(data))
     buffer = np.frombuffer(data, dtype=np.uint8)
     image = _decode(buffer, sniff(buffer), cv2.IMREAD_UNCHANGED)
     if image is None or image.dtype != np.uint8:
@@ -149,15 +140,6 @@ def decode_labels(data: bytes | np.ndarray) -> np.ndarray:
     if image.ndim == 3 and (image[..., :1] != image[..., :3]).any():
         raise ImageDecodeError("a label image with colours instead of numbers of classes; save it in grey")
     return image if image.ndim == 2 else np.ascontiguousarray(image[..., 0])
-
-
-def _without_palette(png: bytes) -> bytes:
-    """A file of 8 bit numbers of colours as a grey one, whose values they are; others as they are (PNG 1.2, 4.1.1)."""
-    depth, kind = png[24:25], png[25:26]
-    if sniff(png) != "png" or (depth, kind) != (b"\x08", b"\x03"):
-        return png
-    header = png[12:25] + b"\0" + png[26:29]
-    return png[:12] + header + zlib.crc32(header).to_bytes(4, "big") + png[33:]
 
 
 def encode_for(path: Path, image: np.ndarray) -> bytes:
@@ -205,7 +187,7 @@ def check_image(data: bytes | np.ndarray) -> Size:
     size = image_size(data)
     _check_pixels(size, len(data))
     if sniff(data) == "png":
-        if not _chunks_fit(data):
+        if not png.is_whole(data):
             raise ImageDecodeError(f"{len(data)} bytes of PNG, cut off before the end")
         decode(data)
         return size
@@ -217,22 +199,6 @@ def check_image(data: bytes | np.ndarray) -> Size:
     if fault:
         raise ImageDecodeError(f"{len(data)} bytes of JPEG, {fault}")
     return size
-
-
-def _chunks_fit(png: bytes | np.ndarray) -> bool:
-    """Whether a PNG file has all of its chunks: OpenCV makes room for one before it looks whether it is there."""
-    return any(name == b"IEND" for name, _ in _png_chunks(png))
-
-
-def _png_chunks(png: bytes | np.ndarray) -> Iterator[tuple[bytes, int]]:
-    """Names of chunks up to the last, and where their contents begin (PNG 1.2, 3.2)."""
-    position = 8
-    while position + 12 <= len(png):
-        name = bytes(png[position + 4 : position + 8])
-        yield name, position + 8
-        if name == b"IEND":
-            return
-        position += 12 + int.from_bytes(bytes(png[position : position + 4]), "big")
 
 
 def _check_pixels(size: Size, bytes_: int) -> None:
@@ -273,31 +239,3 @@ def _other_kind(data: bytes | np.ndarray) -> str:
     if words is None and len(data) and not bytes(data).strip(b"\0"):
         words = "all of them zero"
     return f"{words}, " if words else ""
-
-
-def orientation(data: bytes | np.ndarray) -> int:
-    """The EXIF orientation of a JPEG or PNG file, 1 to 8: 1 is upright, as are files without the tag."""
-    data = bytes(data)
-    if sniff(data) == "png":
-        places = (start for name, start in _png_chunks(data) if name == b"eXIf")
-        return _exif_orientation(data[place : place + 2**16]) if (place := next(places, None)) else 1
-    for marker, start in jpeg.segments(data) if sniff(data) == "jpeg" else ():
-        is_exif = marker == 0xE1 and data[start : start + 6] == b"Exif\0\0"
-        if is_exif and (found := _exif_orientation(data[start + 6 : start + 2**16])) != 1:
-            return found
-    return 1
-
-
-def _exif_orientation(tiff: bytes) -> int:
-    """Tag 0x0112 of the first directory (TIFF 6.0, section 2; Exif 2.3, 4.6.4)."""
-    order = {b"II": "<", b"MM": ">"}.get(tiff[:2], "<")
-    try:
-        (directory,) = struct.unpack_from(f"{order}I", tiff, 4)
-        (count,) = struct.unpack_from(f"{order}H", tiff, directory)
-        for entry in range(directory + 2, directory + 2 + 12 * count, 12):
-            tag, _, _, value = struct.unpack_from(f"{order}HHIH", tiff, entry)
-            if tag == 0x0112:
-                return value if 1 <= value <= 8 else 1
-    except struct.error:
-        pass
-    return 1
