@@ -35,7 +35,7 @@ from trackertraincode.cluster import client, worker
 from trackertraincode.cluster.client import Cluster
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.errors import UserError, WorkerError
-from trackertraincode.evaluation.crops import BATCH, EvaluationCrops, iter_crops
+from trackertraincode.evaluation.crops import BATCH, iter_crops
 from trackertraincode.evaluation.framing import SQUARE
 from trackertraincode.localizer.scenes import SCENES_PER_TASK, write_scenes
 from trackertraincode.sample.sample import Sample
@@ -86,8 +86,11 @@ def test_crops_to_evaluate_are_cut_by_a_scheduler(
     dataset = Hdf5PoseDataset(tmp_path / "a.h5")
     rows = np.arange(len(dataset))[::-1]
     rectangles = SQUARE.rectangles(torch.from_numpy(dataset.labels["face_box"][rows]), 1.1)
-    crops = EvaluationCrops(dataset, rows, rectangles, SQUARE, 33, 1)
-    pairs = list(zip(iter_crops(crops, 0), iter_crops(crops, Cluster(scheduler)), strict=True))
+    one, other = (
+        iter_crops(dataset.path, rows, rectangles, SQUARE, size=33, channels=1, workers=workers)
+        for workers in (0, Cluster(scheduler))
+    )
+    pairs = list(zip(one, other, strict=True))
     assert len(pairs) == 2
     assert all(torch.equal(one, other) for one, other in pairs)
 

@@ -69,8 +69,9 @@ def test_rows_without_a_face_are_left_out(
     write_file(tmp_path / "a.h5", 40, has_face=lambda i: i % 4 != 1)
     write_file(tmp_path / "none.h5", 4, has_face=lambda _: False)
     monkeypatch.setenv("DATADIR", str(tmp_path))
-    about = {"weight": 1, "labels": ("box",), "made_by": "hand"}
-    catalog = {name: DatasetSpec(file=f"{name}.h5", **about) for name in ("a", "none")}
+    catalog = {
+        name: DatasetSpec(file=f"{name}.h5", weight=1, labels=("box",), made_by="hand") for name in ("a", "none")
+    }
     mixture = parse_mixture("a", catalog)
     (training,), (validation,) = open_mixture(mixture, 0.2)
     rows = np.concatenate([training.rows, validation.rows])

@@ -259,7 +259,7 @@ def test_more_workers_than_cores_are_the_users_choice(faces: Path, monkeypatch: 
 def test_a_killed_worker_is_one_line(faces: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Cutting, "crops", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
     oracle = Oracle(Hdf5PoseDataset(faces), "aflw2k3d")
-    with pytest.raises(WorkerError, match="a process that loads data died"):
+    with pytest.raises(WorkerError, match="a worker process died"):
         evaluate(oracle, "aflw2k3d", EvaluationOptions(file=faces, progress=False, workers=1))
 
 

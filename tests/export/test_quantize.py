@@ -17,7 +17,7 @@ from trackertraincode.augmentation.units import normalize
 from trackertraincode.conversion.synthetic import write_faces
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset, PoseWriter
 from trackertraincode.errors import CatalogError, ModelFileError, SampleFormatError
-from trackertraincode.evaluation.crops import EvaluationCrops, iter_crops
+from trackertraincode.evaluation.crops import iter_crops
 from trackertraincode.evaluation.framing import SQUARE
 from trackertraincode.evaluation.protocols import Context, landmark_box
 from trackertraincode.export import parity
@@ -247,8 +247,9 @@ def test_crops_are_those_that_evaluation_shows_the_network(tmp_path: Path, make_
     rows = np.arange(MIN_CROPS)
     with Hdf5PoseDataset(path) as dataset:
         boxes = landmark_box(Context(dataset), rows).corners
-        shown = EvaluationCrops(dataset, rows, SQUARE.rectangles(boxes, CROP_FACTOR), SQUARE, SIZE, 1)
-        expected = normalize(torch.cat(list(iter_crops(shown, 0))))
+        squares = SQUARE.rectangles(boxes, CROP_FACTOR)
+        shown = iter_crops(path, rows, squares, SQUARE, size=SIZE, channels=1, workers=0)
+        expected = normalize(torch.cat(list(shown)))
     assert torch.equal(calibration_crops(str(path), NetworkConfig(input_size=SIZE)), expected)
 
 

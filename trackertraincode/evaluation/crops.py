@@ -3,27 +3,23 @@
 rows, rectangles --Framing.cut, batch by batch--> (B, C, S, S) uint8 --network--> --to_pixels--> pixels of the image
 """
 
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from trackertraincode.augmentation.extras import plugin_brightness
 from trackertraincode.augmentation.units import channels_first, normalize
-from trackertraincode.cluster.client import Cluster
-from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset, opened
+from trackertraincode.datasets.dshdf5pose import opened
 from trackertraincode.datasets.hdf5_images import decoding
-from trackertraincode.errors import UserError
 from trackertraincode.evaluation.framing import Framing
 from trackertraincode.geometry.affine2d import scale_of, square_to_box
 from trackertraincode.sample.images import decode
 from trackertraincode.sample.moving import move
 from trackertraincode.sample.sample import LABELS, Prediction
-from trackertraincode.workers import MORE_THAN_CORES, Workers, map_in_order, seeing, start_worker
+from trackertraincode.workers import Workers, map_in_order, seeing
 
 BATCH = 64  # crops, fewer where they are large
 BATCH_PIXELS = BATCH * 256**2
@@ -49,64 +45,29 @@ class Cutting:
     size: int
     color: bool
 
-    def crops(self, rows: np.ndarray, images: Sequence[bytes], rectangles: np.ndarray) -> Tensor:
-        """(B, C, S, S) uint8 of the images of some rows. rectangles: (B, 4). Raises SampleFormatError naming the row."""
+    def crops(self, part: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+        """Rows (B,) and rectangles (B, 4) -> (B, S, S[, 3]) uint8. Raises SampleFormatError naming the row."""
+        rows, rectangles = part
         crops = []
-        for row, data, rectangle in zip(rows, images, rectangles):
+        for row, data, rectangle in zip(rows, opened(self.path).images(rows), rectangles):
             with decoding(self.path, row):
                 crops.append(self.cut(decode(data, color=self.color), rectangle, self.size))
-        return channels_first(np.stack(crops))
-
-    def of_file(self, part: tuple[np.ndarray, np.ndarray]) -> Tensor:
-        """As `crops`, of rows (n,) and rectangles (n, 4), reading the file."""
-        return self.crops(part[0], opened(self.path).images(part[0]), part[1])
+        return np.stack(crops)
 
 
-class EvaluationCrops(Dataset):
-    """Item k is the k-th batch of crops, or the UserError that stands in its way."""
+def iter_crops(
+    path: Path, rows: np.ndarray, rectangles: Tensor, framing: Framing, *, size: int, channels: int, workers: Workers
+) -> Iterator[Tensor]:
+    """Batches (B, C, S, S) uint8 of a file's rows (n,) in order. rectangles: (n, 4) integral, of the rows.
 
-    def __init__(
-        self,
-        dataset: Hdf5PoseDataset,
-        rows: np.ndarray,
-        rectangles: Tensor,
-        framing: Framing,
-        size: int,
-        channels: int,
-    ) -> None:
-        """rectangles: (n, 4) integral, of the rows."""
-        self._dataset, self._rows, self._rectangles = dataset, rows, rectangles.numpy()
-        self.cutting = Cutting(dataset.path.absolute(), framing.cut, size, channels == 3)
-        self._batch = batch_of(size)
-
-    def __len__(self) -> int:
-        return -(-len(self._rows) // self._batch)
-
-    def part(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """(B,) rows and (B, 4) rectangles of a batch."""
-        part = slice(index * self._batch, (index + 1) * self._batch)
-        return self._rows[part], self._rectangles[part]
-
-    def __getitem__(self, index: int) -> Tensor | UserError:
-        rows, rectangles = self.part(index)
-        try:
-            return self.cutting.crops(rows, self._dataset.images(rows), rectangles)
-        except UserError as error:
-            return error
-
-
-def iter_crops(crops: EvaluationCrops, workers: Workers) -> Iterator[Tensor]:
-    """All batches (B, C, S, S) uint8 in order. Raises the UserError of a batch that can't be made."""
-    if isinstance(workers, Cluster):
-        whose = seeing(workers, crops.cutting.path)
-        yield from map_in_order(crops.cutting.of_file, map(crops.part, range(len(crops))), whose)
-        return
-    warnings.filterwarnings("ignore", message=MORE_THAN_CORES)
-    loader = DataLoader(crops, batch_size=None, num_workers=min(workers, len(crops)), worker_init_fn=start_worker)
-    for item in loader:
-        if isinstance(item, UserError):
-            raise item
-        yield item
+    Raises SampleFormatError naming the row that can't be cut out, WorkerError when a worker process dies.
+    """
+    opened.cache_clear()  # of what was at this path before
+    cutting = Cutting(path.absolute(), framing.cut, size, channels == 3)
+    parts = [slice(start, start + batch_of(size)) for start in range(0, len(rows), batch_of(size))]
+    made = ((rows[part], rectangles[part].numpy()) for part in parts)
+    for crops in map_in_order(cutting.crops, made, seeing(workers, cutting.path)):
+        yield channels_first(crops)
 
 
 def to_pixels(prediction: Prediction, shown: Tensor) -> Prediction:

@@ -19,7 +19,7 @@ from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.errors import EvaluationError
 from trackertraincode.evaluation import metrics
 from trackertraincode.evaluation.alignment import align
-from trackertraincode.evaluation.crops import PREPROCESSING, EvaluationCrops, iter_crops, to_pixels
+from trackertraincode.evaluation.crops import PREPROCESSING, batch_of, iter_crops, to_pixels
 from trackertraincode.evaluation.framing import Framing
 from trackertraincode.evaluation.predictor import Predictor
 from trackertraincode.evaluation.protocols import (
@@ -36,7 +36,7 @@ from trackertraincode.geometry.boxes import box_size
 from trackertraincode.geometry.euler import matrix_to_aflw
 from trackertraincode.geometry.rotation import quat_to_matrix
 from trackertraincode.sample.sample import Prediction, concatenate_predictions
-from trackertraincode.workers import Workers, dead_loader
+from trackertraincode.workers import Workers
 
 ANGLES = ("pitch", "yaw", "roll")
 TRUE_LABELS = ("rotation", "head", "landmarks")
@@ -198,15 +198,13 @@ def predict_rows(
     if options.preprocess == "opentrack" and predictor.channels != 1:
         raise EvaluationError(f"{predictor.path}: takes colour crops; OpenTrack's preprocessing is for grey ones.")
     prepare = PREPROCESSING[options.preprocess]
-    crops = EvaluationCrops(dataset, rows, rectangles, framing, predictor.input_size, predictor.channels)
+    size, channels = predictor.input_size, predictor.channels
+    crops = iter_crops(dataset.path, rows, rectangles, framing, size=size, channels=channels, workers=options.workers)
     batches = tqdm(
-        iter_crops(crops, options.workers), total=len(crops), desc=predictor.name, unit=" batches", leave=False,
+        crops, total=-(-len(rows) // batch_of(size)), desc=predictor.name, unit=" batches", leave=False,
         disable=not options.progress,
     )  # fmt: skip
-    try:
-        return concatenate_predictions([predictor.predict(prepare(images)) for images in batches])
-    except RuntimeError as error:  # of a worker that died, wherever this process is
-        raise dead_loader(error) or error  # noqa: B904 - the same one, or what it says
+    return concatenate_predictions([predictor.predict(prepare(images)) for images in batches])
 
 
 def _truth(dataset: Hdf5PoseDataset, rows: np.ndarray) -> Prediction:
