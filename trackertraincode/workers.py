@@ -79,9 +79,7 @@ def start_program() -> None:
         # times slower. This shorter spin costs a tenth on an idle machine. libgomp reads it when torch is imported.
         os.environ.setdefault("GOMP_SPINCOUNT", "3000")
     cv2.setNumThreads(0)
-    cv2.utils.logging.setLogLevel(
-        cv2.utils.logging.LOG_LEVEL_SILENT
-    )  # what it says of damaged images, we say in one line
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # of damaged images, we tell in one line
     keep_freed_memory()
 
 

@@ -88,7 +88,7 @@ def test_it_is_made_once_and_anew_when_the_data_change(member: Member, monkeypat
     assert made == [made[0], made[1], made[0]]
 
 
-def test_it_is_made_anew_when_images_beside_the_file_change(member: Member) -> None:
+def test_it_is_made_anew_when_images_beside_the_file_change(member: Member, monkeypatch: pytest.MonkeyPatch) -> None:
     path, folder = member.dataset.path, member.dataset.path.parent
     names = [f"{row}.png" for row in range(len(member.dataset))]
     for name in names:
@@ -99,6 +99,9 @@ def test_it_is_made_anew_when_images_beside_the_file_change(member: Member) -> N
         file.create_dataset("images", data=names, dtype=h5py.string_dtype())
         file["images"].attrs.update(attributes)
     (before,) = caches_of(member)
+    monkeypatch.chdir(folder)
+    kept = Kept.of(SMOOTH, "full")
+    assert cache_file(Path(path.name), kept, None)[1] == cache_file(path, kept, None)[1], "however the file is named"
     (folder / names[2]).unlink()
     (folder / names[3]).write_bytes(encode_png(smooth_image(1)))
     (after,) = caches_of(member)

@@ -7,6 +7,7 @@ Labels aren't in it: they are read from the data set, whose pages all processes 
 
 import hashlib
 import json
+import os
 import time
 import zlib
 from collections.abc import Sequence
@@ -57,7 +58,11 @@ def cache_file(path: Path, kept: Kept, folder: Path | None) -> tuple[Path, dict[
     """Where the crops of a data set lie, and what they must have been made of."""
     files = [fingerprint(file) | {"file": file.name, "time": file.stat().st_mtime_ns} for file in files_of(path)]
     with Hdf5PoseDataset(path, labels=()) as dataset:
-        images = [(str(image), image.stat().st_size, image.stat().st_mtime_ns) for image in dataset.image_files()]
+        images = [
+            (os.path.relpath(image, path.parent), about.st_size, about.st_mtime_ns)
+            for image in dataset.image_files()
+            for about in [image.stat()]
+        ]
     place = [] if folder is None else [str(resolved(path))]  # files of one name in several folders
     key = hashlib.sha256(json.dumps([asdict(kept), *place], sort_keys=True).encode()).hexdigest()[:8]
     name = path.stem.replace("*", "all").replace("?", "any")

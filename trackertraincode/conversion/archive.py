@@ -231,8 +231,7 @@ def one_of_each(
     """Members by what they show, and a note on those that show it again.
 
     One with labels is kept, then the one in the fewest folders, then the one whose folder has most, then the one with the
-    shortest name. key: what a member
-    shows, None when it isn't of the set.
+    shortest name. key: what a member shows, None when it isn't of the set.
     """
     found: dict[Key, str] = {}
     copies = []

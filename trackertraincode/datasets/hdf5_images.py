@@ -7,6 +7,7 @@ varsize_array_buffer   (old files) a record of shape, min, max and quantised byt
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -114,14 +115,10 @@ def _find_image_file(path: Path, name: str, row: int, element: bytes | str) -> P
         raise SampleFormatError(
             f"{path}: field '{name}', row {row} names '{shown}', outside the file's folder; give paths relative to it."
         )
-    candidates = [
-        folder / (str(parts) + extension) for folder in (path.parent, path.with_suffix("")) for extension in EXTENSIONS
-    ]
-    for spelled in (lambda candidate: candidate, as_spelled):
-        for candidate in candidates:
-            with contextlib.suppress(ValueError, OSError):  # what can't be a name
-                if (file := spelled(candidate)).is_file():
-                    return file
+    for spelled, folder, extension in product((Path, as_spelled), (path.parent, path.with_suffix("")), EXTENSIONS):
+        with contextlib.suppress(ValueError, OSError):  # what can't be a name
+            if (file := spelled(folder / (str(parts) + extension))).is_file():
+                return file
     raise SampleFormatError(
         f"{path}: field '{name}', row {row} names '{shown}', which is neither in {path.parent} nor in "
         f"{path.with_suffix('')}; put the images of this data set there."

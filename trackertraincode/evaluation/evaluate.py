@@ -76,10 +76,15 @@ class Result:
     angles: tuple[int, ...] = (0, 1, 2)  # which of these are labelled
 
     @property
+    def all_labelled(self) -> bool:
+        """Whether all three angles are, so that rotations can be compared."""
+        return len(self.angles) == len(ANGLES)
+
+    @property
     def geodesic(self) -> Tensor:
         """(n,) degrees; NaN where not all angles are labelled."""
         errors = metrics.geodesic_errors(self.prediction.rotation, self.truth.rotation)
-        return errors if len(self.angles) == len(ANGLES) else torch.full_like(errors, math.nan)
+        return errors if self.all_labelled else torch.full_like(errors, math.nan)
 
     @property
     def mean_angles(self) -> Tensor:
@@ -89,7 +94,7 @@ class Result:
     @property
     def rotation_errors(self) -> Tensor:
         """(n,) degrees, to compare and sort images by: geodesic, or `mean_angles` where not all angles are labelled."""
-        return self.geodesic if len(self.angles) == len(ANGLES) else self.mean_angles
+        return self.geodesic if self.all_labelled else self.mean_angles
 
     @property
     def yaw(self) -> Tensor:
@@ -116,7 +121,7 @@ class Result:
             **angles,
             "mae": self.mean_angles.mean().item(),
             "geodesic": _known(self.geodesic.mean().item()),
-            "maev": maev if len(self.angles) == len(ANGLES) else None,
+            "maev": maev if self.all_labelled else None,
             "xy": _known(metrics.rmse(moved[:, :2].norm(dim=-1))),
             "size": _known(metrics.rmse(moved[:, 2])),
             "nme3d": _known(100 * self.landmark_errors(3).nanmean().item()),

@@ -118,13 +118,10 @@ def _curves(results: Sequence[Result]) -> Any:
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
     for result in results:
         label = plot_label(f"{result.model}, {result.protocol}")
-        errors = np.sort(result.rotation_errors.numpy())
-        left.plot(errors, np.linspace(0, 100, len(errors)), label=label)
+        errors = result.rotation_errors.numpy()
+        left.plot(np.sort(errors), np.linspace(0, 100, len(errors)), label=label)
         bins = np.digitize(result.yaw.abs().numpy(), YAW_EDGES) - 1
-        means = [
-            result.rotation_errors.numpy()[bins == i].mean() if (bins == i).any() else np.nan
-            for i in range(len(YAW_EDGES))
-        ]
+        means = [errors[bins == i].mean() if (bins == i).any() else np.nan for i in range(len(YAW_EDGES))]
         right.plot(YAW_EDGES + 5, means, marker="o", label=label)
     left.set(
         title="error of the rotation, cumulative", xlabel="degrees", ylabel="% of images", xlim=(0, MAX_SHOWN_ERROR)

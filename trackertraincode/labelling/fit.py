@@ -25,9 +25,7 @@ from trackertraincode.geometry.boxes import CROP_FACTOR
 from trackertraincode.geometry.camera import HEAD_RADIUS_MM, project_weak_perspective
 from trackertraincode.geometry.rotation import quat_to_matrix
 from trackertraincode.labelling.answers import answers, models_of
-from trackertraincode.labelling.rows import ITEMS_PER_TASK, read_rows
-from trackertraincode.sample.images import image_size
-from trackertraincode.sample.places import unusable
+from trackertraincode.labelling.rows import ITEMS_PER_TASK, read_rows, why_not_there
 from trackertraincode.sample.sample import Sample
 
 LARGEST_RESIDUAL = 25.0  # mm; landmarks farther from any head are none of a face
@@ -134,8 +132,7 @@ def _usable(path: Path, item: Sample | ArchiveError, kind: str) -> tuple[Sample,
             check_on_face(points[:, :2], item.face_box, where)
     except ArchiveError as error:
         return error
-    assert isinstance(item.image, bytes)  # as all stored ones
-    if wrong := unusable(box_around(points), image_size(item.image)):
+    if wrong := why_not_there(box_around(points), item):
         return ArchiveError(f"{where}: the box around the landmarks {wrong}.")
     return item, points
 

@@ -41,9 +41,14 @@ def with_box(path: Path, item: Sample | ArchiveError) -> Sample | ArchiveError:
         return ArchiveError(f"{path}: {item.name}: shows no face, by its own label.")
     if box is None or not np.isfinite(box).all():
         return ArchiveError(f"{path}: {item.name}: no face box, in which models would look.")
-    assert isinstance(item.image, bytes)  # as all stored ones
-    wrong = unusable(box, image_size(item.image))
+    wrong = why_not_there(box, item)
     return ArchiveError(f"{path}: {item.name}: the face box {wrong}.") if wrong else item
+
+
+def why_not_there(box: np.ndarray, sample: Sample) -> str:
+    """What is wrong with a box (4,) in the sample's image; empty where nothing is."""
+    assert isinstance(sample.image, bytes)  # as all stored ones
+    return unusable(box, image_size(sample.image))
 
 
 def is_faceless(sample: Sample) -> bool:
