@@ -28,7 +28,8 @@ def main():
     with whole_file(Path(sys.argv[1])) as temporary:
         temporary.write_text("half")
         print("ready", flush=True)
-        time.sleep(600)
+        for _ in range(6000):  # one long sleep isn't woken by a signal that comes just before it
+            time.sleep(0.1)
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # programs in the background ignore it and SIGHUP
 if hasattr(signal, "SIGHUP"):
