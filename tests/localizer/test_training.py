@@ -73,7 +73,8 @@ def test_a_tiny_run_learns_and_exports_what_opentrack_loads(tmp_path: Path, writ
     (row,) = json.loads((outdir / "evaluation.json").read_text())
     assert row["n"] == 4
     assert {p.name for p in outdir.iterdir()} == {
-        "config.toml", "localizer.ckpt", "resume.ckpt", "metrics.csv", "train.pdf", "evaluation.json", "images.png",
+        "config.toml", "environment.json", "localizer.ckpt", "resume.ckpt", "metrics.csv", "train.pdf",
+        "evaluation.json", "images.png",
     }  # fmt: skip
     lines = (outdir / "metrics.csv").read_text().splitlines()
     assert len(lines) == 3
@@ -154,6 +155,10 @@ def test_a_run_that_cannot_go_on_says_why(tmp_path: Path, write: Callable[..., P
         config.write_text(changed, encoding="utf-8")
         assert said in message("--outdir", outdir)
     config.write_text(text, encoding="utf-8")
+    whole = data.read_bytes()
+    write(data, [True, False] * 13)
+    assert "x.h5: has other contents than when this run was started" in message("--outdir", outdir)
+    data.write_bytes(whole)
     torch.save({"state_dict": {}}, outdir / "resume.ckpt")
     assert "resume.ckpt: isn't the checkpoint of this run (it lacks callbacks)" in message("--outdir", outdir)
     (outdir / "resume.ckpt").write_bytes(b"x")
@@ -183,7 +188,7 @@ def test_a_run_that_diverges_stops_at_once_and_says_so(
             LocalizerRun(outdir=outdir, data=data, lr=1e30, batchsize=batchsize, epochs=3, workers=0, device="cpu")
         )
     left = {path.name for path in outdir.iterdir()}
-    assert left == {"config.toml"} | ({"nan_batch.pt"} if batchsize == 4 else set())
+    assert left == {"config.toml", "environment.json"} | ({"nan_batch.pt"} if batchsize == 4 else set())
     assert left <= set(UNFINISHED)
 
 

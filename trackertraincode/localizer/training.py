@@ -1,7 +1,8 @@
 """Training and evaluation of the face localizer.
 
 --data FILE | synthetic --> train and held-out rows --train_localizer--> OUTDIR/ localizer.ckpt resume.ckpt config.toml
-                                                      metrics.csv train.pdf evaluation.json images.png (scenes.h5)
+                                                      environment.json metrics.csv train.pdf evaluation.json images.png
+                                                      (scenes.h5)
 """
 
 import math
@@ -21,7 +22,7 @@ from trackertraincode.errors import UserError
 from trackertraincode.evaluation.report import write_json
 from trackertraincode.export.onnx import export_localizer
 from trackertraincode.facemodel.load import head_for_rendering
-from trackertraincode.files import LOCK_FILE
+from trackertraincode.files import LOCK_FILE, files_of
 from trackertraincode.geometry.boxes import box_iou
 from trackertraincode.localizer import SIZE
 from trackertraincode.localizer.data import LocalizerBatch, LocalizerBatches, open_images, split
@@ -37,8 +38,17 @@ from trackertraincode.training.callbacks.guard import NanGuard, TrainingDiverged
 from trackertraincode.training.callbacks.progress import Progress
 from trackertraincode.training.callbacks.records import Recorder
 from trackertraincode.training.distributed import ending_together
+from trackertraincode.training.environment import Inputs, write_environment
 from trackertraincode.training.module import seed_of
-from trackertraincode.training.outdir import BATCH_FILE, CONFIG_FILE, METRICS_FILE, PLOT_FILE, RESUME_FILE, claimed
+from trackertraincode.training.outdir import (
+    BATCH_FILE,
+    CONFIG_FILE,
+    ENVIRONMENT_FILE,
+    METRICS_FILE,
+    PLOT_FILE,
+    RESUME_FILE,
+    claimed,
+)
 from trackertraincode.training.trainer import MachineOptions, make_trainer
 from trackertraincode.visualize import contact_sheet, draw_prediction, draw_text, write_image
 from trackertraincode.workers import choose_workers, default_workers
@@ -48,7 +58,7 @@ SCENES_FILE, CHECKPOINT_FILE, EVALUATION_FILE, IMAGES_FILE = (
 )  # fmt: skip
 UNFINISHED = (
     LOCK_FILE, CONFIG_FILE, METRICS_FILE, PLOT_FILE, SCENES_FILE, CHECKPOINT_FILE, RESUME_FILE, EVALUATION_FILE,
-    IMAGES_FILE, BATCH_FILE,
+    IMAGES_FILE, BATCH_FILE, ENVIRONMENT_FILE,
 )  # fmt: skip
 ADVICE = "Try a lower --lr, or check the data with `ttc check`."
 RECALL_IOU = 0.5  # a face is found when its score is above 1/2 and the boxes overlap this much
@@ -169,6 +179,11 @@ def _train(
     dataset = open_images(path)
     training, held_out = split(dataset, run.val_fraction, run.seed)
     write_run(run)  # not for unsuited files
+    environment = run.outdir / ENVIRONMENT_FILE
+    if state is None:
+        write_environment(environment, files_of(path))
+    else:
+        Inputs.read(environment).check(files_of(path))
     torch.manual_seed(seed_of(run.seed))
     network = Localizer(LocalizerConfig()) if start is None else start.train()
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

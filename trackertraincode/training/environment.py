@@ -54,7 +54,7 @@ class Inputs:
     """What a run reads, as far as its options don't tell it. A run that is resumed has the same."""
 
     data: set[tuple[int, str]]  # bytes and sampled SHA-256 of each file
-    face_model: str  # of the network
+    face_model: str  # of the network; empty for a localizer, which has none
     prior: tuple[int, str] | None  # of how plausible shapes are, likewise; None where there is none
 
     @classmethod
@@ -69,7 +69,7 @@ class Inputs:
                 f"{path}: doesn't tell the data of this run ({type(error).__name__}), so it can't be resumed; start another."
             ) from error
 
-    def check(self, files: Iterable[Path], prior: Path | None) -> None:
+    def check(self, files: Iterable[Path], prior: Path | None = None) -> None:
         """Raises ConfigError when a data file, which may have moved, or the shape prior has other contents now."""
         for now in fingerprints(files):
             if _contents(now) not in self.data:
@@ -85,7 +85,9 @@ class Inputs:
             )
 
 
-def write_environment(path: Path, files: Iterable[Path], face_model: str, prior: Path | None, **more: Any) -> None:
+def write_environment(
+    path: Path, files: Iterable[Path], face_model: str = "", prior: Path | None = None, **more: Any
+) -> None:
     """As JSON: the environment, what `Inputs` has with fingerprints of the files, and more."""
     inputs = {"face_model": face_model, "shape_prior": fingerprint(prior) if prior is not None else None}
     content = describe_environment() | {"data": fingerprints(files)} | inputs | more
