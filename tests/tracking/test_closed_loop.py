@@ -115,7 +115,7 @@ def assert_same(mine: module.HeadPose | None, wanted: dict[str, np.ndarray] | No
 )
 def test_the_loop_is_the_plugins(width: int, height: int, color: bool, zoom: float, alpha: float) -> None:
     frames = scene(width, height, MOVES, color)
-    tracker = HeadPoseTracker("m.onnx", "l.onnx", zoom=zoom, alpha=alpha)
+    tracker = HeadPoseTracker("m.onnx", "l.onnx", zoom=zoom, alpha=alpha, localize_every=None)
 
     def localize(image: np.ndarray) -> tuple[float, np.ndarray]:
         found = FindsBright()(image)
@@ -129,7 +129,7 @@ def test_the_loop_is_the_plugins(width: int, height: int, color: bool, zoom: flo
 
 @pytest.mark.usefixtures("stand_ins")
 def test_the_localizer_sees_the_coarsest_level_and_only_when_it_must() -> None:
-    tracker = HeadPoseTracker("m.onnx", "l.onnx")
+    tracker = HeadPoseTracker("m.onnx", "l.onnx", localize_every=None)
     for frame in scene(1280, 960, [(0.5, 0.5, 80)] * 20, color=True):
         tracker.update(frame)
     assert FindsBright.seen == [(240, 320)]
@@ -145,11 +145,26 @@ def test_small_boxes_are_dropped_only_if_both_sides_are_small(sides: tuple[int, 
 @pytest.mark.usefixtures("stand_ins")
 def test_a_head_that_went_away_is_given_up_when_the_tracker_looks_for_it() -> None:
     frames = scene(640, 480, [(0.5, 0.5, 60)] * 4 + [(0.5, 0.5, 0)] * 8, color=False)
-    follows, looks = HeadPoseTracker("m.onnx", "l.onnx"), HeadPoseTracker("m.onnx", "l.onnx", localize_every=5)
-    poses = [(follows.update(frame), looks.update(frame)) for frame in frames]
-    assert poses[0][1] is not None
-    assert poses[-1][0] is not None
-    assert poses[-1][1] is None
+    frames += frames[-1:] * 8
+    as_plugin, usual = HeadPoseTracker("m.onnx", "l.onnx", localize_every=None), HeadPoseTracker("m.onnx", "l.onnx")
+    often = HeadPoseTracker("m.onnx", "l.onnx", localize_every=5)
+    seen = [[tracker.update(frame) is not None for frame in frames] for tracker in (as_plugin, usual, often)]
+    assert all(poses[0] for poses in seen)
+    assert [poses[-1] for poses in seen] == [True, False, False]
+
+
+@pytest.mark.usefixtures("stand_ins")
+@pytest.mark.parametrize("localize_every", [None, 15])
+def test_frames_of_another_size_are_looked_at_anew(localize_every: int | None) -> None:
+    """As of a phone that is turned: a box in pixels of the old frames is nowhere in the new ones."""
+    tracker, fresh = (HeadPoseTracker("m.onnx", "l.onnx", localize_every=localize_every) for _ in range(2))
+    for frame in scene(1280, 720, [(0.5, 0.5, 80)] * 3, color=True):
+        tracker.update(frame)
+    (small,) = scene(320, 180, [(0.5, 0.5, 20)], color=True)
+    pose, wanted = tracker.update(small), fresh.update(small)
+    assert pose is not None
+    assert wanted is not None
+    assert np.array_equal(pose.box, wanted.box)
 
 
 def test_released_models_follow_a_face_as_in_the_plugin(shared_data: Path) -> None:
@@ -163,7 +178,11 @@ def test_released_models_follow_a_face_as_in_the_plugin(shared_data: Path) -> No
     for x, y, scale in places:
         affine = np.array([[scale, 0.02, x], [-0.02, scale, y]])
         frames.append(cv2.warpAffine(face, affine, (1280, 720), borderMode=cv2.BORDER_REPLICATE))
-    tracker, localizer, model = HeadPoseTracker(*files), LocalizerModel(files[1]), PoseModel(files[0])
+    tracker, localizer, model = (
+        HeadPoseTracker(*files, localize_every=None),
+        LocalizerModel(files[1]),
+        PoseModel(files[0]),
+    )
 
     def localize(image: np.ndarray) -> tuple[float, np.ndarray]:
         found = localizer(image)

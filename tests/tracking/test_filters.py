@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from trackertraincode.tracking.calm import CalmPose
+from trackertraincode.tracking.calm import CalmHeads, CalmPose
 from trackertraincode.tracking.camera import PluginCamera
 from trackertraincode.tracking.filters import (
     FILTERS,
@@ -223,3 +223,31 @@ def test_without_a_filter_poses_are_as_they_were() -> None:
     pose = rest(1)[0]
     head = HeadPose(pose.rotation, pose.position, np.zeros(4), PluginCamera(640, 480, 1.0))
     assert CalmPose("none").update(head, 0.0) is head
+
+
+def head_at(x: float) -> HeadPose:
+    return HeadPose(np.array([0.0, 0, 0, 1]), np.array([x, 100.0, 50.0]), np.zeros(4), PluginCamera(640, 480, 1.0))
+
+
+def test_each_of_several_heads_has_a_filter_of_its_own_while_it_is_seen() -> None:
+    """And none of those who left is kept; whoever comes back after a while begins anew."""
+    several, one, other = CalmHeads(), CalmPose(), CalmPose()
+    for index in range(10):
+        heads = {1: head_at(100 + index % 3), 2: head_at(400 - index % 2)}
+        calm = several.update(heads, index * STEP, (480, 640))
+        for number, single in ((1, one), (2, other)):
+            assert np.array_equal(calm[number].head, single.update(heads[number], index * STEP).head)
+    alone = several.update({1: head_at(120)}, 10 * STEP, (480, 640))
+    assert alone[1].head[0] != 120
+    for index in range(100):
+        several.update({index + 3: head_at(100)}, 1.0 + index, (480, 640))
+    assert len(several._known) == 1
+    assert several.update({1: head_at(130)}, 101.0, (480, 640))[1].head[0] == 130
+
+
+def test_filters_begin_anew_in_frames_of_another_size() -> None:
+    """Where pixels are others; a phone that was turned isn't a head that jumped."""
+    several = CalmHeads()
+    for index in range(10):
+        several.update({1: head_at(100 + index % 3)}, index * STEP, (480, 640))
+    assert several.update({1: head_at(300)}, 10 * STEP, (640, 480))[1].head[0] == 300

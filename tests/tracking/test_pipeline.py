@@ -107,6 +107,30 @@ def test_the_newest_items_are_taken_and_others_left_out() -> None:
     assert rest == [1000] or (first == 1000 and not rest)
 
 
+def test_what_can_not_wait_waits_for_no_later_step_and_not_for_the_one_who_takes() -> None:
+    """Item 1 000 is through the first step while the second one, and who takes, are at an early one."""
+    late = threading.Event()
+
+    def first(number: int) -> int:
+        if number == 1000:
+            late.set()
+        return number
+
+    def second(number: int) -> int:
+        assert late.wait(300)
+        return number
+
+    results = overlapped(range(1001), first, second, newest=True)
+    seen = list(results)
+    assert seen[-1] == 1000
+    assert len(seen) < 5
+    late.clear()
+    results = overlapped(range(1001), first, newest=True)
+    next(results)  # and takes no more until all are made
+    assert late.wait(300)
+    assert len(list(results)) < 5
+
+
 class _Ring:
     def __init__(self) -> None:
         self.self = self

@@ -173,6 +173,14 @@ def test_two_who_left_are_told_apart_by_where_they_left_and_by_their_size(world:
         assert {number for frame in found for number in frame} == {1, 2}
 
 
+def test_in_frames_of_another_size_everybody_is_new(world: World) -> None:
+    """Places in pixels of the old frames are none in the new ones."""
+    heads = SeveralHeads("m.onnx", "l.onnx", faces=2)
+    for _ in range(3):
+        assert list(heads.update(world.frame([Head(140, 220), Head(500, 250)]))) == [1, 2]
+    assert list(heads.update(world.frame([Head(140, 220), Head(300, 250)])[:360, :480])) == [3, 4]
+
+
 def test_somebody_new_gets_a_new_number(world: World) -> None:
     """Much larger, right where somebody else left."""
     found = follow(world, lambda i: [Head(320, 240, 30 if i < 20 else 90)] if i < 20 or i > 50 else [], 80)

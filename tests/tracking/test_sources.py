@@ -1,5 +1,6 @@
 """Frames of a video come upright and with the times that the file gives them; drawn videos keep those."""
 
+import math
 import os
 import re
 import struct
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from trackertraincode.errors import UserError
-from trackertraincode.tracking.sources import CameraMode, Frame, iter_frames
+from trackertraincode.tracking.sources import CameraMode, Frame, _clock, iter_frames
 from trackertraincode.tracking.video import AnnotatedOutput, repetitions
 
 TIMES = (0.0, 0.04, 0.05, 0.3, 0.32, 0.9, 0.94)  # of frames; seconds
@@ -40,6 +41,30 @@ def uneven(tmp_path: Path) -> Path:
 
 def test_uneven_frames_have_the_times_of_the_file(uneven: Path) -> None:
     assert [frame.time for frame in iter_frames(str(uneven))] == pytest.approx(TIMES, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("told", "wanted"),
+    [
+        ([0, 0.016, 0.016, 0.05, 0.066], [0, 0.016, 0.017, 0.05, 0.066]),  # one time twice
+        ([0, 0.02, 0.015, 0.04], [0, 0.02, 0.021, 0.04]),  # out of order
+        ([0, 0, 0, 0], [0, 0.05, 0.1, 0.15]),  # none at all
+        ([0.3, 0.4, 0, 0.5, math.nan, 0.6], [0, 0.1, 0.15, 0.2, 0.25, 0.3]),  # some not
+        ([0, 1, 2, 3, 0, 0.05, 0.1], [0, 1, 2, 3, 3.05, 3.1, 3.15]),  # joined recordings
+        ([0, 1, 2, 3, 0.5, 1.5], [0, 1, 2, 3, 3.05, 4.05]),
+        ([math.nan, 0.1, 0.2], [0, 0.1, 0.2]),
+    ],
+)
+def test_times_of_a_file_grow_and_never_run_away(told: list[float], wanted: list[float]) -> None:
+    class Capture:
+        def __init__(self) -> None:
+            self.times = iter(told)
+
+        def get(self, _: int) -> float:
+            return 1000 * next(self.times)
+
+    clock = _clock(Capture(), 20.0, live=False)  # type: ignore[arg-type]
+    assert [next(clock) for _ in wanted] == pytest.approx(wanted)
 
 
 def test_frames_of_a_steady_video_are_steady(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import socket
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -43,7 +44,7 @@ def pose_of(rotation: Rotation, head: tuple[float, float, float] = (320, 240, 60
 def test_a_datagram_is_the_world_pose(receiver: socket.socket) -> None:
     """Turning by the angles, in the plugin's order of axes, gives the world's rotation again."""
     rotations = Rotation.random(50, rng=0)
-    with PoseSender(*receiver.getsockname()) as sender:
+    with PoseSender(receiver.getsockname(), print) as sender:
         for seed, rotation in enumerate(rotations):
             x, y, radius = np.random.default_rng(seed).uniform([0, 0, 20], [640, 480, 150])
             pose = pose_of(rotation, (x, y, radius))
@@ -64,13 +65,13 @@ def test_left_up_and_clockwise_are_positive(
     receiver: socket.socket, axis: tuple[float, ...], wanted: tuple[float, ...]
 ) -> None:
     """Turns about the image's axes: right of the image, up, clockwise as seen, of a head straight ahead."""
-    with PoseSender(*receiver.getsockname()) as sender:
+    with PoseSender(receiver.getsockname(), print) as sender:
         sender.send(pose_of(Rotation.from_rotvec(axis, degrees=True)))
     assert decoded(receiver)[3:] == pytest.approx(wanted, abs=1e-6)
 
 
 def test_right_above_and_far_are_positive(receiver: socket.socket) -> None:
-    with PoseSender(*receiver.getsockname()) as sender:
+    with PoseSender(receiver.getsockname(), print) as sender:
         sender.send(pose_of(Rotation.identity(), (500, 100, 60)))
     x, y, z = decoded(receiver)[:3]
     assert x > 0
@@ -129,7 +130,7 @@ def test_100_frames_are_sent_as_the_rows_say(
 def test_poses_that_nobody_wants_are_no_error(receiver: socket.socket) -> None:
     address = receiver.getsockname()
     receiver.close()
-    with PoseSender(*address) as sender:
+    with PoseSender(address, print) as sender:
         for _ in range(3):
             sender.send(pose_of(Rotation.identity()))
 
@@ -139,7 +140,7 @@ def test_hosts_that_do_not_exist_are_named(host: str, monkeypatch: pytest.Monkey
     """Without asking the network, where some name servers know an address for everything, and others never answer."""
     monkeypatch.setattr(socket, "getaddrinfo", partial(socket.getaddrinfo, flags=socket.AI_NUMERICHOST))
     with pytest.raises(UserError, match=rf"--udp {host}:4242: no such host"):
-        PoseSender(host, 4242)
+        PoseSender((host, 4242), print)
 
 
 def test_of_a_host_with_two_addresses_the_older_kind_is_taken(
@@ -150,24 +151,52 @@ def test_of_a_host_with_two_addresses_the_older_kind_is_taken(
     kind = socket.SOCK_DGRAM, socket.IPPROTO_UDP, ""
     found = [(socket.AF_INET6, *kind, ("::1", port, 0, 0)), (socket.AF_INET, *kind, ("127.0.0.1", port))]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
-    with PoseSender("localhost", port) as sender:
+    with PoseSender(("localhost", port), print) as sender:
         sender.send(pose_of(Rotation.identity()))
     assert decoded(receiver).shape == (6,)
 
 
-def test_what_the_network_refuses_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Refuses:
-        def sendto(self, *_: object) -> None:
+class Unreachable:
+    """A socket whose network fails when it shall."""
+
+    fails = True
+
+    def sendto(self, *_: object) -> None:
+        if self.fails:
             raise OSError(101, "Network is unreachable")
 
-        def close(self) -> None:
-            pass
+    def close(self) -> None:
+        pass
 
-    with PoseSender("127.0.0.1", 4242) as sender:
-        sender._socket.close()
-        monkeypatch.setattr(sender, "_socket", Refuses())
-        with pytest.raises(UserError, match=r"--udp 127\.0\.0\.1:4242: nothing can be sent there \(Network is unreach"):
+
+@pytest.fixture
+def unreachable(monkeypatch: pytest.MonkeyPatch) -> Unreachable:
+    opened = Unreachable()
+    monkeypatch.setattr(socket, "socket", lambda *_: SimpleNamespace(**{
+        "sendto": opened.sendto, "close": opened.close, "setblocking": lambda _: None
+    }))  # fmt: skip
+    return opened
+
+
+@pytest.mark.usefixtures("unreachable")
+def test_what_the_network_refuses_is_said() -> None:
+    with (
+        PoseSender(("127.0.0.1", 4242), print) as sender,
+        pytest.raises(UserError, match=r"--udp 127\.0\.0\.1:4242: nothing can be sent there \(Network is unreach"),
+    ):
+        sender.send(pose_of(Rotation.identity()))
+
+
+def test_a_network_that_fails_for_a_while_loses_these_poses_alone(unreachable: Unreachable) -> None:
+    """And says so once each time; an hour of tracking doesn't end with the Wi-Fi."""
+    told: list[str] = []
+    with PoseSender(("127.0.0.1", 4242), told.append) as sender:
+        for fails in (False, True, True, False, True):
+            unreachable.fails = fails
             sender.send(pose_of(Rotation.identity()))
+    assert len(told) == 2
+    assert "nothing can be sent there (Network is unreachable)" in told[0]
+    assert "Poses are sent again when that works" in told[0]
 
 
 @pytest.mark.parametrize(

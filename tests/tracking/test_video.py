@@ -161,10 +161,12 @@ def test_devices_and_addresses_are_cameras_and_files_are_not(tmp_path: Path, mon
     ("source", "reason"),
     [
         ("rtsp://127.0.0.1:1/none", "no video comes from this address"),
-        ("99", "there is no camera of this number, or another program has"),
+        *([("/dev/null", "there is no such camera")] if sys.platform == "linux" else []),
+        ("99", "there is no such camera, another program has it, or this one may not use it"),
     ],
 )
 def test_a_camera_that_cannot_be_opened_is_named(source: str, reason: str) -> None:
+    """And what to do; so is a device: whoever may not use it, or finds it busy, hasn't a damaged video."""
     with pytest.raises(UserError, match=f"{source}: {reason}"):
         next(iter_frames(source))
 

@@ -11,7 +11,7 @@ import contextlib
 import os
 import sys
 import time
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Generator, Iterable
 from itertools import chain
 from pathlib import Path
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from trackertraincode.tracking.sources import Frame
     from trackertraincode.tracking.tracker import HeadPoseTracker
     from trackertraincode.tracking.udp import PoseSender
-
-LOOK_EVERY = 15  # frames between looks whether the head is still there
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -142,7 +140,6 @@ def run(options: argparse.Namespace) -> int:
         finder,
         diagonal_fov_deg=options.fov,
         lens=options.lens,
-        localize_every=LOOK_EVERY,
         whole_frames=is_folder or one_image,
         **several,
     )
@@ -159,9 +156,13 @@ def _track(options: argparse.Namespace, tracker: "HeadPoseTracker | SeveralHeads
     from trackertraincode.tracking.pipeline import without_pauses
 
     output = video.AnnotatedOutput(options.output) if options.output else None
-    sender = stack.enter_context(udp.PoseSender(*options.udp)) if options.udp else None
+
+    def tell(note: str) -> None:
+        tqdm.write(note, file=sys.stderr)
+
+    sender = stack.enter_context(udp.PoseSender(options.udp, tell)) if options.udp else None
     mode = sources.CameraMode(options.camera_size, options.fps)
-    frames = sources.iter_frames(options.source, lambda note: tqdm.write(note, file=sys.stderr), mode)
+    frames = sources.iter_frames(options.source, tell, mode)
     first = next(frames)  # before any file is made
     drawn = output is not None or options.show
     tracked = _poses(options, tracker, chain([first], frames), sender, drawn=drawn, live=first.live)
@@ -204,12 +205,12 @@ def _poses(
     """Each frame, the heads in it by number, which are sent at once, and frames per second.
 
     Reading a frame and looking at it, estimating, and drawing and writing overlap; where nothing is drawn, two threads are
-    faster than three. Live frames that come too fast are left out, and no pose of them waits for a drawing.
+    faster than three. Live frames that come too fast for any of these are left out: no pose waits for a drawing.
     """
-    from trackertraincode.tracking.calm import CalmPose
+    from trackertraincode.tracking.calm import CalmHeads
     from trackertraincode.tracking.pipeline import overlapped
 
-    calm: dict[int, CalmPose] = defaultdict(lambda: CalmPose(options.filter, options.dead_zone))  # by number of a head
+    calm = CalmHeads(options.filter, options.dead_zone)
     independent = options.independent or Path(options.source).is_dir()
     times: deque[float] = deque(maxlen=30)  # of the last poses
 
@@ -223,7 +224,7 @@ def _poses(
         found = tracker.follow(view)
         heads = found if isinstance(found, dict) else {} if found is None else {1: found}
         if frame.time is not None and not independent:
-            heads = {number: calm[number].update(pose, frame.time) for number, pose in heads.items()}
+            heads = calm.update(heads, frame.time, frame.image.shape[:2])
         if sender is not None and heads:
             sender.send(heads[min(heads)])
         if frame.time is not None:  # images of a folder have no rate

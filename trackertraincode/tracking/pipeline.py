@@ -18,15 +18,16 @@ WAIT = 0.1  # seconds after which a waiting thread looks whether it shall end; C
 def overlapped(items: Iterable[Any], *steps: Callable[[Any], Any], newest: bool = False) -> Generator[Any, None, None]:
     """What the steps, one after the other, make of each item.
 
-    newest: leave items out that come too fast, for what can't wait, such as a camera. What making an item or a step
-    raises, is raised here in its place. When this generator is closed, each thread ends after its item.
+    newest: leave items out that come too fast for a step or for the one who takes, so that nothing waits for what follows
+    it, such as a camera for a drawing. What making an item or a step raises, is raised here in its place. When this
+    generator is closed, each thread ends after its item.
     """
     depth = 1 if newest else 2
     belts = [_Belt(depth, newest)]
     sources: list[Iterable[Any]] = [items]
     for step in steps:
         sources.append(map(step, belts[-1].items()))
-        belts.append(_Belt(depth))
+        belts.append(_Belt(depth, newest))
     threads = [threading.Thread(target=b.fill, args=(s,), daemon=True) for b, s in zip(belts, sources)]
     for thread in threads:
         thread.start()

@@ -18,6 +18,7 @@ from trackertraincode.tracking.finding import find_faces, is_sure, looks_like_fa
 from trackertraincode.tracking.lens import optics_of
 from trackertraincode.tracking.networks import PoseModel, make_localizer
 from trackertraincode.tracking.pose import HeadPose
+from trackertraincode.tracking.tracker import LOOK_EVERY
 from trackertraincode.tracking.view import View, look_at, pose_in
 
 SAME_HEAD = 0.4  # intersection over union of two boxes that hold the same head
@@ -64,7 +65,7 @@ class SeveralHeads:
         faces: int,
         diagonal_fov_deg: float = client.DIAGONAL_FOV_DEG,
         lens: str | Path | None = None,
-        localize_every: int = 15,
+        localize_every: int = LOOK_EVERY,
         whole_frames: bool = False,
         threads: int = 1,
     ) -> None:
@@ -81,6 +82,7 @@ class SeveralHeads:
     def reset(self) -> None:
         """Forget everybody."""
         self._people: dict[int, KnownPerson] = {}
+        self._shape: tuple[int, ...] | None = None  # of the part that is seen; places are in it
         self._frames = self._numbers = 0
 
     def update(self, frame: np.ndarray) -> dict[int, HeadPose]:
@@ -92,7 +94,10 @@ class SeveralHeads:
         return look_at(frame, self._optics, whole=self._whole_frames)
 
     def follow(self, view: View) -> dict[int, HeadPose]:
-        """Number -> pose of each head in the next frame."""
+        """Number -> pose of each head in the next frame; in one of another size, as of another source, all are new."""
+        if self._shape not in (None, view.shape):
+            self._people = {}
+        self._shape = view.shape
         self._people = {n: replace(p, motion=p.motion.next()) for n, p in self._people.items()}
         seen = self._followed(view)
         if (self._frames % self._localize_every == 0 or not seen) and len(seen) < self._faces:

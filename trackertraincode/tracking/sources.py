@@ -23,6 +23,8 @@ OF_PHONES = ("heif", "avif")  # FFmpeg would give the first of the tiles that ph
 _CAMERA = re.compile(r"[0-9]{1,4}")  # OpenCV's numbers, which have its drivers' in their hundreds
 COUNTED = (".avi", ".mp4", ".mov")  # of others the number of frames is guessed by the time, in which sound may go on
 USUAL_FPS = 30.0  # where a source doesn't say, or says nonsense
+LEAST_STEP = 1e-3  # seconds between frames, where a file tells the same time twice
+JUMP_BACK = 1.0  # seconds; beyond, the times of a file begin anew, as where recordings were joined
 
 
 class Frame(NamedTuple):
@@ -134,12 +136,13 @@ def _video_frames(video: str | int, name: str, tell: Callable[[str], None], mode
     with quiet_opencv():
         capture = cv2.VideoCapture(video if isinstance(video, int) else utf8_name(video))
     if not capture.isOpened():
-        if isinstance(video, int):
-            raise UserError(
-                f"{name}: there is no camera of this number, or another program has it; close that, or give another one."
-            )
         if "://" in name:
             raise UserError(f"{name}: no video comes from this address; is the camera on, and the address right?")
+        if is_camera(name):
+            raise UserError(
+                f"{name}: there is no such camera, another program has it, or this one may not use it: close the other one, "
+                "look at the system's privacy settings (Linux: the group video), or give another camera."
+            )
         raise UserError(
             f"{name}: can't be opened as a video: it is none, or cut off, damaged or of a kind that OpenCV lacks here."
         )
@@ -182,18 +185,25 @@ def _set_mode(capture: cv2.VideoCapture, name: str, mode: CameraMode, tell: Call
 def _clock(capture: cv2.VideoCapture, fps: float, *, live: bool) -> Iterator[float]:
     """Seconds of the frame that was read last, since the first: by the clock where it is live, else as the file says.
 
-    What doesn't grow is replaced by the time that a steady frame rate gives.
+    Where a file tells no time, or begins them anew, a steady frame rate gives it. Times always grow.
     """
 
     def now() -> float:
-        return time.monotonic() if live else capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        return time.perf_counter() if live else capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
 
-    begin, last = now(), 0.0
-    yield last
+    first = now()
+    begin = before = first if math.isfinite(first) else 0.0
+    told = 0.0
+    yield told
     while True:
-        seconds = now() - begin
-        last = seconds if last < seconds < math.inf else last + 1 / fps
-        yield last
+        stamp = now()
+        if 0 < stamp < math.inf:
+            if stamp < before - JUMP_BACK:
+                begin = stamp - told - 1 / fps
+            before, told = stamp, max(stamp - begin, told + LEAST_STEP)
+        else:  # as OpenCV says of frames without a time
+            told += 1 / fps
+        yield told
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from trackertraincode.tracking.view import View, look_at, look_for_face, pose_in
 
 LOST_IOU = 0.25  # overlap of localizer and tracked box under which the localizer looks, and its box is taken
 LOST_SCORE = 0.1  # localizer score under which a tracked head counts as gone; profiles score low but above
+LOOK_EVERY = 15  # frames between looks whether the head is still there
 
 USUAL_CAMERA = FieldOfView()
 
@@ -67,7 +68,7 @@ class HeadPoseTracker:
         lens: str | Path | None = None,
         zoom: float = 1.0,
         alpha: float = 1.0,
-        localize_every: int | None = None,
+        localize_every: int | None = LOOK_EVERY,
         whole_frames: bool = False,
         threads: int = 1,
     ) -> None:
@@ -92,6 +93,7 @@ class HeadPoseTracker:
         """Forget the tracked head."""
         self._box: client.PixelBox | None = None  # where to look, in the part of the frame that is seen
         self._found: client.PixelBox | None = None  # where the localizer saw this head
+        self._shape: tuple[int, ...] | None = None  # of the part that is seen; boxes are of it
         self._frames = self._prepared = 0
 
     def update(self, frame: np.ndarray) -> HeadPose | None:
@@ -113,7 +115,11 @@ class HeadPoseTracker:
         return replace(view, found=look_for_face(self._localizer, view)) if due or self._box is None else view
 
     def follow(self, view: View) -> HeadPose | None:
-        """The head's pose in the next frame, seen by `prepare`; frames come in order."""
+        """The head's pose in the next frame, seen by `prepare`; frames come in order, those of another size are of another
+        source."""
+        if self._shape not in (None, view.shape):
+            self._found = self._box = None
+        self._shape = view.shape
         left_place = self._box is None or self._found is None or client.overlap(self._found, self._box) < LOST_IOU
         if left_place or (self._localize_every and self._frames % self._localize_every == 0):
             self._localize(view)

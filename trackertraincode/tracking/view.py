@@ -23,6 +23,11 @@ class View:
     camera: Camera
     found: FoundFace | None = None  # what the localizer says of it, where it was asked already
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Height and width, pixels."""
+        return self.pyramid[0].shape
+
     def touches(self, box: client.PixelBox) -> bool:
         """Whether a box has a size that heads have, and some of it is seen."""
         return client.has_usable_size(box, self.pyramid[0]) and client.touches(box, self.pyramid[0])

@@ -1,6 +1,6 @@
 /** Draws heads over their frame, in the colours of trackertraincode/visualize.py. */
 
-import type { Heads } from "./following.ts";
+import type { Heads } from "./calm.ts";
 import type { Drawn } from "./messages.ts";
 import type { HeadPose } from "./pose.ts";
 import { axes } from "./rotation.ts";

@@ -3,7 +3,7 @@
 import { block, cholesky, diagonal, type Matrix, matrix, product, solve, sum, times, transposed, turnedBy } from "./matrix.ts";
 import { axes, conjugate, fromRotvec, multiply, normalized, type Quaternion, toRotvec, type Triple } from "./rotation.ts";
 
-const LONGEST_GAP = 0.5; // seconds without a pose after which a filter begins anew
+export const LONGEST_GAP = 0.5; // seconds without a pose after which a filter begins anew
 const MOST_EXCESS = 6; // of the mean innovation's squared length over the expected one
 const LEAST_STD = 1e-4; // radians, and units: nothing is surer
 const USUAL_STD = 0.03; // radians, and units: deviation of poses whose model doesn't tell one

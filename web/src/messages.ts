@@ -1,6 +1,7 @@
 /** What page and worker say to each other: calls with an answer each. */
 
-import type { Following, Heads } from "./following.ts";
+import type { Heads } from "./calm.ts";
+import type { Following } from "./following.ts";
 
 export interface Drawn {
   readonly axes: boolean;

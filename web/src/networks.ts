@@ -201,10 +201,11 @@ export class OnnxPoseNetwork extends OnnxNetwork implements PoseNetwork {
     if (!rotation || !head || !faceBox) throw new Error("required outputs were checked");
     checkPlausible(this.name, "head", head);
     checkPlausible(this.name, "face_box", faceBox);
-    if (!(Math.abs(Math.hypot(...rotation) - 1) < 0.1)) {
+    const length = Math.hypot(...rotation);
+    if (!(Math.abs(length - 1) < 0.1)) {
       throw new UserError(`${this.name}: its rotation ${Array.from(rotation).join(", ")} isn't a unit quaternion.`);
     }
-    return { rotation, head, faceBox, landmarks, rotationTril, headTril };
+    return { rotation: rotation.map((value) => value / length), head, faceBox, landmarks, rotationTril, headTril };
   }
 }
 

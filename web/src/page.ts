@@ -2,7 +2,8 @@
 
 import { lineOf, UserError } from "./errors.ts";
 import { DEFAULT, FILTERS, type FilterName } from "./filters.ts";
-import { type Following, type Heads, MOST_HEADS } from "./following.ts";
+import type { Heads } from "./calm.ts";
+import { type Following, MOST_HEADS } from "./following.ts";
 import type { Call, Calls, Drawn, Reply } from "./messages.ts";
 import { openness } from "./openness.ts";
 import { degreesOf, deviationsOf, positionOf } from "./pose.ts";
@@ -115,6 +116,11 @@ async function follow(source: MediaStream | File, own = stop()): Promise<void> {
   begin(video.videoWidth, video.videoHeight, source instanceof File ? source.name : "Camera");
   element<HTMLButtonElement>("stop").disabled = element<HTMLButtonElement>("record").disabled = false;
   video.onended = () => stop();
+  video.onerror = () => {
+    const seconds = video.currentTime.toFixed(1);
+    stop();
+    say("problem", `${source instanceof File ? source.name : "The camera"}: can't be read beyond ${seconds} s; it is cut off or damaged.`);
+  };
   await ask("reset", {});
   const first = performance.now();
   try {
@@ -229,6 +235,11 @@ async function take(files: readonly File[]): Promise<void> {
 
 function connect(): void {
   const click = (id: string, action: () => void) => element(id).addEventListener("click", action);
+  document.addEventListener("visibilitychange", () => {
+    if (!video.src) return; // a camera goes on
+    if (document.hidden) video.pause(); // for no frame comes
+    else attempt(() => video.play());
+  });
   click("camera", () => attempt(startCamera));
   click("stop", () => stop());
   click("record", toggleRecording);

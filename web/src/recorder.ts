@@ -1,6 +1,6 @@
 /** Rows of poses as CSV, in the columns of `ttc track --csv`, and the latency. */
 
-import type { Heads } from "./following.ts";
+import type { Heads } from "./calm.ts";
 import { openness } from "./openness.ts";
 import { degreesOf, deviationsOf, type HeadPose, positionOf } from "./pose.ts";
 

@@ -5,7 +5,7 @@ import * as client from "./client.ts";
 import { findFaces, isSure, looksLikeFace } from "./finding.ts";
 import type { HeadPose } from "./pose.ts";
 import { LOOK_EVERY } from "./tracker.ts";
-import { isSeen, type Localizer, poseIn, type PoseNetwork, type View } from "./view.ts";
+import { isSeen, type Localizer, poseIn, type PoseNetwork, sizeOf, type View } from "./view.ts";
 
 const SAME_HEAD = 0.4; // intersection over union of two boxes that hold the same head
 const JUMP = 0.6; // radii between where a head is expected and where it is seen, beyond which it is someone else's
@@ -30,6 +30,7 @@ interface Sight {
 /** Follows some heads at a time; who is hidden by somebody else, or left, has their number again when they come back. */
 export class SeveralHeads {
   private people = new Map<number, Person>();
+  private size = ""; // of the part that is seen; places are in it
   private frames = 0;
   private numbers = 0;
 
@@ -40,8 +41,10 @@ export class SeveralHeads {
     private readonly faces: number,
   ) {}
 
-  /** Number and pose of each head in the next frame. */
+  /** Number and pose of each head in the next frame; in one of another size, as of another source, all are new. */
   async update(view: View): Promise<[number: number, pose: HeadPose][]> {
+    if (sizeOf(view) !== this.size) this.people.clear();
+    this.size = sizeOf(view);
     for (const [number, person] of this.people) this.people.set(number, { ...person, motion: person.motion.next() });
     const seen = await this.followed(view);
     if ((this.frames % LOOK_EVERY === 0 || !seen.size) && seen.size < this.faces) await this.lookForMore(view, seen);

@@ -9,7 +9,7 @@ const REFUSED: Record<string, string> = {
   NotReadableError: "The camera is used by another program; close that and press Camera again, or open an image or a video.",
 };
 
-/** A camera's stream. deviceId: "" for the one that the browser prefers. */
+/** A camera's stream. deviceId: "" for the one that the browser prefers, which is taken, too, where that camera is gone. */
 export async function openCamera(deviceId: string): Promise<MediaStream> {
   if (!navigator.mediaDevices) {
     throw new UserError("Browsers give their camera only to pages of this machine or by https; open http://127.0.0.1 instead.");
@@ -19,6 +19,7 @@ export async function openCamera(deviceId: string): Promise<MediaStream> {
     return await navigator.mediaDevices.getUserMedia({ audio: false, video: { ...CAMERA, ...device } });
   } catch (error) {
     const name = error instanceof Error ? error.name : "";
+    if (deviceId && (name === "OverconstrainedError" || name === "NotFoundError")) return openCamera("");
     throw new UserError(REFUSED[name] ?? `The camera can't be opened (${name}); open an image or a video.`);
   }
 }

@@ -7,7 +7,7 @@
 import * as client from "./client.ts";
 import { startOf } from "./finding.ts";
 import type { HeadPose } from "./pose.ts";
-import { isSeen, type Localizer, lookForFace, poseIn, type PoseNetwork, type View } from "./view.ts";
+import { isSeen, type Localizer, lookForFace, poseIn, type PoseNetwork, sizeOf, type View } from "./view.ts";
 
 const LOST_IOU = 0.25; // overlap of localizer and tracked box under which the localizer looks, and its box is taken
 const LOST_SCORE = 0.1; // localizer score under which a tracked head counts as gone; profiles score low but above
@@ -16,6 +16,7 @@ export const LOOK_EVERY = 15; // frames between looks whether the head is still 
 export class HeadPoseTracker {
   private box: client.PixelBox | null = null; // where to look, in the part of the frame that is seen
   private found: client.PixelBox | null = null; // where the localizer saw this head
+  private size = ""; // of the part that is seen; boxes are of it
   private frames = 0;
 
   constructor(
@@ -23,8 +24,10 @@ export class HeadPoseTracker {
     private readonly localizer: Localizer,
   ) {}
 
-  /** The head's pose in the next frame, null where there is no face. */
+  /** The head's pose in the next frame, null where there is no face; frames of another size are of another source. */
   async update(view: View): Promise<HeadPose | null> {
+    if (sizeOf(view) !== this.size) this.found = this.box = null;
+    this.size = sizeOf(view);
     const leftPlace = !this.box || !this.found || client.overlap(this.found, this.box) < LOST_IOU;
     if (leftPlace || this.frames % LOOK_EVERY === 0) await this.localize(view);
     this.frames++;

@@ -37,6 +37,11 @@ export interface View {
   readonly camera: Camera;
 }
 
+/** Of the part that is seen, pixels. */
+export function sizeOf({ pyramid }: View): string {
+  return `${pyramid.width} × ${pyramid.height}`;
+}
+
 /** What a localizer says of an image. */
 export interface FoundFace {
   readonly score: number; // probability of a face

@@ -3,7 +3,8 @@
 import type * as Ort from "onnxruntime-web";
 import { drawHeads } from "./draw.ts";
 import { lineOf, UserError } from "./errors.ts";
-import { Follower, type Following, type Heads } from "./following.ts";
+import type { Heads } from "./calm.ts";
+import { Follower, type Following } from "./following.ts";
 import type { Call, Calls, Drawn, Reply, Request } from "./messages.ts";
 import { OnnxLocalizer, OnnxPoseNetwork, openNetwork, type Provider } from "./networks.ts";
 import { rgbPlane } from "./pixels.ts";

@@ -25,7 +25,6 @@ import numpy as np
 import onnx
 
 from trackertraincode.commands import run
-from trackertraincode.commands.track import LOOK_EVERY
 from trackertraincode.pretrained import localizer, pose_network
 from trackertraincode.rendering.scene import FaceScene, render_scene
 from trackertraincode.sample.images import decode
@@ -71,7 +70,7 @@ def write_y4m(path: Path, frames: Iterator[np.ndarray]) -> None:
 
 
 def open_tracker(*, whole: bool) -> HeadPoseTracker:
-    return HeadPoseTracker(pose_network(), localizer(), localize_every=LOOK_EVERY, whole_frames=whole)
+    return HeadPoseTracker(pose_network(), localizer(), whole_frames=whole)
 
 
 def write_png(path: Path, image: np.ndarray) -> dict[str, Any]:

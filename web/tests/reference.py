@@ -223,7 +223,7 @@ def sequence(rng: np.random.Generator, size: tuple[int, int], frames: int = 60) 
     poses, seen = Scripted(rng, pose_answer), Scripted(rng, localizer_answer)
     network, finder = stand_ins(poses, seen)
     with patch.object(module, "PoseModel", network), patch.object(module, "make_localizer", finder):
-        tracker = HeadPoseTracker("", "", diagonal_fov_deg=np.degrees(FOV), localize_every=15)
+        tracker = HeadPoseTracker("", "", diagonal_fov_deg=np.degrees(FOV))
     frame = texture(rng, *size)
     results = [pose_values(tracker.update(np.roll(frame, 3 * n, axis=1))) for n in range(frames)]
     return {"poses": results, **script_of(frame, poses, seen)}
