@@ -2,17 +2,22 @@
 
 import os
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import h5py
+import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from trackertraincode.augmentation.loader import NICENESS, TrainBatches
+from trackertraincode.augmentation.loader import NICENESS, TrainBatches, checked
 from trackertraincode.augmentation.presets import AugmentationOptions
-from trackertraincode.errors import ConfigError
+from trackertraincode.datasets.pose_writer import PoseWriter
+from trackertraincode.errors import CatalogError, ConfigError
+from trackertraincode.sample.sample import Sample
 from trackertraincode.training import trainer as trainer_module
 from trackertraincode.training.data import DataOptions, Members, PoseData, open_members
 from trackertraincode.training.trainer import MachineOptions, make_trainer, share_cores
@@ -52,6 +57,72 @@ def test_what_is_best_in_poses_needs_poses_to_validate_on(faces: Path, monkeypat
         ConfigError, match="--best mae: 300wlp, which is what validates, has no poses; give --best loss"
     ):
         Members(members.training, without).check_poses_validate()
+
+
+def test_rotations_that_no_row_has_are_no_poses(
+    tmp_path: Path, make_sample: Callable[..., Sample], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a CSV file some of whose rows have poses."""
+    monkeypatch.setenv("DATADIR", str(tmp_path))
+    with PoseWriter(tmp_path / "some.h5", source={"converter": "test"}, face_model="embedded-v1") as writer:
+        for i in range(20):
+            writer.write(make_sample(i))
+    with h5py.File(tmp_path / "some.h5", "a") as file:
+        file["quats"][10:] = file["coords"][10:] = np.nan
+    (tmp_path / "datasets.toml").write_text(
+        '[some]\nfile = "some.h5"\nlabels = ["pose"]\nrows = [0, 10]\nvalidation_rows = [10]\n'
+    )
+    members = open_members(DataOptions(ds="some"))
+    with pytest.raises(ConfigError, match="--best mae: some, which is what validates, has no poses"):
+        members.check_poses_validate()
+    with pytest.raises(CatalogError, match=r"some: .*some\.h5 has none of its labels \(head, rotation\) in 10 rows"):
+        members.check_labels()
+    Members(members.training, members.training).check_labels()
+    with pytest.raises(CatalogError, match=r"in 10 rows .*, so that it would train nothing"):
+        Members([*members.training, *members.validation], []).check_labels()
+
+
+def write_catalog(folder: Path, text: str) -> Path:
+    (folder / "mine.toml").write_text(text)
+    return folder / "mine.toml"
+
+
+def test_sets_that_validate_have_the_numbers_of_those_that_train(
+    faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By which their learned offsets are found; others are labelled as the first one."""
+    monkeypatch.setenv("DATADIR", str(faces))
+    rows = '[{0}]\nfile = "{0}.h5"\nlabels = ["pose"]\nrows = [0]\nvalidation_rows = [0, 4]\n'
+    copy = '[copy]\nfile = "aflw2k.h5"\nlabels = ["pose"]\n'
+    catalog = write_catalog(tmp_path, rows.format("300wlp") + rows.format("aflw2k") + copy)
+    options = {"ds": "300wlp+aflw2k", "catalog": catalog, "workers": 0, "samples_per_epoch": 32}
+    for val, numbers in ((None, {0, 1}), ("aflw2k+copy", {1, 0}), ("copy", {0}), ("aflw2k", {1})):
+        chosen = DataOptions(**options, val=val)  # type: ignore[arg-type]
+        members, presets = open_members(chosen), AugmentationOptions()
+        data = PoseData(
+            chosen, members, training=presets.training_preset(size=33), validation=presets.validation_preset(size=33),
+            face_model="embedded-v1", batchsize=16, seed=3, processes=1,
+        )  # fmt: skip
+        packed = [data.validation_batches(whole=True)[i] for i in range(len(data.validation_batches(whole=True)))]
+        assert {int(number) for batch in packed for number in checked(batch).unpack().dataset} == numbers
+        assert [m.number for m in members.training] == [None, None]
+
+
+def test_validation_takes_the_rows_that_the_catalog_names_and_tells_which_are_trained_on(
+    faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATADIR", str(faces))
+    catalog = write_catalog(
+        tmp_path,
+        '[a]\nfile = "aflw2k.h5"\nlabels = ["pose"]\nrows = [0]\nvalidation_rows = [0, 8]\n'
+        '[b]\nfile = "300wlp.h5"\nlabels = ["pose"]\nvalidation_file = "aflw2k.h5"\n'
+        '[c]\nfile = "300wlp.h5"\nlabels = ["pose"]\n',
+    )
+    members = open_members(DataOptions(ds="a", catalog=catalog, val="a+b"))
+    assert [len(m.rows) for m in (*members.training, *members.validation)] == [32, 8, 40]
+    told = open_members(DataOptions(ds="c", catalog=catalog, val="c")).describe()
+    assert "c: 96 rows of those that validate are trained on, too" in told[-1]
+    assert "trained on, too" not in "".join(open_members(DataOptions(ds="c", catalog=catalog, val="a")).describe())
 
 
 def test_more_workers_than_cores_are_the_users_choice() -> None:

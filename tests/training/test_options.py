@@ -165,11 +165,16 @@ def test_a_resumed_run_may_ask_another_scheduler(tmp_path: Path) -> None:
 
 
 def test_resume_takes_the_options_of_the_run(tmp_path: Path) -> None:
-    write_toml(TrainConfig.of(epochs=7, outdir=tmp_path), tmp_path / "config.toml")
+    write_toml(TrainConfig.of(epochs=7, outdir=tmp_path, precision="32"), tmp_path / "config.toml")
     request = parse_options(["--resume", "--outdir", str(tmp_path), "--workers", "3"])
     assert (request.resume, request.config.optimisation.epochs, request.config.data.workers) == (True, 7, 3)
     with pytest.raises(ConfigError, match="epochs was 7 there, not 8"):
         parse_options(["--resume", "--outdir", str(tmp_path), "--epochs", "8"])
+    again = parse_options(["--resume", "--outdir", str(tmp_path), "--batchsize", "auto", "--precision", "auto"])
+    assert (again.config.optimisation.batchsize, again.config.machine.precision) == (
+        64,
+        "32",
+    )  # what it chose at its start
     with pytest.raises(ConfigError, match="--recipe sixd: --resume goes on with a run as it was started"):
         parse_options(["--resume", "--outdir", str(tmp_path), "--recipe", "sixd"])
     with pytest.raises(ConfigError, match="devices was 1 there, not 2"):  # whose batches would be others

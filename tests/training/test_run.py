@@ -1,10 +1,12 @@
 """Runs leave what they promise, can be repeated and resumed exactly, and say what is wrong."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import pytest
 import torch
 
@@ -22,6 +24,7 @@ from trackertraincode.training import run as run_module
 from trackertraincode.training.callbacks.averaging import StochasticWeightAverage
 from trackertraincode.training.callbacks.guard import TrainingDiverged
 from trackertraincode.training.callbacks.records import read_metrics
+from trackertraincode.training.config import TrainConfig
 from trackertraincode.training.options import read_toml
 
 Run = Callable[..., Path]
@@ -223,6 +226,25 @@ def test_options_train_and_can_be_loaded(run: Run, options: dict, tmp_path: Path
     out = run(epochs=2, **options)
     prediction = load_predictor(out / "last.ckpt").predict(torch.rand(2, 3 if options.get("rgb") else 1, 33, 33) - 0.5)
     assert torch.isfinite(prediction.rotation).all()
+
+
+def test_plugin_brightness_is_of_grey_crops() -> None:
+    with pytest.raises(ConfigError, match="extra=plugin_brightness is of grey crops, and rgb trains on colour"):
+        TrainConfig.of(extra="plugin_brightness", rgb=True)
+
+
+def test_a_set_without_any_of_its_labels_is_refused_at_once(run: Run, tmp_path: Path) -> None:
+    """It would train nothing, with a loss of 0; unlabelled faces are for teachers and consistency."""
+    with h5py.File(tmp_path / "bare.h5", "w") as file, h5py.File(Path(os.environ["DATADIR"]) / "300wlp.h5") as whole:
+        for name in ("images", "rois"):
+            whole.copy(name, file)
+        file.attrs.update(whole.attrs)
+    (tmp_path / "bare.toml").write_text(f'[bare]\nfile = "{(tmp_path / "bare.h5").as_posix()}"\nlabels = ["pose"]\n')
+    options: dict = {"ds": "bare", "catalog": tmp_path / "bare.toml", "epochs": 1}
+    with pytest.raises(CatalogError, match=r"bare\.h5 has none of its labels \(head, rotation\) in .* train nothing"):
+        run(**options)
+    assert not (tmp_path / "run").exists()
+    assert read_metrics(run(**options, consistency=1.0) / "metrics.csv")[0]["train/loss"] > 0
 
 
 def test_teachers_are_learned_from(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

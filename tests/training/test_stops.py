@@ -8,9 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
+import h5py
 import numpy as np
+import onnx
 import pytest
 import torch
+from constant_onnx import build_model
 from torch import nn
 from torch.utils.data import get_worker_info
 
@@ -174,6 +177,51 @@ def test_other_data_is_not_trained_on_by_resuming(run: Run, faces: Path, tmp_pat
     run(**options)
     Path(shutil.copy(faces / "aflw2k.h5", tmp_path / "other.h5")).replace(data)
     with pytest.raises(ConfigError, match=r"mine\.h5: has other contents than when this run was started"):
+        run(**options, resume=True)
+
+
+@pytest.mark.parametrize(
+    "change", [("rows = [0]", "rows = [4]"), ('["pose"]', '["pose", "box"]'), ("weight = 1", "weight = 3")]
+)
+def test_other_entries_of_the_catalog_are_not_trained_on_by_resuming(
+    run: Run, tmp_path: Path, change: tuple[str, str]
+) -> None:
+    """The same file, but other rows, labels or weights."""
+    catalog = tmp_path / "mine.toml"
+    text = '[mine]\nfile = "300wlp.h5"\nlabels = ["pose"]\nrows = [0]\nweight = 1\n'
+    catalog.write_text(text)
+    options = {"catalog": catalog, "ds": "mine", "epochs": 1}
+    run(**options)
+    catalog.write_text(text + "# a note\n")
+    run(**options, resume=True)
+    catalog.write_text(text.replace(*change))
+    with pytest.raises(ConfigError, match=r"data set mine: has other rows, labels or weights than when this run"):
+        run(**options, resume=True)
+
+
+def test_a_teacher_that_changed_is_not_learned_from_by_resuming(run: Run, tmp_path: Path) -> None:
+    teacher = tmp_path / "teacher.onnx"
+    model = build_model(input_shape=(1, 1, 33, 33))
+    onnx.save(model, teacher)
+    run(epochs=1, teachers=str(teacher))
+    model.producer_name = "another"
+    onnx.save(model, teacher)
+    with pytest.raises(ConfigError, match=r"teacher\.onnx: has other contents than when this run was started"):
+        run(epochs=1, teachers=str(teacher), resume=True)
+
+
+def test_data_that_is_gone_is_missed_by_resuming(run: Run, faces: Path, tmp_path: Path) -> None:
+    """As one of the files that a pattern named."""
+    for name in ("a", "b"):
+        with h5py.File(shutil.copy(faces / "aflw2k.h5", tmp_path / f"mine-{name}.h5"), "a") as file:
+            del file["individual"]
+            file["rois"][0] += name == "b"
+    catalog = tmp_path / "mine.toml"
+    catalog.write_text(f'[mine]\nfile = "{(tmp_path / "mine-*.h5").as_posix()}"\nlabels = ["pose"]\n')
+    options = {"catalog": catalog, "ds": "mine", "epochs": 1}
+    run(**options)
+    (tmp_path / "mine-b.h5").unlink()
+    with pytest.raises(ConfigError, match="a file of data is missing that this run was started with"):
         run(**options, resume=True)
 
 

@@ -78,8 +78,9 @@ def prepare(
     maps = crop_maps(crop_squares(boxes, geometry), geometry, preset.size)
     moved = move(labels, compose(pixels_to_normalized(preset.size), maps), face_model)
     _drop_untrained(moved, members, entries)
-    dataset, row = torch.from_numpy(entries).unbind(1)
-    weight = torch.tensor([member.loss_weight for member in members])[dataset]
+    place, row = torch.from_numpy(entries).unbind(1)
+    weight = torch.tensor([member.loss_weight for member in members])[place]
+    dataset = torch.tensor([n if member.number is None else member.number for n, member in enumerate(members)])[place]
     values = pack_values(moved, weight=weight, dataset=dataset, row=row)
     tables = None if drawn.changes is None else early_tables(drawn.changes)
     return Prepared(entries, maps, plan_warps(maps), values, tables)

@@ -15,6 +15,7 @@ from trackertraincode.datasets.permutation import permuted
 from trackertraincode.errors import CatalogError
 
 COUNTS, ORDER, PASSES = range(3)  # what a seed is used for
+CHECKED_AT_ONCE = 2**16  # rows that are looked through for labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +29,19 @@ class Member:
     labels: tuple[str, ...]  # attributes that are trained on
     depth_known: bool = True  # False: z of landmarks isn't trained
     loss_weight: float = 1.0  # factor of the losses of each sample
+    number: int | None = None  # of the data set whose offsets are used; None: the place among the members
+
+    def has(self, name: str) -> bool:
+        """Whether a label is trained, and some of the rows have it."""
+        if name not in self.labels or name not in self.dataset.labels:
+            return False
+        parts = np.array_split(self.rows, -(-len(self.rows) // CHECKED_AT_ONCE) or 1)
+        return any(bool(np.isfinite(self.dataset.label(name, rows)).any()) for rows in parts)
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether there is anything to learn from these rows."""
+        return any(map(self.has, self.labels))
 
 
 def open_mixture(
@@ -65,11 +79,14 @@ def open_mixture(
 
 
 def open_whole(mixture: Sequence[Chosen]) -> list[Member]:
-    """All rows of some sets, to validate on. Raises CatalogError, SampleFormatError."""
+    """Sets to validate on: the rows, or the file, that the catalog names for it, else all rows.
+
+    Raises CatalogError, SampleFormatError.
+    """
     members = []
     for chosen in mixture:
-        dataset = Hdf5PoseDataset(chosen.path)
-        rows = _with_faces(dataset, np.arange(len(dataset)))
+        dataset = Hdf5PoseDataset(chosen.path if chosen.spec.validation_file is None else chosen.validation_path)
+        rows = _with_faces(dataset, _slice(chosen.name, dataset, chosen.spec.validation_rows or (0, None)))
         if not len(rows):
             raise CatalogError(f"data set {chosen.name}: {dataset.path} has no rows with a face to validate on.")
         members.append(_member(chosen, dataset, rows, chosen.weight, 1.0))

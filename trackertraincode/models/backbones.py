@@ -119,9 +119,31 @@ def _any(name: str, options: BackboneOptions) -> nn.Module:
     _only_full_width(f"timm:{name}", options)
     arguments = _timm_arguments(options) | {"pretrained": options.pretrained}
     try:
-        return timm.create_model(name, img_size=options.size, **arguments)
+        network = timm.create_model(name, img_size=options.size, **arguments)
     except TypeError:  # most networks take any size and have no such argument
-        return timm.create_model(name, **arguments)
+        network = timm.create_model(name, **arguments)
+    _try(network, name, options)
+    return network
+
+
+def _try(network: nn.Module, name: str, options: BackboneOptions) -> None:
+    """Raises ConfigError where a network can't do what it is asked for; some say so only when they see an image."""
+    usual = getattr(network, "pretrained_cfg", {}).get("input_size")
+    advice = f"choose another --input-size, such as {usual[-1]}" if usual else "choose another --input-size"
+    try:
+        with torch.no_grad():
+            features = network.eval()(torch.zeros(2, options.channels, options.size, options.size))
+    except (AssertionError, RuntimeError, ValueError, IndexError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ConfigError(
+            f"backbone timm:{name} takes no crops of {options.size} pixels ({reason[:200]}); {advice}."
+        ) from error
+    if features.shape != (2, feature_count(network)):
+        raise ConfigError(
+            f"backbone timm:{name} gives {tuple(features.shape)[1:]} numbers of a crop, not one row of features; choose "
+            "another network."
+        )
+    network.train()
 
 
 def _only_full_width(name: str, options: BackboneOptions) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, NamedTuple
 
+from trackertraincode.augmentation.extras import PLUGIN_BRIGHTNESS
 from trackertraincode.augmentation.presets import AugmentationOptions
 from trackertraincode.errors import ConfigError, closest_first
 from trackertraincode.models.pose_network import NetworkConfig
@@ -40,6 +41,10 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.losses.rampup_nll_losses and not self.network.uncertainty:
             raise ConfigError("rampup_nll_losses has nothing to raise; add --with-nll-loss.")
+        if PLUGIN_BRIGHTNESS in self.augmentation.extras and self.network.channels != 1:
+            raise ConfigError(
+                "extra=plugin_brightness is of grey crops, and rgb trains on colour; leave one of them out."
+            )
         machine, batchsize = self.machine, self.optimisation.batchsize
         if machine.world_size > 1 and self.output.outdir is None:
             raise ConfigError(

@@ -3,11 +3,14 @@
 --ds, --val, --catalog --open_members--> Members --PoseData--> batches of each process
 """
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
@@ -18,7 +21,7 @@ from trackertraincode.augmentation.loader import TrainBatches, ValidationBatches
 from trackertraincode.augmentation.presets import Preset
 from trackertraincode.datasets.catalog import choose, load_catalog, parse_mixture
 from trackertraincode.datasets.mixing import Member, open_mixture, open_whole
-from trackertraincode.errors import ConfigError, UserError
+from trackertraincode.errors import CatalogError, ConfigError, UserError
 from trackertraincode.files import files_of
 from trackertraincode.options import check, option
 from trackertraincode.sample.packed import PackedBatch
@@ -90,11 +93,28 @@ class Members:
         return list(dict.fromkeys(file for path in paths for file in files_of(path)))
 
     def check_poses_validate(self) -> None:
-        """Raises ConfigError where rows validate, but none of a set with poses."""
-        known = ["rotation" in m.labels and "rotation" in m.dataset.labels for m in self.validation]
-        if known and not any(known):
+        """Raises ConfigError where rows validate, but none with a pose."""
+        if self.validation and not any(m.has("rotation") for m in self.validation):
             names = ", ".join(m.name for m in self.validation)
             raise ConfigError(f"--best mae: {names}, which is what validates, has no poses; give --best loss.")
+
+    def check_labels(self) -> None:
+        """Raises CatalogError where a set has nothing to learn from, or nothing that validates has labels."""
+        for member in self.training:
+            if not member.has_labels:
+                raise CatalogError(f"data set {member.name}: {_nothing_in(member)}, so that it would train nothing.")
+        if self.validation and not any(m.has_labels for m in self.validation):
+            member = self.validation[0]
+            raise CatalogError(f"data set {member.name}: {_nothing_in(member)} to validate on; give another --val.")
+
+    @property
+    def mixture(self) -> list[list[Any]]:
+        """Of each set, what a run that is resumed must have again: plain values."""
+        return [
+            [m.name, m.weight, m.loss_weight, sorted(m.labels), m.depth_known, len(m.rows),
+             hashlib.sha256(m.rows.astype("<i8").tobytes()).hexdigest()]
+            for m in [*self.training, *self.validation]
+        ]  # fmt: skip
 
     def describe(self) -> list[str]:
         """One line per set: rows to train and to validate on, and what its labels are."""
@@ -106,7 +126,20 @@ class Members:
             f"trains {', '.join(name for name in m.labels if name in m.dataset.labels)}"
             for m in self.training
         ]
-        return lines + [f"  {name}: {_rows(count)}, to validate only" for name, count in held_out.items()]
+        lines += [f"  {name}: {_rows(count)}, to validate only" for name, count in held_out.items()]
+        for held in self.validation:
+            for m in self.training:
+                if m.dataset.path == held.dataset.path and (both := len(np.intersect1d(m.rows, held.rows))):
+                    lines.append(
+                        f"  {held.name}: {_rows(both)} of those that validate are trained on, too, so errors look smaller "
+                        "than those of new faces; without --val, a part is held out"
+                    )
+        return lines
+
+
+def _nothing_in(member: Member) -> str:
+    wanted, found = (", ".join(sorted(names)) or "nothing" for names in (member.labels, member.dataset.labels))
+    return f"{member.dataset.path} has none of its labels ({wanted}) in {_rows(len(member.rows))} (found: {found})"
 
 
 def _rows(count: int) -> str:
@@ -120,6 +153,8 @@ def open_members(options: DataOptions) -> Members:
     training, validation = open_mixture(parse_mixture(options.ds, catalog), fraction, ds_weighting=options.ds_weighting)
     if options.val:
         validation = open_whole([choose(name.strip(), catalog) for name in options.val.split("+")])
+    numbers = {m.name: number for number, m in enumerate(training)}
+    validation = [replace(m, number=numbers.get(m.name, 0)) for m in validation]  # 0: the reference
     return Members(training, validation)
 
 

@@ -4,8 +4,9 @@ import json
 import platform
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -56,26 +57,41 @@ class Inputs:
     data: set[tuple[int, str]]  # bytes and sampled SHA-256 of each file
     face_model: str  # of the network; empty for a localizer, which has none
     prior: tuple[int, str] | None  # of how plausible shapes are, likewise; None where there is none
+    mixture: list[list[Any]]  # of the data sets: name, weights, labels and rows of each
 
     @classmethod
     def read(cls, path: Path) -> "Inputs":
         """What `write_environment` wrote. Raises ConfigError."""
         try:
             content = json.loads(path.read_bytes())
-            data, prior = (content[name] for name in ("data", "shape_prior"))
-            return cls({_contents(entry) for entry in data}, str(content["face_model"]), prior and _contents(prior))
+            data, prior, mixture = (content[name] for name in ("data", "shape_prior", "mixture"))
+            face_model = str(content["face_model"])
+            return cls({_contents(entry) for entry in data}, face_model, prior and _contents(prior), list(mixture))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConfigError(
                 f"{path}: doesn't tell the data of this run ({type(error).__name__}), so it can't be resumed; start another."
             ) from error
 
-    def check(self, files: Iterable[Path], prior: Path | None = None) -> None:
-        """Raises ConfigError when a data file, which may have moved, or the shape prior has other contents now."""
-        for now in fingerprints(files):
+    def check(self, files: Iterable[Path], prior: Path | None = None, mixture: Sequence[list[Any]] = ()) -> None:
+        """Raises ConfigError when a data file, which may have moved, or the shape prior has other contents now, or a data
+        set other rows, labels or weights."""
+        present = fingerprints(files)
+        for now in present:
             if _contents(now) not in self.data:
                 raise ConfigError(
                     f"{now['file']}: has other contents than when this run was started (now {now['bytes']} bytes), so it "
                     "can't be resumed; put the old file back, or start another run."
+                )
+        if len(self.data) > len(set(map(_contents, present))):
+            raise ConfigError(
+                "a file of data is missing that this run was started with, so it can't be resumed; put it back, or start "
+                "another run."
+            )
+        for before, again in zip_longest(self.mixture, mixture):
+            if before != again:
+                raise ConfigError(
+                    f"data set {(again or before)[0]}: has other rows, labels or weights than when this run was started, so "
+                    "it can't be resumed; change its entry in the catalog back, or start another run."
                 )
         if (_contents(fingerprint(prior)) if prior is not None else None) != self.prior:
             found = f"is another, {prior}" if prior is not None and self.prior else f"is {prior or 'missing'}"
@@ -86,10 +102,15 @@ class Inputs:
 
 
 def write_environment(
-    path: Path, files: Iterable[Path], face_model: str = "", prior: Path | None = None, **more: Any
-) -> None:
+    path: Path, files: Iterable[Path], face_model: str = "", prior: Path | None = None,
+    mixture: Sequence[list[Any]] = (), **more: Any,
+) -> None:  # fmt: skip
     """As JSON: the environment, what `Inputs` has with fingerprints of the files, and more."""
-    inputs = {"face_model": face_model, "shape_prior": fingerprint(prior) if prior is not None else None}
+    inputs = {
+        "face_model": face_model,
+        "shape_prior": fingerprint(prior) if prior is not None else None,
+        "mixture": list(mixture),
+    }
     content = describe_environment() | {"data": fingerprints(files)} | inputs | more
     with whole_file(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")

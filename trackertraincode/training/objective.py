@@ -91,9 +91,10 @@ def make_objective(options: LossOptions, network: NetworkConfig) -> Objective:
         shape_prior=prior,
         weights=options.loss_weights,
     )
-    teachers = Teachers(options.teacher_files, network, boxes=options.roi_train) if options.teacher_files else None
+    terms = {name: term for name, term in terms.items() if options.roi_train or term.label != "face_box"}
+    teachers = Teachers(options.teacher_files, network, terms) if options.teacher_files else None
     return Objective(
-        {name: term for name, term in terms.items() if options.roi_train or term.label != "face_box"},
+        terms,
         prior=prior,
         teachers=teachers,
         teacher_weight=options.teacher_weight,

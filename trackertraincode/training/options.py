@@ -18,6 +18,7 @@ from trackertraincode.errors import ConfigError, closest_first
 from trackertraincode.files import utf8_name, whole_file
 from trackertraincode.options import is_option, read_toml_file
 from trackertraincode.training.config import TrainConfig, find, items
+from trackertraincode.training.optimisation import AUTO_BATCH
 from trackertraincode.training.outdir import CONFIG_FILE
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -27,6 +28,8 @@ MAY_CHANGE = (
     "workers", "scheduler", "device", "cache_dir", "onnx", "save_plot", "draw_every", "tensorboard", "outdir",
 )  # fmt: skip
 """Options that don't influence the weights, so that `--resume` takes new values of them."""
+CHOSEN_ONCE = {"batchsize": (AUTO_BATCH,), "precision": ("auto",)}
+"""Options -> values in whose place a run has what it chose at its start, and has it when it goes on."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +142,7 @@ def _resumed(given: dict[str, Any]) -> TrainConfig:
     if lost:
         raise ConfigError(f"{path}: lacks {lost[0]!r} (and {len(lost) - 1} more options), so it isn't the whole "
                           "configuration of a run; put them back, or start another run.")  # fmt: skip
+    given = {key: value for key, value in given.items() if value not in CHOSEN_ONCE.get(key, ())}
     check_resumed(given, before, MAY_CHANGE)
     return TrainConfig.of(**(before | given))
 

@@ -59,14 +59,17 @@ def train(request: TrainRequest) -> Path:
         config = replace(config, machine=replace(config.machine, precision=config.machine.arithmetic))
         L.seed_everything(config.machine.seed, verbose=False)
         members = open_members(config.data)
+        if not config.losses.teacher_files and not config.losses.consistency:  # which need no labels
+            members.check_labels()
         if config.output.best == "mae":
             members.check_poses_validate()
+        files = [*members.files, *config.losses.teacher_files]
         resume = outdir / RESUME_FILE if request.resume and (outdir / RESUME_FILE).is_file() else None
         before = Inputs.read(outdir / ENVIRONMENT_FILE) if resume is not None else None
         network = make_network(config, members) if before is None else empty_network(config, members, before.face_model)
         prior = prior_path(network.config.face_model) if network.config.landmarks else None
         if before is not None:
-            before.check(members.files, prior)
+            before.check(files, prior, members.mixture)
         if config.optimisation.batchsize == AUTO_BATCH:
             config = choose_batchsize(config, make_module(config, network), members)
         data = make_data(config, members, network)
@@ -86,7 +89,7 @@ def train(request: TrainRequest) -> Path:
         if trainer.is_global_zero:
             write_toml(config, outdir / CONFIG_FILE)
             write_environment(
-                outdir / ENVIRONMENT_FILE, members.files, network.config.face_model, prior,
+                outdir / ENVIRONMENT_FILE, files, network.config.face_model, prior, members.mixture,
                 intensity=config.augmentation.intensity,
             )  # fmt: skip
             describe(config, outdir, members, network, prior)
@@ -150,9 +153,10 @@ def make_callbacks(
     config: TrainConfig, outdir: Path, members: Members, averages: list[WeightAverage]
 ) -> list[Callback]:
     """In the order in which they are called; `Recorder` comes before those that read `module.record`."""
-    rows = sum(len(member.rows) for member in members.validation)
+    rows, batchsize = sum(len(member.rows) for member in members.validation), config.optimisation.batchsize
+    samples = max(1, config.data.samples_per_epoch // batchsize) * batchsize
     return [
-        PacedValidation(validation_pace(config.data.validate_every, rows, config.data.samples_per_epoch)),
+        PacedValidation(validation_pace(config.data.validate_every, rows, samples)),
         SharedStatistics(),
         Recorder(outdir, plot=config.output.save_plot),
         NanGuard(outdir),

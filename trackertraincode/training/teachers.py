@@ -1,6 +1,6 @@
 """Knowledge distillation: ONNX models whose answers on the augmented crops are labels too."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from trackertraincode.augmentation.device_batches import send
 from trackertraincode.errors import ConfigError
 from trackertraincode.evaluation.predictor import OnnxPredictor
-from trackertraincode.losses.objective import TERMS
+from trackertraincode.losses.objective import Term
 from trackertraincode.models.pose_network import NetworkConfig
 from trackertraincode.sample.sample import Batch, Prediction
 
@@ -21,12 +21,12 @@ TAUGHT = ("rotation", "xy", "size", "box")  # terms of the objective that every 
 class Teachers:
     """Mean loss against several models' answers."""
 
-    def __init__(self, files: Sequence[Path], student: NetworkConfig, *, boxes: bool) -> None:
-        """boxes: whether they teach face boxes.
+    def __init__(self, files: Sequence[Path], student: NetworkConfig, terms: Mapping[str, Term]) -> None:
+        """terms: of the objective, of which those in TAUGHT are taught.
 
         Raises ModelFileError for unusable files, ConfigError when a teacher wants other crops.
         """
-        self._boxes = boxes
+        self._terms = {name: terms[name] for name in TAUGHT if name in terms}
         self._models = [OnnxPredictor(path) for path in files]
         for model in self._models:
             if (model.input_size, model.channels) != (student.input_size, student.channels):
@@ -36,14 +36,13 @@ class Teachers:
                 )
 
     def loss(self, prediction: Prediction, batch: Batch) -> Tensor:
-        """B rows -> (): sum of the pose and box terms, mean over batch and teachers."""
+        """B rows -> (): sum of the pose and box terms with the batch's weights, mean over batch and teachers."""
         total = torch.zeros((), device=prediction.rotation.device)
         for answer in self.answers(batch.image):
             labels = replace(batch, labels=batch.labels | answer)
-            terms = [TERMS[name] for name in TAUGHT if name != "box" or (self._boxes and "face_box" in answer)]
-            total = total + sum(
-                (t.weight * t.loss(prediction, labels).mean() for t in terms), start=total.new_zeros(())
-            )
+            terms = [term for term in self._terms.values() if term.label in answer]
+            losses = (t.weight * (t.loss(prediction, labels) * batch.weight).mean() for t in terms)
+            total = total + sum(losses, start=total.new_zeros(()))
         return total / len(self._models)
 
     def answers(self, images: Tensor) -> list[dict[str, Tensor]]:
