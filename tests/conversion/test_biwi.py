@@ -208,3 +208,14 @@ def test_the_published_kind_of_archive_is_read_and_copies_count_once(
     assert all(np.array_equal(a[k], b[k]) for k in a)
     assert Hdf5PoseDataset(tmp_path / "a.h5").source["archive"] == "kinect_head_pose_db.tgz"
     assert not list(tmp_path.glob("*.tar*"))
+
+
+def test_of_copies_the_one_with_a_pose_is_taken(tiny: Members, tmp_path: Path) -> None:
+    (tmp_path / "boxes.txt").write_text(boxes_text(tiny))
+    deep = {f"hpdb/faces_0/{name}": data for name, data in tiny.items()}
+    alone = {f"rgb/{name}": data for name, data in tiny.items() if name.endswith("_rgb.png")}
+    options = ("--opal-annotation", tmp_path / "boxes.txt")
+    convert("dsprocess_biwi.py", write_folder(tmp_path / "a", deep | alone), tmp_path / "a.h5", *options)
+    convert("dsprocess_biwi.py", write_folder(tmp_path / "b", tiny), tmp_path / "b.h5", *options)
+    a, b = (Hdf5PoseDataset(tmp_path / f"{name}.h5").labels for name in "ab")
+    assert all(np.array_equal(a[k], b[k]) for k in b)

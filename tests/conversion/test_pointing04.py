@@ -60,6 +60,15 @@ def test_old_spelling_folders_and_the_copies_in_front(members: Members, tmp_path
     assert all(np.array_equal(ours[key], theirs[key]) for key in ours)
 
 
+def test_of_copies_the_one_with_a_box_is_taken(members: Members, tmp_path: Path) -> None:
+    deep = {f"db/HeadPoseImageDatabase/{name}": data for name, data in members.items()}
+    alone = {f"jpg/{name}": data for name, data in members.items() if name.endswith(".jpg")}
+    convert(SCRIPT, write_folder(tmp_path / "a", deep | alone), tmp_path / "a.h5", "--strict")
+    convert(SCRIPT, write_folder(tmp_path / "b", members), tmp_path / "b.h5", "--strict")
+    a, b = (Hdf5PoseDataset(tmp_path / f"{name}.h5").labels for name in "ab")
+    assert all(np.array_equal(a[key], b[key]) for key in b)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -101,6 +101,15 @@ def test_copies_under_other_names_are_left_out_and_capitals_make_no_difference(t
     assert "2 images are there again" in source.notes[0]
 
 
+def test_an_image_in_two_formats_is_one_face(tmp_path: Path) -> None:
+    """The .png is 300W's own; the other may be a thumbnail."""
+    members = face(1, "helen/x") | face(2, "helen/y", "jpg")
+    members["helen/x.jpg"] = encode_jpeg(np.zeros((20, 20, 3), np.uint8))
+    source = make_source(write_folder(tmp_path / "sets", members), mtcnn=False)
+    assert [str(item) for item in source.items] == ["helen/x.png", "helen/y.jpg"]
+    assert source.notes == ("1 images are there again in another format beside them: left out",)
+
+
 def test_drawn_faces_may_have_the_same_landmarks(tmp_path: Path) -> None:
     members = face(1, "a/x") | face(2, "a/y")
     members["a/y.pts"] = members["a/x.pts"]

@@ -215,3 +215,27 @@ def test_a_copy_of_a_video_counts_once(tmp_path: Path) -> None:
     double = members | {f"copy/{name}": data for name, data in members.items()}
     convert(SCRIPT, write_zip(tmp_path / "a.zip", double), tmp_path / "a.h5", "--no-mtcnn", "--strict")
     assert greys(tmp_path / "a.h5") == [0, 1, 2, 3]
+
+
+def test_other_videos_beside_the_annotated_one_are_not_taken(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Such as a smaller preview; of two none of which has the published name, nobody knows which one is annotated."""
+    members = small_archive(tmp_path, 4, [1, 2, 3, 4])
+    members["003/preview.mp4"] = write_video(tmp_path / "p.mp4", [np.full((48, 80, 3), 250, np.uint8)] * 4)
+    convert(SCRIPT, write_folder(tmp_path / "a", members), tmp_path / "a.h5", "--no-mtcnn", "--strict")
+    assert greys(tmp_path / "a.h5") == [0, 1, 2, 3]
+    members["003/clip.avi"] = members.pop("003/vid.avi")
+    others = small_archive(tmp_path, 2, [1, 2], "004")
+    convert(SCRIPT, write_folder(tmp_path / "b", members | others), tmp_path / "b.h5", "--no-mtcnn")
+    assert "003/vid.avi: is missing, 4 annotations are left out" in capsys.readouterr().out
+    del members["003/preview.mp4"]
+    convert(SCRIPT, write_folder(tmp_path / "c", members), tmp_path / "c.h5", "--no-mtcnn", "--strict")
+    assert greys(tmp_path / "c.h5") == [0, 1, 2, 3]
+
+
+def test_of_copies_the_one_with_video_and_annotations_is_taken(tmp_path: Path) -> None:
+    members = {f"all/300vw/{name}": data for name, data in small_archive(tmp_path, 4, [1, 2, 3, 4]).items()}
+    members |= {f"annotations/{n.split('/', 2)[2]}": data for n, data in members.items() if n.endswith(".pts")}
+    convert(SCRIPT, write_folder(tmp_path / "a", members), tmp_path / "a.h5", "--no-mtcnn", "--strict")
+    assert greys(tmp_path / "a.h5") == [0, 1, 2, 3]

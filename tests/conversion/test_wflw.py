@@ -204,3 +204,16 @@ def test_copies_and_other_spellings_of_images_are_found(small: Members, tmp_path
     double = loud | {f"copy/{name}": data for name, data in loud.items()}
     convert(DOOR, write_zip(tmp_path / "a.zip", double), tmp_path / "a.h5", *ALL_FACES, "--strict")
     assert len(Hdf5PoseDataset(tmp_path / "a.h5")) == 3
+
+
+def test_smaller_copies_beside_the_images_are_not_taken(small: Members, tmp_path: Path) -> None:
+    """Landmarks and boxes are of the images below WFLW_images."""
+    convert(DOOR, write_zip(tmp_path / "a.zip", small), tmp_path / "a.h5", *ALL_FACES, "--strict")
+    images = {name: data for name, data in small.items() if name.endswith(".jpg")}
+    halves = {
+        name.replace("WFLW_images", "A_256px"): encode_jpeg(cv2.resize(decode(data, color=True), None, fx=0.5, fy=0.5))
+        for name, data in images.items()
+    }
+    convert(DOOR, write_folder(tmp_path / "b", halves | small), tmp_path / "b.h5", *ALL_FACES, "--strict")
+    a, b = ([sample.image for sample in Hdf5PoseDataset(tmp_path / f"{name}.h5")] for name in "ab")
+    assert a == b

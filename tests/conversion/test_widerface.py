@@ -122,6 +122,19 @@ def test_layouts_and_orders_make_no_difference_but_the_seed_does(members: Member
     assert [s.image for s in Hdf5PoseDataset(tmp_path / "seed.h5")] != [s.image for s in expected]
 
 
+def test_smaller_copies_beside_the_images_are_not_taken(members: Members, tmp_path: Path) -> None:
+    """Boxes are of the images in the fewest folders."""
+    convert(SCRIPT, write_folder(tmp_path / "a", members), tmp_path / "a.h5", "--strict")
+    halves = {
+        f"320px/{name}": encode_jpeg(cv2.resize(decode(data, color=True), None, fx=0.5, fy=0.5))
+        for name, data in members.items()
+        if name.endswith(".jpg")
+    }
+    convert(SCRIPT, write_folder(tmp_path / "b", halves | members), tmp_path / "b.h5", "--strict")
+    a, b = ([sample.image for sample in Hdf5PoseDataset(tmp_path / f"{name}.h5")] for name in "ab")
+    assert a == b
+
+
 def test_missing_parts_are_named(members: Members, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = write_zips(tmp_path / "wider", members)
     (folder / "WIDER_val.zip").unlink()

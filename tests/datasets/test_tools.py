@@ -217,6 +217,17 @@ def test_parts_joined_are_the_whole(tool: Tool, file: Path, faces: list[Sample],
     assert dataset.source["archive"] == "a.h5, b.h5, c.h5"
 
 
+def test_rows_that_show_no_face_stay_so_among_those_of_files_that_do_not_say(
+    tool: Tool, faces: list[Sample], write_file: Callable[..., Path], tmp_path: Path
+) -> None:
+    silent = write_file([replace(face, has_face=None) for face in faces[:2]], name="silent.h5")
+    said = write_file([replace(faces[2], has_face=False), faces[3]], name="said.h5")
+    for number, files in enumerate(((silent, said), (said, silent))):
+        assert "has_face" not in tool("dsjoin.py", tmp_path / f"{number}.h5", *files)
+    first, second = (Hdf5PoseDataset(tmp_path / f"{n}.h5").labels["has_face"].tolist() for n in range(2))
+    assert (first, second) == ([True, True, False, True], [False, True, True, True])
+
+
 def test_persons_of_different_files_are_kept_apart(tool: Tool, file: Path, tmp_path: Path) -> None:
     tool("dsjoin.py", tmp_path / "all.h5", file, shutil.copy(file, tmp_path / "copy.h5"))
     persons = Hdf5PoseDataset(tmp_path / "all.h5").labels["individual"]
@@ -255,12 +266,13 @@ def test_labels_that_only_some_files_have_are_absent_in_the_others(
         face_model=None,
     )  # fmt: skip
     for order, rows in (([a, lean], [0, 4]), ([lean, a], [2, 0])):
-        text = tool("dsjoin.py", tmp_path / "out.h5", *order, "--overwrite")
-        assert "left out, since only some files have them and no row may lack them: has_face" in text
+        assert "left out" not in tool("dsjoin.py", tmp_path / "out.h5", *order, "--overwrite")
         samples = Hdf5PoseDataset(tmp_path / "out.h5")[:]
         full, bare = (samples[row] for row in rows)
-        assert_samples_equal(replace(full, sequence=None), replace(Hdf5PoseDataset(a)[0], sequence=None, has_face=None))
-        assert_samples_equal(replace(bare, sequence=None), replace(Hdf5PoseDataset(lean)[0], sequence=None))
+        assert_samples_equal(replace(full, sequence=None), replace(Hdf5PoseDataset(a)[0], sequence=None))
+        assert_samples_equal(
+            replace(bare, sequence=None), replace(Hdf5PoseDataset(lean)[0], sequence=None, has_face=True)
+        )
         assert "faults" not in tool("dscheck.py", tmp_path / "out.h5", "--workers", 0)
 
 

@@ -5,8 +5,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+import torch
 from scipy.spatial.transform import Rotation
 
 from close import assert_samples_equal, known
@@ -15,10 +17,11 @@ from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset, PoseWriter
 from trackertraincode.expansion.archive import _numbered
 from trackertraincode.expansion.expand import Settings, expand_row, make_source
 from trackertraincode.expansion.eyelids import with_closed_eyes
-from trackertraincode.expansion.heads import fitted_coefficients
+from trackertraincode.expansion.heads import fitted_coefficients, head_in
 from trackertraincode.expansion.poses import draw_poses
-from trackertraincode.expansion.turning import angles_of, rotation_of
+from trackertraincode.expansion.turning import Turn, angles_of, rotation_of, turn_labels
 from trackertraincode.facemodel.embedded import embedded_head
+from trackertraincode.geometry.euler import aflw_to_matrix
 from trackertraincode.sample.images import decode, encode_jpeg, encode_png
 from trackertraincode.sample.sample import Sample
 
@@ -142,9 +145,15 @@ def test_what_the_layout_of_300wlp_needs_is_named(
 def test_closed_eyes_are_in_image_and_labels(rendered: Callable[..., Sample]) -> None:
     sample = rendered(3)
     image = decode(sample.image, color=True)
-    closed = with_closed_eyes(sample, image, MODEL.deform(known(sample.shape)), MODEL, MODEL.name)
+    classes = np.zeros(image.shape[:2], np.uint8)
+    eyes = np.asarray(sample.landmarks)[36:48, :2]
+    cv2.fillPoly(classes, [eyes[:6].round().astype(np.int32), eyes[6:].round().astype(np.int32)], 3)
+    closed = with_closed_eyes(sample, image, classes, MODEL.deform(known(sample.shape)), MODEL, MODEL.name)
     assert closed is not None
-    after, shut = closed
+    after, shut, shut_classes = closed
+    assert shut_classes is not None
+    assert (shut_classes == 3).sum() < 0.25 * (classes == 3).sum()  # lids are there, in what each pixel shows, too
+    assert set(np.unique(shut_classes)) <= {0, 3}
     assert after.shape is not None
     assert after.shape[40:42].tolist() == [1.0, 1.0]
     for before, now in ((sample.landmarks, after.landmarks), (sample.landmarks_2d, after.landmarks_2d)):
@@ -155,7 +164,6 @@ def test_closed_eyes_are_in_image_and_labels(rendered: Callable[..., Sample]) ->
             assert gap < 0.4 * open_
     changed = np.abs(shut.astype(int) - image).max(-1) > 20
     x = np.nonzero(changed)[1]
-    eyes = np.asarray(sample.landmarks)[36:48, :2]
     assert (x > eyes[:, 0].min() - 10).all()
     assert (x < eyes[:, 0].max() + 10).all()
     assert changed.sum() > 20
@@ -164,14 +172,14 @@ def test_closed_eyes_are_in_image_and_labels(rendered: Callable[..., Sample]) ->
 def test_profiles_have_no_eye_to_close(rendered: Callable[..., Sample]) -> None:
     sample = replace(rendered(0), rotation=Rotation.from_rotvec([0.0, np.pi, 0.0]).as_quat())
     image, local = decode(sample.image, color=True), MODEL.deform(known(sample.shape))
-    assert with_closed_eyes(sample, image, local, MODEL, MODEL.name) is None
+    assert with_closed_eyes(sample, image, None, local, MODEL, MODEL.name) is None
 
 
 def test_coefficients_of_another_model_have_no_lids(rendered: Callable[..., Sample]) -> None:
     """Of BFM, the same two numbers are other expressions: landmarks alone tell that eyes are closed."""
     sample = rendered(3)
     image = decode(sample.image, color=True)
-    closed = with_closed_eyes(sample, image, MODEL.deform(known(sample.shape)), MODEL, "bfm_noneck_v3")
+    closed = with_closed_eyes(sample, image, None, MODEL.deform(known(sample.shape)), MODEL, "bfm_noneck_v3")
     assert closed is not None
     assert np.array_equal(known(closed[0].shape), known(sample.shape))
     before, now = (np.asarray(s.landmarks) for s in (sample, closed[0]))
@@ -264,3 +272,23 @@ def test_a_file_without_poses_is_refused(rendered: Callable[..., Sample], file_o
     output = run_script("expand_dataset.py", path, path.with_name("dst.h5"), expect=1)
     assert "has no quats and no coords, without which no face can be turned" in output
     assert not path.with_name("dst.h5").exists()
+
+
+@pytest.mark.parametrize("unknown", [0.0, np.nan])
+@pytest.mark.parametrize("shaped", [True, False])
+def test_landmarks_without_depth_turn_with_the_head(
+    rendered: Callable[..., Sample], unknown: float, shaped: bool
+) -> None:
+    """Not as if the face were flat: those of FaceSynthetics have x and y alone."""
+    sample = rendered(3)
+    flat = replace(sample, landmarks=np.asarray(sample.landmarks) * [1, 1, 0] + [0, 0, unknown])
+    if not shaped:
+        sample, flat = (replace(s, shape=None) for s in (sample, flat))
+    moved = []
+    for one in (sample, flat):
+        local = head_in(one, MODEL, MODEL.name)
+        after = aflw_to_matrix(torch.tensor([0.1, 0.9, 0.0], dtype=torch.float64)).numpy()
+        turn = Turn(rotation_of(one), after, known(one.head).astype(np.float64))
+        moved.append(np.asarray(turn_labels(one, turn, local, MODEL)["landmarks"]))
+    assert np.linalg.norm(moved[1] - moved[0], axis=1).mean() < 0.06 * known(sample.head)[2]
+    assert np.ptp(moved[1][:, 2]) > known(sample.head)[2]

@@ -42,6 +42,20 @@ def test_landmarks_with_depth_stay_as_they_are(rendered: list[Sample], tmp_path:
     assert [s.individual for s in found] == [s.individual for s in rendered]
 
 
+def test_landmarks_without_depth_are_kept_where_the_heads_take_their_place(
+    rendered: list[Sample], tmp_path: Path
+) -> None:
+    """Those of FaceSynthetics are exact, the head's are near them."""
+    flat = [replace(s, landmarks=known(s.landmarks) * np.array([1, 1, 0], np.float32)) for s in rendered]
+    source = write_samples(
+        tmp_path / "a.h5", [replace(s, rotation=None, head=None, shape=None, landmarks_2d=None) for s in flat]
+    )
+    run_script("fit_head_model.py", source, tmp_path / "b.h5", "--workers", 0)
+    for before, after in zip(flat, rows_of(tmp_path / "b.h5")):
+        assert np.allclose(known(after.landmarks_2d), known(before.landmarks)[:, :2], atol=1e-4)
+        assert known(after.landmarks)[:, 2].any()
+
+
 def test_residuals_choose_rows(rendered: list[Sample], tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     noisy = [

@@ -53,7 +53,7 @@ class Item:
 
     @property
     def pose(self) -> str:
-        return re.sub(r"_rgb\.png$", "_pose.txt", self.image, flags=re.IGNORECASE)
+        return _pose_of(self.image)
 
     @property
     def calibration(self) -> str:
@@ -114,6 +114,10 @@ def make_source(archive: Path, opal_annotation: Path | None, published_projectio
     return Source(items=items, convert=convert, notes=tuple(notes))
 
 
+def _pose_of(image: str) -> str:
+    return re.sub(r"_rgb\.png$", "_pose.txt", image, flags=re.IGNORECASE)
+
+
 def list_images(archive: Archive) -> tuple[dict[Frame, str], tuple[str, ...]]:
     """Members by sequence and frame, in this order; and a note on frames that are there in two layouts."""
 
@@ -121,7 +125,7 @@ def list_images(archive: Archive) -> tuple[dict[Frame, str], tuple[str, ...]]:
         match = _IMAGE.match(name)
         return match and (int(match["sequence"]), int(match["frame"]))
 
-    found, copies = one_of_each(archive.names, key)
+    found, copies = one_of_each(archive.names, key, lambda name: _pose_of(name) in archive)
     return dict(sorted(found.items())), copies
 
 

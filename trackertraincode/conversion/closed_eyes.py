@@ -7,6 +7,7 @@ frame, the skin between brow and upper lid is stretched down to where the lids m
 there; what lay between the lids is gone. Outside of a margin nothing changes.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import cv2
@@ -45,17 +46,33 @@ def close_eyes(image: np.ndarray, landmarks: np.ndarray, rotation: np.ndarray) -
     An eye that can't be seen stays as it is.
     """
     image, landmarks = image.copy(), landmarks.copy()
-    for indices, brow, side in ((RIGHT_EYE, RIGHT_BROW, -1.0), (LEFT_EYE, LEFT_BROW, 1.0)):
+    for indices, eye in _visible_eyes(landmarks, rotation):
         points = landmarks[list(indices)]
-        if not _is_visible(points, rotation, side):
-            continue
-        eye = _eye_of(points[:, :2].astype(np.float64), landmarks[list(brow), :2])
         _move_skin(image, eye)
         lid = [indices[1], indices[2]]
         under = landmarks[[indices[5], indices[4]]]
         landmarks[lid] += MEETING * (under - landmarks[lid])
         landmarks[[indices[5], indices[4]]] += (1 - MEETING) * (points[[1, 2]] - under)
     return image, landmarks
+
+
+def close_eyes_in_classes(classes: np.ndarray, landmarks: np.ndarray, rotation: np.ndarray) -> np.ndarray:
+    """(H, W) what each pixel shows, (68, 3) pixels, (4,) quaternion -> the same where `close_eyes` shut these eyes."""
+    classes = classes.copy()
+    for _, eye in _visible_eyes(landmarks, rotation):
+        if (stretch := _stretch_of(classes.shape[:2], eye)) is not None:
+            nearest = cv2.INTER_NEAREST
+            moved = cv2.remap(classes, *stretch.sources, nearest, borderMode=cv2.BORDER_REPLICATE)
+            classes[stretch.window] = moved
+    return classes
+
+
+def _visible_eyes(landmarks: np.ndarray, rotation: np.ndarray) -> Iterator[tuple[range, _Eye]]:
+    """Landmarks and place of each eye that can be seen."""
+    for indices, brow, side in ((RIGHT_EYE, RIGHT_BROW, -1.0), (LEFT_EYE, LEFT_BROW, 1.0)):
+        points = landmarks[list(indices)]
+        if _is_visible(points, rotation, side):
+            yield indices, _eye_of(points[:, :2].astype(np.float64), landmarks[list(brow), :2])
 
 
 def _is_visible(points: np.ndarray, rotation: np.ndarray, side: float) -> bool:
@@ -82,14 +99,32 @@ def _eye_of(points: np.ndarray, brow: np.ndarray) -> _Eye:
     return _Eye(origin, along, across, curves[0], curves[1], arch[np.argsort(arch[:, 0])].T)
 
 
+@dataclass(frozen=True)
+class _Stretch:
+    """What happens around an eye."""
+
+    window: tuple[slice, slice]  # of the image
+    sources: tuple[np.ndarray, np.ndarray]  # x and y in the image, of each of its pixels
+    shade: np.ndarray  # of each of its pixels
+
+
 def _move_skin(image: np.ndarray, eye: _Eye) -> None:
     """In place."""
-    height, width = image.shape[:2]
+    if (stretch := _stretch_of(image.shape[:2], eye)) is None:
+        return
+    skin = cv2.remap(image, *stretch.sources, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    shade = stretch.shade if skin.ndim == 2 else stretch.shade[..., None]
+    image[stretch.window] = np.rint(skin * shade).astype(np.uint8)
+
+
+def _stretch_of(size: tuple[int, ...], eye: _Eye) -> _Stretch | None:
+    """size: height and width of the image. None where the eye lies outside."""
+    height, width = size
     reach = [eye.origin + u * eye.along + v * eye.across for u in (-0.3, 1.3) for v in (-1.2, 1.2)]
     x0, y0 = np.floor(np.clip(np.min(reach, axis=0), 0, [width, height])).astype(int)
     x1, y1 = np.ceil(np.clip(np.max(reach, axis=0), 0, [width, height])).astype(int)
     if x1 <= x0 or y1 <= y0:
-        return
+        return None
     x, y = np.meshgrid(np.arange(x0, x1), np.arange(y0, y1))
     offset = np.stack([x, y], axis=-1) - eye.origin
     square = float(eye.along @ eye.along)
@@ -112,7 +147,5 @@ def _move_skin(image: np.ndarray, eye: _Eye) -> None:
     source = np.where(inside, source, v)
     moved = np.stack([x, y], axis=-1) + (source - v)[..., None] * eye.across
     mapping = moved.astype(np.float32)
-    skin = cv2.remap(image, mapping[..., 0], mapping[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     shade = 1 - LASHES * openness * inside * np.exp(-(((v - meeting) / LASH_WIDTH) ** 2))
-    shade = shade if skin.ndim == 2 else shade[..., None]
-    image[y0:y1, x0:x1] = np.rint(skin * shade).astype(np.uint8)
+    return _Stretch((slice(y0, y1), slice(x0, x1)), (mapping[..., 0], mapping[..., 1]), shade)

@@ -67,13 +67,17 @@ def list_items(archive: Archive) -> tuple[list[Item], tuple[str, ...]]:
             return None
         return tuple(int(match[part]) for part in ("person", "series", "number"))
 
-    found, copies = one_of_each(archive.names, key)
+    found, copies = one_of_each(archive.names, key, lambda name: _labels_of(name) in archive)
     items = []
     for _, name in sorted(found.items()):
         match = _IMAGE.match(name)
         assert match is not None
         items.append(Item(name, *(int(match[part]) for part in ("person", "series", "number", "tilt", "pan"))))
     return items, copies
+
+
+def _labels_of(image: str) -> str:
+    return Path(image).with_suffix(".txt").as_posix()
 
 
 def convert_item(archive: Path, item: Item) -> list[Sample]:
@@ -86,7 +90,7 @@ def convert_item(archive: Path, item: Item) -> list[Sample]:
     image = opened.read(item.image)
     with naming(item.image):
         size = check_image(image)
-    label = Path(item.image).with_suffix(".txt").as_posix()
+    label = _labels_of(item.image)
     box = read_box(opened.read(label), label, Path(item.image).stem)
     if (box[:2] >= size).any() or (box[2:] <= 0).any():
         raise ArchiveError(f"{label}: the face box {box.tolist()} lies outside the image of {size}.")

@@ -57,7 +57,7 @@ def make_source(archive: Path) -> Source:
         match = _LABELS.match(name)
         return match and (int(match["number"]), match["variation"] or "")
 
-    found, copies = one_of_each(opened.names, key)
+    found, copies = one_of_each(opened.names, key, lambda name: f"{name[:-4]}_img.jpg" in opened)
     if not found:
         raise ArchiveError(f"{archive}: no face_NUMBER.npz in it; give the folder of ReplicantFace, or a zip of it.")
     in_sequence = any(variation for _, variation in found)

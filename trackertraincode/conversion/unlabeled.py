@@ -63,7 +63,7 @@ def make_source(source: Path, min_confidence: float, min_face: int, all_faces: b
             items += [Item(name, frame) for frame in _frames(source, name, every)]
     if not items:
         raise ArchiveError(f"{source}: no images (.jpg, .jpeg, .png) or videos ({', '.join(VIDEO_EXTENSIONS)}) in it.")
-    settings = Settings(source, detector, min_confidence, all_faces, sequences=videos > 0 and not all_faces)
+    settings = Settings(source, detector, min_confidence, all_faces, sequences=videos > 0)
     return Source(items=items, convert=partial(convert_item, settings), notes=notes)
 
 

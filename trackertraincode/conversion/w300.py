@@ -1,6 +1,6 @@
 """300W and its parts (AFW, HELEN, LFPW, IBUG): images of faces, each beside a file of 68 landmarks.
 
-.../NAME.png (or .jpg)
+.../NAME.png (or .jpg; where there are both, the .png, which is 300W's own)
 .../NAME.pts      3 lines of header, 68 lines `x y`, "}"; pixels count from 1, as in MATLAB
 
 All archives of this layout are read, such as Menpo's frontal faces. The origin is that of Menpo's importer (its class
@@ -47,7 +47,11 @@ def make_source(archive: Path, mtcnn: bool) -> Source:
     names = opened.names
     landmarks = [name for name in names if name.lower().endswith(".pts")]
     images = [name for name in names if name.lower().endswith(IMAGE_EXTENSIONS)]
-    pairs = {image: points for image in images if (points := f"{image.rpartition('.')[0]}.pts") in opened}
+    shown_by: dict[str, list[str]] = {}
+    for image in images:
+        shown_by.setdefault(any_spelling(image.rpartition(".")[0]), []).append(image)
+    firsts = [min(group, key=lambda image: (not image.lower().endswith(".png"), image)) for group in shown_by.values()]
+    pairs = {image: points for image in firsts if (points := f"{image.rpartition('.')[0]}.pts") in opened}
     if not pairs:
         raise ArchiveError(
             f"{archive}: no NAME.pts beside a NAME.png or NAME.jpg; give the zip file of 300W or its folder."
@@ -60,7 +64,9 @@ def make_source(archive: Path, mtcnn: bool) -> Source:
         return points_of[image], digest(opened.read(image)) if same_points else b""
 
     found, notes = one_of_each(pairs, shown)
-    lonely = len(images) - len(pairs), len(landmarks) - len({any_spelling(points) for points in pairs.values()})
+    if again := len(images) - len(firsts):
+        notes += (f"{again} images are there again in another format beside them: left out",)
+    lonely = len(firsts) - len(pairs), len(landmarks) - len({any_spelling(points) for points in pairs.values()})
     for count, what in zip(lonely, ("images have no .pts file", "files of landmarks have no image")):
         notes += (f"{count} {what} beside them: left out",) if count else ()
     if mtcnn:

@@ -94,17 +94,29 @@ def make_source(archive: Path, mtcnn: bool) -> Source:
 def list_videos(archive: Path) -> dict[str, AnnotatedVideo]:
     """Videos by folder, in the order of their numbers; of copies the one in the fewest folders."""
     annotations: dict[str, dict[int, str]] = {}
-    members: dict[str, str] = {}
+    videos: dict[str, list[str]] = {}
     for name in sorted(open_archive(archive).names):
         if match := _ANNOTATION.match(name):
             annotations.setdefault(match["folder"], {})[int(match["frame"])] = name
         elif match := _VIDEO.match(name):
-            members.setdefault(match["folder"], name)
-    found, _ = one_of_each({*members, *annotations}, lambda folder: folder.rsplit("/", 1)[-1])
+            videos.setdefault(match["folder"], []).append(name)
+    annotated = {folder: _annotated(names) for folder, names in videos.items()}
+    members = {folder: name for folder, name in annotated.items() if name is not None}
+    found, _ = one_of_each(
+        {*members, *annotations},
+        lambda folder: folder.rsplit("/", 1)[-1],
+        lambda folder: folder in members and folder in annotations,
+    )
     return {
         folder: AnnotatedVideo(folder, members.get(folder), dict(sorted(annotations.get(folder, {}).items())))
         for _, folder in sorted(found.items())
     }
+
+
+def _annotated(videos: list[str]) -> str | None:
+    """The one that is called "vid", else the only one; others may be smaller, or have drawings."""
+    named = [name for name in videos if Path(name).stem.lower() == "vid"]
+    return named[0] if named else videos[0] if len(videos) == 1 else None
 
 
 def convert_item(archive: Path, mtcnn: bool, item: Item) -> list[Sample]:

@@ -85,12 +85,15 @@ def _find_list(archive: Archive, split: str) -> str:
     return found[0]
 
 
+IMAGES = "wflw_images"  # folder of the published archive
+
+
 class _ImageFinder:
-    """Image of the list -> member of the archive, wherever the mirror's folders lie."""
+    """Image of the list -> member of the archive, wherever the mirror's folders lie; one below WFLW_images first."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self._by_path: dict[tuple[str, ...], str | None] = {}
-        for name in sorted(names, key=lambda name: name.count("/")):
+        for name in sorted(names, key=lambda name: (IMAGES not in name.casefold().split("/"), name.count("/"), name)):
             parts = PurePosixPath(name.casefold()).parts
             self._by_path.setdefault(parts[-2:], name)  # further ones are copies
             self._by_path[parts[-1:]] = name if parts[-1:] not in self._by_path else None  # None: not unique

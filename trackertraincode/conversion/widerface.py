@@ -92,7 +92,7 @@ def _images(archives: list[Path]) -> dict[tuple[str, str], tuple[Path, str]]:
     """(subset, EVENT/NAME.jpg without capitals) -> archive and member."""
     found: dict[tuple[str, str], tuple[Path, str]] = {}
     for path in archives:
-        for name in open_archive(path).names:
+        for name in sorted(open_archive(path).names, key=lambda name: (name.count("/"), name)):  # others are copies
             if match := _IMAGE.match(name):
                 found.setdefault((match[1].lower(), match[2].casefold()), (path, name))
     return found

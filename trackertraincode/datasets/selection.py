@@ -165,8 +165,10 @@ def join_files(
     """Write all samples of several files, one file after the other, to a new one.
 
     Returns how many there are, and the fields that are left out: those with no value for "absent" that only some files
-    have. Numbers of persons are shifted from the second file on so that none occurs in two files; with same_persons
-    they stay. Raises SampleFormatError when the files' coefficients are of different face models.
+    have. Where only some say whether rows show a face, those of the others do. Numbers of persons are shifted from the
+    second file on so that none occurs in two files; with same_persons they stay.
+
+    Raises SampleFormatError when the files' coefficients are of different face models.
     """
     datasets = [Hdf5PoseDataset(path, labels=()) for path in paths]
     face_models = {dataset.face_model: dataset.path for dataset in datasets if "shape" in dataset.fields}
@@ -179,11 +181,13 @@ def join_files(
     every = set.intersection(*(set(dataset.fields) for dataset in datasets))
     some = dict.fromkeys(field for dataset in datasets for field in dataset.fields if field not in every)
     optional = tuple(dict.fromkeys(label for dataset in datasets for label in optional_labels(dataset)))
-    left_out: dict[str, Any] = dict.fromkeys(field for field in some if field not in optional)
+    true = {field: True for field in some if field in LABELS and LABELS[field].kind is Kind.FLAG}
+    left_out: dict[str, Any] = dict.fromkeys(field for field in some if field not in (*optional, *true))
     source = _provenance("dsjoin", datasets, {"same_persons": str(same_persons)})
     with PoseWriter(destination, source=source, face_model=next(iter(face_models), None), optional=optional) as writer:
         for sample in progress(_joined(datasets, same_persons), sum(len(d) for d in datasets)):
-            writer.write(replace(sample, **left_out))
+            said: dict[str, Any] = {field: value for field, value in true.items() if getattr(sample, field) is None}
+            writer.write(replace(sample, **left_out, **said))
     return writer.count, tuple(left_out)
 
 

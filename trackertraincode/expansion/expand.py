@@ -182,9 +182,10 @@ def copies(face: Face, model: HeadModel, settings: Settings, rng: np.random.Gene
     shut: Face | None = None
     closed = None
     if settings.closed_eyes:
-        closed = with_closed_eyes(face.sample, face.image, face.local, model, face.coefficients_of)
+        closed = with_closed_eyes(face.sample, face.image, face.classes, face.local, model, face.coefficients_of)
     if closed is not None:
-        shut = replace(face, sample=closed[0], image=closed[1])
+        sample, image, classes = closed
+        shut = replace(face, sample=sample, image=image, classes=classes)
     poses = draw_poses(angles_of(rotation_of(face.sample)), settings.yaw_step, rng)
     for number, angles in enumerate(poses, 1):
         shown = shut if shut is not None and rng.random() < settings.closed_eyes else face

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from trackertraincode.conversion.closed_eyes import MEETING, close_eyes
+from trackertraincode.conversion.closed_eyes import MEETING, close_eyes, close_eyes_in_classes
 from trackertraincode.expansion.turning import project, rotation_of
 from trackertraincode.facemodel.head_model import SHAPE_COUNT, HeadModel
 from trackertraincode.facemodel.landmarks68 import LEFT_EYE, RIGHT_EYE
@@ -16,9 +16,10 @@ LIDS = slice(SHAPE_COUNT, SHAPE_COUNT + 2)  # coefficients of our own heads that
 
 
 def with_closed_eyes(
-    sample: Sample, image: np.ndarray, local: np.ndarray, model: HeadModel, coefficients_of: str
-) -> tuple[Sample, np.ndarray] | None:
-    """Labels and (H, W, 3) image with shut eyes, None where no eye can be seen.
+    sample: Sample, image: np.ndarray, classes: np.ndarray | None, local: np.ndarray, model: HeadModel,
+    coefficients_of: str,
+) -> tuple[Sample, np.ndarray, np.ndarray | None] | None:  # fmt: skip
+    """Labels, (H, W, 3) image and (H, W) classes of its pixels with shut eyes, None where no eye can be seen.
 
     local: (V, 3) the head. coefficients_of: name of the face model of the sample's shape. Only our own heads have
     coefficients of lids: landmarks alone tell that eyes are closed where shapes are of BFM, or of another head than `model`.
@@ -28,7 +29,8 @@ def with_closed_eyes(
     points = sample.landmarks
     if points is None:
         points = project(local[model.keypoints], R, sample.head.astype(np.float64))
-    shut, _ = close_eyes(image, points.astype(np.float64), np.asarray(sample.rotation))
+    seen = points.astype(np.float64), np.asarray(sample.rotation)
+    shut, _ = close_eyes(image, *seen)
     if np.array_equal(shut, image):
         return None
     changes: dict[str, Any] = {}
@@ -42,7 +44,8 @@ def with_closed_eyes(
             changes["landmarks"] = sample.landmarks + moves.astype(np.float64) @ R.T * sample.head[2]
     elif sample.landmarks is not None:
         changes["landmarks"] = _lids_met(sample.landmarks)
-    return replace(sample, **changes), shut
+    shut_classes = None if classes is None else close_eyes_in_classes(classes, *seen)
+    return replace(sample, **changes), shut, shut_classes
 
 
 def _lids_met(landmarks: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ import numpy as np
 
 from trackertraincode.expansion.turning import project, rotation_of
 from trackertraincode.facemodel.head_model import COEFFICIENT_COUNT, HeadModel
-from trackertraincode.facemodel.landmarks68 import centered_depth
+from trackertraincode.facemodel.landmarks68 import centered_depth, has_depth
 from trackertraincode.sample.sample import Sample
 
 LANDMARK_NOISE = 0.02  # head radii, against the spread of the coefficients
@@ -17,19 +17,25 @@ def head_in(sample: Sample, model: HeadModel, coefficients_of: str) -> np.ndarra
     """(V, 3): by the sample's coefficients if they are the model's, else by its landmarks, else the mean head."""
     if sample.shape is not None and coefficients_of == model.name:
         return model.deform(sample.shape)
-    if sample.landmarks is None or not np.isfinite(sample.landmarks).all():
+    if sample.landmarks is None or not np.isfinite(sample.landmarks[:, :2]).all():
         return model.deform(np.zeros(COEFFICIENT_COUNT))
     return model.deform(fitted_coefficients(sample, model))
 
 
 def fitted_coefficients(sample: Sample, model: HeadModel) -> np.ndarray:
-    """(50,) whose landmarks are nearest to the sample's (68, 3), held near the mean by how far heads differ."""
+    """(50,) whose landmarks are nearest to the sample's (68, 3), in the image where they have no depth, held near the mean
+    by how far heads differ."""
     assert sample.head is not None
     assert sample.landmarks is not None
     R, head = rotation_of(sample), sample.head.astype(np.float64)
     mean = model.keypoint_mean.astype(np.float64)
-    offset = (centered_depth(sample.landmarks) - centered_depth(project(mean, R, head))) @ R / head[2]
-    A = (model.keypoint_basis * model.coefficient_std[:, None, None]).reshape(COEFFICIENT_COUNT, -1).astype(np.float64)
+    basis = (model.keypoint_basis * model.coefficient_std[:, None, None]).astype(np.float64)
+    if has_depth(sample.landmarks):
+        offset = (centered_depth(sample.landmarks) - centered_depth(project(mean, R, head))) @ R / head[2]
+    else:
+        offset = (sample.landmarks - project(mean, R, head))[:, :2] / head[2]
+        basis = (basis @ R.T)[..., :2]
+    A = basis.reshape(COEFFICIENT_COUNT, -1)
     normal = A @ A.T / LANDMARK_NOISE**2 + np.eye(COEFFICIENT_COUNT)
     return np.linalg.solve(normal, A @ offset.ravel() / LANDMARK_NOISE**2) * model.coefficient_std
 

@@ -12,7 +12,7 @@ import torch
 
 from trackertraincode.conversion.faces import box_around
 from trackertraincode.facemodel.head_model import HeadModel, hull_vertices
-from trackertraincode.facemodel.landmarks68 import EYE_CORNERS, centered_depth
+from trackertraincode.facemodel.landmarks68 import EYE_CORNERS, centered_depth, has_depth
 from trackertraincode.geometry.euler import matrix_to_aflw
 from trackertraincode.geometry.rotation import matrix_to_quat, quat_to_matrix
 from trackertraincode.sample.sample import Sample
@@ -88,11 +88,14 @@ def turn_labels(sample: Sample, turn: Turn, local: np.ndarray, model: HeadModel)
 
 
 def deep_landmarks(sample: Sample, turn: Turn, keypoints: np.ndarray) -> np.ndarray:
-    """(68, 3) 3-D landmarks with z from the head's origin; keypoints: (68, 3) of the head, head radii."""
+    """(68, 3) 3-D landmarks with z from the head's origin, or that of the head where theirs isn't known.
+
+    keypoints: (68, 3) of the head, head radii.
+    """
     assert sample.landmarks is not None
     depth = project(keypoints, turn.before, turn.head)[:, 2]
     points = sample.landmarks.astype(np.float64)
-    points[:, 2] += (depth - points[:, 2])[list(EYE_CORNERS)].mean()
+    points[:, 2] = points[:, 2] + (depth - points[:, 2])[list(EYE_CORNERS)].mean() if has_depth(points) else depth
     return points
 
 

@@ -35,6 +35,11 @@ def _flip_order() -> np.ndarray:
 FLIP_ORDER = _flip_order()  # (68,) int64: row i of a mirrored image is row FLIP_ORDER[i] of the original
 
 
+def has_depth(points: np.ndarray) -> bool:
+    """Whether (68, 3) points lie in space; where only x and y are known, z is 0 or NaN."""
+    return bool(np.isfinite(points[:, 2]).all() and points[:, 2].any())
+
+
 def centered_depth(points: np.ndarray) -> np.ndarray:
     """(68, 3) with the mean z of the four eye corners at 0."""
     points = points.copy()

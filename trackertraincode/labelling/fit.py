@@ -18,7 +18,7 @@ from trackertraincode.conversion.run import Source
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.datasets.selection import optional_labels
 from trackertraincode.errors import ArchiveError, SampleFormatError
-from trackertraincode.facemodel.landmarks68 import centered_depth
+from trackertraincode.facemodel.landmarks68 import centered_depth, has_depth
 from trackertraincode.facemodel.load import load_head_model
 from trackertraincode.fitting.solver import Fit, LandmarkFitter
 from trackertraincode.geometry.boxes import CROP_FACTOR
@@ -39,7 +39,7 @@ Points = dict[str, Callable[[Sample], np.ndarray | None]]
 def _in_space(sample: Sample) -> np.ndarray | None:
     """(68, 3) landmarks whose depth is known."""
     points = sample.landmarks
-    return points if points is not None and np.isfinite(points).all() and points[:, 2].any() else None
+    return points if points is not None and np.isfinite(points).all() and has_depth(points) else None
 
 
 def _in_image(sample: Sample) -> np.ndarray | None:
@@ -90,6 +90,8 @@ def make_source(path: Path, options: FitOptions) -> Source:
                 "`ttc pseudolabels` instead."
             )
         optional = tuple(a for a in optional_labels(dataset) if a not in GIVEN)
+        if "landmarks_2d" not in optional:
+            optional += ("landmarks_2d",)
         count = len(dataset)
     if options.start is not None:
         models_of((options.start,))
@@ -182,7 +184,10 @@ def finish(path: Path, item: Fitted | ArchiveError) -> list[Sample]:
         )
     if points.shape[1] == 2 and float(quat_to_matrix(torch.from_numpy(item.rotation))[2, 2]) < FROM_BEHIND:
         raise ArchiveError(f"{where}: landmarks fit a head seen from behind: left and right are swapped.")
-    landmarks = sample.landmarks if points.shape[1] == 3 else centered_depth(item.key_points)
+    landmarks, annotated = sample.landmarks, sample.landmarks_2d
+    if points.shape[1] == 2:
+        landmarks = centered_depth(item.key_points)
+        annotated = points if annotated is None else annotated  # in place of those of the sample without a depth
     return [
         replace(
             sample,
@@ -190,6 +195,7 @@ def finish(path: Path, item: Fitted | ArchiveError) -> list[Sample]:
             head=item.head,
             shape=item.shape.astype(np.float32),
             landmarks=landmarks,
+            landmarks_2d=annotated,
             face_box=box_around(points) if sample.face_box is None else sample.face_box,
             fit_residual=item.residual,
         )
