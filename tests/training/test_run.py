@@ -3,12 +3,16 @@
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import h5py
+import onnx
 import pytest
 import torch
+from constant_onnx import build_model
+from fake_devices import small_network
 
 from close import known
 from conftest import run_script
@@ -16,15 +20,18 @@ from trackertraincode.augmentation import batches as batches_module
 from trackertraincode.errors import CatalogError, ConfigError
 from trackertraincode.evaluation import predictor as predictor_module
 from trackertraincode.evaluation.predictor import load_predictor
+from trackertraincode.losses.objective import TERMS
 from trackertraincode.models import onnx_model
 from trackertraincode.models.about import without_folders
 from trackertraincode.models.checkpoint import load_network
+from trackertraincode.sample.sample import blank_batch
 from trackertraincode.training import module
 from trackertraincode.training import run as run_module
 from trackertraincode.training.callbacks.averaging import StochasticWeightAverage
 from trackertraincode.training.callbacks.guard import TrainingDiverged
 from trackertraincode.training.callbacks.records import read_metrics
 from trackertraincode.training.config import TrainConfig
+from trackertraincode.training.objective import LossOptions, make_objective
 from trackertraincode.training.options import read_toml
 
 Run = Callable[..., Path]
@@ -245,6 +252,25 @@ def test_a_set_without_any_of_its_labels_is_refused_at_once(run: Run, tmp_path: 
         run(**options)
     assert not (tmp_path / "run").exists()
     assert read_metrics(run(**options, consistency=1.0) / "metrics.csv")[0]["train/loss"] > 0
+
+
+def test_teachers_weigh_as_the_labels_of_the_run_do(tmp_path: Path) -> None:
+    """Rows by their data set's weight, terms by [loss_weights]; --no-roi-train teaches no boxes."""
+    onnx.save(build_model(input_shape=(1, 1, 33, 33)), tmp_path / "teacher.onnx")
+    network, batch = small_network().eval(), blank_batch((4, 1, 33, 33), "cpu")
+
+    def taught(weight: float = 1.0, **options: Any) -> float:
+        chosen = LossOptions(teachers=str(tmp_path / "teacher.onnx"), teacher_weight=1.0, **options)
+        weighted = replace(batch, weight=torch.full_like(batch.weight, weight))
+        return make_objective(chosen, network.config)(network(batch.image), weighted)[1]["teachers"].item()
+
+    whole = taught()
+    assert taught(2.0) == pytest.approx(2 * whole)
+    assert taught(roi_train=False) < whole
+    silent = dict.fromkeys(("rotation", "xy", "size", "box"), 0.0)
+    assert taught(loss_weights=silent) == 0
+    parts = [taught(loss_weights=silent | {name: TERMS[name].weight}) for name in silent]
+    assert sum(parts) == pytest.approx(whole)
 
 
 def test_teachers_are_learned_from(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
