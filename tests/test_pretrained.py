@@ -155,6 +155,7 @@ def test_it_begins_a_run_anew_that_cannot_be_resumed_and_removes_nothing_of_a_us
     ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
+    (tmp_path / ".made-by-train-default").write_text("--faces 30000")
 
     def stop(_: Commands, *words: object) -> None:
         raise UserError("stopped")
@@ -176,6 +177,31 @@ def test_it_begins_a_run_anew_that_cannot_be_resumed_and_removes_nothing_of_a_us
     with pytest.raises(UserError, match="stopped"):
         run(["train-default", "--outdir", str(tmp_path)])
     assert not (tmp_path / "pose").exists()
+
+
+@pytest.mark.parametrize("command", ["demo", "train-default"])
+def test_nothing_of_a_user_is_replaced(command: str, tmp_path: Path) -> None:
+    """Such as the real archives, whose names a demo takes, or a catalog of data sets."""
+    for number, name in enumerate(("300W-LP.zip", "data/datasets.toml", "data/rendered.h5", "runs/a/last.ckpt")):
+        path = tmp_path / str(number) / name
+        path.parent.mkdir(parents=True)
+        path.write_text("mine")
+        with pytest.raises(UserError, match=rf"holds {name.split('/')[0]}, which is of no earlier {command}; choose a"):
+            run([command, "--outdir", str(tmp_path / str(number))])
+        assert path.read_text() == "mine"
+
+
+def test_a_training_goes_on_with_as_many_faces_as_it_began_with(tmp_path: Path) -> None:
+    (tmp_path / ".made-by-train-default").write_text("--faces 400")
+    with pytest.raises(UserError, match="was begun with --faces 400, not with --faces 800; give the same, or choose"):
+        run(["train-default", "--faces", "800", "--outdir", str(tmp_path)])
+
+
+@pytest.mark.parametrize("count", ["4", "1002"])
+def test_people_are_trained_on_or_validated_on(count: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run(["train-default", "--faces", count])
+    assert f"--faces {count}: people have 4 faces each; give a multiple of 4, at least 8" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["demo", "train-default"])

@@ -97,6 +97,15 @@ def add_face_model_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--face-model", **FACE_MODEL)
 
 
+class Further(argparse.Action):
+    """Of an option that may be given several times: all values count, in place of the default."""
+
+    def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option: str | None = None) -> None:
+        given = getattr(namespace, self.dest, None)
+        before = [] if given is None or given is self.default else given
+        setattr(namespace, self.dest, [*before, *values])
+
+
 MODELS: dict[str, Any] = {
     "type": Path,
     "metavar": "MODEL",

@@ -72,7 +72,9 @@ def matching(path: Path) -> list[Path]:
     """All files of a name with * or ?; another name itself, whether there is such a file or not."""
     if not {"*", "?"} & set(path.name) or path.is_file():
         return [path]
-    return sorted(file for file in path.parent.glob(path.name.replace("[", "[[]")) if file.is_file())
+    return sorted(
+        file for file in path.parent.glob(re.sub(r"\*+", "*", path.name.replace("[", "[[]"))) if file.is_file()
+    )
 
 
 def cache_dir() -> Path | None:

@@ -4,7 +4,10 @@ import gzip
 import io
 import os
 import re
+import shutil
 import struct
+import subprocess
+import sys
 import tarfile
 import unicodedata
 import zipfile
@@ -15,7 +18,7 @@ from typing import IO, Any, Literal
 import pytest
 from archive_damage import Members, convert, write_folder, write_zip
 
-from trackertraincode.conversion.archive import Archive, one_of_each, unknown_images
+from trackertraincode.conversion.archive import Archive, one_of_each, open_archive, unknown_images
 from trackertraincode.conversion.archive_kinds import unpacked
 from trackertraincode.errors import ArchiveError
 
@@ -349,3 +352,18 @@ def test_a_flipped_bit_is_noticed(tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(data)
     with pytest.raises(ArchiveError, match=r"'a\.bin' is damaged"):
         Archive(tmp_path / "a.zip").read("a.bin")
+
+
+@pytest.mark.skipif(shutil.which("tar") is None or sys.platform != "linux", reason="makes holes with GNU tar")
+def test_files_with_holes_are_read_whole(tmp_path: Path) -> None:
+    with (tmp_path / "a.jpg").open("wb") as file:
+        file.write(b"begin")
+        file.seek(2**20)
+        file.write(b"end")
+    (tmp_path / "b.jpg").write_bytes(b"another")
+    made = ["tar", "--sparse", "-C", str(tmp_path), "-cf", str(tmp_path / "x.tar"), "a.jpg", "b.jpg"]
+    subprocess.run(made, check=True)
+    archive = open_archive(tmp_path / "x.tar")
+    assert (tmp_path / "x.tar").stat().st_size < 2**19  # so there are holes
+    assert archive.read("a.jpg") == (tmp_path / "a.jpg").read_bytes()
+    assert archive.read("b.jpg") == b"another"

@@ -297,6 +297,25 @@ def test_a_destination_that_is_the_source_is_refused_before_anything(tmp_path: P
     assert not list(tmp_path.glob("*.parts"))
 
 
+def test_a_run_that_is_interrupted_leaves_the_list_of_the_one_before(tmp_path: Path) -> None:
+    """What it would list isn't all."""
+    listed = tmp_path / "skipped.txt"
+    listed.write_text("of an earlier run")
+    interrupted = Source(items=range(40), convert=partial(make, fail_at=30, error=KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        run_converter(options(tmp_path, skipped=listed), "test", interrupted)
+    assert listed.read_text() == "of an earlier run"
+
+
+def test_provenance_names_files_without_their_folders(tmp_path: Path) -> None:
+    """The same bytes follow wherever they lie, and published files tell nothing of a machine."""
+    (tmp_path / "m.pkl").touch()
+    settings = {"face_model": tmp_path / "m.pkl", "models": [Path("a/x.onnx"), Path("y.onnx")], "seed": 3}
+    run_converter(options(tmp_path), "test", Source(items=range(2), convert=make), settings)
+    told = Hdf5PoseDataset(tmp_path / "out.h5").source["options"]
+    assert told == {"face_model": "m.pkl", "models": "x.onnx, y.onnx", "seed": "3"}
+
+
 def test_provenance_is_in_the_file(tmp_path: Path) -> None:
     (tmp_path / "x.zip").write_bytes(b"archive")
     run_converter(options(tmp_path), "dsprocess_test", Source(items=range(2), convert=make))

@@ -109,3 +109,19 @@ def test_shards_with_other_fields_are_named(tmp_path: Path) -> None:
     with pytest.raises(SampleFormatError, match=r"out-0000\d-of-00002\.h5: its first sample .* only one has"):
         run_converter(options(tmp_path, shards=2), "test", Source(items=range(100), convert=uneven))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_too_many_shards_throw_no_work_away(tmp_path: Path) -> None:
+    seen: list[int] = []
+
+    def noted(number: int) -> list[Sample]:
+        seen.append(number)
+        return make(number)
+
+    source = Source(items=range(40), convert=noted)
+    with pytest.raises(ConfigError, match="there are only 2 of them; ask for fewer shards"):
+        run_converter(options(tmp_path, shards=3), "test", source)
+    assert len(seen) == 40
+    run_converter(options(tmp_path, shards=2, resume=True), "test", source)
+    assert len(seen) == 40
+    assert len(list(tmp_path.glob("out-*-of-*.h5"))) == 2

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from trackertraincode.datasets import dshdf5, hdf5_images
+from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.datasets.hdf5_images import read_images
 from trackertraincode.errors import SampleFormatError
 from trackertraincode.sample.images import decode, decode_labels, encode_jpeg, encode_png
+from trackertraincode.sample.sample import Sample
 
 RNG = np.random.default_rng(0)
 IMAGES = [RNG.integers(0, 255, (8, 10 + i), dtype=np.uint8) for i in range(4)]
@@ -79,7 +81,9 @@ def test_backslashes_separate_folders_too(open_images: Callable, tmp_path: Path)
     assert read_images(path, dataset, [0]) == [ENCODED[0]]
 
 
-@pytest.mark.parametrize("name", ["/etc/hostname", "../other/a.png", "a/../../b.png", "..\\a.png"])
+@pytest.mark.parametrize(
+    "name", ["/etc/hostname", "../other/a.png", "a/../../b.png", "..\\a.png", "C:a.png", "\\secret\\a.png"]
+)
 def test_paths_outside_are_refused(open_images: Callable, name: str) -> None:
     path, dataset = open_images(h5py.string_dtype(), ["a.png", name], storage="image_filename")
     with pytest.raises(SampleFormatError, match=r"faces\.h5: field 'images', row 1 names .* outside"):
@@ -196,3 +200,14 @@ def test_attributes_are_read_in_every_spelling(tmp_path: Path, value: Any) -> No
         assert dshdf5.text_attribute(file, "category") == "img"
         assert dshdf5.text_attribute(file, "empty") == ""
         assert dshdf5.text_attribute(file, "absent") == ""
+
+
+def test_a_file_that_another_program_holds_open_is_read(
+    write_file: Callable[..., Path], make_sample: Callable[..., Sample]
+) -> None:
+    """Some network drives know no locks at all, which looked like damage."""
+    fcntl = pytest.importorskip("fcntl")
+    path = write_file([make_sample(seed) for seed in range(3)])
+    with path.open("rb+") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert len(Hdf5PoseDataset(path)) == 3

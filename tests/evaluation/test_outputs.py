@@ -3,8 +3,11 @@
 import csv
 import json
 import os
+import shutil
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 import torch
 
@@ -14,7 +17,7 @@ from trackertraincode.evaluation.evaluate import EvaluationOptions, evaluate
 from trackertraincode.evaluation.html_report import result_sections, write_report
 from trackertraincode.evaluation.pages import worst
 from trackertraincode.evaluation.plots import plot_label
-from trackertraincode.evaluation.predictor import load_predictor
+from trackertraincode.evaluation.predictor import load_predictor, load_predictors
 from trackertraincode.evaluation.report import format_table, write_csv, write_json, write_predictions
 from trackertraincode.models.checkpoint import load_network, save_network
 
@@ -50,6 +53,57 @@ def test_rows_of_one_table_can_be_told_apart(faces: Path, checkpoint: Path, tmp_
     assert len(lines) == 10
     assert len({line.split()[0] + line.split("×")[1].split()[0] for line in lines}) == 10
     assert all(any(str(model) in line for line in lines) for model in models)
+
+
+def test_rows_without_a_face_do_not_count(faces: Path, checkpoint: Path, tmp_path: Path) -> None:
+    """Their poses are of nobody."""
+    path = Path(shutil.copy(faces, tmp_path / "faces.h5"))
+    with h5py.File(path, "a") as file:
+        flags = np.arange(len(file["quats"])) % 3 != 1
+        if "hasface" in file:
+            del file["hasface"]
+        file["hasface"] = flags
+        for row in np.flatnonzero(~flags):
+            file["quats"][row] = [1.0, 0.0, 0.0, 0.0]
+    for name in ("aflw2k3d", "aflw2k3d-landmarks", str(path)):
+        result = evaluate(load_predictor(checkpoint), name, EvaluationOptions(file=path, progress=False))
+        assert flags[result.rows].all()
+        assert result.rows.max() > 2
+
+
+def test_numbers_of_fewer_rows_than_others_say_so(faces: Path, checkpoint: Path, tmp_path: Path) -> None:
+    path = Path(shutil.copy(faces, tmp_path / "faces.h5"))
+    with h5py.File(path, "a") as file:
+        count = len(file["quats"])
+        file["coords"][3:] = np.nan
+        file["pt3d_68"][2:] = np.nan
+    result = evaluate(load_predictor(checkpoint), str(path), EvaluationOptions(file=path, progress=False))
+    row = result.row()
+    assert row["n"] == count
+    assert f"XY and S are of 3 of {count} rows, those with a head" in row["marks"]
+    assert f"NME is of 2 of {count} rows, those with landmarks" in row["marks"]
+    table = format_table([row])
+    assert all(mark in table for mark in row["marks"])
+    whole = evaluate(load_predictor(checkpoint), "aflw2k3d", EvaluationOptions(file=faces, progress=False)).row()
+    assert not any(" of " in mark and "rows, those with" in mark for mark in whole["marks"])
+
+
+def test_marks_are_told_apart_and_the_errors_of_one_row_are_those_of_all(faces: Path, checkpoint: Path) -> None:
+    result = evaluate(load_predictor(checkpoint), "aflw2k3d", EvaluationOptions(file=faces, progress=False))
+    rows = [result.row() | {"model": name, "marks": marks} for name, marks in (("A", ["one", "two"]), ("B", ["three"]))]
+    text = format_table(rows)
+    assert "A*,**" in text
+    assert "B***" in text
+    assert [result.rotation_error(i) for i in range(3)] == pytest.approx(result.rotation_errors[:3].tolist())
+
+
+def test_models_of_one_name_have_their_paths_as_names(checkpoint: Path, tmp_path: Path) -> None:
+    paths = [tmp_path / folder / "run" / "m.ckpt" for folder in ("x", "y")]
+    for path in paths:
+        path.parent.mkdir(parents=True)
+        path.write_bytes(checkpoint.read_bytes())
+    assert [p.name for p in load_predictors(paths)] == [str(path) for path in paths]
+    assert [p.name for p in load_predictors(paths[:1])] == ["run/m.ckpt"]
 
 
 def test_angles_that_nobody_labelled_do_not_count(faces: Path, checkpoint: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from close import known
 from conftest import run_script, without_images, write_samples
+from trackertraincode.commands import parse
 from trackertraincode.labelling import review
 from trackertraincode.sample.sample import Sample
 
@@ -101,3 +102,15 @@ def test_a_file_without_labels_is_told(rendered: list[Sample], own_models: None,
     text = run_script("review_labels.py", path, "--report", tmp_path / "x.html", "--workers", 0, expect=1)
     assert "a.h5: has no labels to compare" in text
     assert not (tmp_path / "x.html").exists()
+
+
+def test_models_add_up_however_they_are_given() -> None:
+    """Of an option that was given twice, the first was lost without a word."""
+    for words in (
+        ["pseudolabels", "a.h5", "-c", "a.ckpt", "-c", "b.ckpt"],
+        ["pseudolabels", "a.h5", "--model", "a.ckpt", "b.ckpt"],
+        ["review", "a.h5", "--report", "r.html", "--model", "a.ckpt", "--model", "b.ckpt"],
+    ):
+        assert [path.name for path in parse(words)[1].model] == ["a.ckpt", "b.ckpt"]
+    words = ["train-localizer", "--compare", "a.ckpt", "--compare", "b.onnx"]
+    assert [path.name for path in parse(words)[1].compare] == ["a.ckpt", "b.onnx"]

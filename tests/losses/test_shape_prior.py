@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -65,3 +66,13 @@ def test_too_few_faces_and_no_place_to_write_are_named(faces: Path, monkeypatch:
     assert "set DATADIR, or name the file to write with --output." in run_command("fit-shape-prior", faces, expect=1)
     text = run_command("fit-shape-prior", faces, "--output", faces.with_name("x.npz"), expect=1)
     assert f"faces.h5: {COUNT} rows have shape coefficients, 100 are needed to fit 10 components" in text
+
+
+@pytest.mark.parametrize("name", ["x/../../other", "a:b", "C:\\x"])
+def test_a_files_own_words_lead_nowhere(name: str, faces: Path, tmp_path: Path) -> None:
+    with h5py.File(faces, "a") as file:
+        file["shapeparams"].attrs["face_model"] = name
+    (tmp_path / "data").mkdir()
+    text = run_command("fit-shape-prior", faces, "--components", 2, DATADIR=str(tmp_path / "data"), expect=1)
+    assert "which can't be part of a file's name; name the file to write with --output" in text
+    assert list((tmp_path / "data").iterdir()) == []

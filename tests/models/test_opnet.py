@@ -148,3 +148,13 @@ def test_other_layouts_are_named(tmp_path: Path, change: Any, message: str) -> N
     )
     with pytest.raises(ModelFileError, match=rf"a\.ckpt: .*{message}"):
         load_network(tmp_path / "a.ckpt")
+
+
+def test_offsets_of_an_older_generation_are_told(tmp_path: Path) -> None:
+    weights = random_opnet(sixd=False)
+    weights |= {name: torch.zeros(4) for name in ("local_pose_offset.p", "local_pose_offset_kpts.p")}
+    torch.save({"state_dict": weights}, tmp_path / "old.ckpt")
+    with pytest.raises(
+        ModelFileError, match=r"old\.ckpt: .*its offsets are of an older generation of OpNet; export it"
+    ):
+        load_network(tmp_path / "old.ckpt")

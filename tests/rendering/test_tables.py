@@ -19,8 +19,8 @@ from trackertraincode.rendering.hair import STYLES, Hair, grow
 from trackertraincode.rendering.labels import CLASSES
 from trackertraincode.rendering.lighting import MIDDLE, SETUPS, Lighting, lamp_visibility
 from trackertraincode.rendering.person import HEADWEAR_SHARES, Person
-from trackertraincode.rendering.rasterizer import vertex_normals
-from trackertraincode.rendering.scene import FaceScene, render_scene
+from trackertraincode.rendering.rasterizer import Surface, vertex_normals
+from trackertraincode.rendering.scene import FaceScene, _draw, render_scene
 from trackertraincode.rendering.strands import HairLayer, draw_strands
 from trackertraincode.sample.images import decode, decode_labels
 from trackertraincode.sample.sample import Sample
@@ -85,6 +85,39 @@ def test_every_camera_effect_changes_the_image_the_same_way_each_time(name: str)
     assert changed.shape == plain.shape
     assert not np.array_equal(changed, plain)
     assert np.array_equal(changed, apply_camera(image.copy(), effects))
+
+
+def middle_of(image: np.ndarray, x: float, y: float) -> tuple[float, float]:
+    """Of what is bright around a place, pixels from the corner."""
+    rows, columns = np.mgrid[: image.shape[0], : image.shape[1]] + 0.5
+    weight = image * (np.hypot(columns - x, rows - y) < 24)
+    return float((columns * weight).sum() / weight.sum()), float((rows * weight).sum() / weight.sum())
+
+
+@pytest.mark.parametrize("factor", [0.31, 0.47, 0.62])
+def test_low_resolution_moves_nothing(factor: float) -> None:
+    """Labels would lie beside it."""
+    rows, columns = np.mgrid[:193, :255] + 0.5
+    image = np.exp(-((columns - 200) ** 2 + (rows - 150) ** 2) / (2 * 6.0**2)).astype(np.float32)
+    effects = CameraEffects(chosen={"low_resolution": (factor,)}, seed=0)
+    seen = apply_camera(np.repeat(image[..., None], 3, axis=2), effects)[..., 0].astype(np.float64)
+    assert middle_of(seen - seen.min(), 200, 150) == pytest.approx((200, 150), abs=0.15)
+
+
+@pytest.mark.parametrize("size", [(16, 16), (17, 17), (129, 65), (65, 129), (192, 192)])
+def test_pixels_lie_where_their_points_are(size: tuple[int, int]) -> None:
+    """Whatever the size of the image."""
+    width, height = size
+    rows, columns = np.mgrid[:height, :width] + 0.5
+    off = []
+    for low, high in np.random.default_rng(0).uniform([[0.1], [0.6]], [[0.4], [0.9]], (60, 2, 2)):
+        (left, top), (right, bottom) = low * size, high * size
+        corners = [[left, top, 1], [right, top, 1], [right, bottom, 1], [left, bottom, 1]]
+        square = Surface(np.array(corners, np.float32), np.array([[0, 1, 2], [0, 2, 3]]), np.ones((4, 3), np.float32))
+        alpha = _draw(square, width, height)[1]
+        middle = [(axis * alpha).sum() / alpha.sum() for axis in (columns, rows)]
+        off.append(np.array(middle) - [(left + right) / 2, (top + bottom) / 2])
+    assert np.abs(np.mean(off, axis=0)).max() < 0.07  # edges are hard, so that one square is off by more
 
 
 @pytest.mark.parametrize("name", SCENERIES)
@@ -197,7 +230,7 @@ def test_a_lamp_reaches_what_nothing_hides() -> None:
     square = np.array([[-1.0, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]])
     behind = np.array([[0.0, 0, 1.0], [0.0, 0.0, -1.0], [1.6, 0.0, 1.0]])
     points = np.concatenate([square * 0.5, behind])
-    quad = np.array([[0, 1, 2], [0, 2, 3], [0, 2, 1], [0, 3, 2]])
+    quad = np.array([[0, 1, 2], [0, 2, 3]])
     reached = lamp_visibility(points, np.tile([0.0, 0, -1], (7, 1)), quad, (0.0, 0.0, -1.0), 0.0)
     assert reached[4:].tolist() == [0.0, 1.0, 1.0]
 

@@ -119,6 +119,11 @@ def test_table_has_the_best_run_first_and_json_all_numbers(make_run: Callable[..
 
 
 def test_runs_of_the_same_name_are_told_apart_by_their_parents(make_run: Callable[..., Path]) -> None:
+    deep = [
+        r.name
+        for r in read_runs([make_run("a/x/run", (1.0,)), make_run("b/x/run", (1.0,)), make_run("c/y/run", (1.0,))])
+    ]
+    assert deep == ["a/x/run", "b/x/run", "y/run"]
     assert [r.name for r in read_runs([make_run("x/run", (1.0,)), make_run("y/run", (1.0,))])] == ["x/run", "y/run"]
 
 

@@ -27,18 +27,29 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--samples-per-epoch", type=positive_int, default=2560, help="faces per epoch")
 
 
-TRAIN_ZIP = "300W-LP.zip"  # the first file
-MADE = (TRAIN_ZIP, "AFLW2000-3D.zip", "data", "run", "model.onnx", "results.json", "report.html")  # and NAME.tmp
+TRAIN_ZIP = "300W-LP.zip"
 
 
-def _check_own(out: Path) -> None:
-    """Raise UserError where the folder holds what no earlier demo wrote, since this one replaces what it finds."""
-    there = sorted({path.name for path in out.iterdir()} - {LOCK_FILE}) if out.is_dir() else []
-    foreign = [name for name in there if not name.startswith(MADE)]
-    if there and not any(name.startswith(TRAIN_ZIP) for name in there):
-        foreign = [name for name in there if not (out / name).is_dir() or any((out / name).iterdir())]
-    if foreign:
-        raise UserError(f"{out}: holds {foreign[0]}, which is of no earlier demo; choose a new folder with --outdir.")
+def claim(out: Path, command: str, options: str = "") -> None:
+    """Make the folder that a command fills, and mark it: what is found in a marked one is replaced, or gone on with.
+
+    options: that must stay as they are. Raises UserError where it holds what no earlier run of the command wrote, or what
+    it wrote with other options.
+    """
+    mark = out / f".made-by-{command}"
+    if mark.is_file():
+        if (before := mark.read_text(encoding="utf-8")) != options:
+            raise UserError(
+                f"{out}: was begun with {before}, not with {options}; give the same, or choose another --outdir."
+            )
+        return
+    for path in sorted(out.iterdir()) if out.is_dir() else []:
+        if path.name != LOCK_FILE and (not path.is_dir() or any(path.iterdir())):
+            raise UserError(
+                f"{out}: holds {path.name}, which is of no earlier {command}; choose a new folder with --outdir."
+            )
+    out.mkdir(parents=True, exist_ok=True)
+    mark.write_text(options, encoding="utf-8")
 
 
 class Commands:
@@ -65,8 +76,7 @@ def run(options: argparse.Namespace) -> int:
     out: Path = options.outdir
     check_parts("train", "export")
     check_outputs([], [], folders=[out])
-    _check_own(out)
-    out.mkdir(parents=True, exist_ok=True)
+    claim(out, "demo")
     with alone(out):
         _make(out, options)
     return 0

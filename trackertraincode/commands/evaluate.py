@@ -7,7 +7,6 @@ ttc evaluate --ds aflw2k3d+biwi runs/a/swa.ckpt runs/b/swa.ckpt --json results.j
 """
 
 import argparse
-from collections import Counter
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -98,7 +97,7 @@ def run(options: argparse.Namespace) -> int:
     from trackertraincode.evaluation.evaluate import EvaluationOptions, evaluate
     from trackertraincode.evaluation.pages import page_through
     from trackertraincode.evaluation.plots import pyplot
-    from trackertraincode.evaluation.predictor import Ensemble, choose_device, load_predictor
+    from trackertraincode.evaluation.predictor import Ensemble, choose_device, load_predictors
     from trackertraincode.evaluation.protocols import find_protocol
 
     catalog = load_catalog(options.catalog)
@@ -119,16 +118,13 @@ def run(options: argparse.Namespace) -> int:
         overwrite=options.overwrite,
     )
     device = choose_device(options.device)
-    predictors = [load_predictor(path, device) for path in options.models]
-    names_of = Counter(predictor.name for predictor in predictors)
-    for predictor in predictors:
-        if names_of[predictor.name] > 1:
-            predictor.name = str(predictor.path)
+    predictors = load_predictors(options.models, device)
     chosen = [Ensemble(predictors)] if options.ensemble else predictors
     factors = COMPREHENSIVE if options.comprehensive_roi else (options.roi_expansion,)
     results: list[Result] = []
+    wanted = list(product(names, chosen, factors))
     try:
-        for name, predictor, factor in product(names, chosen, factors):
+        for name, predictor, factor in wanted:
             given = EvaluationOptions(
                 factor=factor,
                 alignment=options.alignment_scheme,
@@ -139,9 +135,12 @@ def run(options: argparse.Namespace) -> int:
                 workers=choose_workers(options.workers, options.scheduler),
             )
             results.append(evaluate(predictor, name, given))
-    finally:  # what is done when an error or Ctrl-C comes is not lost
+    except BaseException as error:  # what is done when an error or Ctrl-C comes is not lost
         if results:
             _hand_out(results, options)
+            error.add_note(f"What is done is kept, {len(results)} of {len(wanted)} rows.")
+        raise
+    _hand_out(results, options)
     if options.vis != "none":
         print(page_through(results, options.vis_folder, options.vis))
     return 0

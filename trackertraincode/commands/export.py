@@ -60,16 +60,19 @@ def run(options: argparse.Namespace) -> int:
     from trackertraincode.models.checkpoint import load_network
 
     network, about = load_network(checkpoint)
-    crops = sample_images(network.config.channels, network.config.input_size, RANDOM_CROPS)
+    faces = None
     if options.calibration is not None:
-        crops = calibration_crops(options.calibration, network.config, options.catalog)
+        faces = calibration_crops(options.calibration, network.config, options.catalog)
+    crops = sample_images(network.config.channels, network.config.input_size, RANDOM_CROPS) if faces is None else faces
+    shown = "random images" if faces is None else f"{len(faces)} faces"
     faulty = False
     for precision, path in outputs.items():
         if precision:
             export = export_int8 if precision == "int8" else export_fp16
-            what = f"{precision}, {describe_quantised(export(network, path, about, crops, full=options.full))}"
+            quantised = describe_quantised(export(network, path, about, crops, full=options.full))
+            what = f"{precision}, {quantised}; on {shown}"
         else:
-            difference = (export_full if options.full else export_opentrack)(network, path, about)
+            difference = (export_full if options.full else export_opentrack)(network, path, about, faces)
             what = f"differs from the network by {difference:.1e} (limit {MAX_DIFFERENCE:g})"
         print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, {what}")
         if options.check:

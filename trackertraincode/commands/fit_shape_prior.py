@@ -4,6 +4,7 @@ ttc fit-shape-prior $DATADIR/300wlp.h5          writes $DATADIR/shape_prior_bfm_
 """
 
 import argparse
+import re
 from pathlib import Path
 
 from trackertraincode.arguments import OutputFile, add_overwrite_option, positive_int
@@ -33,6 +34,15 @@ def run(options: argparse.Namespace) -> int:
     from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 
     dataset = Hdf5PoseDataset(options.file, labels=["shape"])
+    path = options.output
+    if path is None:
+        if not re.fullmatch(r"[\w.-]+", dataset.face_model or ""):
+            raise SampleFormatError(
+                f"{options.file}: its face model is {str(dataset.face_model)[:40]!r}, which can't be part of a file's name; "
+                "name the file to write with --output."
+            )
+        path = Path(str(folder)) / f"shape_prior_{dataset.face_model}.npz"
+        check_outputs([path], [options.file], overwrite=options.overwrite)
     shapes = dataset.labels.get("shape", np.empty((0, 50)))
     shapes = shapes[np.isfinite(shapes).all(1)]
     if len(shapes) < 10 * options.components:
@@ -42,7 +52,6 @@ def run(options: argparse.Namespace) -> int:
         )
     mixture = GaussianMixture(options.components, covariance_type="diag", reg_covar=MIN_VARIANCE, random_state=0)
     mixture.fit(shapes.astype(np.float64))
-    path = options.output or Path(str(folder)) / f"shape_prior_{dataset.face_model}.npz"
     values = {"weights": mixture.weights_, "means": mixture.means_, "stds": np.sqrt(mixture.covariances_)}
     with whole_file(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **{name: value.astype(np.float32) for name, value in values.items()})

@@ -6,14 +6,14 @@ ttc info $DATADIR/300wlp.h5 $DATADIR/aflw2k.h5 --histogram poses.png
 import argparse
 from pathlib import Path
 
-from trackertraincode.arguments import CHARTS, OutputFile
+from trackertraincode.arguments import IMAGES, OutputFile
 from trackertraincode.files import check_outputs
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="sample files, .h5")
     parser.add_argument(
-        "--histogram", type=OutputFile(*CHARTS), metavar="IMAGE", help="draw a row of histograms per file, .png"
+        "--histogram", type=OutputFile(*IMAGES), metavar="IMAGE", help="draw a row of histograms per file, .png"
     )
 
 

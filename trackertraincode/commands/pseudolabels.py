@@ -13,6 +13,7 @@ from pathlib import Path
 
 from trackertraincode.arguments import (
     MODELS,
+    Further,
     OutputFile,
     add_crop_factor_option,
     add_device_option,
@@ -26,7 +27,7 @@ from trackertraincode.light import names_in
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, metavar="FILE", help="sample file with face boxes, .h5")
-    parser.add_argument("-c", "--model", nargs="+", required=True, **MODELS)
+    parser.add_argument("-c", "--model", nargs="+", action=Further, required=True, **MODELS)
     parser.add_argument(
         "--output", type=OutputFile(*SAMPLES), metavar="OUT", help="sample file to write (default: FILE itself)"
     )

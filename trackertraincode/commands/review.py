@@ -14,6 +14,7 @@ from pathlib import Path
 from trackertraincode.arguments import (
     LISTS,
     MODELS,
+    Further,
     OutputFile,
     add_crop_factor_option,
     add_device_option,
@@ -30,7 +31,7 @@ from trackertraincode.workers import choose_workers
 def add_options(parser: argparse.ArgumentParser) -> None:
     orders = names_in("labelling.review", "ORDERS")
     parser.add_argument("file", type=Path, metavar="FILE", help="sample file with labels and face boxes, .h5")
-    parser.add_argument("--model", nargs="+", default=[Path(DEFAULT)], **MODELS)
+    parser.add_argument("--model", nargs="+", action=Further, default=[Path(DEFAULT)], **MODELS)
     parser.add_argument("--report", type=OutputFile(".html"), required=True, metavar="PAGE", help="HTML page to write")
     parser.add_argument(
         "--list", type=OutputFile(*LISTS), metavar="TEXT", help="file to write the shown rows' numbers to"

@@ -35,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
     check_outputs([options.json, options.report], [*options.models, options.data], overwrite=options.overwrite)
     from trackertraincode.evaluation.html_report import write_report
     from trackertraincode.evaluation.plots import pyplot
-    from trackertraincode.evaluation.predictor import choose_device, load_predictor
+    from trackertraincode.evaluation.predictor import choose_device, load_predictors
     from trackertraincode.evaluation.report import write_json
     from trackertraincode.evaluation.stability import RenderedScenes, StabilityOptions, measure_stability
     from trackertraincode.evaluation.stability_faces import faces_of_file, rendered_faces
@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
     if options.report is not None:
         pyplot()  # which not everybody has: better missed now than after minutes
     device = choose_device(options.device)
-    predictors = [load_predictor(path, device) for path in options.models]
+    predictors = load_predictors(options.models, device)
     faces = faces_of_file(options.data, options.count) if options.data else rendered_faces(options.count)
     scenes = RenderedScenes.make(pairs=max(1, options.count // 4), sweeps=max(1, options.count // 12))
     settings = StabilityOptions(preprocess=options.preprocess)
@@ -52,6 +52,10 @@ def run(options: argparse.Namespace) -> int:
     try:
         for predictor in predictors:
             cards.append(measure_stability(predictor, faces, scenes, settings))
+    except BaseException as error:
+        if cards:
+            error.add_note(f"What is done is kept, {len(cards)} of {len(predictors)} models.")
+        raise
     finally:  # what is done when an error or Ctrl-C comes is not lost
         if cards and options.json is not None:
             write_json([card.to_dict() for card in cards], options.json)

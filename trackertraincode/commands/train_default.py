@@ -13,11 +13,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from trackertraincode.arguments import output_folder, positive_int
-from trackertraincode.commands.demo import Commands, alone
+from trackertraincode.commands.demo import Commands, alone, claim
+from trackertraincode.errors import UsageError
 from trackertraincode.files import check_outputs, whole_file
 from trackertraincode.parts import check_parts
 from trackertraincode.pretrained import LOCALIZER_FILE, POSE_FILE, SUMS_FILE
 
+IMAGES_EACH = 4  # of each rendered person
 FACE_SEED, NEW_SEED = 101, 102  # of the faces to learn from, and of others by which the uncertainties are scaled
 SIZE = 192  # edge of the faces' images, pixels
 NEW_FACES = 800
@@ -92,9 +94,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     out: Path = options.outdir
+    if options.faces % IMAGES_EACH or options.faces < 2 * IMAGES_EACH:
+        raise UsageError(
+            f"--faces {options.faces}: people have {IMAGES_EACH} faces each; give a multiple of {IMAGES_EACH}, at least "
+            f"{2 * IMAGES_EACH}"
+        )
     check_parts("train", "export", "synthesis")
     check_outputs([], [], folders=[out])
-    out.mkdir(parents=True, exist_ok=True)
+    claim(out, "train-default", f"--faces {options.faces}")
     with alone(out):
         _make(out, options)
     print(f"\n{out}: {POSE_FILE}, {LOCALIZER_FILE} and {SUMS_FILE} are such files as trackertraincode/pretrained has")
@@ -148,7 +155,7 @@ def _make_faces(commands: Commands, data: Path, count: int) -> None:
     for name, number, seed in (("rendered", count, FACE_SEED), ("new", NEW_FACES, NEW_SEED)):
         if _is_missing(path := data / f"{name}.h5"):
             commands.run("render", path, "-n", number, *head, "--seed", seed)
-    first_held = count - 4 * max(1, count // HELD_PART)
+    first_held = count - IMAGES_EACH * max(1, count // HELD_PART)
     for name, condition in (
         ("turned", f"row < {first_held} and abs(yaw) > 40"),
         ("held", f"row >= {first_held}"),

@@ -9,6 +9,7 @@ import argparse
 from pathlib import Path
 
 from trackertraincode.arguments import (
+    Further,
     OutputFile,
     add_device_option,
     add_overwrite_option,
@@ -36,6 +37,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--compare",
         type=Path,
         nargs="+",
+        action=Further,
         metavar="MODEL",
         help="evaluate other localizers (.ckpt, .onnx) on the same held-out images",
     )

@@ -143,11 +143,19 @@ class Archive:
     def _read_tar(self, name: str, member: tarfile.TarInfo) -> bytes:
         self._check_size(name, member.size, None)
         with self.path.open("rb") as file:  # not kept open: Windows wouldn't let it be removed
+            if member.issparse():  # whose holes aren't there
+                with tarfile.open(fileobj=file, mode="r:") as archive:
+                    return self._read_sparse(archive, member)
             file.seek(member.offset_data)
             data = file.read(member.size)
         if len(data) < member.size:
             raise ArchiveError(f"{self.path}: member '{name}' is damaged (the file ends in it); download it again.")
         return data
+
+    def _read_sparse(self, archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+        opened = archive.extractfile(member)
+        assert opened is not None, "files alone are members"
+        return opened.read()
 
     def _check_size(self, name: str, size: int, packed: int | None) -> None:
         if name.lower().endswith(VIDEO_EXTENSIONS):

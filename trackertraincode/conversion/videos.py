@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -78,7 +79,10 @@ class Video:
         return found
 
 
-_open: dict[tuple[int, Path, str], Video] = {}  # one per process, which is the key's first part
+@cache
+def _opened() -> dict[tuple[int, Path, str], Video]:
+    """One video per process, which is the key's first part."""
+    return {}
 
 
 def open_video(source: Path, name: str, index: int | None) -> Video:
@@ -87,9 +91,10 @@ def open_video(source: Path, name: str, index: int | None) -> Video:
     Raises ArchiveError when the member is damaged or no video.
     """
     key = (os.getpid(), source, name)
-    video = _open.get(key)
+    kept = _opened()
+    video = kept.get(key)
     if video is None or (index is not None and video.position > index):
-        for other in [k for k in _open if k[0] == key[0]]:  # one that a fork inherited can't be closed
-            del _open[other]
-        video = _open[key] = Video(source, name)
+        for other in [k for k in kept if k[0] == key[0]]:  # one that a fork inherited can't be closed
+            del kept[other]
+        video = kept[key] = Video(source, name)
     return video

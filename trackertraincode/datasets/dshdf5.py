@@ -29,6 +29,16 @@ OTHER_KINDS = {  # suffix -> what to do with such a file where samples are expec
 UNWRITTEN = 1 << 16  # bytes of rows that may be claimed without having been written
 
 
+def _opened(path: Path) -> h5py.File:
+    """Without a lock where there is none to have: some network drives know none, and files are only replaced as a whole."""
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        if "lock" not in str(error):
+            raise
+    return h5py.File(path, "r", locking=False)
+
+
 def open_file(path: Path) -> h5py.File:
     """Open for reading. Raises SampleFormatError when the file is missing or no HDF5 file."""
     if path.is_dir():
@@ -36,7 +46,7 @@ def open_file(path: Path) -> h5py.File:
     if not path.is_file():
         raise SampleFormatError(f"{path}: no such file; check the path, or make it with `ttc convert`.")
     try:
-        return h5py.File(path, "r")
+        return _opened(path)
     except OSError as error:
         if hint := OTHER_KINDS.get(path.suffix.lower()):
             raise SampleFormatError(f"{path}: isn't a sample file (.h5), but {hint}.") from error

@@ -111,7 +111,7 @@ def _find_image_file(path: Path, name: str, row: int, element: bytes | str) -> P
     relative = element.decode(errors="surrogateescape") if isinstance(element, bytes) else element
     shown = relative[:SHOWN].encode(errors="backslashreplace").decode() + "…" * (len(relative) > SHOWN)
     parts = Path(relative.replace("\\", "/"))
-    if parts.is_absolute() or ".." in parts.parts:
+    if parts.anchor or relative[1:2] == ":" or ".." in parts.parts:  # on Windows, /x and C:x aren't absolute
         raise SampleFormatError(
             f"{path}: field '{name}', row {row} names '{shown}', outside the file's folder; give paths relative to it."
         )

@@ -107,6 +107,21 @@ class Result:
             return torch.full((len(self.rows),), math.nan)
         return metrics.normalized_mean_errors(self.prediction.landmarks, self.truth.landmarks, dimensions)
 
+    def rotation_error(self, index: int) -> float:
+        """One of `rotation_errors`, without all others."""
+        if not self.all_labelled:
+            return self.mean_angles[index].item()
+        one = slice(index, index + 1)
+        return metrics.geodesic_errors(self.prediction.rotation[one], self.truth.rotation[one]).item()
+
+    def _of_fewer(self, heads: int) -> Iterator[str]:
+        """Which numbers are of fewer rows than others. heads: rows that have one."""
+        if 0 < heads < len(self.rows):
+            yield f"XY and S are of {heads} of {len(self.rows)} rows, those with a head"
+        points = int(self.landmark_errors(3).isfinite().sum())
+        if 0 < points < len(self.rows):
+            yield f"NME is of {points} of {len(self.rows)} rows, those with landmarks"
+
     def row(self) -> dict[str, Any]:
         """Degrees; xy, size, nme in percent; None where a label or an output is missing."""
         angles = {name: self.euler[:, i].mean().item() if i in self.angles else None for i, name in enumerate(ANGLES)}
@@ -130,7 +145,7 @@ class Result:
             "factor": self.factor,
             "crop": self.crop,
             "labels": self.labels,
-            "marks": list(self.marks),
+            "marks": [*self.marks, *self._of_fewer(len(moved))],
         }
 
 

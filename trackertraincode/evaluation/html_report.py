@@ -119,7 +119,7 @@ def _curves(results: Sequence[Result]) -> Any:
     for result in results:
         label = plot_label(f"{result.model}, {result.protocol}")
         errors = result.rotation_errors.numpy()
-        left.plot(np.sort(errors), np.linspace(0, 100, len(errors)), label=label)
+        left.plot(np.sort(errors), 100 * np.arange(1, len(errors) + 1) / len(errors), label=label)
         bins = np.digitize(result.yaw.abs().numpy(), YAW_EDGES) - 1
         means = [errors[bins == i].mean() if (bins == i).any() else np.nan for i in range(len(YAW_EDGES))]
         right.plot(YAW_EDGES + 5, means, marker="o", label=label)

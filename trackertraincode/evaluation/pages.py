@@ -37,7 +37,7 @@ def draw_row(result: Result, index: int) -> np.ndarray:
         image, inside = cut_out(whole, values, EDGE, FACTOR)
         del inside["face_box"]
         moved.append(inside)
-    return draw_text(draw_prediction(image, *moved), [f"{result.rotation_errors[index]:.1f}, row {row}"], 0.5)
+    return draw_text(draw_prediction(image, *moved), [f"{result.rotation_error(index):.1f}, row {row}"], 0.5)
 
 
 ORDERS: dict[str, Callable[[Result], Tensor]] = {  # of --vis -> errors (n,)

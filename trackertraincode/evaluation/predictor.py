@@ -4,6 +4,7 @@ normalised crops (B, C, S, S) --Predictor.predict--> Prediction on the CPU
 """
 
 import platform
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -129,6 +130,16 @@ def mean_quaternion(quats: Sequence[Tensor]) -> Tensor:
     stacked = torch.stack(list(quats)).double()
     scatter = torch.einsum("kbi,kbj->bij", stacked, stacked)
     return quat_positive_real(torch.linalg.eigh(scatter).eigenvectors[..., -1]).float()
+
+
+def load_predictors(paths: Sequence[Path], device: str = "cpu") -> list[Predictor]:
+    """All of them; those that would have the same name have their paths as names. Raises ModelFileError."""
+    found = [load_predictor(path, device) for path in paths]
+    names = Counter(predictor.name for predictor in found)
+    for predictor in found:
+        if names[predictor.name] > 1:
+            predictor.name = str(predictor.path)
+    return found
 
 
 def load_predictor(path: Path, device: str = "cpu", threads: int | None = None) -> Predictor:

@@ -75,7 +75,7 @@ def label(dataset: Hdf5PoseDataset, name: str, advice: str = "poses can't be eva
 
 
 def aflw_rows(dataset: Hdf5PoseDataset) -> np.ndarray:
-    """Every stored angle within ±99°, head size not negative. Returns (n,) rows.
+    """Every stored angle within ±99°, head size not negative, and a face. Returns (n,) rows.
 
     Where angles aren't stored, those of the rotations count, which are other numbers beyond ±90°.
     """
@@ -86,7 +86,12 @@ def aflw_rows(dataset: Hdf5PoseDataset) -> np.ndarray:
     kept = (np.abs(angles) < MAX_AFLW_ANGLE).all(-1)
     if "head" in dataset.labels:
         kept &= dataset.labels["head"][:, 2] >= 0
-    return np.flatnonzero(kept)
+    return np.flatnonzero(kept & shows_face(dataset))
+
+
+def shows_face(dataset: Hdf5PoseDataset) -> np.ndarray:
+    """(N,) bool, by the rows' own labels; where there are none, all do."""
+    return np.asarray(dataset.labels.get("has_face", np.full(len(dataset), True)))
 
 
 def lacks_angles(dataset: Hdf5PoseDataset) -> np.ndarray:
@@ -109,8 +114,8 @@ def grimace_rows(dataset: Hdf5PoseDataset) -> np.ndarray:
 
 
 def all_rows(dataset: Hdf5PoseDataset) -> np.ndarray:
-    """Every row with a pose. Returns (n,) rows."""
-    return np.flatnonzero(np.isfinite(label(dataset, "rotation")).all(-1))
+    """Every row with a pose, of those that show a face. Returns (n,) rows."""
+    return np.flatnonzero(np.isfinite(label(dataset, "rotation")).all(-1) & shows_face(dataset))
 
 
 def boxed_rows(dataset: Hdf5PoseDataset) -> np.ndarray:

@@ -48,7 +48,7 @@ def format_table(rows: Sequence[dict[str, Any]]) -> str:
     cells = []
     for row in rows:
         line = [_cell(row[key], digits) for key, (_, digits) in COLUMNS.items()]
-        line[0] = str(line[0]) + "".join("*" * (marks.index(mark) + 1) for mark in row["marks"])
+        line[0] = str(line[0]) + ",".join("*" * (marks.index(mark) + 1) for mark in row["marks"])
         cells.append(line)
     text = tabulate(cells, [heading for heading, _ in COLUMNS.values()], disable_numparse=True, stralign="right")
     notes = [describe_protocol(row) for row in rows]

@@ -57,21 +57,26 @@ class _Outputs(nn.Module):
         return tuple(outputs_of(self.network(x), full=self.full).values())
 
 
-def export_opentrack(network: PoseNetwork, path: Path, about: About) -> float:
+COMPARED = 64  # given crops that a file is compared with the network on
+
+
+def export_opentrack(network: PoseNetwork, path: Path, about: About, crops: Tensor | None = None) -> float:
     """Write the file that OpenTrack's NeuralNet tracker loads. Returns the largest difference to the network.
 
+    crops: (N, C, S, S) normalised, to compare on besides random ones.
     Raises ModelFileError for colour networks, when file and network differ by more than 1e-4 and when the file breaks
     the tracker's contract; nothing is written then.
     """
-    return _export_pose(network, path, about, full=False)
+    return _export_pose(network, path, about, crops, full=False)
 
 
-def export_full(network: PoseNetwork, path: Path, about: About) -> float:
+def export_full(network: PoseNetwork, path: Path, about: About, crops: Tensor | None = None) -> float:
     """Write every output, for any number of crops. Returns the largest difference to the network.
 
+    crops: (N, C, S, S) normalised, to compare on besides random ones.
     Raises ModelFileError when file and network differ by more than 1e-4; nothing is written then.
     """
-    return _export_pose(network, path, about, full=True)
+    return _export_pose(network, path, about, crops, full=True)
 
 
 def export_localizer(localizer: Localizer, path: Path) -> float:
@@ -130,10 +135,11 @@ def refuse_faults(file: Path, path: Path, *, full: bool) -> None:
         raise ModelFileError(f"{path}: {whom} would not run it: {'; '.join(faults)}; not written.")
 
 
-def _export_pose(network: PoseNetwork, path: Path, about: About, *, full: bool) -> float:
+def _export_pose(network: PoseNetwork, path: Path, about: About, crops: Tensor | None, *, full: bool) -> float:
     deployed = network.deployed().to("cpu")
     model = seal(pose_model(deployed, path, full=full), metadata(network, about))
     images = sample_images(network.config.channels, network.config.input_size, 3)
+    images = images if crops is None else torch.cat([images, crops[:COMPARED]])
     with torch.no_grad():
         expected = outputs_of(deployed(images), full=full)
 

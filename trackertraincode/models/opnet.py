@@ -72,6 +72,8 @@ def _offsets(p: Tensor, used: bool) -> Tensor:
     """(N, 4) as trained: unused, pitch and down, back, size before elu + 1 -> (4,) as `DatasetOffsets` has, of the first."""
     if not used:
         return torch.zeros(4)
+    if p.ndim != 2:  # of one data set only, with other meanings
+        raise ConfigError("its offsets are of an older generation of OpNet; export it to ONNX with OpNet's code")
     _, pitch, back, size = p[0]
     factor = positive(size)
     return torch.stack([pitch, -pitch * factor, -back * factor, factor.log()])

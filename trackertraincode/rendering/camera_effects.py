@@ -85,7 +85,8 @@ def _vignette(image: np.ndarray, values: Values, _: np.random.Generator) -> np.n
 
 
 def _low_resolution(image: np.ndarray, values: Values, _: np.random.Generator) -> np.ndarray:
-    small = cv2.resize(image, None, fx=values[0], fy=values[0], interpolation=cv2.INTER_AREA)
+    height, width = (max(1, round(values[0] * n)) for n in image.shape[:2])
+    small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)  # by a factor alone, edges would move
     return cv2.resize(small, image.shape[1::-1], interpolation=cv2.INTER_CUBIC)
 
 

@@ -16,6 +16,7 @@ CLASSES = {
     "clothing": 15, "glasses": 16, "headwear": 17, "facewear": 18, "ignore": 255,
 }  # fmt: skip
 BEARD_FROM = 0.3  # strength of a beard that counts
+SEEN_FROM = 0.35  # density of hair that is drawn: `strands` draws nearly none of less
 
 
 OF_PART = {
@@ -40,12 +41,13 @@ def _head_classes(name: str) -> np.ndarray:
     return classes
 
 
-def classes_of(person: Person, part: str, count: int) -> np.ndarray:
-    """(count,) classes of the vertices of one part of a person."""
+def classes_of(person: Person, part: str, count: int, density: np.ndarray | float = 1.0) -> np.ndarray:
+    """(count,) classes of the vertices of one part of a person. density: (count,) of its hair."""
     if part == "fur":  # the head's own vertices have the classes of brows and beards
         return np.full(count, CLASSES["ignore"])
     if part != "head":
-        return np.full(count, OF_PART[part])
+        seen = (part != "hair") | (np.broadcast_to(density, count) > SEEN_FROM)
+        return np.where(seen, OF_PART[part], CLASSES["ignore"])
     classes, model = _head_classes(person.head).copy(), person.model
     if person.looks.beard > BEARD_FROM:
         classes[model.regions["beard"] & (classes == CLASSES["skin"])] = CLASSES["beard"]

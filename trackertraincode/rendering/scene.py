@@ -134,7 +134,7 @@ def render_scene(scene: FaceScene, width: int, height: int | None = None, *, seg
     landmarks[:, 2] -= landmarks[list(EYE_CORNERS), 2].mean()
     mask = None
     if segmentation:
-        classes = np.concatenate([classes_of(person, part.name, len(part.points)) for part in parts])
+        classes = np.concatenate([classes_of(person, part.name, len(part.points), part.density) for part in parts])
         mask = encode_png(segmentation_of([solid, hairs], classes, width, height, hidden))
     return Sample(
         image=encode_jpeg(apply_camera(image, scene.camera)),
@@ -152,8 +152,9 @@ def render_scene(scene: FaceScene, width: int, height: int | None = None, *, seg
 def _draw(surface: Surface, width: int, height: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(H, W, 3) colours, black where nothing is, (H, W) coverage and depth."""
     big = SUPERSAMPLING
-    scaled = replace(surface, points=surface.points * [big, big, 1.0])
     depth = np.full((round(height * big), round(width * big)), FAR, np.float32)
+    by = [depth.shape[1] / width, depth.shape[0] / height, 1.0]  # not 1.5 where sizes are odd
+    scaled = replace(surface, points=surface.points * by)
     # Between neighbours: at 1.5, areas have nearly the same weights (2 to 1 instead of 3 to 1), and take five times as long.
     color = cv2.resize(rasterize_before(scaled, depth), (width, height), interpolation=cv2.INTER_LINEAR)
     alpha = cv2.resize((depth < FAR).astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)

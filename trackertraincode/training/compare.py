@@ -8,7 +8,7 @@ the network. A run that was stopped early, or made without ONNX files, is compar
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -88,15 +88,17 @@ def read_run(folder: Path, *, error: str = "geodesic", repeats: int = REPEATS) -
 
 
 def read_runs(folders: Sequence[Path], *, error: str = "geodesic") -> list[RunSummary]:
-    """All runs; those that share a folder name get their parents' too."""
+    """All runs; those that share a folder name get their parents' too, as far as that tells them apart."""
     runs = [read_run(folder, error=error) for folder in folders]
-    names = [run.name for run in runs]
-    return [
-        run
-        if names.count(run.name) == 1
-        else RunSummary(**(asdict(run) | {"name": "/".join(resolved(folder).parts[-2:])}))
-        for run, folder in zip(runs, folders)
-    ]
+    places = [resolved(folder).parts for folder in folders]
+    deepest = max(len(parts) for parts in places) if places else 0
+    for depth in range(2, deepest + 1):
+        names = [run.name for run in runs]
+        runs = [
+            run if names.count(run.name) == 1 else replace(run, name="/".join(parts[-depth:]))
+            for run, parts in zip(runs, places)
+        ]
+    return runs
 
 
 def family_of(backbone: str) -> str:
