@@ -4,6 +4,7 @@ It needs no screen: EGL or OSMesa, whichever PYOPENGL_PLATFORM names (default: E
 drew so can't import Triton, as compiling networks does: Mesa and Triton each bring an LLVM, which crashes.
 """
 
+import ctypes
 import os
 import sys
 from functools import lru_cache
@@ -85,6 +86,10 @@ def _libraries() -> tuple[Any, Any]:
     try:
         import pyrender
         import trimesh
+        from OpenGL.arrays.ctypesparameters import CtypesParameterHandler
+
+        # The PyOpenGL that pyrender wants knows them by a name that they haven't had since Python 3.13.
+        CtypesParameterHandler().register([type(ctypes.byref(ctypes.c_int()))])
     except Exception as error:  # such as a missing library of the system
         raise UserError(
             f"pyrender can't be loaded ({type(error).__name__}: {error}): {how_to_install('opengl')}; and it needs "
