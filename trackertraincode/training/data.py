@@ -42,7 +42,9 @@ class DataOptions:
     ds_weighting: bool = option(False, "sample data sets evenly and scale their losses by the weights instead")
     ds_offsets: bool = option(False, "learn per data set how its head centre, size and zero pitch differ")
     val: str | None = option(
-        None, "data sets to validate on (default: a part of each training set)", metavar="NAME[+NAME...]"
+        None,
+        "data sets to validate on: what the catalog names for each, else all rows (default: a part of each training set)",
+        metavar="NAME[+NAME...]",
     )
     val_fraction: float = option(0.02, "share of each training set that validates instead", above=0.0, most=0.5)
     validate_every: str = option(
