@@ -19,6 +19,11 @@ def normal_name(name: str) -> str:
     return name
 
 
+def has_root(name: str) -> bool:
+    """Whether a path with forward slashes begins at a disk, or at one of Windows' letters, whatever system this is."""
+    return name.startswith("/") or name[1:2] == ":"
+
+
 def any_spelling(name: str) -> str:
     """What is the same for members whose names differ in capitals, or in what browsers write as %20."""
     decoded = unquote(name) if "%" in name else name

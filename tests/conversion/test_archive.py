@@ -367,3 +367,7 @@ def test_files_with_holes_are_read_whole(tmp_path: Path) -> None:
     assert (tmp_path / "x.tar").stat().st_size < 2**19  # so there are holes
     assert archive.read("a.jpg") == (tmp_path / "a.jpg").read_bytes()
     assert archive.read("b.jpg") == b"another"
+    whole = (tmp_path / "x.tar").read_bytes()
+    (tmp_path / "x.tar").write_bytes(whole[: whole.index(b"end")])
+    with pytest.raises(ArchiveError, match=r"member 'a\.jpg' is damaged \(the file ends in it\)"):
+        archive.read("a.jpg")

@@ -10,6 +10,7 @@ import torch
 from trackertraincode.conversion.synthetic import write_faces
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.datasets.mixing import Member
+from trackertraincode.errors import ConfigError
 from trackertraincode.export.onnx import sample_images
 from trackertraincode.facemodel.embedded import embedded_head
 from trackertraincode.models.about import About
@@ -28,6 +29,13 @@ SMALL = {"backbone": "repvgg_ax", "width": 0.125, "input_size": 65}
 
 def made(**options: object) -> torch.nn.Module:
     return make_network(TrainConfig.of(**SMALL | options), Members([], []))
+
+
+def test_a_size_that_a_network_of_timm_cannot_take_is_said_at_once() -> None:
+    """Some say so only when they see an image."""
+    with pytest.raises(ConfigError, match=r"takes no crops of 129 pixels \(height.*\); choose .*such as 224"):
+        made(backbone="timm:maxvit_tiny_tf_224", width=1.0, input_size=129)
+    assert made(backbone="timm:lcnet_050", width=1.0, input_size=33).training
 
 
 def test_none_starts_at_random() -> None:

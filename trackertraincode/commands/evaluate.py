@@ -135,12 +135,13 @@ def run(options: argparse.Namespace) -> int:
                 workers=choose_workers(options.workers, options.scheduler),
             )
             results.append(evaluate(predictor, name, given))
-    except BaseException as error:  # what is done when an error or Ctrl-C comes is not lost
+    except BaseException as error:
         if results:
-            _hand_out(results, options)
             error.add_note(f"What is done is kept, {len(results)} of {len(wanted)} rows.")
         raise
-    _hand_out(results, options)
+    finally:  # what is done when an error or Ctrl-C comes is not lost
+        if results:
+            _hand_out(results, options)
     if options.vis != "none":
         print(page_through(results, options.vis_folder, options.vis))
     return 0

@@ -16,10 +16,11 @@ from trackertraincode.arguments import output_folder, positive_int
 from trackertraincode.commands.demo import Commands, alone, claim
 from trackertraincode.errors import UsageError
 from trackertraincode.files import check_outputs, whole_file
+from trackertraincode.light import names_in
 from trackertraincode.parts import check_parts
 from trackertraincode.pretrained import LOCALIZER_FILE, POSE_FILE, SUMS_FILE
 
-IMAGES_EACH = 4  # of each rendered person
+IMAGES_EACH: int = names_in("rendering.generate", "IMAGES_PER_PERSON")
 FACE_SEED, NEW_SEED = 101, 102  # of the faces to learn from, and of others by which the uncertainties are scaled
 SIZE = 192  # edge of the faces' images, pixels
 NEW_FACES = 800

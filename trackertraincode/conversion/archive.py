@@ -13,7 +13,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 from urllib.parse import unquote
 
 from trackertraincode.conversion.archive_kinds import (
@@ -143,19 +143,10 @@ class Archive:
     def _read_tar(self, name: str, member: tarfile.TarInfo) -> bytes:
         self._check_size(name, member.size, None)
         with self.path.open("rb") as file:  # not kept open: Windows wouldn't let it be removed
-            if member.issparse():  # whose holes aren't there
-                with tarfile.open(fileobj=file, mode="r:") as archive:
-                    return self._read_sparse(archive, member)
-            file.seek(member.offset_data)
-            data = file.read(member.size)
+            data = _read_sparse(file, member) if member.issparse() else _read_at(file, member)
         if len(data) < member.size:
             raise ArchiveError(f"{self.path}: member '{name}' is damaged (the file ends in it); download it again.")
         return data
-
-    def _read_sparse(self, archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-        opened = archive.extractfile(member)
-        assert opened is not None, "files alone are members"
-        return opened.read()
 
     def _check_size(self, name: str, size: int, packed: int | None) -> None:
         if name.lower().endswith(VIDEO_EXTENSIONS):
@@ -167,6 +158,22 @@ class Archive:
         if packed is not None and size > SMALL_BYTES and size > MAX_RATIO * max(packed, 1):
             times = size // max(packed, 1)
             raise ArchiveError(f"{self.path}: member '{name}' unpacks to {times} times its size; refused.")
+
+
+def _read_at(file: BinaryIO, member: tarfile.TarInfo) -> bytes:
+    """As much as there is of it."""
+    file.seek(member.offset_data)
+    return file.read(member.size)
+
+
+def _read_sparse(file: BinaryIO, member: tarfile.TarInfo) -> bytes:
+    """Of one whose holes aren't in the archive; nothing where that is damaged."""
+    try:
+        with tarfile.open(fileobj=file, mode="r:") as archive:
+            opened = archive.extractfile(member)
+            return b"" if opened is None else opened.read()
+    except (tarfile.TarError, *_DAMAGE):
+        return b""
 
 
 def _name_of(info: zipfile.ZipInfo) -> str:

@@ -61,8 +61,7 @@ def close_eyes_in_classes(classes: np.ndarray, landmarks: np.ndarray, rotation: 
     classes = classes.copy()
     for _, eye in _visible_eyes(landmarks, rotation):
         if (stretch := _stretch_of(classes.shape[:2], eye)) is not None:
-            nearest = cv2.INTER_NEAREST
-            moved = cv2.remap(classes, *stretch.sources, nearest, borderMode=cv2.BORDER_REPLICATE)
+            moved = cv2.remap(classes, *stretch.sources, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
             classes[stretch.window] = moved
     return classes
 

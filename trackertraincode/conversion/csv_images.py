@@ -12,7 +12,7 @@ from pathlib import Path
 from trackertraincode.conversion.archive import MAX_MEMBER_BYTES, open_archive
 from trackertraincode.errors import ArchiveError
 from trackertraincode.files import resolved
-from trackertraincode.spelling import as_spelled
+from trackertraincode.spelling import as_spelled, has_root
 
 COLUMN = "path"
 
@@ -68,7 +68,7 @@ class CsvImages:
 
     def _may_look_at(self, image: str) -> bool:
         """Whether a path stays in the folder, or needn't. Otherwise nothing asks the disk, or another machine, for it."""
-        leads_out = posixpath.normpath(image).startswith("..") or image.startswith("/") or image[1:2] == ":"
+        leads_out = posixpath.normpath(image).startswith("..") or has_root(image)
         return self.allow_outside or not leads_out
 
     def files(self, images: Iterable[str]) -> Iterator[Path]:

@@ -127,7 +127,8 @@ def check_sizes(path: Path, dataset: h5py.Dataset) -> None:
     Elements of variable length are a length and an address each; wrong lengths would make HDF5 ask for as much memory.
     """
     with damage_named(path, f"field '{name_of(dataset)}'"):
-        size, storage = path.stat().st_size, dataset.id.get_storage_size()
+        stat, storage = path.stat(), dataset.id.get_storage_size()
+        size = stat.st_size
         claimed = dataset.size * dataset.dtype.itemsize
         if claimed > DEFLATE_LIMIT * storage + UNWRITTEN:
             raise SampleFormatError(
@@ -137,7 +138,6 @@ def check_sizes(path: Path, dataset: h5py.Dataset) -> None:
         places = heap.places_of_lengths(dataset.id.get_type())
         if not places or dataset.id.get_create_plist().get_nfilters():
             return
-        stat = path.stat()
         known = str(path), dataset.name, stat.st_ino, stat.st_mtime_ns, size
         if known in _FITTING:  # work on rows opens a file again and again, and tables of 10 million rows are large
             return

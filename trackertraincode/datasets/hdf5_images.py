@@ -19,7 +19,7 @@ from trackertraincode.datasets.dshdf5 import ARRAY_BUFFER, damage_named, name_of
 from trackertraincode.datasets.mapped import MappedRows
 from trackertraincode.errors import SampleFormatError
 from trackertraincode.sample.images import CropError, ImageDecodeError, encode_png, sniff
-from trackertraincode.spelling import as_spelled
+from trackertraincode.spelling import as_spelled, has_root
 
 IMAGE_BUFFER = "varsize_image_buffer"
 IMAGE_FILENAME = "image_filename"
@@ -110,8 +110,9 @@ def image_files(path: Path, dataset: h5py.Dataset) -> list[Path]:
 def _find_image_file(path: Path, name: str, row: int, element: bytes | str) -> Path:
     relative = element.decode(errors="surrogateescape") if isinstance(element, bytes) else element
     shown = relative[:SHOWN].encode(errors="backslashreplace").decode() + "…" * (len(relative) > SHOWN)
-    parts = Path(relative.replace("\\", "/"))
-    if parts.anchor or relative[1:2] == ":" or ".." in parts.parts:  # on Windows, /x and C:x aren't absolute
+    forward = relative.replace("\\", "/")
+    parts = Path(forward)
+    if has_root(forward) or ".." in parts.parts:
         raise SampleFormatError(
             f"{path}: field '{name}', row {row} names '{shown}', outside the file's folder; give paths relative to it."
         )

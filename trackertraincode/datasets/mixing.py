@@ -56,16 +56,16 @@ def open_mixture(
     mean_weight = sum(chosen.weight for chosen in mixture) / len(mixture)
     for chosen in mixture:
         dataset, spec = Hdf5PoseDataset(chosen.path), chosen.spec
-        rows = _with_faces(dataset, _slice(chosen.name, dataset, spec.rows))
+        rows = with_faces(dataset, _slice(chosen.name, dataset, spec.rows))
         held_out: Hdf5PoseDataset = dataset
         if spec.validation_file is not None:
             rest, kept = rows, np.arange(0)
             if fraction:
                 held_out = Hdf5PoseDataset(chosen.validation_path)
-                kept = _with_faces(held_out, np.arange(len(held_out)))
+                kept = with_faces(held_out, np.arange(len(held_out)))
         elif spec.validation_rows is not None:
             held = _slice(chosen.name, dataset, spec.validation_rows)
-            kept = _with_faces(dataset, held) if fraction else np.arange(0)
+            kept = with_faces(dataset, held) if fraction else np.arange(0)
             rest = np.setdiff1d(rows, held)
         else:
             rest, kept = split_rows(dataset, rows, fraction)
@@ -86,7 +86,7 @@ def open_whole(mixture: Sequence[Chosen]) -> list[Member]:
     members = []
     for chosen in mixture:
         dataset = Hdf5PoseDataset(chosen.path if chosen.spec.validation_file is None else chosen.validation_path)
-        rows = _with_faces(dataset, _slice(chosen.name, dataset, chosen.spec.validation_rows or (0, None)))
+        rows = with_faces(dataset, _slice(chosen.name, dataset, chosen.spec.validation_rows or (0, None)))
         if not len(rows):
             raise CatalogError(f"data set {chosen.name}: {dataset.path} has no rows with a face to validate on.")
         members.append(_member(chosen, dataset, rows, chosen.weight, 1.0))
@@ -98,7 +98,7 @@ def _member(chosen: Chosen, dataset: Hdf5PoseDataset, rows: np.ndarray, weight: 
     return Member(chosen.name, dataset, rows, weight, chosen.spec.attributes, deep, factor)
 
 
-def _with_faces(dataset: Hdf5PoseDataset, rows: np.ndarray) -> np.ndarray:
+def with_faces(dataset: Hdf5PoseDataset, rows: np.ndarray) -> np.ndarray:
     """Rows (n,) without those that say that they show no face, whose box is just a place."""
     return rows[dataset.label("has_face", rows)] if "has_face" in dataset.labels else rows
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from trackertraincode.datasets.catalog import DatasetSpec
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
+from trackertraincode.datasets.mixing import with_faces
 from trackertraincode.errors import EvaluationError, closest_first
 from trackertraincode.evaluation.framing import SIXD, SIXD_K, SQUARE, Framing
 from trackertraincode.evaluation.metrics import euler_errors, folded_euler_errors
@@ -86,12 +87,7 @@ def aflw_rows(dataset: Hdf5PoseDataset) -> np.ndarray:
     kept = (np.abs(angles) < MAX_AFLW_ANGLE).all(-1)
     if "head" in dataset.labels:
         kept &= dataset.labels["head"][:, 2] >= 0
-    return np.flatnonzero(kept & shows_face(dataset))
-
-
-def shows_face(dataset: Hdf5PoseDataset) -> np.ndarray:
-    """(N,) bool, by the rows' own labels; where there are none, all do."""
-    return np.asarray(dataset.labels.get("has_face", np.full(len(dataset), True)))
+    return with_faces(dataset, np.flatnonzero(kept))
 
 
 def lacks_angles(dataset: Hdf5PoseDataset) -> np.ndarray:
@@ -115,7 +111,7 @@ def grimace_rows(dataset: Hdf5PoseDataset) -> np.ndarray:
 
 def all_rows(dataset: Hdf5PoseDataset) -> np.ndarray:
     """Every row with a pose, of those that show a face. Returns (n,) rows."""
-    return np.flatnonzero(np.isfinite(label(dataset, "rotation")).all(-1) & shows_face(dataset))
+    return with_faces(dataset, np.flatnonzero(np.isfinite(label(dataset, "rotation")).all(-1)))
 
 
 def boxed_rows(dataset: Hdf5PoseDataset) -> np.ndarray:

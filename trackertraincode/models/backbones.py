@@ -119,31 +119,30 @@ def _any(name: str, options: BackboneOptions) -> nn.Module:
     _only_full_width(f"timm:{name}", options)
     arguments = _timm_arguments(options) | {"pretrained": options.pretrained}
     try:
-        network = timm.create_model(name, img_size=options.size, **arguments)
+        return timm.create_model(name, img_size=options.size, **arguments)
     except TypeError:  # most networks take any size and have no such argument
-        network = timm.create_model(name, **arguments)
-    _try(network, name, options)
-    return network
+        return timm.create_model(name, **arguments)
 
 
-def _try(network: nn.Module, name: str, options: BackboneOptions) -> None:
-    """Raises ConfigError where a network can't do what it is asked for; some say so only when they see an image."""
-    usual = getattr(network, "pretrained_cfg", {}).get("input_size")
+def check_size(name: str, backbone: nn.Module, channels: int, size: int) -> None:
+    """Raises ConfigError where a network of timm can't take such crops; some say so only when they see one."""
+    if not name.startswith(FREE_PREFIX):
+        return
+    usual = getattr(backbone, "pretrained_cfg", {}).get("input_size")
     advice = f"choose another --input-size, such as {usual[-1]}" if usual else "choose another --input-size"
     try:
         with torch.no_grad():
-            features = network.eval()(torch.zeros(2, options.channels, options.size, options.size))
+            features = backbone.eval()(torch.zeros(2, channels, size, size))
     except (AssertionError, RuntimeError, ValueError, IndexError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ConfigError(f"backbone {name} takes no crops of {size} pixels ({reason[:200]}); {advice}.") from error
+    finally:
+        backbone.train()
+    if features.shape != (2, feature_count(backbone)):
         raise ConfigError(
-            f"backbone timm:{name} takes no crops of {options.size} pixels ({reason[:200]}); {advice}."
-        ) from error
-    if features.shape != (2, feature_count(network)):
-        raise ConfigError(
-            f"backbone timm:{name} gives {tuple(features.shape)[1:]} numbers of a crop, not one row of features; choose "
-            "another network."
+            f"backbone {name} gives {tuple(features.shape)[1:]} numbers of a crop, not one row of features; choose another "
+            "network."
         )
-    network.train()
 
 
 def _only_full_width(name: str, options: BackboneOptions) -> None:

@@ -40,7 +40,8 @@ class CalmHeads:
     def update(self, heads: dict[int, HeadPose], seconds: float, size: tuple[int, int]) -> dict[int, HeadPose]:
         """Number -> calm pose at this time, which is later than the last one. size: height and width of the frame,
         pixels; in one of another size, as of another source, all filters begin anew."""
-        known = {n: (calm, seen) for n, (calm, seen) in self._known.items() if seconds - seen < LONGEST_GAP}
-        self._known, self._size = known if size == self._size else {}, size
-        self._known |= {n: (self._known[n][0] if n in self._known else self._new(), seconds) for n in heads}
-        return {n: self._known[n][0].update(pose, seconds) for n, pose in heads.items()}
+        before = self._known if size == self._size else {}
+        known = {n: (calm, seen) for n, (calm, seen) in before.items() if seconds - seen < LONGEST_GAP}
+        used = {n: known[n][0] if n in known else self._new() for n in heads}
+        self._known, self._size = known | {n: (calm, seconds) for n, calm in used.items()}, size
+        return {n: calm.update(heads[n], seconds) for n, calm in used.items()}

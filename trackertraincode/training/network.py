@@ -9,7 +9,7 @@ from trackertraincode.augmentation.loader import TrainBatches, checked
 from trackertraincode.facemodel.bfm import NAME as BFM_NAME
 from trackertraincode.facemodel.head_model import HeadModel
 from trackertraincode.facemodel.load import OWN_MODELS, load_head_model
-from trackertraincode.models.backbones import has_imagenet_weights
+from trackertraincode.models.backbones import check_size, has_imagenet_weights
 from trackertraincode.models.exported import is_exported, remeasure
 from trackertraincode.models.pose_network import NetworkConfig, PoseNetwork, build_network
 from trackertraincode.models.pretrained import Start, weights_for
@@ -42,6 +42,7 @@ def make_network(config: TrainConfig, members: Members) -> PoseNetwork:
     else:
         face_model = _choose_face_model(config, members)
         network = build_network(replace(wanted, face_model=face_model.name), face_model, pretrained=from_timm)
+    check_size(wanted.backbone, network.backbone, wanted.channels, wanted.input_size)
     if start is not None:
         _take_weights(network, start)
     return _laid_out(network, config)
