@@ -23,7 +23,7 @@ from trackertraincode.evaluation.protocols import Context, landmark_box
 from trackertraincode.export import parity
 from trackertraincode.export.calibration import MIN_CROPS, calibration_crops
 from trackertraincode.export.contract import full_faults, opentrack_faults
-from trackertraincode.export.onnx import TINY, export_full, export_opentrack, pose_model, sample_images
+from trackertraincode.export.onnx import TINY, export_opentrack, pose_model, sample_images
 from trackertraincode.export.parity import LIMITS, Limit, Parity, measure_parity, predict
 from trackertraincode.export.quantize import Quantised, export_fp16, export_int8, quantise
 from trackertraincode.facemodel.embedded import embedded_head
@@ -199,13 +199,6 @@ def test_colour_networks_are_not_for_opentrack(tmp_path: Path) -> None:
 @pytest.mark.parametrize("changes", [{"uncertainty": False, "rotation": "sixd"}, {"landmarks": False}], ids=str)
 def test_every_kind_of_head_can_be_exported(changes: dict[str, Any], tmp_path: Path) -> None:
     assert export_opentrack(make_network(**changes), tmp_path / "model.onnx", About()) < 1e-4
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("backbone", ["efficientnet_b0", "efficientnet_lite0"])
-def test_backbones_keep_their_answers(backbone: str, tmp_path: Path) -> None:
-    """Those of other kinds are exported in `training/test_every_network.py`."""
-    assert export_full(make_network(backbone), tmp_path / "full.onnx", About()) < 1e-4
 
 
 @pytest.mark.slow

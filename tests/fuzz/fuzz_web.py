@@ -2,7 +2,6 @@
 
 import http.client
 import socket
-import tempfile
 import threading
 from functools import cache
 from pathlib import Path
@@ -29,9 +28,8 @@ LINES = (
 
 
 @cache
-def server() -> PageServer:
-    """One per process, which answers from a thread."""
-    folder = Path(tempfile.mkdtemp())
+def server(folder: Path) -> PageServer:
+    """One per process, which answers from a thread. folder: for its files, of the process's cases."""
     (folder / "secret.txt").write_bytes(SECRET)
     (folder / "page").mkdir()
     for name in ("index.html", "page.js"):
@@ -58,7 +56,7 @@ def make(rng: np.random.Generator) -> bytes:
 
 
 def read(path: Path) -> None:
-    _, port, *_ = server().server_address
+    _, port, *_ = server(path.parent).server_address
     with socket.create_connection(("127.0.0.1", port), timeout=SECONDS) as connection:
         answer = _talk(connection, path.read_bytes())
     assert SECRET not in answer

@@ -13,7 +13,7 @@ from trackertraincode.datasets.mixing import Member
 from trackertraincode.errors import ConfigError
 from trackertraincode.export.onnx import sample_images
 from trackertraincode.facemodel.embedded import embedded_head
-from trackertraincode.models.about import About
+from trackertraincode.models.about import About, origins
 from trackertraincode.models.backbones import BackboneOptions, build_backbone
 from trackertraincode.models.checkpoint import load_network, save_network
 from trackertraincode.models.onnx_model import OnnxPoseModel
@@ -28,7 +28,7 @@ SMALL = {"backbone": "repvgg_ax", "width": 0.125, "input_size": 65}
 
 
 def made(**options: object) -> torch.nn.Module:
-    return make_network(TrainConfig.of(**SMALL | options), Members([], []))
+    return make_network(TrainConfig.of(**SMALL | options), Members([], []))[0]
 
 
 def test_a_size_that_a_network_of_timm_cannot_take_is_said_at_once() -> None:
@@ -82,9 +82,22 @@ def test_landmarks_stay_those_of_the_face_model_that_the_weights_are_for(
     write_faces(Request(2, 64, 1, "hdf5"), tmp_path / "labels" / "a.h5", 0)
     dataset = Hdf5PoseDataset(tmp_path / "labels" / "a.h5")
     member = Member("a", dataset, np.arange(2), 1.0, ("shape",))
-    other = make_network(TrainConfig.of(**SMALL, pretrained=str(tmp_path / "a.ckpt")), Members([member], []))
+    other, _ = make_network(TrainConfig.of(**SMALL, pretrained=str(tmp_path / "a.ckpt")), Members([member], []))
     assert torch.equal(other.landmarks.mean, torch.from_numpy(embedded_head().keypoint_mean).float())
     assert "its landmarks are those of anny-v1, here they are those of embedded-v1" in capsys.readouterr().out
+
+
+def test_where_weights_come_from_is_handed_on(tmp_path: Path) -> None:
+    """So that networks are told as trained on what the network that they began with was trained on."""
+    about = About(trained_on=["aflw2k"], selected_on=["biwi"], training_files=["a.h5"])
+    save_network(tmp_path / "a.ckpt", PoseNetwork(NetworkConfig.from_dict(SMALL)), about)
+    packaged = {"backbone": "mobilenetv1", "width": 0.5, "pretrained": str(pose_network())}
+    for options, expected in (
+        (SMALL, origins()),
+        (SMALL | {"pretrained": str(tmp_path / "a.ckpt")}, origins(vars(about))),
+        (packaged, {"trained_on": ["rendered"], "selected_on": [], "training_files": ["rendered.h5"]}),
+    ):
+        assert make_network(TrainConfig.of(**options), Members([], []))[1] == expected
 
 
 def test_published_weights_are_taken(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

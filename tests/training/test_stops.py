@@ -229,14 +229,23 @@ def test_a_run_is_resumed_without_the_file_that_it_started_from(run: Run, tmp_pa
     torch.manual_seed(0)
     given = PoseNetwork(NetworkConfig(backbone="repvgg_az", width=0.5, input_size=33, face_model="somebodys-v1"))
     given.landmarks.mean.normal_()
-    save_network(tmp_path / "a.ckpt", given, About())
-    options = {"pretrained": str(tmp_path / "a.ckpt"), "ds": "poses", "catalog": tmp_path / "poses.toml", "epochs": 1}
+    save_network(
+        tmp_path / "a.ckpt", given, About(trained_on=["aflw2k"], selected_on=["biwi"], training_files=["a.h5"])
+    )
+    options = {
+        "pretrained": str(tmp_path / "a.ckpt"), "ds": "poses", "catalog": tmp_path / "poses.toml", "epochs": 1,
+        "with_swa": True,
+    }  # fmt: skip
     (tmp_path / "poses.toml").write_text('[poses]\nfile = "300wlp.h5"\nlabels = ["pose"]\n')
     before = load_network(run(**options) / "last.ckpt")[0]
     (tmp_path / "a.ckpt").unlink()
-    after = load_network(run(**options, resume=True) / "last.ckpt")[0]
+    out = run(**options, resume=True)
+    after = load_network(out / "last.ckpt")[0]
     assert after.config.face_model == before.config.face_model
     assert torch.equal(after.landmarks.mean, before.landmarks.mean)
+    about = load_network(out / "swa.ckpt")[1]
+    assert (about.trained_on, about.selected_on) == (["aflw2k", "poses"], ["biwi"])
+    assert about.training_files == ["a.h5", "300wlp.h5"]
 
 
 def test_another_shape_prior_is_not_trained_with_by_resuming(

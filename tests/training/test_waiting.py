@@ -54,7 +54,7 @@ def mixture(faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
         with monkeypatch.context() as there:
             there.setattr(torch.cuda, "is_available", lambda: True)
             members = open_members(config.data)
-            network = make_network(config, members)
+            network, _ = make_network(config, members)
             data, module = make_data(config, members, network), make_module(config, network)
         module._trainer = SimpleNamespace(global_step=0, num_training_batches=4)  # type: ignore[assignment]
         return data, module

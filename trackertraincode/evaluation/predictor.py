@@ -16,13 +16,13 @@ from torch import Tensor
 
 from trackertraincode.errors import ConfigError, EvaluationError, ModelFileError
 from trackertraincode.geometry.rotation import quat_positive_real
+from trackertraincode.models.about import origins
 from trackertraincode.models.onnx_model import OnnxPoseModel, unit_quaternions
 from trackertraincode.pretrained import pose_network
 from trackertraincode.sample.sample import Prediction
 from trackertraincode.workers import usable_cores
 
 AVERAGED = ("head", "face_box", "landmarks")  # by an ensemble, besides the rotation
-MERGED = ("trained_on", "selected_on", "training_files")
 
 
 class Predictor(Protocol):
@@ -108,8 +108,7 @@ class Ensemble:
         self._members = list(members)
         self.name, self.path = "ensemble of " + ", ".join(m.name for m in members), first.path
         self.input_size, self.channels = first.input_size, first.channels
-        merged = {key: sorted({v for m in members for v in m.about.get(key, [])}) for key in MERGED}
-        self.about: dict[str, Any] = {**first.about, **merged}
+        self.about: dict[str, Any] = {**first.about, **origins(*(member.about for member in members))}
 
     def predict(self, images: Tensor) -> Prediction:
         """(B, C, S, S) -> see Predictor."""

@@ -1,6 +1,6 @@
 """What checkpoints and ONNX files say about themselves."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
 from typing import Any
@@ -9,6 +9,7 @@ from trackertraincode import __version__
 from trackertraincode.errors import ModelFileError
 
 LARGEST_RADIUS = 1e9  # of a region, in deviations
+ORIGINS = ("trained_on", "selected_on", "training_files")  # entries of `About` that tell which images made the weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +23,11 @@ class About:
     regions: dict[str, list[float]] = field(default_factory=dict)  # by field: radii that hold 50, 90, 95 % of errors
     epoch: int = 0
     library: str = __version__
+
+
+def origins(*abouts: Mapping[str, Any]) -> dict[str, list[str]]:
+    """`ORIGINS` of what several networks say about themselves, together; each name once."""
+    return {key: list(dict.fromkeys(name for about in abouts for name in about.get(key, []))) for key in ORIGINS}
 
 
 def without_folders(key: str, value: Any) -> Any:

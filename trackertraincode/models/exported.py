@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,8 +32,8 @@ def is_exported(path: Path) -> bool:
     return path.suffix.lower() == SUFFIX
 
 
-def read_exported(path: Path) -> PoseNetwork:
-    """The network of a float32 file of `ttc export`, in evaluation mode, compared with the file.
+def read_exported(path: Path) -> tuple[PoseNetwork, dict[str, Any]]:
+    """The network of a float32 file of `ttc export`, in evaluation mode, compared with the file; what it says of itself.
 
     What no output of the file shows is as in a new network. Raises ModelFileError for files of other tools, of
     float16 and int8, and of backbones that can't be trained as they were exported.
@@ -57,7 +58,7 @@ def read_exported(path: Path) -> PoseNetwork:
         raise ModelFileError(
             f"{path}: can't be trained on ({reason[:200]}); give the .ckpt that it was exported from."
         ) from error
-    return network
+    return network, model.about
 
 
 @torch.no_grad()

@@ -13,6 +13,7 @@ from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
 from trackertraincode.errors import ConfigError, ModelFileError
+from trackertraincode.models.about import origins
 from trackertraincode.models.backbones import with_lite_epsilon
 from trackertraincode.models.checkpoint import is_own, load_network
 from trackertraincode.models.exported import is_exported, read_exported
@@ -37,15 +38,18 @@ class Start:
     path: Path
     network: PoseNetwork | None
     published: dict[str, Tensor] = field(default_factory=dict)
+    origins: dict[str, list[str]] = field(default_factory=origins)  # images that the network comes from
 
     @classmethod
     def read(cls, path: Path) -> "Start":
         """Raises ModelFileError for what holds no weights."""
         if is_exported(path):
-            return cls(path, read_exported(path))
+            exported, told = read_exported(path)
+            return cls(path, exported, origins=origins(told))
         content = read_plain(path)
         if is_own(content) or is_opnet(content):
-            return cls(path, load_network(path)[0])
+            network, about = load_network(path)
+            return cls(path, network, origins=origins(vars(about)))
         return cls(path, None, tensors_of(path, content))
 
 

@@ -4,15 +4,17 @@ import json
 import platform
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import trackertraincode
 from trackertraincode.errors import ConfigError
 from trackertraincode.files import fingerprint, whole_file
+from trackertraincode.models.about import origins
 from trackertraincode.parts import version_of
 
 LIBRARIES = (
@@ -58,6 +60,7 @@ class Inputs:
     face_model: str  # of the network; empty for a localizer, which has none
     prior: tuple[int, str] | None  # of how plausible shapes are, likewise; None where there is none
     mixture: list[list[Any]]  # of the data sets: name, weights, labels and rows of each
+    began_with: dict[str, list[str]]  # images that made the weights of --pretrained (`about.ORIGINS`); not compared
 
     @classmethod
     def read(cls, path: Path) -> "Inputs":
@@ -65,9 +68,10 @@ class Inputs:
         try:
             content = json.loads(path.read_bytes())
             data, prior, mixture = (content[name] for name in ("data", "shape_prior", "mixture"))
-            face_model = str(content["face_model"])
-            return cls({_contents(entry) for entry in data}, face_model, prior and _contents(prior), list(mixture))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            contents = {_contents(entry) for entry in data}
+            face_model, began_with = str(content["face_model"]), origins(content["began_with"])
+            return cls(contents, face_model, prior and _contents(prior), list(mixture), began_with)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ConfigError(
                 f"{path}: doesn't tell the data of this run ({type(error).__name__}), so it can't be resumed; start another."
             ) from error
@@ -103,13 +107,14 @@ class Inputs:
 
 def write_environment(
     path: Path, files: Iterable[Path], face_model: str = "", prior: Path | None = None,
-    mixture: Sequence[list[Any]] = (), **more: Any,
+    mixture: Sequence[list[Any]] = (), began_with: Mapping[str, list[str]] = MappingProxyType({}), **more: Any,
 ) -> None:  # fmt: skip
     """As JSON: the environment, what `Inputs` has with fingerprints of the files, and more."""
     inputs = {
         "face_model": face_model,
         "shape_prior": fingerprint(prior) if prior is not None else None,
         "mixture": list(mixture),
+        "began_with": dict(began_with),
     }
     content = describe_environment() | {"data": fingerprints(files)} | inputs | more
     with whole_file(path) as temporary:

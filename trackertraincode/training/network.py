@@ -9,6 +9,7 @@ from trackertraincode.augmentation.loader import TrainBatches, checked
 from trackertraincode.facemodel.bfm import NAME as BFM_NAME
 from trackertraincode.facemodel.head_model import HeadModel
 from trackertraincode.facemodel.load import OWN_MODELS, load_head_model
+from trackertraincode.models.about import origins
 from trackertraincode.models.backbones import check_size, has_imagenet_weights
 from trackertraincode.models.exported import is_exported, remeasure
 from trackertraincode.models.pose_network import NetworkConfig, PoseNetwork, build_network
@@ -26,8 +27,11 @@ MEASURED = 1024  # samples that tell the statistics of batch norms that a file l
 AT_ONCE = 128  # images
 
 
-def make_network(config: TrainConfig, members: Members) -> PoseNetwork:
-    """A new network, with weights of --pretrained where they fit. Raises ConfigError, ModelFileError."""
+def make_network(config: TrainConfig, members: Members) -> tuple[PoseNetwork, dict[str, list[str]]]:
+    """A new network, with weights of --pretrained where they fit, and the images that those come from (`about.ORIGINS`).
+
+    Raises ConfigError, ModelFileError.
+    """
     pretrained = config.optimisation.pretrained
     start = None if pretrained in (None, FROM_TIMM, FROM_NOTHING) else Start.read(pose_network(pretrained))
     torch.manual_seed(seed_of(config.machine.seed, 0))
@@ -45,7 +49,7 @@ def make_network(config: TrainConfig, members: Members) -> PoseNetwork:
     check_size(wanted.backbone, network.backbone, wanted.channels, wanted.input_size)
     if start is not None:
         _take_weights(network, start)
-    return _laid_out(network, config)
+    return _laid_out(network, config), start.origins if start is not None else origins()
 
 
 def empty_network(config: TrainConfig, members: Members, face_model: str) -> PoseNetwork:

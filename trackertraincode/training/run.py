@@ -66,7 +66,10 @@ def train(request: TrainRequest) -> Path:
         files = [*members.files, *config.losses.teacher_files]
         resume = outdir / RESUME_FILE if request.resume and (outdir / RESUME_FILE).is_file() else None
         before = Inputs.read(outdir / ENVIRONMENT_FILE) if resume is not None else None
-        network = make_network(config, members) if before is None else empty_network(config, members, before.face_model)
+        if before is None:
+            network, began_with = make_network(config, members)
+        else:
+            network, began_with = empty_network(config, members, before.face_model), before.began_with
         prior = prior_path(network.config.face_model) if network.config.landmarks else None
         if before is not None:
             before.check(files, prior, members.mixture)
@@ -75,7 +78,7 @@ def train(request: TrainRequest) -> Path:
         data = make_data(config, members, network)
         module = make_module(config, network)
         averages = make_averages(config, network)
-        saver = Saver(outdir, config, members)
+        saver = Saver(outdir, config, members, began_with)
         checkpoints = RunCheckpoints(outdir, saver, config.output.best, config.output.save_every)
         callbacks = [*make_callbacks(config, outdir, members, averages), checkpoints]  # Lightning runs them last
         trainer = make_trainer(
@@ -89,7 +92,7 @@ def train(request: TrainRequest) -> Path:
         if trainer.is_global_zero:
             write_toml(config, outdir / CONFIG_FILE)
             write_environment(
-                outdir / ENVIRONMENT_FILE, files, network.config.face_model, prior, members.mixture,
+                outdir / ENVIRONMENT_FILE, files, network.config.face_model, prior, members.mixture, began_with,
                 intensity=config.augmentation.intensity,
             )  # fmt: skip
             describe(config, outdir, members, network, prior)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from trackertraincode.cli import Ended
 from trackertraincode.errors import ModelFileError
 from trackertraincode.files import files_of, whole_file
-from trackertraincode.models.about import About, without_folders
+from trackertraincode.models.about import About, origins, without_folders
 from trackertraincode.models.checkpoint import save_network
 from trackertraincode.models.pose_network import PoseNetwork
 from trackertraincode.models.weights import read_plain
@@ -35,24 +35,23 @@ RESUME_KEYS = {"epoch", "global_step", "state_dict", "optimizer_states", "callba
 class Saver:
     """Writes checkpoints with where they come from."""
 
-    def __init__(self, outdir: Path, config: TrainConfig, members: Members) -> None:
-        self.outdir, self._members = outdir, members
+    def __init__(self, outdir: Path, config: TrainConfig, members: Members, began_with: dict[str, list[str]]) -> None:
+        """began_with: images that made the weights of --pretrained (`about.ORIGINS`), which those of this run add to."""
+        self.outdir, self._members, self._began_with = outdir, members, began_with
         given = {key: value for key, value in config.flat().items() if key != "scheduler"}  # says nothing of a network
         self._recipe = {key: without_folders(key, value) for key, value in given.items()}
 
     def save(self, name: str, network: nn.Module, epoch: int) -> None:
         """epoch: how many are done, the one under way included."""
         assert isinstance(network, PoseNetwork)
-        about = About(
-            recipe=self._recipe,
-            trained_on=[m.name for m in self._members.training],
-            selected_on=[m.name for m in self._members.validation] if name == BEST else [],
-            training_files=sorted(
-                {p.name for m in self._members.training for p in (m.dataset.path, *files_of(m.dataset.path))}
-            ),
-            epoch=epoch,
-        )
-        save_network(self.outdir / f"{name}.ckpt", network, about)
+        files = {p.name for m in self._members.training for p in (m.dataset.path, *files_of(m.dataset.path))}
+        own = {
+            "trained_on": [m.name for m in self._members.training],
+            "selected_on": [m.name for m in self._members.validation] if name == BEST else [],
+            "training_files": sorted(files),
+        }
+        about: dict[str, Any] = {"recipe": self._recipe, "epoch": epoch, **origins(self._began_with, own)}
+        save_network(self.outdir / f"{name}.ckpt", network, About(**about))
 
 
 class Resumable(Checkpoint):
