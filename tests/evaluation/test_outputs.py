@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from conftest import run_script, without_images
+from conftest import run_script, without_images, write_samples
 from trackertraincode.errors import CatalogError, ModelFileError
 from trackertraincode.evaluation.evaluate import EvaluationOptions, evaluate
 from trackertraincode.evaluation.html_report import result_sections, write_report
@@ -20,6 +21,7 @@ from trackertraincode.evaluation.plots import plot_label
 from trackertraincode.evaluation.predictor import load_predictor, load_predictors
 from trackertraincode.evaluation.report import format_table, write_csv, write_json, write_predictions
 from trackertraincode.models.checkpoint import load_network, save_network
+from trackertraincode.sample.sample import Sample
 
 
 def test_weights_that_are_not_finite_are_refused(checkpoint: Path, tmp_path: Path) -> None:
@@ -118,6 +120,21 @@ def test_angles_that_nobody_labelled_do_not_count(faces: Path, checkpoint: Path,
     assert len(result_sections([result])) == 4
     assert row["mae"] == pytest.approx((row["pitch"] + row["yaw"]) / 2)
     assert "–" in format_table([row])
+
+
+def test_nobody_labelled_the_roll_of_pointing04_in_files_of_any_name(
+    faces: Path, checkpoint: Path, make_sample: Callable[..., Sample], tmp_path: Path
+) -> None:
+    source = {"converter": "dsprocess_pointing04"}
+    joined = {"converter": "dsjoin", "of": [{}, 3, {"converter": "dsfilter", "of": [source]}]}
+    heads, both = (
+        write_samples(tmp_path / f"{name}.h5", (make_sample(seed) for seed in range(2)), source=told)
+        for name, told in (("heads", source), ("both", joined))
+    )
+    for path, known in ((heads, False), (both, False), (faces, True)):
+        row = evaluate(load_predictor(checkpoint), str(path), EvaluationOptions(progress=False)).row()
+        assert [row[name] is not None for name in ("roll", "geodesic")] == [known, known]
+        assert row["pitch"] is not None
 
 
 def test_report_is_one_file(faces: Path, checkpoint: Path, tmp_path: Path) -> None:

@@ -230,6 +230,19 @@ def _provenance(tool: str, datasets: Sequence[Hdf5PoseDataset], options: Mapping
     }
 
 
+def converters_of(source: Mapping[str, Any]) -> set[str]:
+    """Names of the tools that wrote a file's rows first, before they were filtered and joined; empty for old files."""
+    found, left = set(), [source]
+    while left:
+        one = left.pop()
+        inner = one.get("of")
+        if isinstance(inner, list):
+            left += [entry for entry in inner if isinstance(entry, dict)]
+        else:
+            found.add(str(one.get("converter", "")))
+    return found - {""}
+
+
 def _sha256(path: Path) -> str:
     digest = hashlib.sha256()
     for part in files_of(path):

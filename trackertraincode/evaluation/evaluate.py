@@ -23,11 +23,13 @@ from trackertraincode.evaluation.crops import PREPROCESSING, batch_of, iter_crop
 from trackertraincode.evaluation.framing import Framing
 from trackertraincode.evaluation.predictor import Predictor
 from trackertraincode.evaluation.protocols import (
+    ALL_ANGLES,
     Boxes,
     Context,
     Protocol,
     aflw_rows,
     find_protocol,
+    labelled_angles,
     lacks_angles,
     mesh_box,
 )
@@ -73,7 +75,7 @@ class Result:
     marks: tuple[str, ...]  # why this row isn't an honest test, or deviates from the protocol
     dataset: Hdf5PoseDataset
     euler: Tensor  # (n, 3) absolute errors of pitch, yaw, roll; degrees
-    angles: tuple[int, ...] = (0, 1, 2)  # which of these are labelled
+    angles: tuple[int, ...] = ALL_ANGLES  # which of these are labelled
 
     @property
     def all_labelled(self) -> bool:
@@ -199,7 +201,7 @@ def evaluate(predictor: Predictor, name: str, options: EvaluationOptions) -> Res
         marks=tuple(marks),
         dataset=dataset,
         euler=protocol.euler(prediction.rotation, truth.rotation),
-        angles=protocol.angles,
+        angles=labelled_angles(protocol, dataset),
     )
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from trackertraincode.datasets.catalog import DatasetSpec
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.datasets.mixing import with_faces
+from trackertraincode.datasets.selection import converters_of
 from trackertraincode.errors import EvaluationError, closest_first
 from trackertraincode.evaluation.framing import SIXD, SIXD_K, SQUARE, Framing
 from trackertraincode.evaluation.metrics import euler_errors, folded_euler_errors
@@ -32,6 +33,8 @@ GRIMACES = (
     39, 236, 0, 129, 164, 356, 359, 256, 136, 375, 226, 392, 119, 366, 293, 56, 305, 303, 397, 10, 11, 96, 173, 124, 115,
     153, 337, 29, 121, 266, 387, 122, 8, 59, 108, 380, 187, 192, 353, 257, 162, 363, 331, 14, 163,
 )  # fmt: skip
+PITCH_YAW, ALL_ANGLES = (0, 1), (0, 1, 2)
+LABELLED_ANGLES = {"dsprocess_pointing04": PITCH_YAW}  # converter -> angles that its archive labels, where not all
 ALL_AFLW = 2000  # rows of the whole archive, which the row numbers of GRIMACES count
 CHUNK = 256  # rows whose meshes are in memory at a time
 
@@ -62,7 +65,7 @@ class Protocol:
     factor: float  # crop edge / longer box side, or what its framing makes of it
     framing: Framing = SQUARE
     euler: Callable[[Tensor, Tensor], Tensor] = euler_errors  # (n, 4) predicted, true -> (n, 3) degrees
-    angles: tuple[int, ...] = (0, 1, 2)  # of pitch, yaw, roll: which are labelled
+    angles: tuple[int, ...] = ALL_ANGLES  # of pitch, yaw, roll: which are labelled
     labels: str  # where the labels come from
     alignment: str = "none"  # default of --alignment-scheme
     horizontal_fov: float | None = None  # degrees, where labels are relative to the camera
@@ -73,6 +76,12 @@ def label(dataset: Hdf5PoseDataset, name: str, advice: str = "poses can't be eva
     if name not in dataset.labels:
         raise EvaluationError(f"{dataset.path}: has no {name} labels, so {advice}.")
     return dataset.labels[name]
+
+
+def labelled_angles(protocol: Protocol, dataset: Hdf5PoseDataset) -> tuple[int, ...]:
+    """Of pitch, yaw and roll, those that are labelled in all rows, whatever the file is called."""
+    known = [LABELLED_ANGLES.get(name, ALL_ANGLES) for name in converters_of(dataset.source)]
+    return tuple(angle for angle in protocol.angles if all(angle in angles for angles in known))
 
 
 def aflw_rows(dataset: Hdf5PoseDataset) -> np.ndarray:
@@ -212,7 +221,12 @@ PROTOCOLS: dict[str, Protocol] = {  # adding a protocol is adding an entry
     "biwi": Protocol(factor=1.1, **_BIWI),
     "biwi-opal": Protocol(factor=0.8, alignment="opal", **_BIWI),
     "pointing04": Protocol(
-        dataset="pointing04", keep=all_rows, box=stored_box, factor=1.1, angles=(0, 1), labels="image names, 15° grid"
+        dataset="pointing04",
+        keep=all_rows,
+        box=stored_box,
+        factor=1.1,
+        angles=PITCH_YAW,
+        labels="image names, 15° grid",
     ),
 }
 
