@@ -137,6 +137,24 @@ def test_nobody_labelled_the_roll_of_pointing04_in_files_of_any_name(
         assert row["pitch"] is not None
 
 
+@pytest.mark.parametrize(
+    ("converter", "marks"),
+    [
+        ("dsprocess_aflw2k", []),
+        ("dsprocess_csv", ["the file was made by dsprocess_csv, not by `ttc convert aflw2k`"]),
+        ("expand_dataset", ["the file was made by expand_dataset, not by `ttc convert aflw2k`"]),
+    ],
+)
+def test_files_of_other_images_than_the_protocols_are_marked(
+    converter: str, marks: list[str], checkpoint: Path, make_sample: Callable[..., Sample], tmp_path: Path
+) -> None:
+    source = {"converter": "dsfilter", "of": [{"converter": converter}]}
+    path = write_samples(tmp_path / "aflw2k.h5", (make_sample(seed) for seed in range(2)), source=source)
+    options = EvaluationOptions(file=path, progress=False)
+    assert evaluate(load_predictor(checkpoint), "aflw2k3d-landmarks", options).row()["marks"] == marks
+    assert evaluate(load_predictor(checkpoint), str(path), EvaluationOptions(progress=False)).row()["marks"] == []
+
+
 def test_report_is_one_file(faces: Path, checkpoint: Path, tmp_path: Path) -> None:
     results = [evaluate(load_predictor(checkpoint), "aflw2k3d", EvaluationOptions(file=faces, progress=False))]
     write_report(tmp_path / "r.html", "Test <&>", result_sections(results))

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from trackertraincode.datasets.catalog import DatasetSpec, find_file, load_catalog
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
+from trackertraincode.datasets.selection import converters_of
 from trackertraincode.errors import EvaluationError
 from trackertraincode.evaluation import metrics
 from trackertraincode.evaluation.alignment import align
@@ -41,6 +42,7 @@ from trackertraincode.sample.sample import Prediction, concatenate_predictions
 from trackertraincode.workers import Workers
 
 ANGLES = ("pitch", "yaw", "roll")
+CONVERT = "ttc convert "  # begins what the catalog says about files of archives
 TRUE_LABELS = ("rotation", "head", "landmarks")
 
 
@@ -185,6 +187,7 @@ def evaluate(predictor: Predictor, name: str, options: EvaluationOptions) -> Res
     label = name if scheme == "none" else f"{name} ({scheme})"
     marks = [
         *_seen(predictor, protocol, dataset, options, catalog),
+        *_of_other_images(protocol, dataset, catalog),
         *_deviations(protocol, dataset, boxes, factor, options),
     ]
     return Result(
@@ -259,6 +262,17 @@ def _same_images(names: set[str], files: set[str], catalog: dict[str, DatasetSpe
     variants = {catalog[n].variant_of for n in known} - {None}
     known |= {n for n in catalog if catalog[n].variant_of in variants}
     return names | files | known | {file for n in known for file in own[n]}
+
+
+def _of_other_images(protocol: Protocol, dataset: Hdf5PoseDataset, catalog: dict[str, DatasetSpec]) -> Iterator[str]:
+    """Mark of a file that says that its rows were made otherwise than the catalog says of the protocol's data set."""
+    made_by = catalog[protocol.dataset].made_by if protocol.dataset in catalog else ""
+    if not made_by.startswith(CONVERT):
+        return
+    expected = made_by.removeprefix(CONVERT).split()[0]
+    others = sorted(converters_of(dataset.source) - {f"dsprocess_{expected}"})
+    if others:
+        yield f"the file was made by {', '.join(others)}, not by `{CONVERT}{expected}`"
 
 
 def _deviations(
