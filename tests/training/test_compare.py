@@ -118,6 +118,19 @@ def test_table_has_the_best_run_first_and_json_all_numbers(make_run: Callable[..
     assert json.loads((tmp_path / "x.json").read_text())[0]["errors"] == [20.0, 7.0]
 
 
+def test_errors_on_other_rows_are_told(make_run: Callable[..., Path]) -> None:
+    folders = [make_run(name, (1.0,)) for name in "abcd"]
+    for folder, told in zip(folders, ({"aflw2k": 400}, {"aflw2k": 400}, {"wflw": 20, "biwi": 3}, 7)):
+        (folder / "environment.json").write_text(json.dumps({"validated_on": told}))
+    (runs := [read_run(folder) for folder in folders]).append(read_run(make_run("e", (1.0,))))
+    assert [run.validated_on for run in runs[2:]] == [{"wflw": 20, "biwi": 3}, None, None]
+    same, other = format_runs([*runs[:2], *runs[3:]]), format_runs(runs)
+    assert same.count("aflw2k 400") == 2
+    assert "can't be compared" not in same
+    assert "wflw 20, biwi 3" in other
+    assert other.endswith("Errors on different rows can't be compared.")
+
+
 def test_runs_of_the_same_name_are_told_apart_by_their_parents(make_run: Callable[..., Path]) -> None:
     deep = [
         r.name

@@ -65,6 +65,7 @@ def test_a_run_leaves_everything_that_it_promises(run: Run, capsys: pytest.Captu
     environment = json.loads((out / "environment.json").read_text())
     assert environment["libraries"]["torch"]
     assert environment["data"][0]["file"].endswith("300wlp.h5")
+    assert environment["validated_on"] == {"300wlp": 20}
     assert read_toml(out / "config.toml")["epochs"] == 3
     assert read_toml(out / "config.toml")["precision"] == "32"  # what auto stood for
     rows = read_metrics(out / "metrics.csv")

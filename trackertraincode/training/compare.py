@@ -2,10 +2,12 @@
 
     run folders --read_run--> RunSummary --draw_comparison--> compare.png, and compare-FAMILY.png where there are several
 
-A run folder is what `training.run` writes: config.toml names the backbone, metrics.csv holds the errors, .ckpt and .onnx
-the network. A run that was stopped early, or made without ONNX files, is compared by what it has.
+A run folder is what `training.run` writes: config.toml names the backbone, metrics.csv holds the errors, environment.json
+says of which rows they are, .ckpt and .onnx hold the network. A run that was stopped early, or made without ONNX files, is
+compared by what it has.
 """
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -23,7 +25,7 @@ from trackertraincode.models.checkpoint import load_network
 from trackertraincode.models.onnx_model import latencies
 from trackertraincode.training.callbacks.records import read_metrics
 from trackertraincode.training.options import read_toml
-from trackertraincode.training.outdir import CONFIG_FILE, METRICS_FILE
+from trackertraincode.training.outdir import CONFIG_FILE, ENVIRONMENT_FILE, METRICS_FILE
 
 WEIGHTS = ("last", "best", "swa", "ema")  # of one network, so that the first that is there tells size and latency
 REPEATS = 100  # passes for the median of latency
@@ -41,6 +43,7 @@ class RunSummary:
     input_size: int  # edge of the crops, pixels
     epochs: tuple[int, ...]  # that have an error
     errors: tuple[float, ...]  # of those epochs, on the validation samples
+    validated_on: dict[str, int] | None  # data set -> number of its rows: errors of others can't be compared
     parameters: int | None  # of the network as it is trained
     megabytes: float | None  # of the .onnx file; 1 MB is 10^6 bytes
     latency: float | None  # milliseconds of the .onnx file on one thread, median
@@ -81,6 +84,7 @@ def read_run(folder: Path, *, error: str = "geodesic", repeats: int = REPEATS) -
         input_size=int(options.get("input_size", 0)),
         epochs=epochs,
         errors=errors,
+        validated_on=_validated_on(folder / ENVIRONMENT_FILE),
         parameters=None if checkpoint is None else _parameters(checkpoint),
         megabytes=None if onnx is None else onnx.stat().st_size / 1e6,
         latency=None if onnx is None else latencies([onnx], 1, repeats)[0],
@@ -112,15 +116,28 @@ def family_of(backbone: str) -> str:
 
 
 def format_runs(runs: Sequence[RunSummary], error: str = "geodesic") -> str:
-    """A line per run, the best first."""
+    """A line per run, the best first, and a warning where errors are of different rows."""
     ordered = sorted(runs, key=lambda run: run.best)
     rows = [
-        [r.name, r.backbone, r.input_size, r.epochs[-1], f"{r.errors[-1]:.3f}", f"{r.best:.3f}",
+        [r.name, r.backbone, r.input_size, r.epochs[-1], f"{r.errors[-1]:.3f}", f"{r.best:.3f}", _rows(r.validated_on),
          _cell(r.parameters, 1e-6, 3), _cell(r.megabytes, 1, 2), _cell(r.latency, 1, 2)]
         for r in ordered
     ]  # fmt: skip
-    headings = ["run", "backbone", "input", "epochs", f"last {error}", f"best {error}", "parameters, M", "MB", "ms"]
-    return tabulate(rows, headings, disable_numparse=True, stralign="right")
+    headings = [
+        "run",
+        "backbone",
+        "input",
+        "epochs",
+        f"last {error}",
+        f"best {error}",
+        "validated on",
+        "parameters, M",
+        "MB",
+        "ms",
+    ]
+    table = tabulate(rows, headings, disable_numparse=True, stralign="right")
+    known = [run.validated_on for run in runs if run.validated_on is not None]
+    return table if known[1:] == known[:-1] else f"{table}\nErrors on different rows can't be compared."
 
 
 def write_comparison(runs: Sequence[RunSummary], path: Path) -> None:
@@ -191,6 +208,19 @@ def _first(folder: Path, ending: str) -> Path | None:
 
 def _parameters(path: Path) -> int:
     return sum(parameter.numel() for parameter in load_network(path)[0].parameters())
+
+
+def _validated_on(path: Path) -> dict[str, int] | None:
+    """Of an environment.json; None where it doesn't tell."""
+    try:
+        told = json.loads(path.read_bytes())["validated_on"]
+        return {str(name): int(count) for name, count in told.items()}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return None
+
+
+def _rows(validated_on: dict[str, int] | None) -> str:
+    return "–" if validated_on is None else ", ".join(f"{name} {count}" for name, count in validated_on.items())
 
 
 def _cell(value: float | None, factor: float, digits: int) -> str:

@@ -93,7 +93,7 @@ def train(request: TrainRequest) -> Path:
             write_toml(config, outdir / CONFIG_FILE)
             write_environment(
                 outdir / ENVIRONMENT_FILE, files, network.config.face_model, prior, members.mixture, began_with,
-                intensity=config.augmentation.intensity,
+                intensity=config.augmentation.intensity, validated_on={m.name: len(m.rows) for m in members.validation},
             )  # fmt: skip
             describe(config, outdir, members, network, prior)
             if request.resume and resume is None:
