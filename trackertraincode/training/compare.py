@@ -124,17 +124,8 @@ def format_runs(runs: Sequence[RunSummary], error: str = "geodesic") -> str:
         for r in ordered
     ]  # fmt: skip
     headings = [
-        "run",
-        "backbone",
-        "input",
-        "epochs",
-        f"last {error}",
-        f"best {error}",
-        "validated on",
-        "parameters, M",
-        "MB",
-        "ms",
-    ]
+        "run", "backbone", "input", "epochs", f"last {error}", f"best {error}", "validated on", "parameters, M", "MB", "ms",
+    ]  # fmt: skip
     table = tabulate(rows, headings, disable_numparse=True, stralign="right")
     known = [run.validated_on for run in runs if run.validated_on is not None]
     return table if known[1:] == known[:-1] else f"{table}\nErrors on different rows can't be compared."

@@ -4,11 +4,10 @@ import json
 import platform
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import trackertraincode
@@ -107,14 +106,14 @@ class Inputs:
 
 def write_environment(
     path: Path, files: Iterable[Path], face_model: str = "", prior: Path | None = None,
-    mixture: Sequence[list[Any]] = (), began_with: Mapping[str, list[str]] = MappingProxyType({}), **more: Any,
+    mixture: Sequence[list[Any]] = (), began_with: dict[str, list[str]] | None = None, **more: Any,
 ) -> None:  # fmt: skip
     """As JSON: the environment, what `Inputs` has with fingerprints of the files, and more."""
     inputs = {
         "face_model": face_model,
         "shape_prior": fingerprint(prior) if prior is not None else None,
         "mixture": list(mixture),
-        "began_with": dict(began_with),
+        "began_with": origins(began_with or {}),
     }
     content = describe_environment() | {"data": fingerprints(files)} | inputs | more
     with whole_file(path) as temporary:
