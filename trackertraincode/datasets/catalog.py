@@ -45,6 +45,11 @@ class DatasetSpec:
         """Sample attributes that are trained on."""
         return tuple(dict.fromkeys(a for label in self.labels for a in LABEL_SETS[label]))
 
+    @property
+    def converter(self) -> str | None:
+        """As files of it name what made them; None where no archive is converted."""
+        return f"dsprocess_{self.made_by.split()[2]}" if self.made_by.startswith("ttc convert ") else None
+
 
 _FULL = ("pose", "landmarks", "shape", "box")
 _MADE_BY_OPNET = "is published by the authors of OpNet; 300wlp is the same images converted from the original archive"

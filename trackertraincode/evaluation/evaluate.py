@@ -42,7 +42,6 @@ from trackertraincode.sample.sample import Prediction, concatenate_predictions
 from trackertraincode.workers import Workers
 
 ANGLES = ("pitch", "yaw", "roll")
-CONVERT = "ttc convert "  # begins what the catalog says about files of archives
 TRUE_LABELS = ("rotation", "head", "landmarks")
 
 
@@ -266,13 +265,10 @@ def _same_images(names: set[str], files: set[str], catalog: dict[str, DatasetSpe
 
 def _of_other_images(protocol: Protocol, dataset: Hdf5PoseDataset, catalog: dict[str, DatasetSpec]) -> Iterator[str]:
     """Mark of a file that says that its rows were made otherwise than the catalog says of the protocol's data set."""
-    made_by = catalog[protocol.dataset].made_by if protocol.dataset in catalog else ""
-    if not made_by.startswith(CONVERT):
-        return
-    expected = made_by.removeprefix(CONVERT).split()[0]
-    others = sorted(converters_of(dataset.source) - {f"dsprocess_{expected}"})
-    if others:
-        yield f"the file was made by {', '.join(others)}, not by `{CONVERT}{expected}`"
+    spec = catalog.get(protocol.dataset)
+    others = converters_of(dataset.source) - {spec.converter} if spec is not None and spec.converter else set()
+    if spec is not None and others:
+        yield f"the file was made by {', '.join(sorted(others))}, not by `{spec.made_by}`"
 
 
 def _deviations(
