@@ -1,6 +1,7 @@
 """What tests share: where real samples lie, and small samples to play with."""
 
 import contextlib
+import functools
 import io
 import os
 import random
@@ -50,6 +51,7 @@ def pytest_fixture_setup() -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_call() -> None:
     seed_everything()
+    list_operators_once()
 
 
 def seed_everything() -> None:
@@ -57,6 +59,13 @@ def seed_everything() -> None:
     random.seed(0)
     np.random.seed(0)  # noqa: NPY002 - that of libraries
     torch.default_generator.manual_seed(0)  # a hundred times as fast as that of all devices
+
+
+def list_operators_once() -> None:
+    """torch.onnx lists all operators that it knows for each file that it makes, which takes a second."""
+    registry: Any = getattr(sys.modules.get("torch.onnx._internal.exporter._registration"), "ONNXRegistry", None)
+    if hasattr(registry, "from_torchlib") and not hasattr(registry.from_torchlib, "cache_info"):
+        registry.from_torchlib = staticmethod(functools.cache(registry.from_torchlib))
 
 
 PROJECT = Path(__file__).resolve().parent.parent

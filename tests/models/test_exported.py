@@ -59,6 +59,9 @@ def test_an_exported_network_is_read_as_the_same_function(
     tmp_path: Path, images: torch.Tensor, backbone: str, width: float, options: dict[str, object], full: bool
 ) -> None:
     network = trained(backbone, width, **options)
+    for name, values in network.named_parameters():
+        if name.endswith("se.conv_reduce.bias"):  # files leave such biases out
+            nn.init.zeros_(values)
     (export_full if full else export_opentrack)(network, tmp_path / "a.onnx", About())
     again, _ = read_exported(tmp_path / "a.onnx")
     assert again.config == network.config
@@ -67,16 +70,6 @@ def test_an_exported_network_is_read_as_the_same_function(
     told = ["rotation", "head", "face_box", "landmarks", "rotation_tril", "head_tril"]
     for name in [*told, "shape", "landmarks_scale", "face_box_scale", "shape_scale"] if full else told:
         torch.testing.assert_close(getattr(found, name), getattr(expected, name), rtol=1e-3, atol=1e-4)
-
-
-def test_zero_biases_that_files_leave_out_are_zero(tmp_path: Path, images: torch.Tensor) -> None:
-    network = build_network(
-        NetworkConfig(backbone="efficientnet_b0", width=0.25, input_size=65), embedded_head()
-    ).eval()
-    export_opentrack(network, tmp_path / "a.onnx", About())
-    again, _ = read_exported(tmp_path / "a.onnx")
-    with torch.no_grad():
-        torch.testing.assert_close(again(images).rotation, network(images).rotation, rtol=1e-3, atol=1e-4)
 
 
 def test_measured_norms_keep_the_function_and_have_the_statistics_of_the_images(images: torch.Tensor) -> None:
@@ -108,8 +101,10 @@ def test_backbones_that_are_other_ones_in_files_are_refused(tmp_path: Path, back
         read_exported(tmp_path / "a.onnx")
 
 
-def test_other_precisions_are_refused(tmp_path: Path, images: torch.Tensor) -> None:
-    export_fp16(trained(), tmp_path / "a.onnx", About(), images)
+def test_other_precisions_are_refused(tmp_path: Path) -> None:
+    network = trained("repvgg_az", input_size=33)
+    crops = torch.rand(8, 1, 33, 33, generator=torch.Generator().manual_seed(1)) - 0.5
+    export_fp16(network, tmp_path / "a.onnx", About(), crops)
     with pytest.raises(ModelFileError, match=r"a\.onnx: holds fp16 weights, which can't be trained; give the float32"):
         read_exported(tmp_path / "a.onnx")
 

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
+from unittest.mock import patch
 
 import h5py
 import numpy as np
@@ -24,6 +25,7 @@ from trackertraincode.losses.shape_prior import PACKAGED
 from trackertraincode.models.about import About
 from trackertraincode.models.checkpoint import load_network, save_network
 from trackertraincode.models.pose_network import NetworkConfig, PoseNetwork
+from trackertraincode.training import run as run_module
 from trackertraincode.training.distributed import ending_after_a_step
 from trackertraincode.training.module import PoseTraining
 from trackertraincode.training.options import read_options
@@ -265,13 +267,21 @@ def test_another_shape_prior_is_not_trained_with_by_resuming(
 
 
 def test_a_run_that_was_killed_after_its_last_epoch_gets_what_is_missing(
-    run: Run, capsys: pytest.CaptureFixture[str]
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = {"epochs": 1, "onnx": True, "save_plot": "train.png"}
-    folder = run(**options)
-    missing = [folder / name for name in ("train.png", "last.onnx")]
-    for path in missing:
-        path.unlink()
+    missing = [tmp_path / "run" / name for name in ("train.png", "last.onnx", "best.onnx")]
+
+    class Killed(BaseException):
+        pass
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    with patch.object(run_module, "finish", killed), pytest.raises(Killed):
+        run(**options)
+    missing[0].unlink()  # of which half was written
+    assert not any(path.exists() for path in missing)
     run(**options, resume=True)
     assert all(path.is_file() for path in missing)
     assert "begins with its first epoch" not in capsys.readouterr().out
