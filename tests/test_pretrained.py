@@ -3,6 +3,8 @@
 import argparse
 import csv
 import hashlib
+import os
+import shlex
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,7 +15,7 @@ import pytest
 
 from close import known
 from trackertraincode import pretrained
-from trackertraincode.commands import parse, run
+from trackertraincode.commands import demo, parse, run
 from trackertraincode.commands.demo import Commands, alone
 from trackertraincode.commands.train_default import SHARES
 from trackertraincode.datasets.catalog import load_catalog
@@ -136,10 +138,15 @@ def test_one_command_makes_them_from_nothing_and_goes_on(monkeypatch: pytest.Mon
     assert load_catalog(tmp_path / "data" / "datasets.toml")["faces"].rows == (0, 29200)
     about = load_network(tmp_path / "pose.ckpt")[1]
     assert about.regions == {"rotation_tril": [1.0, 2.0, 3.0]}
-    assert (about.trained_on, about.recipe["shares"]) == (["rendered"], SHARES)
+    assert (about.trained_on, about.recipe["shares"], about.recipe["faces"]) == (["rendered"], SHARES, 30_000)
+    assert [stage[1] for stage in about.recipe["stages"].values()] == [64, 60, 6, 20, 4]
     assert load_network(tmp_path / "first.ckpt")[1].regions == {}
     assert sums(tmp_path) == {f: hashlib.sha256(w.encode()).hexdigest() for f, w in
                               (("pose.onnx", "export"), ("localizer.onnx", "train_localizer"))}  # fmt: skip
+    monkeypatch.setattr(finish, "calibrated_on", lambda network, about, *_: about)
+    assert run(["train-default", "--epochs", "2", "--outdir", str(tmp_path / "short")]) == 0
+    recipe = load_network(tmp_path / "short" / "pose.ckpt")[1].recipe
+    assert [stage[1] for stage in recipe["stages"].values()] == [2] * 5
 
 
 def test_it_begins_a_run_anew_that_cannot_be_resumed_and_removes_nothing_of_a_user(
@@ -191,10 +198,29 @@ def test_nothing_of_a_user_is_replaced(command: str, tmp_path: Path) -> None:
         assert path.read_text() == "mine"
 
 
-def test_a_training_goes_on_with_as_many_faces_as_it_began_with(tmp_path: Path) -> None:
-    (tmp_path / ".made-by-train-default").write_text("--faces 400")
-    with pytest.raises(UserError, match="was begun with --faces 400, not with --faces 800; give the same, or choose"):
-        run(["train-default", "--faces", "800", "--outdir", str(tmp_path)])
+@pytest.mark.parametrize(
+    ("before", "given"),
+    [
+        ("--faces 400", "--faces 800"),
+        ("--faces 30000 --epochs 1", "--faces 30000"),
+        ("--faces 30000 --scenes 100 --localizer-epochs 1", "--faces 30000 --scenes 100 --localizer-epochs 2"),
+    ],
+)
+def test_a_training_goes_on_as_it_began(before: str, given: str, tmp_path: Path) -> None:
+    """Else what a trial left would count as done."""
+    (tmp_path / ".made-by-train-default").write_text(before)
+    with pytest.raises(UserError, match=f"was begun with {before}, not with {given}; give the same, or choose"):
+        run(["train-default", *given.split(), "--outdir", str(tmp_path)])
+
+
+def test_commands_are_shown_as_they_can_be_typed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    words = ["filter", str(tmp_path / "my faces.h5"), "--where", "row < 3 and abs(yaw) > 40"]
+    monkeypatch.setattr(demo, "run_program", lambda *_: (0, b""))
+    commands = Commands(tmp_path)
+    commands.run(*words)
+    (shown,) = commands.shown
+    assert os.name == "nt" or shlex.split(shown) == ["ttc", *words]
+    assert f"'{words[1]}'" in shown or f'"{words[1]}"' in shown
 
 
 @pytest.mark.parametrize("count", ["4", "1002"])

@@ -250,6 +250,19 @@ def test_a_program_ends_with_the_one_that_runs_it(number: signal.Signals, tmp_pa
         assert parent.communicate(timeout=300)[0] == ""  # which is the program's, too
 
 
+def test_a_program_runs_no_file_that_lies_in_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as one beside a downloaded model that is checked."""
+    (tmp_path / "platform.py").write_text("raise SystemExit(7)")
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "of_the_user.py").touch()
+    monkeypatch.chdir(tmp_path)
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "more")}
+    assert run_program(["platform"], environment, captured=True)[0] == 0
+    assert run_program(["of_the_user"], environment, captured=True)[0] == 0, "what PYTHONPATH names is found"
+
+
 def test_a_program_that_is_run_knows_its_end() -> None:
     code, said = run_program(["platform"], os.environ, captured=True)
     assert (code, bool(said)) == (0, True)

@@ -212,14 +212,17 @@ def run_program(
 ) -> tuple[int, bytes]:
     """Run `python -m WORDS`, a module of ours that calls `end_with_parent`. Returns its exit code and captured stdout.
 
-    However this process ends, even killed, the program ends, too. Raises subprocess.TimeoutExpired after `limit` seconds.
+    It finds what this process does, but nothing in the current folder, where anybody's files may lie. However this process
+    ends, even killed, the program ends, too. Raises subprocess.TimeoutExpired after `limit` seconds.
     """
     alive, kept = os.pipe()  # at whose end the program sees that nobody is left
     output = subprocess.PIPE if captured else None
-    command = [sys.executable, "-m", *map(str, words)]
+    command = [sys.executable, "-P", "-m", *map(str, words)]
+    found = [str(Path(__file__).parents[1]), *filter(None, [environment.get("PYTHONPATH")])]
+    more = {"PYTHONPATH": os.pathsep.join(found), PARENT: str(os.getpid())}
     try:
         with subprocess.Popen(
-            command, env={**environment, PARENT: str(os.getpid())}, stdin=alive, stdout=output, stderr=output
+            command, env={**environment, **more}, stdin=alive, stdout=output, stderr=output
         ) as program:
             try:
                 said = program.communicate(timeout=limit)[0]

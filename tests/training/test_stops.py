@@ -266,17 +266,29 @@ def test_another_shape_prior_is_not_trained_with_by_resuming(
     run(epochs=1, resume=True)
 
 
+class Killed(BaseException):
+    """As by kill -9."""
+
+
+def killed(*_: object) -> None:
+    raise Killed
+
+
+def test_a_run_that_was_killed_after_its_last_epoch_has_the_averages_of_one_that_was_not(run: Run) -> None:
+    """Their statistics are measured on second views, too, which are drawn."""
+    options = {"with_swa": True, "consistency": 1.0}
+    whole = run("whole", **options)
+    with patch.object(run_module, "finish", killed), pytest.raises(Killed):
+        run("parts", **options)
+    parts = run("parts", resume=True, **options)
+    assert_same(load_network(parts / "swa.ckpt")[0], load_network(whole / "swa.ckpt")[0])
+
+
 def test_a_run_that_was_killed_after_its_last_epoch_gets_what_is_missing(
     run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = {"epochs": 1, "onnx": True, "save_plot": "train.png"}
     missing = [tmp_path / "run" / name for name in ("train.png", "last.onnx", "best.onnx")]
-
-    class Killed(BaseException):
-        pass
-
-    def killed(*_: object) -> None:
-        raise Killed
 
     with patch.object(run_module, "finish", killed), pytest.raises(Killed):
         run(**options)

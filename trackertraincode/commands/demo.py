@@ -5,13 +5,14 @@ Runs the commands a user would type, one after the other, and shows each. Takes 
 
 import argparse
 import os
+import shlex
 import shutil
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import trackertraincode
 from trackertraincode.arguments import output_folder, positive_int
 from trackertraincode.errors import UserError
 from trackertraincode.files import LOCK_FILE, check_outputs, locked
@@ -57,12 +58,11 @@ class Commands:
 
     def __init__(self, data_dir: Path) -> None:
         self.shown: list[str] = []
-        home = Path(trackertraincode.__file__).parent.parent
-        self._environment = {**os.environ, "DATADIR": str(data_dir), "PYTHONPATH": str(home)}
+        self._environment = {**os.environ, "DATADIR": str(data_dir)}
 
     def run(self, *arguments: object) -> None:
         words = [str(a) for a in arguments]
-        line = " ".join(["ttc", *words])
+        line = shown_in_shell(["ttc", *words])
         print(f"\n$ {line}", flush=True)
         self.shown.append(line)
         start = time.monotonic()
@@ -70,6 +70,11 @@ class Commands:
         if code != 0:
             raise UserError(f"ttc {words[0]} stopped with exit code {code}; its own message stands above.")
         print(f"  ({time.monotonic() - start:.0f} s)", flush=True)
+
+
+def shown_in_shell(words: list[str]) -> str:
+    """A command line that can be typed again."""
+    return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
 
 
 def run(options: argparse.Namespace) -> int:

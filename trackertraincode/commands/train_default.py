@@ -102,7 +102,10 @@ def run(options: argparse.Namespace) -> int:
         )
     check_parts("train", "export", "synthesis")
     check_outputs([], [], folders=[out])
-    claim(out, "train-default", f"--faces {options.faces}")
+    asked = {
+        name: getattr(options, name.replace("-", "_")) for name in ("faces", "epochs", "scenes", "localizer-epochs")
+    }
+    claim(out, "train-default", " ".join(f"--{name} {value}" for name, value in asked.items() if value))
     with alone(out):
         _make(out, options)
     print(f"\n{out}: {POSE_FILE}, {LOCALIZER_FILE} and {SUMS_FILE} are such files as trackertraincode/pretrained has")
@@ -137,11 +140,11 @@ def _make_pose_network(commands: Commands, out: Path, data: Path, options: argpa
     always = ("--recipe", "synthetic", "--cache", "disk", "--validate-every", VALIDATE_EVERY)
     for name, stage in STAGES.items():
         if stage.begins == FIRST_FILE:
-            _make_mean(commands, (out / FIRST_FILE).with_suffix(".ckpt"), FIRST, None)
+            _make_mean(commands, (out / FIRST_FILE).with_suffix(".ckpt"), FIRST, None, options)
         if _is_missing(out / name / "swa.onnx"):  # which is written last
             words = [*always, "--epochs", options.epochs or stage.epochs, *stage.options]
             _train(commands, "train", out / name, UNFINISHED, [*words, *_beginning(out, stage.begins)])
-    _make_mean(commands, (out / POSE_FILE).with_suffix(".ckpt"), SHARES, data / "new.h5")
+    _make_mean(commands, (out / POSE_FILE).with_suffix(".ckpt"), SHARES, data / "new.h5", options)
 
 
 def _beginning(out: Path, weights: str | None) -> list[object]:
@@ -167,7 +170,9 @@ def _make_faces(commands: Commands, data: Path, count: int) -> None:
         file.write_text(CATALOG.format(first_held=first_held), encoding="utf-8")
 
 
-def _make_mean(commands: Commands, path: Path, shares: dict[str, float], measured_by: Path | None) -> None:
+def _make_mean(
+    commands: Commands, path: Path, shares: dict[str, float], measured_by: Path | None, options: argparse.Namespace
+) -> None:
     """Of averaged weights, as checkpoint and as ONNX file. measured_by: faces that scale its uncertainties."""
     from trackertraincode.models.checkpoint import average, save_network
     from trackertraincode.training.config import TrainConfig
@@ -176,12 +181,12 @@ def _make_mean(commands: Commands, path: Path, shares: dict[str, float], measure
 
     if _is_missing(path):
         network, about = average({path.parent / name / "swa.ckpt": share for name, share in shares.items()})
-        stages = {name: [stage.begins, stage.epochs, *map(str, stage.options)] for name, stage in STAGES.items()}
-        recipe = {"command": "ttc train-default", "stages": stages, "shares": shares}
+        stages = {n: [s.begins, options.epochs or s.epochs, *map(str, s.options)] for n, s in STAGES.items()}
+        recipe = {"command": "ttc train-default", "faces": options.faces, "stages": stages, "shares": shares}
         about = replace(about, recipe=recipe, trained_on=["rendered"], training_files=["rendered.h5"], selected_on=[])
         if measured_by is not None:
-            options = TrainConfig.of(**read_recipe("synthetic")).augmentation
-            about = calibrated_on(network, about, measured_by, options)
+            augmentation = TrainConfig.of(**read_recipe("synthetic")).augmentation
+            about = calibrated_on(network, about, measured_by, augmentation)
         save_network(path, network, about)
     if _is_missing(exported := path.with_suffix(".onnx")):
         commands.run("export", path, "--opentrack", "--output", exported)

@@ -41,14 +41,8 @@ class Trial:
 
 def try_model(path: Path) -> Trial:
     """Run this module on a file. Its outputs' shapes are those that ONNX Runtime infers, not those stored in the file."""
-    found = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
     try:
-        code, answer = run_program(
-            [__name__, path.absolute()],
-            {**os.environ, "PYTHONPATH": os.pathsep.join(found)},
-            captured=True,
-            limit=TIME_LIMIT,
-        )
+        code, answer = run_program([__name__, path.absolute()], os.environ, captured=True, limit=TIME_LIMIT)
         inputs, outputs, faults = json.loads(answer if code == 0 else b"")
     except subprocess.TimeoutExpired:
         return Trial(faults=(f"doesn't run: no answer within {TIME_LIMIT:g} s, as if it looped for ever",))

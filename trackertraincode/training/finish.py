@@ -22,6 +22,7 @@ from trackertraincode.training.config import TrainConfig
 from trackertraincode.training.data import PoseData
 from trackertraincode.training.device_augmentation import DeviceAugmentation
 from trackertraincode.training.distributed import say
+from trackertraincode.training.module import seed_of
 from trackertraincode.training.optimisation import REFERENCE_BATCH
 from trackertraincode.training.outdir import BEST, LAST
 
@@ -49,6 +50,7 @@ def finish(
             saver.save(average.name, network, epochs)
             continue
         if not config.optimisation.freeze_batchnorm:
+            torch.manual_seed(seed_of(config.machine.seed, epochs))  # second views, also when a killed run is finished
             images = (batch.image for batch in _batches(data, augment, device, epochs))
             refresh_batch_norm(average.network.to(device), images)
         saver.save(average.name, average.network.cpu(), epochs)
