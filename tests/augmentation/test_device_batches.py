@@ -23,9 +23,11 @@ from trackertraincode.geometry.constants import constant
 from trackertraincode.sample.packed import PackedBatch
 
 
-@pytest.mark.parametrize("color", [False, True])
-def test_batches_made_on_the_device_are_those_of_the_loader(member: Member, color: bool) -> None:
-    preset = OPTIONS.training_preset(size=65, tables=False, color=color)
+@pytest.mark.parametrize(
+    ("color", "roi_override"), [(False, "original"), (True, "landmarks"), (False, "extent_to_forehead")]
+)
+def test_batches_made_on_the_device_are_those_of_the_loader(member: Member, color: bool, roi_override: str) -> None:
+    preset = replace(OPTIONS, roi_override=roi_override).training_preset(size=65, tables=False, color=color)
     few = Member("few", member.dataset, member.rows[3:20], 2.0, ("rotation", "face_box"), loss_weight=0.5)
     members, caches = [member, few], open_caches([member, few], Kept.of(preset, "full"), None, 0, ram=False)
     loaded = TrainBatches(

@@ -1,6 +1,7 @@
 """Batches are pure functions of seed, epoch and step, and carry right labels."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,14 +12,15 @@ import torch
 
 from conftest import write_samples
 from trackertraincode.augmentation import loader as loader_module
-from trackertraincode.augmentation.crop import crop_boxes, crop_maps, crop_squares
+from trackertraincode.augmentation.crop import FOREHEAD, crop_boxes, crop_maps, crop_squares
 from trackertraincode.augmentation.loader import TrainBatches, ValidationBatches, make_loader
 from trackertraincode.augmentation.presets import AugmentationOptions
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset, PoseWriter
 from trackertraincode.datasets.mixing import Member
 from trackertraincode.errors import SampleFormatError, UserError, WorkerError
 from trackertraincode.geometry import affine2d
-from trackertraincode.geometry.boxes import box_center, box_size
+from trackertraincode.geometry.boxes import bounding_box, box_center, box_size
+from trackertraincode.geometry.rotation import quat_rotate
 from trackertraincode.sample.images import decode
 from trackertraincode.sample.moving import move
 from trackertraincode.sample.packed import PackedBatch, pack_values
@@ -105,6 +107,35 @@ def test_batches_are_bit_by_bit_those_of_the_slow_way(member: Member) -> None:
         moved = move(labels, affine2d.compose(affine2d.pixels_to_normalized(65), affine), "embedded-v1")
         for name, values in moved.items():
             assert torch.allclose(batch.labels[name][i], values[0], rtol=0, atol=1e-6, equal_nan=True), name
+
+
+@pytest.mark.parametrize("roi_override", ["original", "landmarks", "extent_to_forehead"])
+def test_boxes_to_learn_are_of_the_kind_that_crops_are_made_around(member: Member, roi_override: str) -> None:
+    """Of landmarks as they lie in the crop, turned and mirrored."""
+    preset = replace(OPTIONS, roi_override=roi_override).training_preset(size=33)
+    batch = checked(
+        TrainBatches([member], preset, batchsize=20, samples_per_epoch=20, seed=3, face_model="embedded-v1")[0, 0]
+    )
+    points, box = batch.labels["landmarks"][..., :2], batch.labels["face_box"]
+    if roi_override == "extent_to_forehead":
+        top = quat_rotate(batch.labels["rotation"], torch.tensor(FOREHEAD).expand(20, 3))
+        forehead = batch.labels["head"][:, :2] + batch.labels["head"][:, 2:] * top[:, :2]
+        points = torch.cat([points, forehead[:, None]], dim=1)
+    assert torch.allclose(box, bounding_box(points), atol=1e-5) == (roi_override != "original")
+
+
+def test_depth_that_a_file_lacks_is_not_trained_on(tmp_path: Path, make_sample: Callable[..., Sample]) -> None:
+    """z is 0 in such rows, among others that have it."""
+    samples = [make_sample(seed) for seed in range(8)]
+    for sample in samples[::2]:
+        assert sample.landmarks is not None
+        sample.landmarks[:, 2] = 0
+    path = write_samples(tmp_path / "faces.h5", samples)
+    mixed = Member("faces", Hdf5PoseDataset(path), np.arange(8), 1.0, tuple(LABELS))
+    batch = checked(train_batches(mixed, samples_per_epoch=8)[0, 0])
+    points = batch.labels["landmarks"]
+    assert torch.isfinite(points[..., :2]).all()
+    assert torch.equal(torch.isnan(points[..., 2]).all(1), batch.row % 2 == 0)
 
 
 def test_tables_can_be_left_to_the_device(member: Member) -> None:

@@ -248,6 +248,19 @@ def test_the_released_model_has_its_published_errors(shared_data: Path, tmp_path
     assert row["geodesic"] == pytest.approx(5.434, abs=0.01)
 
 
+def test_depth_that_a_file_lacks_has_no_error(faces: Path, tmp_path: Path) -> None:
+    """z is 0 there, which compared with a model's would be an error of its own."""
+    flat = list(Hdf5PoseDataset(faces))
+    for sample in flat:
+        assert sample.landmarks is not None
+        sample.landmarks[:, 2] = 0
+    path = write_samples(tmp_path / "flat.h5", flat)
+    oracle = Oracle(Hdf5PoseDataset(faces), "aflw2k3d-landmarks")
+    row = evaluate(oracle, "aflw2k3d-landmarks", EvaluationOptions(file=path, progress=False)).row()
+    assert row["nme3d"] is None
+    assert row["nme2d"] == pytest.approx(0, abs=0.01)
+
+
 def test_more_workers_than_cores_are_the_users_choice(faces: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0}, raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: 1)

@@ -10,7 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trackertraincode.augmentation.crop import Geometry, crop_boxes, crop_maps, crop_squares, draw_geometry
+from trackertraincode.augmentation.crop import (
+    Geometry,
+    crop_boxes,
+    crop_maps,
+    crop_squares,
+    draw_geometry,
+    trained_boxes,
+)
 from trackertraincode.augmentation.crop_cache import CropCache, plan_kept, warp_kept
 from trackertraincode.augmentation.extras import apply_extras
 from trackertraincode.augmentation.intensity import Changes, change_images, draw_changes, early_tables, tabled
@@ -20,6 +27,7 @@ from trackertraincode.augmentation.warp import Warp, plan_warps, warp_planned
 from trackertraincode.datasets.hdf5_images import decoding
 from trackertraincode.datasets.mixing import Member
 from trackertraincode.errors import SampleFormatError
+from trackertraincode.facemodel.landmarks68 import is_flat
 from trackertraincode.geometry.affine2d import compose, pixels_to_normalized
 from trackertraincode.sample.moving import move
 from trackertraincode.sample.packed import PackedBatch, pack_values
@@ -77,6 +85,7 @@ def prepare(
     check_boxes(members, entries, boxes)
     maps = crop_maps(crop_squares(boxes, geometry), geometry, preset.size)
     moved = move(labels, compose(pixels_to_normalized(preset.size), maps), face_model)
+    moved["face_box"] = trained_boxes(moved, preset.roi_override)
     _drop_untrained(moved, members, entries)
     place, row = torch.from_numpy(entries).unbind(1)
     weight = torch.tensor([member.loss_weight for member in members])[place]
@@ -146,8 +155,9 @@ def read_labels(members: Sequence[Member], entries: np.ndarray, face_model: str 
         for name, values in labels.items():
             if name in member.dataset.labels:
                 values[places] = member.dataset.label(name, entries[places, 1])
-        if not member.depth_known:
-            labels["landmarks"][places, :, 2] = np.nan
+        points = labels["landmarks"]
+        flat = np.ones(len(places), bool) if not member.depth_known else is_flat(points[places])
+        points[places[flat], :, 2] = np.nan
         if member.dataset.face_model != face_model:
             labels["shape"][places] = np.nan
     return {name: torch.from_numpy(values) for name, values in labels.items()}

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from trackertraincode.geometry import affine2d
 from trackertraincode.geometry.boxes import bounding_box, box_center, box_from_center, box_size
+from trackertraincode.geometry.constants import constant
 from trackertraincode.geometry.rotation import quat_rotate
 from trackertraincode.options import check, option
 
@@ -101,9 +102,17 @@ def crop_boxes(labels: dict[str, Tensor], roi_override: str) -> Tensor:
         return _first_known(stored, around)
     if roi_override == "landmarks":
         return _first_known(around, stored)
-    top = quat_rotate(labels["rotation"], head.new_tensor(FOREHEAD).expand(len(head), 3))
+    top = quat_rotate(labels["rotation"], constant(FOREHEAD, head.device).expand(len(head), 3))
     forehead = head[:, :2] + top[:, :2] * head[:, 2:]
     return _first_known(bounding_box(torch.cat([points, forehead[:, None]], dim=1)), around, stored)
+
+
+def trained_boxes(moved: dict[str, Tensor], roi_override: str) -> Tensor:
+    """(B, 4) boxes to learn, of labels in the crop: the stored ones, or where crops are made otherwise, such ones.
+
+    Of landmarks as they lie in the crop, so that sets whose stored boxes are of several kinds teach one.
+    """
+    return moved["face_box"] if roi_override == "original" else crop_boxes(moved, roi_override)
 
 
 def _first_known(*boxes: Tensor) -> Tensor:

@@ -14,7 +14,14 @@ import torch
 from torch import Tensor
 
 from trackertraincode.augmentation.batches import Drawn, load_batch, prepare, read_labels, untrained
-from trackertraincode.augmentation.crop import Geometry, centered_geometry, crop_boxes, crop_maps, crop_squares
+from trackertraincode.augmentation.crop import (
+    Geometry,
+    centered_geometry,
+    crop_boxes,
+    crop_maps,
+    crop_squares,
+    trained_boxes,
+)
 from trackertraincode.augmentation.crop_cache import HALVED_BELOW, CropCache, halved, kept_maps
 from trackertraincode.augmentation.intensity import apply_tables, tabled_on_device
 from trackertraincode.augmentation.loader import DRAWN_STEPS, TrainBatches
@@ -129,6 +136,7 @@ class DeviceFaces:
             image = apply_tables(image, torch.cat([tables, noise_std[:, None]], dim=1))
         normalized = affine2d.compose(affine2d.pixels_to_normalized(size, self.device), maps)
         moved = move({name: values[places] for name, values in self._labels.items()}, normalized, self._face_model)
+        moved["face_box"] = trained_boxes(moved, self.preset.roi_override)
         dataset = self._dataset[places]
         for name, out in self._untrained.items():
             rows = out[dataset].reshape(-1, *[1] * (moved[name].ndim - 1))

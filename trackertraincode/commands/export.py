@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
     check_outputs(outputs.values(), inputs, overwrite=options.overwrite)
     from trackertraincode.export.calibration import calibration_crops
     from trackertraincode.export.contract import full_faults, opentrack_faults
-    from trackertraincode.export.onnx import MAX_DIFFERENCE, export_full, export_opentrack, sample_images
+    from trackertraincode.export.onnx import describe_difference, export_full, export_opentrack, sample_images
     from trackertraincode.export.quantize import describe_quantised, export_fp16, export_int8
     from trackertraincode.models.checkpoint import load_network
 
@@ -73,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
             what = f"{precision}, {quantised}; on {shown}"
         else:
             difference = (export_full if options.full else export_opentrack)(network, path, about, faces)
-            what = f"differs from the network by {difference:.1e} (limit {MAX_DIFFERENCE:g})"
+            what = describe_difference(difference, faces)
         print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, {what}")
         if options.check:
             faults = full_faults(path) if options.full else opentrack_faults(path)

@@ -34,6 +34,7 @@ from trackertraincode.evaluation.protocols import (
     lacks_angles,
     mesh_box,
 )
+from trackertraincode.facemodel.landmarks68 import is_flat
 from trackertraincode.files import files_of
 from trackertraincode.geometry.boxes import box_size
 from trackertraincode.geometry.euler import matrix_to_aflw
@@ -232,8 +233,12 @@ def predict_rows(
 
 
 def _truth(dataset: Hdf5PoseDataset, rows: np.ndarray) -> Prediction:
-    """Labels of the rows (n,) as a Prediction, in pixels from the corner; NaN for a head that the file lacks."""
+    """Labels of the rows (n,) as a Prediction, in pixels from the corner; NaN for a head that the file lacks, and for the
+    depth of landmarks that only have x and y.
+    """
     known = {name: torch.from_numpy(dataset.labels[name][rows]) for name in TRUE_LABELS if name in dataset.labels}
+    if (points := known.get("landmarks")) is not None:
+        points[torch.from_numpy(is_flat(points.numpy())), :, 2] = math.nan
     return Prediction(**{"head": torch.full((len(rows), 3), math.nan), **known})
 
 

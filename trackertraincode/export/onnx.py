@@ -79,6 +79,13 @@ def export_full(network: PoseNetwork, path: Path, about: About, crops: Tensor | 
     return _export_pose(network, path, about, crops, full=True)
 
 
+def describe_difference(difference: float, crops: Tensor | None) -> str:
+    """What such an export found, and on what. crops: those that it was given."""
+    count = 0 if crops is None else min(COMPARED, len(crops))
+    shown = f"random images and {count} faces" if count else "random images"
+    return f"differs from the network by {difference:.1e} (limit {MAX_DIFFERENCE:g}) on {shown}"
+
+
 def export_localizer(localizer: Localizer, path: Path) -> float:
     """Write the localizer for OpenTrack. Returns the largest difference to the network."""
     image = torch.rand(1, 1, SIZE.height, SIZE.width) - 0.5

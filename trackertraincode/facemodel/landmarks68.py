@@ -37,7 +37,12 @@ FLIP_ORDER = _flip_order()  # (68,) int64: row i of a mirrored image is row FLIP
 
 def has_depth(points: np.ndarray) -> bool:
     """Whether (68, 3) points lie in space; where only x and y are known, z is 0 or NaN."""
-    return bool(np.isfinite(points[:, 2]).all() and points[:, 2].any())
+    return bool(np.isfinite(points[:, 2]).all() and not is_flat(points))
+
+
+def is_flat(points: np.ndarray) -> np.ndarray:
+    """Whether z is 0 in all of (..., 68, 3) points, as in files where it isn't known -> (...) bool."""
+    return np.asarray(~points[..., 2].any(-1))  # NaN is none
 
 
 def centered_depth(points: np.ndarray) -> np.ndarray:

@@ -5,12 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from trackertraincode.augmentation.loader import ValidationBatches, checked, make_loader
 from trackertraincode.augmentation.presets import AugmentationOptions
 from trackertraincode.datasets.catalog import DatasetSpec, choose
 from trackertraincode.datasets.mixing import open_whole
-from trackertraincode.export.onnx import export_full, export_opentrack
+from trackertraincode.export.onnx import describe_difference, export_full, export_opentrack
 from trackertraincode.models.about import About
 from trackertraincode.models.checkpoint import load_network, save_network
 from trackertraincode.models.pose_network import PoseNetwork
@@ -69,7 +70,9 @@ def finish(
             say(f"{name}: uncertainties scaled, {factors or 'none, for lack of validation rows'}")
         if config.output.onnx:
             export = export_opentrack if final.config.channels == 1 else export_full
-            export(final, path.with_suffix(".onnx"), about)
+            crops = _some_crops(data, augment) if data.members.validation else None
+            difference = export(final, exported := path.with_suffix(".onnx"), about, crops)
+            say(f"{exported}: {describe_difference(difference, crops)}")
     say(f"{outdir}: done")
 
 
@@ -99,6 +102,11 @@ def _batches(data: PoseData, augment: DeviceAugmentation, device: torch.device, 
     count = max(1, BATCH_NORM_SAMPLES // data.batchsize)
     for _, item in zip(range(count), loader):
         yield augment(checked(item).to(device).unpack(), True)
+
+
+def _some_crops(data: PoseData, augment: DeviceAugmentation) -> Tensor:
+    """(N, C, S, S) the first that validate."""
+    return next(_validation(data, augment, torch.device("cpu"))).image
 
 
 def _validation(data: PoseData, augment: DeviceAugmentation, device: torch.device) -> Iterator[Batch]:
