@@ -80,7 +80,7 @@ def export_full(network: PoseNetwork, path: Path, about: About, crops: Tensor | 
 
 
 def describe_difference(difference: float, crops: Tensor | None) -> str:
-    """What such an export found, and on what. crops: those that it was given."""
+    """What such an export found, and on what. crops: (N, C, S, S), those that it was given."""
     count = 0 if crops is None else min(COMPARED, len(crops))
     shown = f"random images and {count} faces" if count else "random images"
     return f"differs from the network by {difference:.1e} (limit {MAX_DIFFERENCE:g}) on {shown}"
