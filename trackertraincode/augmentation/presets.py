@@ -52,7 +52,7 @@ class AugmentationOptions:
     continuous_rotation: bool = option(False, "any angle up to --raug instead of only 0 and plus or minus --raug")
     roi_override: str = option(
         "original",
-        "where crops come from: the stored box, or the landmarks with or without forehead",
+        "where crops and the boxes to learn come from: the stored box, or the landmarks with or without forehead",
         choices=tuple(FACTORS),
     )
     crop: str = option(
