@@ -9,7 +9,6 @@ from harness import main
 from trackertraincode.export import trial
 from trackertraincode.export.contract import judge
 
-FEW = 30  # cases that tests try, since each begins a process
 SOON = 8.0  # seconds; twice that is less than a case may take
 
 

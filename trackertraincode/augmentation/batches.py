@@ -156,7 +156,7 @@ def read_labels(members: Sequence[Member], entries: np.ndarray, face_model: str 
             if name in member.dataset.labels:
                 values[places] = member.dataset.label(name, entries[places, 1])
         points = labels["landmarks"]
-        flat = np.ones(len(places), bool) if not member.depth_known else is_flat(points[places])
+        flat = is_flat(points[places]) | (not member.depth_known)
         points[places[flat], :, 2] = np.nan
         if member.dataset.face_model != face_model:
             labels["shape"][places] = np.nan

@@ -55,6 +55,7 @@ def finish(
             images = (batch.image for batch in _batches(data, augment, device, epochs))
             refresh_batch_norm(average.network.to(device), images)
         saver.save(average.name, average.network.cpu(), epochs)
+    crops = _some_crops(data, augment) if config.output.onnx and data.members.validation else None
     for name in dict.fromkeys([LAST, BEST, *(a.name for a in averages)]):
         path = outdir / f"{name}.ckpt"
         if not path.is_file():
@@ -70,7 +71,6 @@ def finish(
             say(f"{name}: uncertainties scaled, {factors or 'none, for lack of validation rows'}")
         if config.output.onnx:
             export = export_opentrack if final.config.channels == 1 else export_full
-            crops = _some_crops(data, augment) if data.members.validation else None
             difference = export(final, exported := path.with_suffix(".onnx"), about, crops)
             say(f"{exported}: {describe_difference(difference, crops)}")
     say(f"{outdir}: done")
