@@ -78,7 +78,8 @@ def test_averages_are_finished_on_the_training_device_and_saved_from_the_cpu(
     monkeypatch.setattr(finish_module, "_batches", batches)
     saver = SimpleNamespace(save=lambda name, network, epoch: saved.append((name, devices(network))))
     config = TrainConfig.of(epochs=1)
-    finish_module.finish(config, tmp_path, None, network, [average], None, saver, gpu)  # type: ignore[arg-type]
+    data = SimpleNamespace(members=SimpleNamespace(validation=()))
+    finish_module.finish(config, tmp_path, data, network, [average], None, saver, gpu)  # type: ignore[arg-type]
     assert (measured, saved) == ([({"meta"}, {"meta"})], [("swa", {"cpu"})])
 
 
