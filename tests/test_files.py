@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import h5py
 import pytest
 
 from trackertraincode.errors import UserError
@@ -176,8 +177,36 @@ def test_a_file_that_is_not_what_its_name_says_is_replaced_only_when_asked_for(t
     ):
         check_outputs([path], [])
     check_outputs([path], [], overwrite=True)
-    path.write_bytes(b"\x89HDF\r\n\x1a\n and more")
+    path.write_bytes(b"\x89HDF\r\n\x1a\n and more")  # a damaged one
     check_outputs([path], [])
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".hdf5", ".HDF5"])
+def test_files_of_other_programs_are_not_replaced_by_samples(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    with h5py.File(path, "w") as file:
+        file["model_weights"] = [1.0]
+    with pytest.raises(UserError, match=rf"a{suffix}: exists and has no samples in it; .*--overwrite"):
+        check_outputs([path], [])
+    check_outputs([path], [], overwrite=True)
+    for name in ("images", "quats"):  # the first ones said no version
+        with h5py.File(path, "w") as file:
+            file[name] = [1.0]
+        check_outputs([path], [])
+    path.write_text("notes", encoding="utf-8")
+    with pytest.raises(UserError, match=rf"isn't a {suffix} file"):
+        check_outputs([path], [])
+
+
+@pytest.mark.parametrize("name", ["notes", "thesis.docx", "a.v2"])
+def test_a_file_whose_name_does_not_say_what_it_is_is_replaced_only_when_asked_for(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.touch()
+    check_outputs([path], [])
+    path.write_text("years of work", encoding="utf-8")
+    with pytest.raises(UserError, match=rf"{name}: exists and its name doesn't say that it may be"):
+        check_outputs([path], [])
+    check_outputs([path], [], overwrite=True)
 
 
 def test_a_full_disk_is_named_with_the_file_whatever_a_library_says(

@@ -97,6 +97,20 @@ def add_face_model_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--face-model", **FACE_MODEL)
 
 
+class Once(argparse.Action):
+    """Of options that take one value, or all values at once: given twice, argparse would forget the first of them."""
+
+    given = False
+
+    def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option: str | None = None) -> None:
+        if self.given and self.option_strings:
+            raise argparse.ArgumentError(
+                self, "is given twice; give it once, with all values where it takes several, as --help shows"
+            )
+        self.given = True
+        setattr(namespace, self.dest, values)
+
+
 class Further(argparse.Action):
     """Of an option that may be given several times: all values count, in place of the default."""
 

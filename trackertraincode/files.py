@@ -20,10 +20,13 @@ _SHARD = re.compile(r"(.*)-(\d{5})-of-(\d{5})")  # stem of a shard: set, number,
 SAMPLED_BYTES = 1 << 20  # per place of a large file
 ALMOST_FULL = 1 << 16  # free bytes with which no file of ours can be written
 _KINDS = {  # suffix -> kind of file that is replaced without a question
-    ".h5": "hdf5", ".ckpt": "zip", ".zip": "zip", ".npz": "zip", ".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg",
-    ".pdf": "pdf", ".avi": "avi",
+    **dict.fromkeys(SAMPLES, "hdf5"), ".ckpt": "zip", ".zip": "zip", ".npz": "zip", ".png": "png", ".jpg": "jpeg",
+    ".jpeg": "jpeg", ".pdf": "pdf", ".avi": "avi", ".mkv": "matroska",
+    **dict.fromkeys((".mp4", ".mov"), "mp4"),
 }  # fmt: skip
 _TEXTS = {".json": (b"{", b"["), ".html": (b"<",)}  # suffix -> how such a text begins
+_ANY = (".csv", ".txt", ".svg", ".onnx")  # suffixes of files that are replaced whatever is in them
+_OF_SAMPLES = ("format_version", "images", "quats", "rois")  # of which a file of samples has one, published ones, too
 
 
 def data_dir() -> Path | None:
@@ -121,10 +124,8 @@ def check_outputs(
         if not is_folder and path.is_dir():
             raise UserError(f"{path}: is a folder; name a file in it.")
         _check_writable(path if is_folder else path.parent)
-        if not is_folder and not overwrite and path.is_file() and not _is_as_named(path):
-            raise UserError(
-                f"{path}: exists and isn't a {path.suffix} file; choose another name, or replace it with --overwrite."
-            )
+        if not is_folder and not overwrite and path.is_file() and (other := _what_else(path)):
+            raise UserError(f"{path}: exists and {other}; choose another name, or replace it with --overwrite.")
 
 
 def check_format(destination: Path, chosen: str) -> None:
@@ -174,14 +175,29 @@ def _check_writable(folder: Path) -> None:
         raise UserError(f"{existing}: not permitted to write in this folder; check the rights or choose another path.")
 
 
-def _is_as_named(path: Path) -> bool:
-    """Whether a file is empty or begins as files of its suffix do."""
+def _what_else(path: Path) -> str | None:
+    """Why a file isn't such as are written here with its suffix; None for these, and for an empty one."""
     with path.open("rb") as file:
         start = file.read(16)
     suffix = path.suffix.lower()
-    if not start or suffix not in {**_KINDS, **_TEXTS}:
+    if not start or suffix in _ANY:
+        return None
+    if suffix not in {**_KINDS, **_TEXTS}:
+        return "its name doesn't say that it may be replaced"
+    if not (begins(start, _KINDS[suffix]) if suffix in _KINDS else start.lstrip().startswith(_TEXTS[suffix])):
+        return f"isn't a {path.suffix} file"
+    return "has no samples in it" if suffix in SAMPLES and not _has_samples(path) else None
+
+
+def _has_samples(path: Path) -> bool:
+    """Whether an HDF5 file isn't another program's, such as weights of Keras; a damaged one may be replaced."""
+    import h5py
+
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            return not len(file) or any(name in file or name in file.attrs for name in _OF_SAMPLES)
+    except (OSError, RuntimeError):
         return True
-    return begins(start, _KINDS[suffix]) if suffix in _KINDS else start.lstrip().startswith(_TEXTS[suffix])
 
 
 def fingerprint(path: Path) -> dict[str, Any]:

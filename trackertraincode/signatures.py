@@ -16,6 +16,7 @@ SIGNATURES: dict[
     "photoshop": (0, (b"8BPS",)),
     "mp4": (4, (b"ftyp",)),  # behind the images that begin so
     "avi": (0, (b"RIFF",)),
+    "matroska": (0, (b"\x1a\x45\xdf\xa3",)),
     "hdf5": (0, (b"\x89HDF\r\n\x1a\n",)),
     "pdf": (0, (b"%PDF",)),
     "rtf": (0, (b"{\\rtf",)),

@@ -77,12 +77,12 @@ def test_decimal_commas_in_quotes_are_read_unless_they_could_separate_thousands(
 
 
 def test_comments_are_left_out_and_counted_and_may_be_the_header(tmp_path: Path) -> None:
-    header, faces = "path;x0;y0;x1;y1", ["a.jpg;1;2;70;50", "# a remark", "b.jpg;3;2;70;50"]
+    header, faces = "path;x0;y0;x1;y1", ["a.jpg;1;2;70;50", "# a remark", "#a.jpg;3;2;70;50", "b.jpg;3;2;70;50"]
     for number, begin in enumerate((["# mine", "# x;y;units;px", header], ["# mine", f"# {header}"])):
         source = small(tmp_path, [*begin, *faces], name=f"{number}.csv")
         convert(DOOR, source, tmp_path / "a.h5", "--strict")
         assert Hdf5PoseDataset(tmp_path / "a.h5").labels["face_box"][:, 0].tolist() == [1, 3]
-        assert make_source(source).notes == (f"{3 - number} lines that begin with # are comments",)
+        assert make_source(source).notes == (f"{4 - number} lines that begin with # are comments",)
 
 
 def test_thousands_that_look_like_decimals_are_asked_about(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from trackertraincode.datasets.mixing import open_mixture
 from trackertraincode.datasets.sample_file import SampleFile
 from trackertraincode.datasets.shards import open_samples
 from trackertraincode.errors import CatalogError, SampleFormatError
-from trackertraincode.files import shard_path
+from trackertraincode.files import files_of, shard_path
 from trackertraincode.sample.sample import Sample
 
 COUNTS = (6, 9, 3)  # samples of each shard, in sequences of three
@@ -96,6 +96,19 @@ def test_a_missing_shard_is_named(pattern: Path) -> None:
         Hdf5PoseDataset(pattern.with_name("other-*.h5"))
     spec = DatasetSpec(file=str(pattern.with_name("other-*.h5")), weight=1, labels=("pose",), made_by="ttc x")
     with pytest.raises(CatalogError, match=r"other-\*\.h5 is missing; make it with `ttc x`"):
+        _ = choose("x", {"x": spec}).path
+
+
+def test_shards_stand_for_the_file_that_the_catalog_names(pattern: Path) -> None:
+    spec = DatasetSpec(file=str(pattern.with_name("faces.h5")), weight=1, labels=("pose",), made_by="ttc x")
+    found = choose("x", {"x": spec}).path
+    assert len(files_of(found)) == 3
+    assert len(Hdf5PoseDataset(found)) == 18
+    pattern.with_name("joined.h5").rename(spec.file)
+    assert str(choose("x", {"x": spec}).path) == spec.file
+    pattern.with_name("faces.h5").unlink()
+    pattern.with_name("faces-00001-of-00003.h5").unlink()
+    with pytest.raises(SampleFormatError, match=r"faces-00001-of-00003\.h5 is missing, 1 of 3 shards;"):
         _ = choose("x", {"x": spec}).path
 
 

@@ -134,6 +134,7 @@ def test_rows_of_models_that_saw_the_images_are_marked(
     text = format_table([result.row()])
     assert "seen.ckpt*,**" in text
     assert "* trained on these images" in text
+    assert "seen.ckpt: doesn't say what it was trained or selected on" in text
     write_csv([result.row()], tmp_path / "rows.csv")
     asked = Mock(wraps=metrics.geodesic_errors)
     monkeypatch.setattr(metrics, "geodesic_errors", asked)
@@ -186,6 +187,8 @@ def test_marks_of_training_are_made_by_training(faces: Path, tmp_path: Path, mon
     assert rows[1]["marks"] == ["trained on these images"]
     text = format_table(rows)
     assert "best.ckpt*,**" in text
+    assert f"{rows[0]['model']}: trained on other, selected on other\n" in text
+    assert f"{rows[1]['model']}: trained on other, selected on no data set\n" in text
     assert "** selected on these images" in text
 
 

@@ -21,6 +21,7 @@ from trackertraincode.evaluation.plots import plot_label
 from trackertraincode.evaluation.predictor import load_predictor, load_predictors
 from trackertraincode.evaluation.report import format_table, write_csv, write_json, write_predictions
 from trackertraincode.models.checkpoint import load_network, save_network
+from trackertraincode.sample.images import encode_jpeg
 from trackertraincode.sample.sample import Sample
 
 
@@ -153,6 +154,42 @@ def test_files_of_other_images_than_the_protocols_are_marked(
     options = EvaluationOptions(file=path, progress=False)
     assert evaluate(load_predictor(checkpoint), "aflw2k3d-landmarks", options).row()["marks"] == marks
     assert evaluate(load_predictor(checkpoint), str(path), EvaluationOptions(progress=False)).row()["marks"] == []
+
+
+@pytest.mark.parametrize(
+    ("protocol", "options", "marks"),
+    [
+        ("aflw2k3d-landmarks", {"close_eyes": "False"}, []),
+        ("aflw2k3d-landmarks", {"close_eyes": "True"}, ["the file was made with --close-eyes"]),
+        ("aflw2k3d-landmarks", {"count": "400"}, ["the file has no more than the first 400 of its archive"]),
+        ("aflw2k3d-closedeyes", {"close_eyes": "False"}, ["the file was made without --close-eyes"]),
+        ("biwi", {"published_projection": "False"}, []),
+        ("biwi", {"opal_annotation": "biwi_ann.txt"}, ["the file was made with --opal-annotation"]),
+        ("biwi-opal", {"opal_annotation": "biwi_ann.txt", "published_projection": "False"}, []),
+        (
+            "biwi-opal",
+            {"published_projection": "True"},
+            ["the file was made without --opal-annotation", "the file was made with --published-projection"],
+        ),
+    ],
+)
+def test_files_made_with_other_options_than_the_protocol_has_are_marked(
+    protocol: str, options: dict[str, str], marks: list[str], checkpoint: Path, make_sample: Callable, tmp_path: Path
+) -> None:
+    made = {"converter": f"dsprocess_{'biwi' if 'biwi' in protocol else 'aflw2k'}", "options": options}
+    source = {"converter": "dsjoin", "of": [made, {"converter": made["converter"], "of": 3}]}
+    image = encode_jpeg(np.zeros((480, 640), np.uint8))
+    samples = (make_sample(seed, image=image, sequence="01") for seed in range(2))
+    path = write_samples(tmp_path / "a.h5", samples, source=source)
+    found = evaluate(load_predictor(checkpoint), protocol, EvaluationOptions(file=path, progress=False)).row()["marks"]
+    assert [mark for mark in found if "mean face" not in mark] == marks
+
+
+def test_crops_are_no_frames_of_biwi(checkpoint: Path, make_sample: Callable, tmp_path: Path) -> None:
+    path = write_samples(tmp_path / "a.h5", [make_sample(0, head=None)], source={"converter": "dsprocess_biwi"})
+    options = EvaluationOptions(file=path, progress=False)
+    marks = evaluate(load_predictor(checkpoint), "biwi", options).row()["marks"]
+    assert marks == ["images are crops: the file has no heads, as of FSA-Net's BIWI_done.npz"]
 
 
 def test_report_is_one_file(faces: Path, checkpoint: Path, tmp_path: Path) -> None:

@@ -42,12 +42,26 @@ def test_an_ensemble_sees_one_kind_of_crops() -> None:
             ["--ds", "aflw2k3d", "--comprehensive-roi", "--roi-expansion", "1.4"],
             "has crop factors of its own; leave out --roi-expansion",
         ),
+        (
+            ["--ds", "aflw2k3d+aflw2k3d-6drepnet", "--comprehensive-roi"],
+            "protocol aflw2k3d-6drepnet has a crop of its own; leave out --comprehensive-roi",
+        ),
+        (
+            ["--ds", "+".join(["nothing.h5"] * 40) + "+nothing"],
+            "protocol 'nothing' is unknown",
+        ),  # longer than names are
     ],
 )
 def test_options_that_exclude_each_other(words: list[str], message: str, tmp_path: Path, make_sample: Make) -> None:
     path = write_samples(tmp_path / "a.h5", [make_sample(0)])
     with pytest.raises(UserError, match=message):
         run(["evaluate", "--data", str(path), *words])
+
+
+def test_an_order_that_is_unknown_is_no_model(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        run(["evaluate", "--ds", "aflw2k3d", "model.onnx", "--vis", "rots"])
+    assert "--vis rots: choose one of rot, kpts, none, size" in capsys.readouterr().err
 
 
 def test_crops_are_no_frames_of_a_camera(tmp_path: Path, make_sample: Make) -> None:

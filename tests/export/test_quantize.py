@@ -14,9 +14,10 @@ from onnx import numpy_helper
 
 from conftest import run_script, write_samples
 from trackertraincode.augmentation.units import normalize
+from trackertraincode.commands import run
 from trackertraincode.conversion.synthetic import write_faces
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset, PoseWriter
-from trackertraincode.errors import CatalogError, ModelFileError, SampleFormatError
+from trackertraincode.errors import CatalogError, ModelFileError, SampleFormatError, UserError
 from trackertraincode.evaluation.crops import iter_crops
 from trackertraincode.evaluation.framing import SQUARE
 from trackertraincode.evaluation.protocols import Context, landmark_box
@@ -260,6 +261,21 @@ def test_the_command_writes_a_file_per_precision(network: PoseNetwork, faces: Pa
     text = run_script("export_model.py", checkpoint, "--quantize", "--fp16", "--calibration", faces, "--check")
     assert text.count("OpenTrack runs it") == 2
     assert {file.name for file in tmp_path.iterdir()} == {"swa.ckpt", "swa_int8.onnx", "swa_fp16.onnx"}
+
+
+def test_the_command_makes_smaller_files_of_the_model_in_the_box(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"pose\.onnx: is an ONNX file already; .* --quantize and --fp16 make smaller"):
+        run(["export", "default"])
+    assert run(["export", "default", "--fp16", "--check"]) == 0
+    assert "pose_fp16.onnx: OpenTrack runs it" in capsys.readouterr().out
+    smaller, whole = OnnxPoseModel(Path("pose_fp16.onnx")), OnnxPoseModel(pose_network())
+    assert smaller.fields == whole.fields
+    assert smaller.about == whole.about | {"precision": "fp16"}
+    image = sample_images(1, whole.input_size, 1).numpy()
+    assert np.allclose(smaller.run(image)["rotation"], whole.run(image)["rotation"], atol=0.01)
 
 
 def test_the_command_wants_faces_to_calibrate_with(tmp_path: Path) -> None:

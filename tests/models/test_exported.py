@@ -12,7 +12,7 @@ from trackertraincode.export.onnx import export_full, export_opentrack
 from trackertraincode.export.quantize import export_fp16
 from trackertraincode.facemodel.embedded import embedded_head
 from trackertraincode.models.about import About
-from trackertraincode.models.exported import read_exported, remeasure
+from trackertraincode.models.exported import load_exported, read_exported, remeasure
 from trackertraincode.models.pose_network import NetworkConfig, PoseNetwork, build_network
 from trackertraincode.models.pretrained import Start, weights_for
 from trackertraincode.pretrained import pose_network
@@ -107,6 +107,18 @@ def test_other_precisions_are_refused(tmp_path: Path) -> None:
     export_fp16(network, tmp_path / "a.onnx", About(), crops)
     with pytest.raises(ModelFileError, match=r"a\.onnx: holds fp16 weights, which can't be trained; give the float32"):
         read_exported(tmp_path / "a.onnx")
+
+
+def test_a_file_that_lacks_an_output_is_no_checkpoint(exported: Path, tmp_path: Path) -> None:
+    import onnx
+
+    _, about = load_exported(exported)
+    assert about.trained_on == read_exported(exported)[1]["trained_on"]
+    model = onnx.load(exported)
+    del model.graph.output[[output.name for output in model.graph.output].index("pt3d_68")]
+    onnx.save(model, tmp_path / "a.onnx")
+    with pytest.raises(ModelFileError, match=r"a\.onnx: lacks the output pt3d_68; give the \.ckpt"):
+        load_exported(tmp_path / "a.onnx")
 
 
 def test_files_of_other_tools_are_refused(exported: Path, tmp_path: Path) -> None:

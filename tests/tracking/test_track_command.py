@@ -110,6 +110,15 @@ def test_shown_images_wait_for_a_key_and_videos_go_on(
     assert waits[2:] == [1] * 10
 
 
+def test_rows_of_a_folder_are_written_into_it_again(
+    track: Track, sources: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(sources / "images")
+    for _ in range(2):
+        track(".", "--csv", "boxes.csv")
+    assert len(Path("boxes.csv").read_text(encoding="utf-8").splitlines()) == 3
+
+
 def test_a_model_is_not_replaced(track: Track, sources: Path, pose_model: Path) -> None:
     (sources / "link.json").symlink_to(pose_model)
     with pytest.raises(UserError, match="is also an input"):

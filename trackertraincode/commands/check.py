@@ -11,7 +11,13 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from trackertraincode.arguments import LISTS, OutputFile, add_face_model_option, add_workers_option
+from trackertraincode.arguments import (
+    LISTS,
+    OutputFile,
+    add_face_model_option,
+    add_overwrite_option,
+    add_workers_option,
+)
 from trackertraincode.errors import UsageError
 from trackertraincode.files import check_outputs, whole_file
 from trackertraincode.workers import choose_workers
@@ -24,12 +30,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     add_face_model_option(parser)
     add_workers_option(parser)
+    add_overwrite_option(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     if options.bad_rows is not None and len(options.files) > 1:
         raise UsageError("--bad-rows takes the rows of one FILE")
-    check_outputs([options.bad_rows], [*options.files, options.face_model])
+    check_outputs([options.bad_rows], [*options.files, options.face_model], overwrite=options.overwrite)
     clean = [_check(path, options) for path in options.files]
     return 0 if all(clean) else 1
 

@@ -7,6 +7,7 @@ ttc evaluate --ds aflw2k3d+biwi runs/a/swa.ckpt runs/b/swa.ckpt --json results.j
 """
 
 import argparse
+import os
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +22,7 @@ from trackertraincode.arguments import (
     add_workers_option,
     output_folder,
 )
-from trackertraincode.errors import UserError
+from trackertraincode.errors import UsageError, UserError, closest_first
 from trackertraincode.files import check_outputs
 from trackertraincode.light import names_in
 from trackertraincode.pretrained import DEFAULT, pose_network
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from trackertraincode.evaluation.evaluate import Result
 
 VIS = ("none", *names_in("evaluation.pages", "ORDERS"))  # what the worst images are the worst in
+MODEL_FILES = (".ckpt", ".onnx")
 COMPREHENSIVE = names_in("geometry.boxes", "CROP_FACTORS")  # of --comprehensive-roi
 
 
@@ -89,8 +91,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    names = [options.ds] if Path(options.ds).is_file() else [name.strip() for name in options.ds.split("+")]
+    is_file = os.path.isfile(options.ds)  # noqa: PTH113 - Path.is_file raises for names that are too long
+    names = [options.ds] if is_file else [name.strip() for name in options.ds.split("+")]
     if options.vis not in VIS:  # --vis model.onnx
+        if options.vis != DEFAULT and Path(options.vis).suffix.lower() not in MODEL_FILES:
+            raise UsageError(f"--vis {options.vis}: choose one of {', '.join(closest_first(options.vis, VIS))}")
         options.models, options.vis = [Path(options.vis), *options.models], "rot"
     options.models = [pose_network(path) for path in [*options.models, *options.model] or [DEFAULT]]
     from trackertraincode.datasets.catalog import find_file, load_catalog
@@ -101,13 +106,17 @@ def run(options: argparse.Namespace) -> int:
     from trackertraincode.evaluation.protocols import find_protocol
 
     catalog = load_catalog(options.catalog)
-    of = {name: find_protocol(name, catalog).dataset for name in names}
+    protocols = {name: find_protocol(name, catalog) for name in names}
+    of = {name: protocol.dataset for name, protocol in protocols.items()}
     if options.data is not None and len(set(of.values())) > 1:
         raise UserError(
             f"--data {options.data}: one file can't be {' and '.join(dict.fromkeys(of.values()))}; give --ds names of one."
         )
     if options.comprehensive_roi and options.roi_expansion is not None:
         raise UserError("--comprehensive-roi: has crop factors of its own; leave out --roi-expansion.")
+    own_crop = [name for name, protocol in protocols.items() if protocol.framing.default_factor_only]
+    if own_crop and options.comprehensive_roi:
+        raise UserError(f"protocol {own_crop[0]} has a crop of its own; leave out --comprehensive-roi for it.")
     if options.report is not None:
         pyplot()  # which not everybody has: better missed now than after hours
     files = [options.data or find_file(dataset, catalog) for dataset in of.values()]

@@ -4,6 +4,7 @@ ttc export runs/a/swa.ckpt                   writes runs/a/swa.onnx, for OpenTra
 ttc export runs/a/swa.ckpt --full            every output, any number of crops, for other tools
 ttc export runs/a/swa.ckpt --quantize --calibration 300wlp      runs/a/swa_int8.onnx
 ttc export runs/a/swa.ckpt --fp16                               runs/a/swa_fp16.onnx
+ttc export default --quantize --calibration faces.h5            pose_int8.onnx, of the model of this package
 """
 
 import argparse
@@ -12,12 +13,19 @@ from pathlib import Path
 from trackertraincode.arguments import OutputFile, add_overwrite_option
 from trackertraincode.errors import UsageError, UserError
 from trackertraincode.files import check_outputs
+from trackertraincode.pretrained import DEFAULT, pose_network
 
 RANDOM_CROPS = 64  # that float16 is compared on without --calibration
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("checkpoint", type=Path, nargs="?", metavar="CHECKPOINT", help=".ckpt of a pose network")
+    parser.add_argument(
+        "checkpoint",
+        type=Path,
+        nargs="?",
+        metavar="CHECKPOINT",
+        help=".ckpt of a pose network; its float32 .onnx, too, for --quantize and --fp16",
+    )
     parser.add_argument("--posenet", type=Path, help="the same, as published commands name it")
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--opentrack", action="store_true", help="for OpenTrack's NeuralNet tracker (default)")
@@ -40,17 +48,23 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     if (options.checkpoint is None) == (options.posenet is None):
         raise UsageError("give one checkpoint, a .ckpt file")
-    checkpoint = options.checkpoint or options.posenet
+    named = options.checkpoint or options.posenet
+    checkpoint = pose_network(named)
     if checkpoint.is_dir():
         raise UserError(f"{checkpoint}: is a folder; give one checkpoint, such as {checkpoint / 'swa.ckpt'}.")
-    if checkpoint.suffix.lower() == ".onnx":
-        raise UserError(f"{checkpoint}: is an ONNX file already; `ttc check-model` tells whether OpenTrack runs it.")
+    is_exported = checkpoint.suffix.lower() == ".onnx"
+    if is_exported and (options.full or not (options.quantize or options.fp16)):
+        raise UserError(
+            f"{checkpoint}: is an ONNX file already; `ttc check-model` tells whether OpenTrack runs it, and --quantize and "
+            "--fp16 make smaller ones of it."
+        )
     if options.quantize and options.calibration is None:
         raise UsageError("--quantize needs --calibration NAME, the faces that show which values the network meets")
     if options.output is not None and options.quantize and options.fp16:
         raise UsageError("--output names one file; give --quantize or --fp16, or leave --output out")
     precisions = [name for name, wanted in (("int8", options.quantize), ("fp16", options.fp16)) if wanted] or [""]
-    outputs = {name: options.output or _beside(checkpoint, options.full, name) for name in precisions}
+    beside = Path(checkpoint.name) if str(named) == DEFAULT else checkpoint  # in the current folder
+    outputs = {name: options.output or _beside(beside, options.full, name) for name in precisions}
     inputs = [checkpoint, options.catalog, Path(options.calibration) if options.calibration else None]
     check_outputs(outputs.values(), inputs, overwrite=options.overwrite)
     from trackertraincode.export.calibration import calibration_crops
@@ -58,8 +72,9 @@ def run(options: argparse.Namespace) -> int:
     from trackertraincode.export.onnx import describe_difference, export_full, export_opentrack, sample_images
     from trackertraincode.export.quantize import describe_quantised, export_fp16, export_int8
     from trackertraincode.models.checkpoint import load_network
+    from trackertraincode.models.exported import load_exported
 
-    network, about = load_network(checkpoint)
+    network, about = (load_exported if is_exported else load_network)(checkpoint)
     faces = None
     if options.calibration is not None:
         faces = calibration_crops(options.calibration, network.config, options.catalog)

@@ -6,7 +6,7 @@ ttc info $DATADIR/300wlp.h5 $DATADIR/aflw2k.h5 --histogram poses.png
 import argparse
 from pathlib import Path
 
-from trackertraincode.arguments import IMAGES, OutputFile
+from trackertraincode.arguments import IMAGES, OutputFile, add_overwrite_option
 from trackertraincode.files import check_outputs
 
 
@@ -15,10 +15,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--histogram", type=OutputFile(*IMAGES), metavar="IMAGE", help="draw a row of histograms per file, .png"
     )
+    add_overwrite_option(parser)
 
 
 def run(options: argparse.Namespace) -> int:
-    check_outputs([options.histogram], options.files)
+    check_outputs([options.histogram], options.files, overwrite=options.overwrite)
     from trackertraincode.datasets.statistics import describe, summarize
     from trackertraincode.visualize import contact_sheet, draw_histograms, write_image
 

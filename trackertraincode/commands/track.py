@@ -113,7 +113,7 @@ def run(options: argparse.Namespace) -> int:
     to_folder = options.output is not None and not options.output.suffix
     check_outputs(
         [options.json, options.csv, None if to_folder else options.output],
-        [source, *(source.iterdir() if source is not None and is_folder else []), model, finder, options.lens],
+        [source, *(sources.images_in(source) if source is not None and is_folder else []), model, finder, options.lens],
         folders=[options.output] if to_folder else [],
         overwrite=options.overwrite,
     )

@@ -59,8 +59,8 @@ Columns of the CSV file, in any order; the first line names them; cells are sepa
 Cells of an optional label may be empty or NaN where it isn't known, but then all of them in that line.
 Images are stored as they are, and an orientation tag (EXIF) is ignored unless --upright is given: labels count pixels
 as they are stored. Text is UTF-8, UTF-16 or cp1252, as spreadsheets write it; a first line "sep=;" names the
-separator. Lines that begin with # are comments. Numbers may have decimal commas; 1.100 is refused where it could be a
-thousand.
+separator. Lines that begin with # are comments; put names that do so in quotes. Numbers may have decimal commas; 1.100
+is refused where it could be a thousand.
 """
 
 PATH, SEQUENCE = COLUMN, "sequence"
@@ -165,7 +165,7 @@ def _labels_of(header: Sequence[str], name: str) -> tuple[tuple[str, ...], tuple
             if column in BOX_COLUMNS and len(SIZED_BOX & set(header)) >= 2:
                 hint = " Boxes have corners here: x1 = x + width, y1 = y + height."
             elif column in BOX_COLUMNS and not set(BOX_COLUMNS) & set(header):
-                hint += " `ttc track FOLDER --csv boxes.csv` finds boxes."
+                hint += " `ttc track FOLDER --csv boxes.csv` finds boxes, of images as they are shown (--upright)."
             raise ArchiveError(f"{name}: no column '{column}' in the header.{hint} --help lists the columns.")
     unused = _unknown(header)
     notes = (f"columns that mean nothing here and aren't used: {', '.join(unused)}",) if unused else ()

@@ -102,7 +102,7 @@ def read_table(data: bytes, name: str) -> tuple[Table, list[Row], tuple[str, ...
         )
     table = Table(name, separator, tuple(header), decimal_marks(text, separator))
     rows = [row for row in _rows(table, lines[filled[0] + 1 :]) if not _is_blank(row)]
-    faces = [row for row in rows if not (row.text.startswith(COMMENT) and not _fits(table, row))]
+    faces = [row for row in rows if not row.text.startswith(COMMENT)]
     if remarks := remarks + len(rows) - len(faces):
         notes = (*notes, f"{remarks} lines that begin with {COMMENT} are comments")
     return table, faces, notes

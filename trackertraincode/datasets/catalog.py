@@ -197,12 +197,16 @@ def find_file(name: str, catalog: dict[str, DatasetSpec]) -> Path:
 
 
 def _path(name: str, file: str, made_by: str) -> Path:
+    """The file of an entry, or the shards that were written in its place."""
     path = Path(file)
     if not path.is_absolute():
         folder = data_dir()
         if folder is None:
             raise CatalogError(f"data set {name}: set the environment variable DATADIR to the folder with {file}.")
         path = folder / file
+    shards = path.with_name(f"{path.stem}-?????-of-?????{path.suffix}")
+    if not path.is_file() and _is_there(shards):
+        return shards
     if not _is_there(path):
         how = f"make it with `{made_by}`" if made_by.startswith("ttc ") else f"it {made_by}"
         raise CatalogError(f"data set {name}: {path} is missing; {how}.")

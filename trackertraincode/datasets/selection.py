@@ -230,17 +230,21 @@ def _provenance(tool: str, datasets: Sequence[Hdf5PoseDataset], options: Mapping
     }
 
 
-def converters_of(source: Mapping[str, Any]) -> set[str]:
-    """Names of the tools that wrote a file's rows first, before they were filtered and joined; empty for old files."""
-    found, left = set(), [source]
+def origins_of(source: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """What made a file's rows first, before they were filtered and joined, as `source` is; {} of old files."""
+    left = [source]
     while left:
         one = left.pop()
         inner = one.get("of")
         if isinstance(inner, list):
             left += [entry for entry in inner if isinstance(entry, dict)]
         else:
-            found.add(str(one.get("converter", "")))
-    return found - {""}
+            yield one
+
+
+def converters_of(source: Mapping[str, Any]) -> set[str]:
+    """Names of the tools that wrote a file's rows first, see `origins_of`; empty for old files."""
+    return {str(origin.get("converter", "")) for origin in origins_of(source)} - {""}
 
 
 def _sha256(path: Path) -> str:

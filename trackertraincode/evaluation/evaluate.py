@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from trackertraincode.datasets.catalog import DatasetSpec, find_file, load_catalog
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
-from trackertraincode.datasets.selection import converters_of
+from trackertraincode.datasets.selection import converters_of, origins_of
 from trackertraincode.errors import EvaluationError
 from trackertraincode.evaluation import metrics
 from trackertraincode.evaluation.alignment import align
@@ -78,6 +78,8 @@ class Result:
     dataset: Hdf5PoseDataset
     euler: Tensor  # (n, 3) absolute errors of pitch, yaw, roll; degrees
     angles: tuple[int, ...] = ALL_ANGLES  # which of these are labelled
+    trained_on: tuple[str, ...] = ()  # data sets, as far as the model tells
+    selected_on: tuple[str, ...] = ()  # data sets whose errors chose the checkpoint
 
     @property
     def all_labelled(self) -> bool:
@@ -149,6 +151,8 @@ class Result:
             "factor": self.factor,
             "crop": self.crop,
             "labels": self.labels,
+            "trained_on": list(self.trained_on),
+            "selected_on": list(self.selected_on),
             "marks": [*self.marks, *self._of_fewer(len(moved))],
         }
 
@@ -205,6 +209,8 @@ def evaluate(predictor: Predictor, name: str, options: EvaluationOptions) -> Res
         dataset=dataset,
         euler=protocol.euler(prediction.rotation, truth.rotation),
         angles=labelled_angles(protocol, dataset),
+        trained_on=tuple(predictor.about.get("trained_on", ())),
+        selected_on=tuple(predictor.about.get("selected_on", ())),
     )
 
 
@@ -269,11 +275,21 @@ def _same_images(names: set[str], files: set[str], catalog: dict[str, DatasetSpe
 
 
 def _of_other_images(protocol: Protocol, dataset: Hdf5PoseDataset, catalog: dict[str, DatasetSpec]) -> Iterator[str]:
-    """Mark of a file that says that its rows were made otherwise than the catalog says of the protocol's data set."""
+    """Marks of a file that says that its rows were made otherwise than the protocol's are."""
     spec = catalog.get(protocol.dataset)
-    others = converters_of(dataset.source) - {spec.converter} if spec is not None and spec.converter else set()
-    if spec is not None and others:
+    if spec is None or spec.converter is None:
+        return
+    if others := converters_of(dataset.source) - {spec.converter}:
         yield f"the file was made by {', '.join(sorted(others))}, not by `{spec.made_by}`"
+        return
+    made = [origin["options"] for origin in origins_of(dataset.source) if isinstance(origin.get("options"), dict)]
+    for name, wanted in protocol.made_with.items():
+        if any((options.get(name, "False") != "False") != wanted for options in made):
+            yield f"the file was made {'without' if wanted else 'with'} --{name.replace('_', '-')}"
+    if counts := {str(options["count"]) for options in made if "count" in options}:
+        yield f"the file has no more than the first {', '.join(sorted(counts))} of its archive"
+    if protocol.horizontal_fov is not None and "head" not in dataset.labels:
+        yield "images are crops: the file has no heads, as of FSA-Net's BIWI_done.npz"
 
 
 def _deviations(

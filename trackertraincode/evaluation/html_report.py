@@ -16,7 +16,7 @@ from trackertraincode.evaluation.evaluate import Result
 from trackertraincode.evaluation.metrics import bootstrap_interval
 from trackertraincode.evaluation.pages import LEGEND, sheet, spread, worst
 from trackertraincode.evaluation.plots import draw_epochs, figure_png, plot_label, pyplot
-from trackertraincode.evaluation.report import COLUMNS, describe_protocol, told_apart
+from trackertraincode.evaluation.report import COLUMNS, describe_model, describe_protocol, told_apart
 from trackertraincode.files import whole_file
 from trackertraincode.sample.images import encode_jpeg, sniff
 
@@ -92,6 +92,7 @@ def error_section(results: Sequence[Result]) -> Section:
         return Cell(f"{row[key]:.{digits}f}", interval, best)
 
     notes = [describe_protocol(r) + (f" — {r['model']}: {', '.join(r['marks'])}" if r["marks"] else "") for r in rows]
+    notes += [describe_model(row) for row in rows]
     return Section(
         title="Errors",
         headings=[heading for heading, _ in COLUMNS.values()],

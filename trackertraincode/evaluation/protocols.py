@@ -3,8 +3,8 @@
 labels --keep--> rows --box--> (n, 4) --framing--> crops --network, errors--> table
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -69,6 +69,9 @@ class Protocol:
     labels: str  # where the labels come from
     alignment: str = "none"  # default of --alignment-scheme
     horizontal_fov: float | None = None  # degrees, where labels are relative to the camera
+    made_with: Mapping[str, bool] = field(
+        default_factory=dict
+    )  # options of its file's converter -> whether they are given
 
 
 def label(dataset: Hdf5PoseDataset, name: str, advice: str = "poses can't be evaluated on it") -> np.ndarray:
@@ -203,7 +206,10 @@ def _posed_box(context: Context, model: HeadModel, rows: np.ndarray, shapes: np.
     return torch.cat(boxes) if boxes else torch.empty(0, 4)
 
 
-_AFLW: dict[str, Any] = {"dataset": "aflw2k", "keep": aflw_rows, "labels": "AFLW2000-3D .mat"}
+_AFLW: dict[str, Any] = {
+    "dataset": "aflw2k", "keep": aflw_rows, "labels": "AFLW2000-3D .mat", "made_with": {"close_eyes": False},
+}  # fmt: skip
+_CLOSED: dict[str, Any] = {**_AFLW, "dataset": "aflw2k_closedeyes", "made_with": {"close_eyes": True}}
 _SIXD: dict[str, Any] = {**_AFLW, "box": points_box, "factor": SIXD_K, "framing": SIXD}
 _BIWI: dict[str, Any] = {
     "dataset": "biwi", "keep": all_rows, "box": stored_box, "labels": "BIWI, colour camera", "horizontal_fov": 57.0,
@@ -217,9 +223,11 @@ PROTOCOLS: dict[str, Protocol] = {  # adding a protocol is adding an entry
     "aflw2k3d-6drepnet": Protocol(**_SIXD),
     "aflw2k3d-6drepnet-folded": Protocol(euler=folded_euler_errors, **_SIXD),
     "aflw2k3d-grimaces": Protocol(box=mesh_box, factor=1.1, **(_AFLW | {"keep": grimace_rows})),
-    "aflw2k3d-closedeyes": Protocol(box=mesh_box, factor=1.1, **(_AFLW | {"dataset": "aflw2k_closedeyes"})),
-    "biwi": Protocol(factor=1.1, **_BIWI),
-    "biwi-opal": Protocol(factor=0.8, alignment="opal", **_BIWI),
+    "aflw2k3d-closedeyes": Protocol(box=mesh_box, factor=1.1, **_CLOSED),
+    "biwi": Protocol(factor=1.1, made_with={"opal_annotation": False, "published_projection": False}, **_BIWI),
+    "biwi-opal": Protocol(
+        factor=0.8, alignment="opal", made_with={"opal_annotation": True, "published_projection": False}, **_BIWI
+    ),
     "pointing04": Protocol(
         dataset="pointing04",
         keep=all_rows,

@@ -42,7 +42,7 @@ def told_apart(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def format_table(rows: Sequence[dict[str, Any]]) -> str:
-    """For terminals: the numbers, then what each protocol's crops and labels are, and the marks."""
+    """For terminals: the numbers, then what crops, labels and models are, and the marks."""
     rows = told_apart(rows)
     marks = list(dict.fromkeys(mark for row in rows for mark in row["marks"]))
     cells = []
@@ -51,7 +51,7 @@ def format_table(rows: Sequence[dict[str, Any]]) -> str:
         line[0] = str(line[0]) + ",".join("*" * (marks.index(mark) + 1) for mark in row["marks"])
         cells.append(line)
     text = tabulate(cells, [heading for heading, _ in COLUMNS.values()], disable_numparse=True, stralign="right")
-    notes = [describe_protocol(row) for row in rows]
+    notes = [describe_protocol(row) for row in rows] + [describe_model(row) for row in rows]
     notes += [f"{'*' * (i + 1)} {mark}" for i, mark in enumerate(marks)]
     return text + "\n\n" + "\n".join(dict.fromkeys(notes))
 
@@ -59,6 +59,14 @@ def format_table(rows: Sequence[dict[str, Any]]) -> str:
 def describe_protocol(row: dict[str, Any]) -> str:
     """In words: what was evaluated."""
     return f"{row['protocol']}: n = {row['n']}, box: {row['box']}, {row['crop']}, labels: {row['labels']}"
+
+
+def describe_model(row: dict[str, Any]) -> str:
+    """In words: which images made its weights, and which chose them."""
+    trained, selected = (", ".join(row[key]) for key in ("trained_on", "selected_on"))
+    if not trained and not selected:
+        return f"{row['model']}: doesn't say what it was trained or selected on"
+    return f"{row['model']}: trained on {trained or 'what it does not say'}, selected on {selected or 'no data set'}"
 
 
 def _cell(value: Any, digits: int | None) -> str:

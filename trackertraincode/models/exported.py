@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm
 
 from trackertraincode.errors import ModelFileError
+from trackertraincode.models.about import About
 from trackertraincode.models.heads import positive
-from trackertraincode.models.onnx_model import OnnxPoseModel
+from trackertraincode.models.onnx_model import OUTPUTS, OnnxPoseModel
 from trackertraincode.models.pose_network import NetworkConfig, PoseNetwork
 from trackertraincode.models.uncertainty import ConstantScale, TriangularFactor
 from trackertraincode.models.weights import no_larger_than
@@ -59,6 +60,22 @@ def read_exported(path: Path) -> tuple[PoseNetwork, dict[str, Any]]:
             f"{path}: can't be trained on ({reason[:200]}); give the .ckpt that it was exported from."
         ) from error
     return network, model.about
+
+
+@torch.no_grad()
+def load_exported(path: Path) -> tuple[PoseNetwork, About]:
+    """As `checkpoint.load_network`, of a float32 file for OpenTrack: the network and where it comes from.
+
+    Raises ModelFileError as `read_exported`, and for a file that lacks what such files of this network have.
+    """
+    network, told = read_exported(path)
+    config = network.config
+    answer = network(torch.zeros(1, config.channels, config.input_size, config.input_size))
+    there = OnnxPoseModel(path).fields
+    for key, output in OUTPUTS.items():
+        if output.opentrack and key not in there and getattr(answer, key) is not None:
+            raise ModelFileError(f"{path}: lacks the output {output.full}; give the .ckpt that it was exported from.")
+    return network, About(**{key: value for key, value in told.items() if key in About.__dataclass_fields__})
 
 
 @torch.no_grad()

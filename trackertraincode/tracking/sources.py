@@ -61,7 +61,7 @@ def images_in(folder: Path) -> list[Path]:
     """Images of a folder by name, but for hidden ones, folders, devices and pipes. Raises UserError when there are none."""
     found = sorted(p for p in _named(folder, IMAGES) if not is_stream(p))
     if not found:
-        raise UserError(f"{folder}: no images ({', '.join(IMAGES)}) in this folder.")
+        raise UserError(f"{folder}: no images ({', '.join(IMAGES)}) in this folder; those below it aren't looked at.")
     return found
 
 
