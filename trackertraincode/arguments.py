@@ -98,15 +98,13 @@ def add_face_model_option(parser: argparse.ArgumentParser) -> None:
 
 
 class Once(argparse.Action):
-    """Of options that take one value, or all values at once: given twice, argparse would forget the first of them."""
+    """Of an option whose value names several things at once: given twice, argparse would forget the first of them."""
 
     given = False
 
     def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option: str | None = None) -> None:
-        if self.given and self.option_strings:
-            raise argparse.ArgumentError(
-                self, "is given twice; give it once, with all values where it takes several, as --help shows"
-            )
+        if self.given:
+            raise argparse.ArgumentError(self, "is given twice; give it once, with all that is wanted, as --help shows")
         self.given = True
         setattr(namespace, self.dest, values)
 

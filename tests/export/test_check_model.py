@@ -61,6 +61,9 @@ def test_the_script_takes_one_line_for_what_is_no_model(
 
 def test_the_name_default_and_files_of_another_kind_are_understood(tmp_path: Path) -> None:
     assert "pose.onnx: OpenTrack runs it" in run_script("check_opentrack_model.py", "default")
+    (tmp_path / "grey.png").write_bytes(encode_png(np.full((100, 120), 128, np.uint8)))
+    beyond = ("default", tmp_path / "grey.png", 200, 20, 50, 30)
+    assert "its middle lies outside of what is seen" in run_script("check_opentrack_model.py", *beyond, expect=1)
     (tmp_path / "m.ckpt").write_bytes(b"PK")
     said = run_script("check_opentrack_model.py", tmp_path / "m.ckpt", expect=1)
     assert "m.ckpt: is a checkpoint; `ttc export` makes an .onnx file of it" in said

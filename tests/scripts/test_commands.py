@@ -77,7 +77,7 @@ def test_help_tells_defaults_the_same_way_everywhere(capsys: pytest.CaptureFixtu
         (["convert", "aflw"], "invalid choice: 'aflw'"),
         (["filter", "a.h5", "b.h5", "--rows", "3", "--rows", "0-1"], "argument --rows: is given twice; give it once,"),
         (["evaluate", "--ds", "aflw2k3d", "a.onnx", "--ds", "biwi"], "argument --ds: is given twice;"),
-        (["train", "-e", "3", "--epochs", "4"], "argument -e/--epochs: is given twice;"),
+        (["train", "--val", "biwi", "--val", "aflw2k"], "argument --val: is given twice;"),
         (["view", "a.h5", "b.png", "--columns", "0"], "argument --columns: '0': expected a whole number from 1"),
     ],
 )

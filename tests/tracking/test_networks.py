@@ -108,13 +108,16 @@ def test_nothing_is_evaluated_whose_rotations_are_none(write_model: Write) -> No
 
 @pytest.mark.parametrize("box", [(5000, 5000, 200, 240), (10, 200, 100, 120), (600, -300, 100, 120)])
 def test_boxes_in_whose_middle_nothing_is_seen_are_refused(write_model: Write, box: tuple[float, ...]) -> None:
-    model, frame = PoseModel(write_model(GOOD)), np.zeros((720, 1280), np.uint8)
+    """The plugin answers of them, too, and so does `estimate_pose`; a person who gives one means something else."""
+    model, frame = write_model(GOOD), np.zeros((720, 1280), np.uint8)
+    localizer = write_localizer(write_model, [-0.2, -0.2, 0.2, 0.2])
     with pytest.raises(
         ConfigError, match=r"outside of what is seen, which is x from 160 to 1120, y from 0 to 720, the 4:3"
     ):
-        estimate_pose(model, frame, PixelBox(*box))
+        HeadPoseTracker(model, localizer).estimate(frame, PixelBox(*box))
     if box[0] < 1280 and box[1] > 0:
-        estimate_pose(model, frame, PixelBox(*box), whole=True)
+        HeadPoseTracker(model, localizer, whole_frames=True).estimate(frame, PixelBox(*box))
+    estimate_pose(PoseModel(model), frame, PixelBox(*box))
 
 
 def test_a_head_of_no_size_is_far_away(write_model: Write) -> None:

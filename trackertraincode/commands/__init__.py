@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from trackertraincode import __version__
-from trackertraincode.arguments import METAVARS, Once
+from trackertraincode.arguments import METAVARS
 from trackertraincode.cli import DEBUG, run_main
 from trackertraincode.errors import UsageError, UserError, closest_first
 from trackertraincode.pretrained import DEFAULT
@@ -62,7 +62,6 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **settings: Any) -> None:
         super().__init__(formatter_class=HelpFormatter, **settings)
         self.set_defaults(parser=self)
-        self.register("action", None, Once)  # of options that name no other
         self.add_argument(DEBUG, action="store_true", default=argparse.SUPPRESS, help="show where an error comes from")
 
 

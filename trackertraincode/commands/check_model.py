@@ -65,19 +65,20 @@ def _describe_pose(model_path: Path, image: Path, box: tuple[int, int, int, int]
     """What the plugin would make of the face in a box: pose, head and box in pixels, position.
 
     box: x, y, width, height. diagonal_fov: degrees. Raises ModelFileError for a localizer, SampleFormatError when the
-    image doesn't decode.
+    image doesn't decode, ConfigError for a box that isn't in it.
     """
     from trackertraincode.sample.images import ImageDecodeError, decode
     from trackertraincode.tracking.camera import FieldOfView
     from trackertraincode.tracking.networks import PoseModel
     from trackertraincode.tracking.opentrack_client import PixelBox
-    from trackertraincode.tracking.tracker import estimate_pose
+    from trackertraincode.tracking.tracker import check_middle, estimate_pose
 
     model = PoseModel(model_path)
     try:
         frame = decode(image.read_bytes(), color=True, upright=True)
     except ImageDecodeError as error:
         raise SampleFormatError(f"{image}: doesn't decode ({error}); give a JPEG or PNG image.") from error
+    check_middle(frame, PixelBox(*box))
     pose = estimate_pose(model, frame, PixelBox(*box), optics=FieldOfView.of_degrees(diagonal_fov))
     rows: dict[str, Iterable[float]] = {
         "pitch, yaw, roll (degrees)": pose.pitch_yaw_roll_deg,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trackertraincode.arguments import (
+    Once,
     OutputFile,
     add_crop_factor_option,
     add_device_option,
@@ -49,6 +50,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--ds",
+        action=Once,
         default="aflw2k3d",
         metavar="NAME[+NAME...]",
         help=f"joined by +: protocols ({protocols}), data sets of the catalog, .h5 files",

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from trackertraincode.arguments import OutputFile, add_overwrite_option
+from trackertraincode.arguments import Once, OutputFile, add_overwrite_option
 from trackertraincode.files import SAMPLES, check_outputs
 
 
@@ -22,8 +22,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", type=Path, metavar="IN", help="sample file, .h5")
     parser.add_argument("destination", type=OutputFile(*SAMPLES), metavar="OUT", help="sample file to write, .h5")
     which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("--rows", metavar="LIST", help="such as 3,7,10-19 (19 included), or a file of row numbers")
-    which.add_argument("--where", metavar="EXPRESSION", help='such as "abs(yaw) > 60 and size >= 40"')
+    which.add_argument(
+        "--rows", action=Once, metavar="LIST", help="such as 3,7,10-19 (19 included), or a file of row numbers"
+    )
+    which.add_argument("--where", action=Once, metavar="EXPRESSION", help='such as "abs(yaw) > 60 and size >= 40"')
     parser.add_argument("--exclude", action="store_true", help="keep the other rows")
     add_overwrite_option(parser)
 

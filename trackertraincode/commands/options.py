@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from trackertraincode.arguments import output_folder, whole_number
+from trackertraincode.arguments import Once, output_folder, whole_number
 from trackertraincode.commands import describe_default
 from trackertraincode.light import Option
 
@@ -35,7 +35,8 @@ def add_option(group: argparse._ActionsContainer, option: Option) -> None:
     kind = {int: whole_number}.get(kind, output_folder if metavar == "DIR" else kind)
     if "words" in metadata:
         kind = _word_or(kind, metadata["words"])
-    group.add_argument(*short, flag, type=kind, metavar=metavar, help=text)
+    action = Once if metavar is not None and "+" in metavar else "store"
+    group.add_argument(*short, flag, action=action, type=kind, metavar=metavar, help=text)
 
 
 def _word_or(kind: Callable[[str], Any], words: Mapping[str, Any]) -> Callable[[str], Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from trackertraincode.arguments import (
     IMAGES,
+    Once,
     OutputFile,
     add_overwrite_option,
     edge_length,
@@ -23,7 +24,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "output", type=OutputFile(*IMAGES), metavar="IMAGE", help="contact sheet to write, .png or .jpg"
     )
-    parser.add_argument("--rows", metavar="LIST", help="such as 3,7,10-19, or a file of row numbers (default: random)")
+    parser.add_argument(
+        "--rows", action=Once, metavar="LIST", help="such as 3,7,10-19, or a file of row numbers (default: random)"
+    )
     parser.add_argument("--count", type=positive_int, default=24, help="number of random rows")
     parser.add_argument("--seed", type=non_negative_int, default=0, help="of the random rows")
     parser.add_argument("--columns", type=positive_int, default=6, help="images side by side")

@@ -60,6 +60,7 @@ FARTHEST = 100.0  # half edges of an image from its middle; no answer of a sound
 LARGEST = 4096  # batch, and edge of crops
 MOST_VALUES = 2**28  # of a batch of crops
 FAR_FROM_UNIT = 0.1  # from length 1: less is rounding, such as that of int8
+UNIT_ROUNDING = 1e-6  # from length 1, of float32
 WARM_UP = 20  # runs before latency is measured
 
 
@@ -182,7 +183,10 @@ class OnnxPoseModel:
 
 
 def unit_quaternions(path: Path, quats: np.ndarray) -> np.ndarray:
-    """(..., 4) answers of a model, divided by their length. Raises ModelFileError when some are far from length 1."""
+    """(..., 4) answers of a model, divided by their length where rounding, such as that of int8, left it off 1.
+
+    Raises ModelFileError when some are far from length 1.
+    """
     lengths = np.linalg.norm(quats, axis=-1, keepdims=True)
     wrong = quats[np.abs(lengths[..., 0] - 1.0) > FAR_FROM_UNIT]
     if len(wrong):
@@ -190,7 +194,7 @@ def unit_quaternions(path: Path, quats: np.ndarray) -> np.ndarray:
             f"{path}: its rotation {wrong[0].tolist()} isn't a unit quaternion; export the model with `ttc export`, or "
             "divide its quaternions by their length."
         )
-    return quats / lengths
+    return np.where(np.abs(lengths - 1.0) > UNIT_ROUNDING, quats / lengths, quats)
 
 
 def check_plausible(path: Path, name: str, values: np.ndarray) -> None:

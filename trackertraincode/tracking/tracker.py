@@ -18,7 +18,7 @@ from trackertraincode.tracking.finding import start_of
 from trackertraincode.tracking.lens import optics_of
 from trackertraincode.tracking.networks import PoseModel, make_localizer
 from trackertraincode.tracking.pose import HeadPose
-from trackertraincode.tracking.view import View, look_at, look_for_face, pose_in
+from trackertraincode.tracking.view import View, as_frame, look_at, look_for_face, part_seen, pose_in
 
 LOST_IOU = 0.25  # overlap of localizer and tracked box under which the localizer looks, and its box is taken
 LOST_SCORE = 0.1  # localizer score under which a tracked head counts as gone; profiles score low but above
@@ -35,9 +35,10 @@ def estimate_pose(
     optics: Optics = USUAL_CAMERA,
     whole: bool = False,
 ) -> HeadPose:
-    """The pose of the head in a known box of a frame, (H, W[, 3]) as `as_frame` takes. whole: see `part_seen`.
+    """The pose of the head in a known box of a frame, (H, W[, 3]) as `as_frame` takes, as the plugin answers: of a box
+    whose middle isn't seen, from what lies nearest. whole: see `part_seen`.
 
-    Raises ConfigError for a box without a size, far larger than the frame, or in whose middle nothing is seen.
+    Raises ConfigError for a box without a size, or far larger than the frame.
     """
     view = look_at(frame, optics, whole=whole)
     (left, top), seen = view.corner, view.pyramid[0]
@@ -46,14 +47,18 @@ def estimate_pose(
             f"box x, y, width, height {[float(f'{v:g}') for v in box]}: expected a width and a height above 0, at most "
             f"{client.LARGEST_BOX:g} times the image's {seen.shape[1]} × {seen.shape[0]} pixels."
         )
-    inside = box._replace(x=box.x - left, y=box.y - top)
-    if not client.has_middle_in(inside, seen):
+    return pose_in(model, view, box._replace(x=box.x - left, y=box.y - top))[0]
+
+
+def check_middle(frame: np.ndarray, box: client.PixelBox, *, whole: bool = False) -> None:
+    """Raise ConfigError for a box whose middle isn't seen in a frame, (H, W[, 3]). whole: see `part_seen`."""
+    seen, (left, top) = part_seen(frame, whole=whole)
+    if not client.has_middle_in(box._replace(x=box.x - left, y=box.y - top), seen):
         raise ConfigError(
             f"box x, y, width, height {[float(f'{v:g}') for v in box]}: its middle lies outside of what is seen, which is x "
             f"from {left} to {left + seen.shape[1]}, y from {top} to {top + seen.shape[0]}"
             f"{'' if whole else ', the 4:3 part that OpenTrack looks at'}."
         )
-    return pose_in(model, view, inside)[0]
 
 
 class HeadPoseTracker:
@@ -132,7 +137,8 @@ class HeadPoseTracker:
         return pose
 
     def estimate(self, frame: np.ndarray, box: client.PixelBox) -> HeadPose:
-        """The pose of the head in a known box of a frame, (H, W[, 3]); see `estimate_pose`."""
+        """The pose of the head in a known box of a frame, (H, W[, 3]); raises as `estimate_pose` and `check_middle`."""
+        check_middle(as_frame(frame), box, whole=self._whole_frames)
         return estimate_pose(self._model, frame, box, optics=self._optics, whole=self._whole_frames)
 
     def _localize(self, view: View) -> None:
