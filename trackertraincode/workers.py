@@ -107,6 +107,23 @@ def start_worker(_index: int = 0) -> None:
     use_one_thread()
 
 
+@contextmanager
+def sigterm_waits() -> Iterator[None]:
+    """Inside, SIGTERM waits, also in threads of processes that are forked here; `start_worker` wants that of all of them.
+
+    Torch's loaders begin threads in their processes before `start_worker` is called. One that takes the signal ends the
+    process, and the training with it, while its parent saves the weights.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def use_one_thread() -> None:
     """Let this process work with one thread, also for matrix products: the processes are the parallelism.
 

@@ -199,6 +199,17 @@ def test_extras_keep_the_form_and_change_something(image: np.ndarray, name: str,
     assert not np.array_equal(changed, before)
 
 
+@pytest.mark.parametrize("name", ["blur", "motion_blur", "rescale"])
+def test_extras_leave_faces_where_their_labels_are(name: str) -> None:
+    spot = cv2.GaussianBlur(np.pad(np.full((9, 9), 255, np.uint8), 28), (0, 0), 2)
+    places = np.arange(len(spot)) - 32
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        changed = EXTRAS[name](spot, rng).astype(float)
+        middle = [float(changed.sum(axis) @ places / changed.sum()) for axis in (0, 1)]
+        assert middle == pytest.approx([0, 0], abs=0.06)
+
+
 def test_extras_are_chosen_by_name(image: np.ndarray) -> None:
     assert np.array_equal(apply_extras(image, (), np.random.default_rng(0)), image)
 

@@ -1,5 +1,7 @@
 """Batches are pure functions of seed, epoch and step, and carry right labels."""
 
+import os
+import signal
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -9,11 +11,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import Dataset
 
 from conftest import write_samples
 from trackertraincode.augmentation import loader as loader_module
 from trackertraincode.augmentation.crop import FOREHEAD, crop_boxes, crop_maps, crop_squares
-from trackertraincode.augmentation.loader import TrainBatches, ValidationBatches, make_loader
+from trackertraincode.augmentation.loader import Loader, TrainBatches, ValidationBatches, make_loader
 from trackertraincode.augmentation.presets import AugmentationOptions
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset, PoseWriter
 from trackertraincode.datasets.mixing import Member
@@ -270,3 +273,28 @@ def test_each_process_reads_its_own_images_only(member: Member, monkeypatch: pyt
         parts.append(sorted(read))
     assert [len(part) for part in parts] == [4, 4, 8]
     assert sorted(parts[0] + parts[1]) == parts[2]
+
+
+WAITS: list[bool] = []  # of a process that loads: whether SIGTERM waits in it from its beginning
+
+
+class OfItsProcess(Dataset):
+    """What the process that loads remembered."""
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> bool:
+        return WAITS[index]
+
+
+def remember_mask(_index: int) -> None:
+    WAITS.append(signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, []))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="workers are forked here")
+def test_sigterm_waits_in_all_threads_of_processes_that_load() -> None:
+    """Torch begins some before `start_worker` is called; one that takes a signal to all processes would end the training."""
+    loader = Loader(OfItsProcess(), batch_size=None, num_workers=1, worker_init_fn=remember_mask)
+    assert list(loader) == [True]
+    assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, [])

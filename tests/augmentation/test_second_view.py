@@ -8,10 +8,13 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from trackertraincode.augmentation import second_view
+from trackertraincode.augmentation.crop import trained_boxes
 from trackertraincode.augmentation.second_view import ViewChange, add_views, draw_views, with_second_views
 from trackertraincode.geometry import affine2d
+from trackertraincode.geometry.boxes import box_size
 from trackertraincode.geometry.rotation import quat_normalize, random_quats
 from trackertraincode.losses.consistency import consistency_loss
+from trackertraincode.sample.moving import move
 from trackertraincode.sample.sample import BATCH_LABELS, Batch, make_batch
 
 SIZE = 65
@@ -65,6 +68,23 @@ def test_absent_labels_stay_absent() -> None:
     both = with_second_views(batch)
     for name in BATCH_LABELS:
         assert both.present(name).tolist() == [False, True] * 6, name
+
+
+@pytest.mark.parametrize("roi_override", ["landmarks", "extent_to_forehead"])
+def test_boxes_of_landmarks_are_made_of_those_of_the_second_view(roi_override: str) -> None:
+    """A hull that is turned has a larger hull. Boxes that these labels don't give move as they are."""
+    batch = spots()
+    box = trained_boxes(batch.labels, roi_override)
+    box[0] = torch.tensor([-0.5, -0.6, 0.4, 0.7])  # of labels that were dropped
+    box[1] = torch.nan
+    batch = replace(batch, labels=batch.labels | {"face_box": box})
+    change = without_light(draw_views(len(batch), CPU))
+    found = add_views(batch, change, roi_override).face_box[6:]
+    moved = move(batch.labels, change.maps)
+    torch.testing.assert_close(found[0], moved["face_box"][0])
+    assert found[1].isnan().all()
+    torch.testing.assert_close(found[2:], trained_boxes(moved, roi_override)[2:])
+    assert (box_size(moved["face_box"][2:]) > box_size(found[2:]) + 1e-3).any()
 
 
 def test_light_and_noise_are_those_drawn() -> None:

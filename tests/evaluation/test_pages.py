@@ -121,3 +121,12 @@ def test_curves_pass_over_epochs_that_lack_a_value(last: float, scale: str) -> N
     assert line.get_xydata().tolist() == [[1.0, 2.0], [3.0, last]]
     assert axis.get_yscale() == scale
     plt.close(figure)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_curve_of_one_value_is_drawn_without_a_warning() -> None:
+    plt = pyplot()
+    figure, axis = plt.subplots()
+    draw_epochs(axis, "error", [{"epoch": 1, "a": 2.0}], {"a": "a"})
+    figure.canvas.draw()
+    plt.close(figure)

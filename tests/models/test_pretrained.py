@@ -14,7 +14,9 @@ from torch.nn.functional import batch_norm, conv2d, relu, relu6
 from close import known
 from trackertraincode.errors import ConfigError, ModelFileError
 from trackertraincode.facemodel.embedded import embedded_head
+from trackertraincode.models.about import About
 from trackertraincode.models.backbones import BackboneOptions, build_backbone
+from trackertraincode.models.checkpoint import save_network
 from trackertraincode.models.pose_network import NetworkConfig, PoseNetwork, build_network
 from trackertraincode.models.pretrained import Start, weights_for
 
@@ -192,3 +194,13 @@ def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
 def test_where_timm_has_no_weights_is_said(name: str, width: float) -> None:
     with pytest.raises(ConfigError, match=f"timm has no ImageNet weights for {name}"):
         build_backbone(name, BackboneOptions(width=width, pretrained=True))
+
+
+def test_offsets_are_those_of_the_same_data_sets(tmp_path: Path) -> None:
+    """Those of others, or of the same in another order, mean something else."""
+    options: dict[str, Any] = {"width": 0.25, "input_size": 33}
+    save_network(tmp_path / "a.ckpt", PoseNetwork(NetworkConfig(offsets_of=("a", "b"), **options)), About())
+    for sets, taken in ((("a", "b"), True), (("b", "a"), False), (("a", "c"), False)):
+        found = weights_for(PoseNetwork(NetworkConfig(offsets_of=sets, **options)), Start.read(tmp_path / "a.ckpt"))
+        assert ("offsets.offsets" in found) == taken
+        assert "rotation.linear.weight" in found

@@ -30,7 +30,7 @@ class KnownErrors(nn.Module):
         self.factor = factor
         self.rotation_tril, self.head_tril = ConstantScale(3), ConstantScale(3)
 
-    def forward(self, image: torch.Tensor) -> Prediction:
+    def forward(self, image: torch.Tensor, dataset: torch.Tensor | None = None) -> Prediction:
         values = image.flatten(1)
         factors = {
             name: self.factor.expand(len(image), 3, 3) * WRONG[name] * getattr(self, name).calibration for name in WRONG
@@ -72,6 +72,34 @@ def test_regions_hold_their_share_of_new_errors(heavy: bool) -> None:
     for name, errors in scaled_errors(network(fresh.image), fresh).items():
         for radius, level, tolerance in zip(calibration.regions[name], LEVELS, TOLERANCE):
             assert float((errors.norm(dim=-1) <= radius).float().mean()) == pytest.approx(level, abs=tolerance), name
+
+
+def test_rows_are_counted_and_not_the_numbers_of_their_labels() -> None:
+    """Two faces have 408 numbers of landmarks, which say nothing of other faces."""
+    torch.manual_seed(0)
+    network = build_network(NetworkConfig(width=0.25, input_size=33, uncertainty=True), embedded_head()).eval()
+    image = torch.rand(60, 1, 33, 33) - 0.5
+    with torch.no_grad():
+        found = network(image).landmarks
+    labels, zeros = found + 0.05 * torch.randn_like(found), torch.zeros(60, dtype=torch.long)
+    for count, names in ((2, []), (60, ["landmarks_scale"])):
+        batch = make_batch(image[:count], zeros[:count], zeros[:count], landmarks=labels[:count])
+        assert list(calibrate(network, [batch]).factors) == names
+
+
+def test_offsets_of_data_sets_are_no_errors() -> None:
+    torch.manual_seed(0)
+    config = NetworkConfig(width=0.25, input_size=33, uncertainty=True, offsets_of=("a", "b"))
+    network = build_network(config, embedded_head()).eval()
+    image, dataset = torch.rand(400, 1, 33, 33) - 0.5, torch.arange(400) % 2
+    with torch.no_grad():
+        network.offsets.offsets[:] = torch.tensor([[0.2, 0.3, 0.0, 0.1]])
+        answer = network(image, dataset=dataset)
+    errors = [0.2 * (factor @ torch.randn(400, 3, 1))[..., 0] for factor in (answer.rotation_tril, answer.head_tril)]
+    rotation = quat_multiply(rotvec_to_quat(errors[0]), answer.rotation)
+    batch = make_batch(image, dataset, torch.arange(400), rotation=rotation, head=answer.head + errors[1])
+    factors = calibrate(network, [batch]).factors
+    assert (factors["rotation_tril"], factors["head_tril"]) == pytest.approx((0.2, 0.2), rel=0.1)
 
 
 def test_too_few_rows_change_nothing() -> None:

@@ -133,6 +133,12 @@ def test_more_workers_than_cores_are_the_users_choice() -> None:
     assert [str(warning.message) for warning in said] == []
 
 
+def test_float16_is_refused_on_a_cpu() -> None:
+    """Lightning would train in bfloat16 and say so in a line of its own; the run's files would tell of float16."""
+    with pytest.raises(ConfigError, match="--precision fp16: is for GPUs; on a CPU, give 32 or bf16"):
+        make_trainer(MachineOptions(device="cpu", precision="fp16"), 1, [])
+
+
 @pytest.mark.skipif(not hasattr(os, "nice"), reason="this system has no niceness")
 @pytest.mark.parametrize(("device", "added"), [("cpu", NICENESS), ("meta", 0)])
 def test_loaders_let_the_network_go_first_where_both_compute_on_the_cpu(

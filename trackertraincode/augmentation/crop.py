@@ -15,7 +15,8 @@ from trackertraincode.geometry.constants import constant
 from trackertraincode.geometry.rotation import quat_rotate
 from trackertraincode.options import check, option
 
-FACTORS = {"original": 1.1, "extent_to_forehead": 1.1, "landmarks": 1.2}  # crop edge / longer box side
+ORIGINAL = "original"  # of --roi-override: the stored boxes
+FACTORS = {ORIGINAL: 1.1, "extent_to_forehead": 1.1, "landmarks": 1.2}  # crop edge / longer box side
 FOREHEAD = (0.0, -0.6, -0.1)  # top of the face mesh in the head's frame, head radii
 LOOSE_KEPT = 224 / 240  # edge of its random crop / shorter side of the resized image
 
@@ -95,10 +96,10 @@ def crop_boxes(labels: dict[str, Tensor], roi_override: str) -> Tensor:
     round. What has neither stays NaN.
     """
     points, head, stored = labels["landmarks"][..., :2], labels["head"], labels["face_box"]
-    if roi_override == "original" and bool(torch.isfinite(stored).all()):
+    if roi_override == ORIGINAL and bool(torch.isfinite(stored).all()):
         return stored
     around = _first_known(bounding_box(points), bounding_box(labels["landmarks_2d"]))
-    if roi_override == "original":
+    if roi_override == ORIGINAL:
         return _first_known(stored, around)
     if roi_override == "landmarks":
         return _first_known(around, stored)
@@ -112,7 +113,7 @@ def trained_boxes(moved: dict[str, Tensor], roi_override: str) -> Tensor:
 
     Of landmarks as they lie in the crop, so that sets whose stored boxes are of several kinds teach one.
     """
-    return moved["face_box"] if roi_override == "original" else crop_boxes(moved, roi_override)
+    return moved["face_box"] if roi_override == ORIGINAL else crop_boxes(moved, roi_override)
 
 
 def _first_known(*boxes: Tensor) -> Tensor:

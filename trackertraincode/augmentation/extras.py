@@ -44,6 +44,7 @@ def motion_blur(image: Image, rng: np.random.Generator) -> Image:
     kernel = np.zeros((length, length), np.float32)
     ends = [tuple(np.round(middle + sign * offset).astype(int).tolist()) for sign in (-1, 1)]
     cv2.line(kernel, ends[0], ends[1], 1.0)
+    kernel += kernel[::-1, ::-1]  # drawn the other way round, so that nothing moves
     return cv2.filter2D(image, -1, kernel / kernel.sum())
 
 
@@ -58,7 +59,9 @@ def rescale(image: Image, rng: np.random.Generator) -> Image:
 def blur(image: Image, rng: np.random.Generator) -> Image:
     """Box blur over 2 to 6 pixels, as 6DRepNet trains."""
     width = int(rng.integers(2, 7))
-    return cv2.blur(image, (width, width))
+    end = 1.0 if width % 2 else 0.5  # of a pixel on either side, so that nothing moves
+    kernel = np.array([end, *np.ones((width | 1) - 2), end]) / width
+    return cv2.sepFilter2D(image, -1, kernel, kernel)
 
 
 EXTRAS: dict[str, Callable[[Image, np.random.Generator], Image]] = {

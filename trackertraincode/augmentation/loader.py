@@ -19,7 +19,7 @@ from trackertraincode.augmentation.presets import Preset
 from trackertraincode.datasets.mixing import Member, epoch_plan
 from trackertraincode.errors import UserError, WorkerError
 from trackertraincode.sample.packed import PackedBatch
-from trackertraincode.workers import start_worker
+from trackertraincode.workers import sigterm_waits, start_worker
 
 NICENESS = 10  # of loaders that yield
 DRAWN_STEPS = 32  # whose random numbers are drawn at once
@@ -170,6 +170,14 @@ class EpochSampler(Sampler):
         return iter([(epoch, step) for step in range(self.steps)])
 
 
+class Loader(DataLoader):
+    """Its processes leave the end of a training to their parent."""
+
+    def __iter__(self) -> Any:
+        with sigterm_waits():
+            return super().__iter__()
+
+
 def make_loader(
     batches: TrainBatches | ValidationBatches,
     workers: int,
@@ -183,7 +191,7 @@ def make_loader(
     memory, and "cpu" has its cores before the workers.
     """
     sampler = EpochSampler(len(batches), epoch_now) if isinstance(batches, TrainBatches) else None
-    return DataLoader(
+    return Loader(
         batches,
         batch_size=None,
         sampler=sampler,

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from trackertraincode.augmentation.crop import ORIGINAL, trained_boxes
 from trackertraincode.geometry import affine2d
 from trackertraincode.sample.moving import move
 from trackertraincode.sample.sample import Batch, concatenate
@@ -22,6 +23,7 @@ GAIN = 0.25  # largest logarithm of contrast
 OFFSET = 24.0  # largest, grey levels of 255
 NOISE_STD = 32.0  # largest, grey levels of 255
 MIDDLE_GREY = 127.5
+SAME = 1e-4  # of boxes in [-1, 1]
 
 
 @dataclass(frozen=True)
@@ -56,23 +58,30 @@ def draw_views(count: int, device: torch.device) -> ViewChange:
 
 
 @torch.no_grad()
-def with_second_views(batch: Batch) -> Batch:
-    """Random ones, in float32 also inside of autocast."""
+def with_second_views(batch: Batch, roi_override: str = ORIGINAL) -> Batch:
+    """Random ones, in float32 also inside of autocast. roi_override: see `add_views`."""
     device = batch.image.device
     with torch.autocast(device.type, enabled=False):
-        return add_views(batch, draw_views(len(batch), device))
+        return add_views(batch, draw_views(len(batch), device), roi_override)
 
 
-def add_views(batch: Batch, change: ViewChange) -> Batch:
+def add_views(batch: Batch, change: ViewChange, roi_override: str = ORIGINAL) -> Batch:
     """B faces, pixels 0…255, labels in [-1, 1] of the crop -> 2 B: as they are, then their second views; float32 pixels.
 
-    Labels move with the maps, so that both views are trained; those that are absent stay so.
+    Labels move with the maps, so that both views are trained; those that are absent stay so. roi_override: what made the
+    boxes that are trained, so that those of second views are made alike.
     """
     image = batch.image.float()
     here = ViewChange.none(len(batch), image.device).maps
+    moved = move(batch.labels, change.maps)
+    if roi_override != ORIGINAL:
+        own = (
+            trained_boxes(batch.labels, roi_override) - batch.face_box
+        ).abs() <= SAME  # False where labels are dropped
+        made = trained_boxes(moved, roi_override)
+        moved["face_box"] = torch.where(own.all(-1, keepdim=True), made, moved["face_box"])
     second = replace(
-        batch, image=_changed(_warped(image, change.maps), change), labels=move(batch.labels, change.maps),
-        view=change.maps,
+        batch, image=_changed(_warped(image, change.maps), change), labels=moved, view=change.maps
     )  # fmt: skip
     return concatenate([replace(batch, image=image, view=here), second])
 

@@ -43,11 +43,14 @@ def draw_epochs(axis: Any, title: str, rows: Sequence[Mapping[str, float]], colu
         axis.legend()
 
 
+ALIKE = 1.0 + 1e-6  # ratio of values that no logarithmic axis can tell apart
+
+
 def use_log_scale(axis: Any, values: Sequence[float]) -> None:
-    """Of y, with numbers as people write them; linear where a value isn't above 0, as likelihoods can be."""
+    """Of y, with numbers as people write them; linear where one isn't above 0, as likelihoods can be, or all are alike."""
     from matplotlib.ticker import LogFormatter
 
-    if not values or min(values) <= 0:
+    if not values or min(values) <= 0 or max(values) < ALIKE * min(values):
         return
     axis.set_yscale("log")
     axis.yaxis.set_major_formatter(LogFormatter())

@@ -17,7 +17,7 @@ from tabulate import tabulate
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from trackertraincode.augmentation.loader import EpochSampler, checked, start_of_workers
+from trackertraincode.augmentation.loader import EpochSampler, Loader, checked, start_of_workers
 from trackertraincode.errors import UserError
 from trackertraincode.evaluation.report import write_json
 from trackertraincode.export.onnx import export_localizer
@@ -197,7 +197,7 @@ def _train(
     batches = LocalizerBatches(dataset, training, run.batchsize, run.seed)
     sampler = EpochSampler(len(batches), lambda: trainer.global_step // len(batches))
     device = trainer.strategy.root_device
-    loader = DataLoader(
+    loader = Loader(
         batches, batch_size=None, sampler=sampler, num_workers=workers, worker_init_fn=start_of_workers(device.type)
     )
     validation = DataLoader(LocalizerBatches(dataset, held_out, run.batchsize), batch_size=None)

@@ -54,7 +54,7 @@ class Start:
 
 
 def weights_for(network: PoseNetwork, start: Start) -> dict[str, Tensor]:
-    """Those that a network can start from, by its names. The landmarks of another face model aren't taken.
+    """Those that a network can start from, by its names; neither landmarks of another face model nor offsets of other sets.
 
     Raises ConfigError when none of the backbone fit, ModelFileError for weights that aren't finite.
     """
@@ -64,11 +64,15 @@ def weights_for(network: PoseNetwork, start: Start) -> dict[str, Tensor]:
         kind, wanted = (f"--backbone {c.backbone} --width {c.width:g}" for c in (given.config, network.config))
         if kind != wanted:
             raise ConfigError(f"--pretrained {path}: is another network than {wanted}; add {kind}.")
-        same = given.config.face_model == network.config.face_model
+        other = []  # of which the same numbers mean something else
+        if given.config.face_model != network.config.face_model:
+            other.append("landmarks.")
+        if given.config.offsets_of != network.config.offsets_of:
+            other.append("offsets.")
         fitting = {
             name: value
             for name, value in given.state_dict().items()
-            if name in own and own[name].shape == value.shape and (same or not name.startswith("landmarks."))
+            if name in own and own[name].shape == value.shape and not name.startswith(tuple(other))
         }
     else:
         translated = _translated(path, start.published, network.backbone)

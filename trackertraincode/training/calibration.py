@@ -9,6 +9,7 @@ conformal prediction, Papadopoulos et al. 2002: valid for new rows of the same k
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -20,7 +21,11 @@ from trackertraincode.evaluation.metrics import LEVELS
 from trackertraincode.losses.likelihood import rotation_error
 from trackertraincode.sample.sample import Batch, Prediction
 
-MIN_ROWS = 50  # fewer errors say nothing of their 95 % quantile
+MIN_ROWS = 50  # errors of fewer faces say nothing of their 95 % quantile
+LABELS = {  # uncertainty -> label whose errors it is of
+    "rotation_tril": "rotation", "head_tril": "head", "face_box_scale": "face_box", "landmarks_scale": "landmarks",
+    "shape_scale": "shape",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -36,16 +41,18 @@ def calibrate(network: nn.Module, batches: Iterable[Batch]) -> CalibratedRegions
     """Set the calibration factors of a network by normalised batches on its device that it wasn't trained on."""
     network.eval()
     errors: dict[str, list[Tensor]] = {}
+    rows: Counter[str] = Counter()  # errors of one face are much alike, so faces count
     for batch in batches:
-        for name, values in scaled_errors(network(batch.image), batch).items():
+        for name, values in scaled_errors(network(batch.image, dataset=batch.dataset), batch).items():
             errors.setdefault(name, []).append(values.cpu())
+            rows[name] += int(batch.present(LABELS[name]).sum())
     factors, regions = {}, {}
     for name, parts in errors.items():
-        values = torch.cat(parts)
-        count, freedom = values.shape
+        values, count = torch.cat(parts), rows[name]
         if count < MIN_ROWS:
             continue
         lengths = values.double().norm(dim=-1)
+        freedom = values.shape[-1]
         radii = [lengths.quantile(min(1.0, level * (count + 1) / count)).item() for level in LEVELS]
         ratios = [radius / math.sqrt(chi2.ppf(level, freedom)) for radius, level in zip(radii, LEVELS)]
         factors[name] = math.exp(sum(math.log(max(r, 1e-6)) for r in ratios) / len(ratios))
@@ -57,15 +64,16 @@ def calibrate(network: nn.Module, batches: Iterable[Batch]) -> CalibratedRegions
 def scaled_errors(prediction: Prediction, batch: Batch) -> dict[str, Tensor]:
     """Errors in units of the predicted uncertainty: (rows, 3) of pose, (elements, 1) of box and landmarks."""
     found: dict[str, Tensor] = {}
-    for name, label, error in (
-        ("rotation_tril", "rotation", rotation_error(prediction.rotation, batch.rotation)),
-        ("head_tril", "head", batch.head - prediction.head),
+    for name, error in (
+        ("rotation_tril", rotation_error(prediction.rotation, batch.rotation)),
+        ("head_tril", batch.head - prediction.head),
     ):
         factor = getattr(prediction, name)
         if factor is not None:
-            rows = batch.present(label)
+            rows = batch.present(LABELS[name])
             found[name] = torch.linalg.solve_triangular(factor[rows], error[rows][..., None], upper=False)[..., 0]
-    for name, label in (("face_box_scale", "face_box"), ("landmarks_scale", "landmarks"), ("shape_scale", "shape")):
+    for name in ("face_box_scale", "landmarks_scale", "shape_scale"):
+        label = LABELS[name]
         scale, value = getattr(prediction, name), getattr(prediction, label)
         if scale is not None and value is not None:
             scaled = ((getattr(batch, label) - value) / scale).flatten()

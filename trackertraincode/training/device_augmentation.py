@@ -5,6 +5,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
+from trackertraincode.augmentation.crop import ORIGINAL
 from trackertraincode.augmentation.extras import plugin_brightness
 from trackertraincode.augmentation.intensity import apply_tables
 from trackertraincode.augmentation.intensity_kornia import KorniaIntensity
@@ -18,9 +19,10 @@ PLUGIN_SHARE = 0.5  # of images that are scaled as OpenTrack's plugin does
 class DeviceAugmentation(nn.Module):
     """Pixels 0…255 -> network input."""
 
-    def __init__(self, *, kornia: bool, plugin: bool, pairs: bool = False) -> None:
-        """pairs: whether a second view of each face follows those of the batch."""
+    def __init__(self, *, kornia: bool, plugin: bool, pairs: bool = False, roi_override: str = ORIGINAL) -> None:
+        """pairs: whether a second view of each face follows those of the batch. roi_override: see `add_views`."""
         super().__init__()
+        self._roi_override = roi_override
         self.intensity = KorniaIntensity() if kornia else None
         self.plugin, self.pairs = plugin, pairs
 
@@ -30,7 +32,7 @@ class DeviceAugmentation(nn.Module):
         if batch.intensity is not None:
             batch = replace(batch, image=apply_tables(batch.image, batch.intensity), intensity=None)
         if random and self.pairs:
-            batch = with_second_views(batch)
+            batch = with_second_views(batch, self._roi_override)
         image = batch.image
         if random and self.intensity is not None:
             image = self.intensity(image)

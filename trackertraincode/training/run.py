@@ -137,6 +137,7 @@ def make_module(config: TrainConfig, network: PoseNetwork) -> PoseTraining:
         kornia=config.augmentation.intensity == "kornia",
         plugin=PLUGIN_BRIGHTNESS in config.augmentation.extras,
         pairs=config.losses.consistency > 0,
+        roi_override=config.augmentation.roi_override,
     )
     objective = make_objective(config.losses, network.config)
     return PoseTraining(network, objective, augment, config.optimisation, config.machine)

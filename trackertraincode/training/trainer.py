@@ -87,9 +87,14 @@ def make_trainer(
     machine: MachineOptions, epochs: int, callbacks: Sequence[Callback], *, logger: Any = False,
     gradient_clip: float = 0.0,
 ) -> L.Trainer:  # fmt: skip
-    """Lightning's loop. gradient_clip: largest norm; 0 for no limit. Raises ConfigError when devices aren't there."""
+    """Lightning's loop. gradient_clip: largest norm; 0 for no limit.
+
+    Raises ConfigError when devices aren't there, and for float16 on a CPU, for which Lightning would take bfloat16.
+    """
     _quieten()
     device = machine.device_type
+    if device == "cpu" and machine.precision == "fp16":
+        raise ConfigError("--precision fp16: is for GPUs; on a CPU, give 32 or bf16.")
     try:
         return L.Trainer(
             accelerator=device,
