@@ -1,5 +1,7 @@
 """Tables in CSV files: separators, encodings, quotes, comments, as spreadsheets write them."""
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -145,3 +147,14 @@ def test_a_sequence_that_comes_back_is_one_sequence(tmp_path: Path) -> None:
     assert data.sequence_starts is not None
     assert data.sequence_starts.tolist() == [0, 2, 5, 7, 8]
     assert data.labels["face_box"][:, 0].tolist() == [0, 5, 1, 4, 7, 2, 6, 3]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of other systems are text")
+def test_names_that_text_escapes_are_found(tmp_path: Path) -> None:
+    """As `ttc track --csv` writes those that aren't UTF-8."""
+    source = small(tmp_path, ["path;x0;y0;x1;y1", "caf\\udce9.jpg;1;2;70;50", "sub\\a.jpg;3;2;70;50"])
+    (tmp_path / "a.jpg").rename(tmp_path / os.fsdecode(b"caf\xe9.jpg"))
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "b.jpg").rename(tmp_path / "sub" / "a.jpg")
+    convert(DOOR, source, tmp_path / "a.h5", "--strict")
+    assert Hdf5PoseDataset(tmp_path / "a.h5").labels["face_box"][:, 0].tolist() == [1, 3]

@@ -137,6 +137,27 @@ def test_videos_and_images_in_one_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("spots")
+def test_what_is_not_read_in_a_folder_is_told(tmp_path: Path) -> None:
+    source = write_folder(tmp_path / "source", MEMBERS | {"clip.mpo": b"x", "notes.txt": b"x"})
+    write_video(source / "film.avi", 2).rename(source / "film.m4v")
+    (source / "dead.jpg").symlink_to("gone.jpg")
+    assert make_source(source, 0.9, 20, False, 1).notes == (
+        "3 files are neither images nor videos that are read, such as clip.mpo: left out",
+        "1 links lead nowhere, such as dead.jpg: left out",
+    )
+    convert(DOOR, source, tmp_path / "a.h5")
+    assert Hdf5PoseDataset(tmp_path / "a.h5").sequence_starts is not None
+
+
+@pytest.mark.usefixtures("spots")
+@pytest.mark.parametrize("name", ["a.jpg", "a.webp"])
+def test_one_image_is_told_from_a_damaged_archive(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"an image")
+    with pytest.raises(ArchiveError, match=rf"{name}: is one image; give the folder with your images"):
+        make_source(tmp_path / name, 0.9, 20, False, 1)
+
+
+@pytest.mark.usefixtures("spots")
 @pytest.mark.skipif(sys.platform != "linux", reason="names of other systems are text")
 def test_a_video_whose_name_is_not_utf8_is_named(tmp_path: Path) -> None:
     source = write_folder(tmp_path / "source", MEMBERS)

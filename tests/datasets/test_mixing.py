@@ -244,3 +244,16 @@ def test_a_row_without_a_person_is_nobody_else(tmp_path: Path, make_sample: Call
 def test_paths_of_sample_files_are_told_from_names(name: str) -> None:
     assert find_file(name, DATASETS) == Path(name)
     assert find_protocol(name, DATASETS).dataset == name
+
+
+@pytest.mark.parametrize(("folder", "why"), [(None, "DATADIR isn't set"), ("gone", "gone, where there is no folder")])
+def test_a_name_of_ones_own_says_why_its_catalog_was_not_read(
+    folder: str | None, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DATADIR", raising=False)
+    if folder is not None:
+        monkeypatch.setenv("DATADIR", str(tmp_path / folder))
+    with pytest.raises(
+        CatalogError, match=rf"'office' is unknown; .* Add your own in \$DATADIR/datasets\.toml \(.*{why}\)"
+    ):
+        find_file("office", load_catalog())

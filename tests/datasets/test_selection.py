@@ -55,6 +55,7 @@ def test_expressions_choose_rows(expression: str, expected: list[int]) -> None:
         ("(yaw > 3) + 1 > 0", "combine conditions"),
         ("not yaw", "combine conditions"),
         ("abs(yaw > 3) > 0", "abs"),
+        ("abs(yaw > 3)", "'abs(yaw > 3)' is of a condition; write abs(yaw) > 3"),
         ("__import__('os').system('true')", "isn't allowed"),
         ("(lambda: 1)() > 0", "isn't allowed"),
         ("yaw.tofile('x') > 0", "isn't allowed"),

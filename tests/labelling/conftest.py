@@ -47,7 +47,7 @@ class Expert:
         count = len(images)
         part = [self.samples[(self.said + i) % len(self.samples)] for i in range(count)]
         self.said += count
-        labels = {n: torch.from_numpy(np.stack([getattr(s, n) for s in part])).float() for n in GIVEN}
+        labels = {n: torch.from_numpy(np.stack([getattr(s, n) for s in part])).float() for n in (*GIVEN, "face_box")}
         shown = affine2d.square_to_box(square_crop_box(labels["face_box"], 1.1))
         labels = move(labels, affine2d.invert(shown))
         random = torch.Generator().manual_seed(1000 * self.seed + self.said)

@@ -13,7 +13,7 @@ from close import angles_between, known
 from conftest import run_script, write_samples
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.labelling import fit
-from trackertraincode.sample.sample import Sample
+from trackertraincode.sample.sample import MEASURES, Sample
 
 
 def test_rendered_faces_get_their_labels_back(rendered: list[Sample], tmp_path: Path) -> None:
@@ -40,6 +40,16 @@ def test_landmarks_with_depth_stay_as_they_are(rendered: list[Sample], tmp_path:
     assert all(np.allclose(known(a.landmarks), known(b.landmarks), atol=1e-4) for a, b in zip(found, rendered))
     assert [s.sequence for s in found] == [s.sequence for s in rows_of(source)]
     assert [s.individual for s in found] == [s.individual for s in rendered]
+
+
+def test_what_models_said_of_a_pose_goes_with_it(rendered: list[Sample], tmp_path: Path) -> None:
+    said: dict[str, Any] = dict.fromkeys(MEASURES, 1.5)
+    path = write_samples(tmp_path / "a.h5", [replace(s, **said) for s in rendered])
+    run_script("fit_head_model.py", path, tmp_path / "b.h5", "--workers", 0)
+    for sample in rows_of(tmp_path / "b.h5"):
+        assert (sample.rotation_spread, sample.head_uncertainty) == (None, None)
+        assert (sample.landmarks_spread, sample.landmarks_uncertainty) == (1.5, 1.5), "these landmarks stay"
+        assert known(sample.fit_residual) < 1.0
 
 
 def test_landmarks_without_depth_are_kept_where_the_heads_take_their_place(

@@ -24,7 +24,7 @@ from trackertraincode.labelling.consensus import consensus
 from trackertraincode.models.about import About
 from trackertraincode.models.checkpoint import save_network
 from trackertraincode.models.pose_network import NetworkConfig, build_network
-from trackertraincode.sample.sample import Prediction, Sample
+from trackertraincode.sample.sample import MEASURES, Prediction, Sample
 
 SCRIPT = "add_pose_pseudolabels.py"
 
@@ -139,6 +139,41 @@ def test_labels_that_are_there_stay(rendered: list[Sample], experts: Callable, t
     assert not any(np.array_equal(known(a.rotation), known(b.rotation)) for a, b in zip(found, rendered))
     assert not any(np.array_equal(known(a.landmarks), known(b.landmarks)) for a, b in zip(found, rendered))
     assert [p.name for p in tmp_path.iterdir()] == ["a.h5"]
+
+
+def test_what_was_said_of_a_label_goes_with_it(rendered: list[Sample], experts: Callable, tmp_path: Path) -> None:
+    """Else filters would judge the new one by the old one's measures. Boxes, in which models look, stay."""
+    old: dict[str, Any] = dict.fromkeys(MEASURES, 1.5)
+    angles = np.array([1, 2, 3], np.float32)
+    mixed = [
+        replace(s, **old, stored_angles=angles, rotation=s.rotation if i % 2 else None) for i, s in enumerate(rendered)
+    ]
+    path = write_samples(tmp_path / "a.h5", mixed, optional=("rotation",))
+    experts(0)
+    words = (SCRIPT, path, "-c", "a.ckpt", "--workers", 0, "--output")
+    run_script(*words, tmp_path / "added.h5")
+    for i, sample in enumerate(rows_of(tmp_path / "added.h5")):
+        assert (known(sample.rotation_uncertainty) == 1.5) == bool(i % 2)
+        assert (sample.rotation_spread, sample.stored_angles is None) == ((1.5, False) if i % 2 else (None, True))
+        assert (sample.head_spread, sample.fit_residual) == (1.5, 1.5 if i % 2 else None)
+    run_script(*words, tmp_path / "replaced.h5", "--replace")
+    for sample, before in zip(rows_of(tmp_path / "replaced.h5"), rendered):
+        assert known(sample.rotation_uncertainty) not in (1.5, None)
+        left = ("rotation_spread", "head_spread", "landmarks_spread", "fit_residual", "stored_angles")
+        assert [getattr(sample, name) for name in left] == [None] * 5
+        assert np.array_equal(known(sample.face_box), known(before.face_box))
+
+
+def test_a_model_that_is_given_twice_is_refused(unlabelled: Path, networks: list[Path], tmp_path: Path) -> None:
+    """Its spread would be 0, whatever it says."""
+    copy = tmp_path / "copy.ckpt"
+    copy.write_bytes(networks[0].read_bytes())
+    for words in (
+        (SCRIPT, unlabelled, "-c"),
+        ("review_labels.py", unlabelled, "--report", tmp_path / "r.html", "--model"),
+    ):
+        said = run_script(*words, *networks[:2], copy, "--workers", 0, expect=1)
+        assert f"copy.ckpt: is the same model as {networks[0]}, which agrees with itself" in said
 
 
 def test_coefficients_of_another_face_model_are_left_out(

@@ -200,7 +200,8 @@ def test_videos_of_odd_rates_are_written(tmp_path: Path, suffix: str, fps: float
 
 
 def test_unknown_suffixes_are_refused_before_any_frame(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"a\.webm: can't be written; name it \.mp4, \.avi"):
+    known = r"\.mp4, \.avi, \.mkv, \.mov, \.png, \.jpg, \.jpeg, or without"
+    with pytest.raises(UserError, match=rf"a\.webm: can't be written; name it {known}"):
         AnnotatedOutput(tmp_path / "a.webm")
 
 

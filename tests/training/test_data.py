@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
+from conftest import write_samples
 from trackertraincode.augmentation.loader import NICENESS, TrainBatches, checked
 from trackertraincode.augmentation.presets import AugmentationOptions
 from trackertraincode.datasets.pose_writer import PoseWriter
@@ -80,6 +81,20 @@ def test_rotations_that_no_row_has_are_no_poses(
     Members(members.training, members.training).check_labels()
     with pytest.raises(CatalogError, match=r"in 10 rows .*, so that it would train nothing"):
         Members([*members.training, *members.validation], []).check_labels()
+
+
+def test_boxes_alone_train_no_pose(
+    tmp_path: Path, make_sample: Callable[..., Sample], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of photographs that were found, and not labelled."""
+    monkeypatch.setenv("DATADIR", str(tmp_path))
+    bare = dict.fromkeys(("rotation", "head", "landmarks", "landmarks_2d", "shape"))
+    write_samples(tmp_path / "found.h5", [make_sample(i, **bare) for i in range(20)])
+    (tmp_path / "datasets.toml").write_text('[photos]\nfile = "found.h5"\nlabels = ["pose", "box"]\n')
+    members = open_members(DataOptions(ds="photos"))
+    assert "(the file has no rotation, head)" in members.describe()[0]
+    with pytest.raises(CatalogError, match=r"photos: neither poses nor landmarks .*; label its faces with `ttc pseudo"):
+        members.check_labels()
 
 
 def write_catalog(folder: Path, text: str) -> Path:

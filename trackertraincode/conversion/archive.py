@@ -31,7 +31,7 @@ from trackertraincode.spelling import any_spelling, normal_name
 MAX_MEMBER_BYTES = 512 * 2**20
 MOST_LINKS = 40  # one leading to the next, as systems have it
 SMALL_BYTES = 64 * 2**10  # whose ratio doesn't matter
-VIDEO_EXTENSIONS = (".avi", ".mp4", ".mov", ".mkv", ".webm")
+VIDEO_EXTENSIONS = (".avi", ".mp4", ".mov", ".mkv", ".webm", ".m4v", ".3gp", ".mpg", ".mpeg", ".mts", ".wmv")
 ARCHIVE_EXTENSIONS = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".rar", ".7z")
 JUNK_FOLDERS = {  # copies and thumbnails, as are all folders whose names begin with a dot
     "__MACOSX", "@eaDir", "@Recycle", "#recycle", "#snapshot", "$RECYCLE.BIN", "RECYCLER", "System Volume Information",

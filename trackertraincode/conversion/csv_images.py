@@ -4,6 +4,7 @@ path in a cell --CsvImages.read--> bytes     all of them --CsvImages.files--> fi
 """
 
 import posixpath
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,11 +16,12 @@ from trackertraincode.files import resolved
 from trackertraincode.spelling import as_spelled, has_root
 
 COLUMN = "path"
+_ESCAPED = re.compile(r"\\u(dc[89a-f][0-9a-f])")
 
 
 def forward(image: str) -> str:
-    """A path with forward slashes."""
-    return image.replace("\\", "/")
+    """A path with forward slashes; bytes that aren't UTF-8 as `ttc track --csv` and other writers of text escape them."""
+    return _ESCAPED.sub(lambda match: chr(int(match[1], 16)), image).replace("\\", "/")
 
 
 @dataclass(frozen=True)

@@ -126,7 +126,8 @@ def run_converter(
             if journal.is_empty() or by_input:  # other options, such as fewer shards, may do with what is there
                 journal.remove()
             else:
-                print(f"{journal.folder} keeps what is done; the same command with --resume goes on from there.")
+                other = "fewer --shards" if isinstance(error, ConfigError) else "the same options"
+                print(f"{journal.folder} keeps what is done; the command with {other} and --resume goes on from there.")
             if isinstance(error, UserError):
                 conversion.list_skipped()
             raise

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from trackertraincode.conversion.archive import VIDEO_EXTENSIONS, naming, open_archive
+from trackertraincode.conversion.archive import VIDEO_EXTENSIONS, files_below, naming, open_archive
 from trackertraincode.conversion.faces import store_crop
 from trackertraincode.conversion.run import Source
 from trackertraincode.conversion.videos import Video, open_video
@@ -20,6 +20,10 @@ from trackertraincode.errors import ArchiveError
 from trackertraincode.sample.images import IMAGE_EXTENSIONS, OTHER_IMAGES, check_image, decode
 from trackertraincode.sample.orientation import orientation
 from trackertraincode.sample.sample import Sample
+
+CONVERT = "images aren't JPEG or PNG files, such as {}: left out; convert them first"
+LEFT_OUT = "files are neither images nor videos that are read, such as {}: left out"
+NOWHERE = "links lead nowhere, such as {}: left out"
 
 
 @dataclass(frozen=True)
@@ -78,18 +82,20 @@ def _frames(source: Path, name: str, every: int) -> range:
 
 
 def _list(source: Path) -> tuple[list[str], tuple[str, ...]]:
-    """Names of images and videos in the source, and a note on images of kinds that aren't read."""
+    """Names of images and videos in the source, and notes on what isn't read. Raises ArchiveError for an image."""
     if source.is_file() and source.suffix.lower() in VIDEO_EXTENSIONS:
         return [source.name], ()
-    names = sorted(open_archive(source).names)
-    others = [name for name in names if name.lower().endswith(OTHER_IMAGES)]
-    told = (
-        f"{len(others)} images aren't JPEG or PNG files, such as {others[0]}: left out; convert them first"
-        if others
-        else ""
-    )
-    known = [name for name in names if name.lower().endswith((*IMAGE_EXTENSIONS, *VIDEO_EXTENSIONS))]
-    return known, (told,) if told else ()
+    if source.is_file() and source.suffix.lower() in (*IMAGE_EXTENSIONS, *OTHER_IMAGES):
+        raise ArchiveError(f"{source}: is one image; give the folder with your images, or a zip file of them.")
+    kinds: dict[str, list[str]] = {"": [], CONVERT: [], LEFT_OUT: [], NOWHERE: []}
+    for name in sorted(open_archive(source).names):
+        end = name.lower()
+        known, other = (*IMAGE_EXTENSIONS, *VIDEO_EXTENSIONS), CONVERT if end.endswith(OTHER_IMAGES) else LEFT_OUT
+        kinds["" if end.endswith(known) else other].append(name)
+    if source.is_dir():
+        kinds[NOWHERE] += sorted(str(path.relative_to(source)) for path in files_below(source) if not path.exists())
+    notes = [f"{len(names)} {text.format(names[0])}" for text, names in kinds.items() if text and names]
+    return kinds[""], tuple(notes)
 
 
 def convert_item(settings: Settings, item: Item) -> list[Sample]:

@@ -184,9 +184,17 @@ def find_dataset(name: str, catalog: dict[str, DatasetSpec]) -> DatasetSpec:
     if name not in catalog:
         raise CatalogError(
             f"data set {name!r} is unknown; known are {', '.join(closest_first(name, list(catalog)))}. "
-            f"Add your own in $DATADIR/{USER_CATALOG} or with --catalog."
+            f"Add your own in $DATADIR/{USER_CATALOG}{_why_not_read()} or with --catalog."
         )
     return catalog[name]
+
+
+def _why_not_read() -> str:
+    """What keeps $DATADIR's catalog from being read, in brackets; empty where nothing does."""
+    folder = data_dir()
+    if folder is None:
+        return " (DATADIR isn't set)"
+    return "" if folder.is_dir() else f" (DATADIR is {folder}, where there is no folder)"
 
 
 def find_file(name: str, catalog: dict[str, DatasetSpec]) -> Path:

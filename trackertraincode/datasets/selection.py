@@ -125,7 +125,12 @@ def _evaluate(node: ast.expr, values: Mapping[str, np.ndarray]) -> Any:
             terms = [_evaluate(term, values) for term in (left, *others)]
             return np.logical_and.reduce([_apply(op, a, b) for op, a, b in zip(ops, terms[:-1], terms[1:])])
         case ast.Call(func=ast.Name(id="abs"), args=[argument], keywords=[]):
-            return np.abs(_evaluate(argument, values))
+            value = _evaluate(argument, values)
+            if _is_truth(value):
+                raise ConfigError(
+                    f"--where: {ast.unparse(node)!r} is of a condition; write abs(yaw) > 3, with a number in it."
+                )
+            return np.abs(value)
     raise ConfigError(f"--where: {ast.unparse(node)!r} isn't allowed; {_ALLOWED}.")
 
 

@@ -25,7 +25,7 @@ from trackertraincode.geometry.boxes import CROP_FACTOR
 from trackertraincode.geometry.camera import HEAD_RADIUS_MM, project_weak_perspective
 from trackertraincode.geometry.rotation import quat_to_matrix
 from trackertraincode.labelling.answers import answers, models_of
-from trackertraincode.labelling.rows import ITEMS_PER_TASK, read_rows, why_not_there
+from trackertraincode.labelling.rows import ITEMS_PER_TASK, read_rows, why_not_there, without_measures
 from trackertraincode.sample.sample import Sample
 
 LARGEST_RESIDUAL = 25.0  # mm; landmarks farther from any head are none of a face
@@ -185,12 +185,14 @@ def finish(path: Path, item: Fitted | ArchiveError) -> list[Sample]:
     if points.shape[1] == 2 and float(quat_to_matrix(torch.from_numpy(item.rotation))[2, 2]) < FROM_BEHIND:
         raise ArchiveError(f"{where}: landmarks fit a head seen from behind: left and right are swapped.")
     landmarks, annotated = sample.landmarks, sample.landmarks_2d
+    replaced = ["rotation", "head"]
     if points.shape[1] == 2:
+        replaced.append("landmarks")
         landmarks = centered_depth(item.key_points)
         annotated = points if annotated is None else annotated  # in place of those of the sample without a depth
     return [
         replace(
-            sample,
+            replace(sample, **without_measures(replaced)),
             rotation=item.rotation.astype(np.float32),
             head=item.head,
             shape=item.shape.astype(np.float32),

@@ -3,7 +3,7 @@
 rows --read_rows--> samples with faces --answers, of every model--> consensus --> samples with labels and measures
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,12 +18,13 @@ from trackertraincode.datasets.selection import optional_labels
 from trackertraincode.errors import ArchiveError, UserError
 from trackertraincode.evaluation.predictor import load_predictor
 from trackertraincode.geometry.boxes import CROP_FACTOR
-from trackertraincode.labelling.answers import answers, models_of
+from trackertraincode.labelling.answers import answers, check_different, models_of
 from trackertraincode.labelling.consensus import consensus, try_models
-from trackertraincode.labelling.rows import ITEMS_PER_TASK, is_faceless, read_rows, with_box
+from trackertraincode.labelling.rows import ITEMS_PER_TASK, is_faceless, read_rows, with_box, without_measures
 from trackertraincode.sample.sample import Sample
 
-GIVEN = ("rotation", "head", "face_box", "landmarks", "shape")  # fields of Prediction that are labels
+GIVEN = ("rotation", "head", "landmarks", "shape")  # fields of Prediction that become labels; boxes say where to look
+NO_SHAPE = "the models give none, or those of several face models"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +49,8 @@ class Labelled:
 
 
 def make_source(path: Path, options: PseudoOptions) -> Source:
-    """All rows of a file. Raises SampleFormatError, ModelFileError."""
+    """All rows of a file. Raises SampleFormatError, ModelFileError, and UserError for a model that is given twice."""
+    check_different(options.models)
     trial, own = try_models([load_predictor(model, options.device) for model in options.models])
     given = [name for name in GIVEN if getattr(trial.mean, name) is not None]
     with Hdf5PoseDataset(path, labels=()) as dataset:
@@ -60,7 +62,7 @@ def make_source(path: Path, options: PseudoOptions) -> Source:
         count = len(dataset)
     notes: tuple[str, ...] = ()
     if own is None:
-        notes = ("shape coefficients are left out: the models give none, or those of several face models",)
+        notes = (f"shape coefficients are left {'as they are' if kept else 'out'}: {NO_SHAPE}",)
     elif there != own:
         notes = (
             f"shape coefficients of {own} are left out: the file has those of {there} (--replace takes the new ones)",
@@ -113,9 +115,19 @@ def finish(options: PseudoOptions, item: Labelled | ArchiveError) -> list[Sample
         raise ArchiveError(
             f"{item.sample.name}: the models differ by {spread:.1f} degrees, more than {options.limit:g}."
         )
-    return [replace(item.sample, **_new(item.sample, item.labels, options.replace), **item.measures)]
+    return [replace(item.sample, **_new(item, options.replace))]
 
 
-def _new(sample: Sample, labels: Mapping[str, Any], anyway: bool) -> dict[str, Any]:
-    """Those of the labels that the sample lacks."""
-    return {name: value for name, value in labels.items() if anyway or getattr(sample, name) is None}
+def _new(item: Labelled, anyway: bool) -> dict[str, Any]:
+    """Those of the labels that the sample lacks, and measures; of labels that stay, the measures stay, too.
+
+    anyway: also labels that it has.
+    """
+    sample = item.sample
+    labels = {name: value for name, value in item.labels.items() if anyway or getattr(sample, name) is None}
+    measures = {
+        name: value
+        for name, value in item.measures.items()
+        if name.partition("_")[0] in labels or getattr(sample, name) is None
+    }
+    return {**without_measures(labels), **measures, **labels}

@@ -20,7 +20,7 @@ from trackertraincode.evaluation.predictor import load_predictor
 from trackertraincode.facemodel.landmarks68 import JAW
 from trackertraincode.geometry.boxes import CROP_FACTOR
 from trackertraincode.geometry.camera import HEAD_RADIUS_MM
-from trackertraincode.labelling.answers import answers, models_of
+from trackertraincode.labelling.answers import answers, check_different, models_of
 from trackertraincode.labelling.consensus import Consensus, consensus
 from trackertraincode.labelling.rows import ITEMS_PER_TASK, with_boxes
 from trackertraincode.sample.sample import Sample
@@ -116,7 +116,8 @@ class Review:
 
 
 def review(path: Path, options: ReviewOptions, workers: Workers) -> Review:
-    """Raises SampleFormatError, ModelFileError, EvaluationError when there is nothing to compare."""
+    """Raises SampleFormatError, ModelFileError, UserError for a model given twice, EvaluationError for nothing to compare."""
+    check_different(options.models)
     names = tuple(load_predictor(model, options.device).name for model in options.models)
     with Hdf5PoseDataset(path, labels=()) as dataset:
         count = len(dataset)

@@ -3,8 +3,9 @@
 rows --read_rows--> per row the sample, or the error that says why there is none
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.errors import ArchiveError, SampleFormatError
 from trackertraincode.sample.images import ImageDecodeError, check_image, image_size
 from trackertraincode.sample.places import unusable
-from trackertraincode.sample.sample import Sample
+from trackertraincode.sample.sample import MEASURES, Sample
 
 ITEMS_PER_TASK = 64
 
@@ -54,6 +55,13 @@ def why_not_there(box: np.ndarray, sample: Sample) -> str:
 def is_faceless(sample: Sample) -> bool:
     """Whether its own label says that it shows no face."""
     return sample.has_face is not None and not sample.has_face
+
+
+def without_measures(labels: Iterable[str]) -> dict[str, Any]:
+    """What `dataclasses.replace` takes where a sample gets these labels: nothing is left that was said of older ones."""
+    old: dict[str, Any] = {name: None for name in MEASURES for label in labels if name.startswith(f"{label}_")}
+    posed = {"rotation", "head", "landmarks"} & {*labels}
+    return old | ({"fit_residual": None} if posed else {}) | ({"stored_angles": None} if "rotation" in posed else {})
 
 
 def _read_one(dataset: Hdf5PoseDataset, row: int) -> Sample | ArchiveError:

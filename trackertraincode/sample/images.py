@@ -17,6 +17,7 @@ LARGE, MAX_RATIO = 2**26, 64  # pixels of which cameras' images have bytes for, 
 IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".jpe", ".jfif")
 ALSO_DECODED = (".webp", ".bmp", ".tif", ".tiff")  # by OpenCV; files of samples don't hold them
 OTHER_IMAGES = (*ALSO_DECODED, ".gif", ".heic", ".heif", ".avif", ".jp2", ".jxl")
+ENCODED = (".png", ".jpg", ".jpeg")  # suffixes of images that are written
 LONGEST = {".jpg": 65_500, ".png": 1_000_000}  # sides that OpenCV encodes, pixels
 _CONVERT = " (convert it to JPEG or PNG)"
 _OTHER_KINDS = {  # kind -> what it is, in words
@@ -144,12 +145,11 @@ def decode_labels(data: bytes | np.ndarray) -> np.ndarray:
 
 def encode_for(path: Path, image: np.ndarray) -> bytes:
     """(H, W) or (H, W, 3) RGB uint8 -> .png or .jpg file. Raises UserError for other names and for too large images."""
-    encoders = {".png": encode_png, ".jpg": encode_jpeg, ".jpeg": encode_jpeg}
-    encode = encoders.get(path.suffix.lower())
-    if encode is None:
-        raise UserError(f"{path}: images are written as {', '.join(encoders)}; choose such a name.")
+    suffix = path.suffix.lower()
+    if suffix not in ENCODED:
+        raise UserError(f"{path}: images are written as {', '.join(ENCODED)}; choose such a name.")
     try:
-        return encode(image)
+        return encode_png(image) if suffix == ".png" else encode_jpeg(image)
     except ImageEncodeError as error:
         raise UserError(f"{path}: {error}; draw less, or write a .png file.") from None
 

@@ -15,7 +15,7 @@ import numpy as np
 from trackertraincode.drawing import SMALLEST_SIZE, draw_labels, draw_text, put, readable_size
 from trackertraincode.errors import UserError
 from trackertraincode.files import resolved, utf8_name, whole_file
-from trackertraincode.sample.images import encode_for
+from trackertraincode.sample.images import ENCODED, encode_for
 from trackertraincode.tracking.pose import HeadPose
 from trackertraincode.tracking.sources import IMAGES, USUAL_FPS, Frame, images_in, quiet_opencv
 
@@ -73,10 +73,10 @@ class AnnotatedOutput:
     def __init__(self, path: Path) -> None:
         """Raises UserError for a suffix that no writer knows, and for a video's name that isn't UTF-8."""
         suffix = path.suffix.lower()
-        if suffix and suffix not in IMAGES and suffix not in VIDEOS:
-            known = ", ".join([*VIDEOS, *IMAGES])
+        if suffix and suffix not in ENCODED and suffix not in VIDEOS:
+            known = ", ".join([*VIDEOS, *ENCODED])
             raise UserError(f"{path}: can't be written; name it {known}, or without a suffix for a folder of images.")
-        writer = _image_writer if suffix in IMAGES else _video_writer if suffix else _folder_writer
+        writer = _image_writer if suffix in ENCODED else _video_writer if suffix else _folder_writer
         if writer is _video_writer:
             utf8_name(path)
             utf8_name(resolved(path) if path.is_symlink() else path)  # which `whole_file` writes to

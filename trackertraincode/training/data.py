@@ -81,6 +81,9 @@ class DataOptions:
             raise ConfigError(f"scheduler={self.scheduler}: its workers keep crops; add --cache disk, ram or device.")
 
 
+TELL_POSES = ("rotation", "landmarks", "landmarks_2d")  # labels; a network of others has no pose to tell
+
+
 @dataclass(frozen=True)
 class Members:
     """The opened data sets of a run."""
@@ -101,10 +104,17 @@ class Members:
             raise ConfigError(f"--best mae: {names}, which is what validates, has no poses; give --best loss.")
 
     def check_labels(self) -> None:
-        """Raises CatalogError where a set has nothing to learn from, or nothing that validates has labels."""
+        """Raises CatalogError where a set has nothing to learn from, none tells poses, or what validates has no labels."""
         for member in self.training:
             if not member.has_labels:
                 raise CatalogError(f"data set {member.name}: {_nothing_in(member)}, so that it would train nothing.")
+        if not any(m.has(name) for m in self.training for name in TELL_POSES):
+            names = ", ".join(m.name for m in self.training)
+            found = ", ".join(sorted({name for m in self.training for name in m.dataset.labels})) or "nothing"
+            raise CatalogError(
+                f"data set {names}: neither poses nor landmarks to train on (found: {found}); label its faces with "
+                "`ttc pseudolabels`, or add a data set that has them."
+            )
         if self.validation and not any(m.has_labels for m in self.validation):
             member = self.validation[0]
             raise CatalogError(f"data set {member.name}: {_nothing_in(member)} to validate on; give another --val.")
@@ -125,7 +135,7 @@ class Members:
         lines = [
             f"  {m.name}: {_rows(len(m.rows))}, {m.weight / total:.1%} of the samples, "
             f"{_rows(held_out.pop(m.name, 0))} to validate, "
-            f"trains {', '.join(name for name in m.labels if name in m.dataset.labels)}"
+            f"trains {', '.join(name for name in m.labels if name in m.dataset.labels)}{_lacking(m)}"
             for m in self.training
         ]
         lines += [f"  {name}: {_rows(count)}, to validate only" for name, count in held_out.items()]
@@ -137,6 +147,12 @@ class Members:
                         "than those of new faces; without --val, a part is held out"
                     )
         return lines
+
+
+def _lacking(member: Member) -> str:
+    """What its entry in the catalog names and its file doesn't have, in words."""
+    missing = [name for name in member.labels if name not in member.dataset.labels]
+    return f" (the file has no {', '.join(missing)})" if missing else ""
 
 
 def _nothing_in(member: Member) -> str:
