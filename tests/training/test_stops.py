@@ -90,9 +90,12 @@ def test_sigterm_after_an_epochs_checkpoint_leaves_it_as_it_is(
     assert_same(resumed, load_network(run("undisturbed", epochs=epochs) / "last.ckpt")[0])
 
 
-def test_uncertainties_are_calibrated_once_also_when_a_run_is_resumed_after_it(run: Run) -> None:
+def test_uncertainties_are_calibrated_once_also_when_a_run_is_resumed_after_it(
+    run: Run, capsys: pytest.CaptureFixture
+) -> None:
     options = {"epochs": 1, "with_nll_loss": True, "val": "300wlp+aflw2k"}  # 50 rows at least
     first = load_network(run(**options) / "last.ckpt")[0]
+    assert "last: uncertainties scaled, face_box_scale × " in capsys.readouterr().out
     assert first.landmarks_scale.calibration != 1.0
     assert_same(load_network(run(**options, resume=True) / "last.ckpt")[0], first)
 

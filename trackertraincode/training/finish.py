@@ -16,7 +16,7 @@ from trackertraincode.models.about import About
 from trackertraincode.models.checkpoint import load_network, save_network
 from trackertraincode.models.pose_network import PoseNetwork
 from trackertraincode.sample.sample import Batch
-from trackertraincode.training.calibration import calibrate
+from trackertraincode.training.calibration import MIN_ROWS, calibrate
 from trackertraincode.training.callbacks.averaging import WeightAverage, refresh_batch_norm
 from trackertraincode.training.callbacks.checkpoints import Saver
 from trackertraincode.training.config import TrainConfig
@@ -68,7 +68,8 @@ def finish(
             about = replace(about, regions=calibration.regions)
             save_network(path, final.cpu(), about)
             factors = ", ".join(f"{k} × {v:.2f}" for k, v in calibration.factors.items())
-            say(f"{name}: uncertainties scaled, {factors or 'none, for lack of validation rows'}")
+            too_few = f"not one, since fewer than {MIN_ROWS} faces with labels validate"
+            say(f"{name}: uncertainties scaled, {factors or too_few}")
         if config.output.onnx:
             export = export_opentrack if final.config.channels == 1 else export_full
             difference = export(final, exported := path.with_suffix(".onnx"), about, crops)
