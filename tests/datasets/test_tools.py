@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from close import assert_samples_equal
-from conftest import PROJECT
+from conftest import PROJECT, run_script, write_samples
 from trackertraincode.datasets.dshdf5pose import Hdf5PoseDataset
 from trackertraincode.datasets.statistics import row_quantities
 from trackertraincode.rendering.generate import Request, make_face
@@ -274,6 +274,28 @@ def test_labels_that_only_some_files_have_are_absent_in_the_others(
             replace(bare, sequence=None), replace(Hdf5PoseDataset(lean)[0], sequence=None, has_face=True)
         )
         assert "faults" not in tool("dscheck.py", tmp_path / "out.h5", "--workers", 0)
+
+
+def test_numbers_of_persons_below_zero_are_no_persons(make_sample: Callable[..., Sample], tmp_path: Path) -> None:
+    """Shifted for another file, they would become its persons."""
+    one = write_samples(tmp_path / "a.h5", [make_sample(i, individual=i) for i in range(3)])
+    other = write_samples(tmp_path / "b.h5", [make_sample(i, individual=i) for i in range(2)])
+    with h5py.File(other, "a") as file:
+        file["individual"][:] = [-2, 1]
+    said = run_script("dsjoin.py", tmp_path / "c.h5", one, other, expect=1)
+    assert "b.h5: field 'individual', row 0 has -2, expected whole numbers from 0" in said
+    assert not (tmp_path / "c.h5").exists()
+    assert "row 0: individual: -2, expected a person's number, from 0" in run_script("dscheck.py", other, expect=1)
+
+
+def test_files_without_rows_are_not_joined(make_sample: Callable[..., Sample], tmp_path: Path) -> None:
+    path = write_samples(tmp_path / "a.h5", [make_sample(0)])
+    with h5py.File(path, "a") as file:
+        for name in list(file):
+            del file[name]
+        file.create_dataset("images", (0,), h5py.vlen_dtype(np.uint8))
+    assert "no rows in it, so nothing is written" in run_script("dsjoin.py", tmp_path / "b.h5", path, expect=1)
+    assert not (tmp_path / "b.h5").exists()
 
 
 def test_coefficients_of_different_face_models_are_not_joined(

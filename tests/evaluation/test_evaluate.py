@@ -167,6 +167,21 @@ def test_marks_follow_from_what_checkpoints_and_their_exports_say(
         assert evaluate(predictor, "aflw2k3d-landmarks", options).row()["marks"] == marks
 
 
+def test_an_ensemble_claims_no_more_than_all_its_models(checkpoint: Path, tmp_path: Path) -> None:
+    """Neither origins that one doesn't tell, nor landmarks that one doesn't give."""
+    save_network(tmp_path / "known.ckpt", load_network(checkpoint)[0], About(trained_on=["300wlp"]))
+    one, other = load_predictor(tmp_path / "known.ckpt"), load_predictor(tmp_path / "known.ckpt")
+    other.name, other.about = "other", {}
+    about, images = Ensemble([one, other]).about, torch.rand(2, one.channels, one.input_size, one.input_size) - 0.5
+    assert about["trained_on"] == ["300wlp", "what other does not say"]
+    assert about["selected_on"] == ["what other does not say"]
+    assert Ensemble([one, other]).predict(images).landmarks is not None
+    answer = one.predict(images)
+    other.predict = lambda _: replace(answer, landmarks=None)  # type: ignore[assignment,method-assign]
+    assert Ensemble([one, other]).predict(images).landmarks is None
+    assert Ensemble([one, other]).predict(images).head is not None
+
+
 @pytest.mark.slow
 def test_marks_of_training_are_made_by_training(faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run that validates on rows of the file that is evaluated afterwards, from the script's arguments on."""

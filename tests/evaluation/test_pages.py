@@ -123,7 +123,7 @@ def test_curves_pass_over_epochs_that_lack_a_value(last: float, scale: str) -> N
     plt.close(figure)
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error::UserWarning")  # as matplotlib warns
 def test_a_curve_of_one_value_is_drawn_without_a_warning() -> None:
     plt = pyplot()
     figure, axis = plt.subplots()

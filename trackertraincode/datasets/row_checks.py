@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from trackertraincode.datasets.plausibility import DIGEST, Whole
-from trackertraincode.datasets.sample_file import bad_quaternions
+from trackertraincode.datasets.sample_file import NO_INDEX, bad_quaternions
 from trackertraincode.datasets.shards import Samples
 from trackertraincode.errors import SampleFormatError
 from trackertraincode.facemodel.head_model import HeadModel
@@ -83,6 +83,10 @@ def _remember(whole: Whole, labels: dict[str, np.ndarray], sizes: Sequence[Size 
 def check_values(attribute: str, values: np.ndarray) -> Iterator[tuple[int, str]]:
     """(n, ...) rows of one label -> index and fault. A row of nothing but NaN lacks the label, which is fine."""
     kind = LABELS[attribute].kind
+    if kind is Kind.INDEX:
+        yield from (
+            (int(i), f"{values[i]}, expected a person's number, from 0") for i in np.flatnonzero(values < NO_INDEX)
+        )
     if values.dtype.kind != "f":
         return
     flat = values.reshape(len(values), -1)

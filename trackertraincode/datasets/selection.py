@@ -173,7 +173,7 @@ def join_files(
     have. Where only some say whether rows show a face, those of the others do. Numbers of persons are shifted from the
     second file on so that none occurs in two files; with same_persons they stay.
 
-    Raises SampleFormatError when the files' coefficients are of different face models.
+    Raises SampleFormatError when the files' coefficients are of different face models, ConfigError when there is no row.
     """
     datasets = [Hdf5PoseDataset(path, labels=()) for path in paths]
     face_models = {dataset.face_model: dataset.path for dataset in datasets if "shape" in dataset.fields}
@@ -183,6 +183,8 @@ def join_files(
             f"{where}: field 'shapeparams' is of face model {other}, but that of {path} is of {one}; coefficients of "
             "one mean nothing in the other. Convert both with the same --face-model."
         )
+    if not any(map(len, datasets)):
+        raise ConfigError(f"{', '.join(str(path) for path in paths)}: no rows in it, so nothing is written.")
     every = set.intersection(*(set(dataset.fields) for dataset in datasets))
     some = dict.fromkeys(field for dataset in datasets for field in dataset.fields if field not in every)
     optional = tuple(dict.fromkeys(label for dataset in datasets for label in optional_labels(dataset)))
@@ -205,6 +207,11 @@ def _joined(datasets: Sequence[Hdf5PoseDataset], same_persons: bool) -> Iterator
         for row, sample in enumerate(dataset.stream(exact=True)):
             sequence = f"{number}/{row if sample.sequence is None else sample.sequence}" if any_sequences else None
             individual = sample.individual
+            if individual is not None and individual < 0:
+                raise SampleFormatError(
+                    f"{dataset.path}: field 'individual', row {row} has {individual}, expected whole numbers from 0; number "
+                    "its persons anew."
+                )
             if individual is not None and not same_persons:
                 if individual > LARGEST_INDEX - shift:
                     raise SampleFormatError(

@@ -7,6 +7,7 @@ import platform
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -108,11 +109,17 @@ class Ensemble:
         self._members = list(members)
         self.name, self.path = "ensemble of " + ", ".join(m.name for m in members), first.path
         self.input_size, self.channels = first.input_size, first.channels
-        self.about: dict[str, Any] = {**first.about, **origins(*(member.about for member in members))}
+        unknown = [f"what {m.name} does not say" for m in members if not m.about.get("trained_on")]
+        told = origins(*(member.about for member in members))
+        known = {key: [*told[key], *unknown] for key in ("trained_on", "selected_on")}
+        self.about: dict[str, Any] = {**first.about, **told, **known}
 
     def predict(self, images: Tensor) -> Prediction:
-        """(B, C, S, S) -> see Predictor."""
-        return mean_prediction([member.predict(images) for member in self._members])
+        """(B, C, S, S) -> see Predictor; without what only some of the models give."""
+        answers = [member.predict(images) for member in self._members]
+        missing = {name for answer in answers for name in AVERAGED if getattr(answer, name) is None}
+        absent: dict[str, Any] = dict.fromkeys(missing)
+        return replace(mean_prediction(answers), **absent)
 
 
 def mean_prediction(answers: Sequence[Prediction]) -> Prediction:
