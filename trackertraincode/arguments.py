@@ -13,7 +13,8 @@ from typing import Any
 from trackertraincode.files import SAMPLES
 from trackertraincode.light import names_in
 
-IMAGES, CHARTS = (".png", ".jpg", ".jpeg"), (".png", ".pdf", ".svg", ".jpg", ".jpeg")  # suffixes of what is drawn
+IMAGES: tuple[str, ...] = names_in("sample.images", "ENCODED")  # suffixes of what is drawn
+CHARTS = (".png", ".pdf", ".svg", ".jpg", ".jpeg")
 LISTS = (".txt", ".csv")
 KINDS = {  # suffixes of files that are no other kind of file's
     *IMAGES, *CHARTS, *SAMPLES, *LISTS, ".zip", ".tar", ".tgz", ".npz", ".mat", ".pkl", ".ckpt", ".pth", ".onnx", ".toml",

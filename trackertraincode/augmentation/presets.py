@@ -7,7 +7,7 @@ validation   box × 1.1, nothing random
 from dataclasses import dataclass, replace
 from typing import Any
 
-from trackertraincode.augmentation.crop import FACTORS, GeometryOptions
+from trackertraincode.augmentation.crop import FACTORS, ORIGINAL, GeometryOptions
 from trackertraincode.augmentation.extras import EXTRAS, NAMES
 from trackertraincode.errors import ConfigError, closest_first
 from trackertraincode.options import check, kinds_of, option, table
@@ -26,7 +26,7 @@ class Preset:
 
     size: int = 129  # edge of the crop
     color: bool = False  # RGB instead of grey
-    roi_override: str = "original"  # key of crop.FACTORS
+    roi_override: str = ORIGINAL  # key of crop.FACTORS
     geometry: GeometryOptions | None = None  # None: nothing random
     intensity: bool = False  # as tables, on grey images
     deferred: bool = False  # tables are made with the crops, which stay uint8, and applied on the device
@@ -51,7 +51,7 @@ class AugmentationOptions:
     raug: float = option(30.0, "in-plane rotation of a third of the samples, degrees", least=0.0, most=180.0)
     continuous_rotation: bool = option(False, "any angle up to --raug instead of only 0 and plus or minus --raug")
     roi_override: str = option(
-        "original",
+        ORIGINAL,
         "where crops and the boxes to learn come from: the stored box, or the landmarks with or without forehead",
         choices=tuple(FACTORS),
     )

@@ -75,11 +75,9 @@ def add_views(batch: Batch, change: ViewChange, roi_override: str = ORIGINAL) ->
     here = ViewChange.none(len(batch), image.device).maps
     moved = move(batch.labels, change.maps)
     if roi_override != ORIGINAL:
-        own = (
-            trained_boxes(batch.labels, roi_override) - batch.face_box
-        ).abs() <= SAME  # False where labels are dropped
-        made = trained_boxes(moved, roi_override)
-        moved["face_box"] = torch.where(own.all(-1, keepdim=True), made, moved["face_box"])
+        told, made = (trained_boxes(labels, roi_override) for labels in (batch.labels, moved))
+        own = ((told - batch.face_box).abs() <= SAME).all(-1, keepdim=True)  # not where labels were dropped since
+        moved["face_box"] = torch.where(own, made, moved["face_box"])
     second = replace(
         batch, image=_changed(_warped(image, change.maps), change), labels=moved, view=change.maps
     )  # fmt: skip
